@@ -1,0 +1,60 @@
+"""sigvit: a recording is an image whose rows are electrodes and whose columns are time; one Vision Transformer reads both.
+
+Every public name is imported when it is first used (PEP 562), so that `import sigvit` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sigvit.data.pages import open_dataset
+    from sigvit.data.recordings import windows_from_arrays, windows_from_epochs, windows_from_raw
+    from sigvit.data.windows import Windows
+    from sigvit.estimators import SignalViTClassifier
+    from sigvit.evidence import baselines, folds
+    from sigvit.evidence.certificate import Certificate, Leak, certify
+    from sigvit.evidence.cross_validation import Results, cross_validate
+    from sigvit.evidence.folds import Fold
+    from sigvit.grid import Axis, Grid
+    from sigvit.model.vision_transformer import VisionTransformer, signal_vit, vit
+    from sigvit.tokens import Tokens
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Axis": "sigvit.grid",
+    "Grid": "sigvit.grid",
+    "Tokens": "sigvit.tokens",
+    "VisionTransformer": "sigvit.model.vision_transformer",
+    "vit": "sigvit.model.vision_transformer",
+    "signal_vit": "sigvit.model.vision_transformer",
+    "Windows": "sigvit.data.windows",
+    "open_dataset": "sigvit.data.pages",
+    "windows_from_raw": "sigvit.data.recordings",
+    "windows_from_epochs": "sigvit.data.recordings",
+    "windows_from_arrays": "sigvit.data.recordings",
+    "Fold": "sigvit.evidence.folds",
+    "folds": "sigvit.evidence.folds",
+    "baselines": "sigvit.evidence.baselines",
+    "Certificate": "sigvit.evidence.certificate",
+    "Leak": "sigvit.evidence.certificate",
+    "certify": "sigvit.evidence.certificate",
+    "Results": "sigvit.evidence.cross_validation",
+    "cross_validate": "sigvit.evidence.cross_validation",
+    "SignalViTClassifier": "sigvit.estimators",
+}
+
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"sigvit has no {name!r}; it has {', '.join(sorted(_HOMES))}.")
+    home = import_module(_HOMES[name])
+    found = home if name in ("folds", "baselines") else getattr(home, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

@@ -1,0 +1,136 @@
+"""Tokens: what every tokenizer gives and what the encoder reads."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sigvit.grid import Grid
+
+# B = batch, T = tokens, D = width, C = coordinate columns
+
+
+class Tokens:
+    """A batch of token sequences that knows where each token sits.
+
+    Parameters
+    ----------
+    values : (B, T, D) token vectors.
+    grid : where the patch tokens sit; None when a batch mixes grids (then `coordinates` says it).
+    mask : (B, T) bool, True = real, False = padding. None says that all are real, which lets attention skip the mask.
+    coordinates : (T, C) or (B, T, C) float; taken from the grid where it is left out. Special tokens have NaN.
+    special : names of the leading tokens that sit on no grid, such as ("class", "register 0"); the rest are patch tokens.
+
+    Raises
+    ------
+    ValueError : sizes of values, grid, mask or coordinates that contradict each other.
+
+    >>> from sigvit.grid import Axis
+    >>> grid = Grid((Axis.regular("time", "s", 3, 0.0, 0.5),))
+    >>> tokens = Tokens(torch.zeros(2, 3, 5), grid)
+    >>> tokens.mask.all().item(), tokens.coordinates.tolist()
+    (True, [[0.0], [0.5], [1.0]])
+    >>> with_class = tokens.prepend({"class": torch.ones(5)})
+    >>> with_class.values.shape, with_class.special, with_class.token("class").shape
+    (torch.Size([2, 4, 5]), ('class',), torch.Size([2, 5]))
+    """
+
+    def __init__(
+        self,
+        values: Tensor,
+        grid: Grid | None = None,
+        mask: Tensor | None = None,
+        coordinates: Tensor | None = None,
+        special: tuple[str, ...] = (),
+    ) -> None:
+        n_patches = values.shape[1] - len(special)
+        if grid is not None and grid.n_tokens != n_patches:
+            raise ValueError(f"The grid {grid.shape} holds {grid.n_tokens} tokens, but the values hold {n_patches} patch tokens.")
+        if mask is not None and (mask.shape != values.shape[:2] or mask.dtype != torch.bool):
+            raise ValueError(f"The mask must be bool of shape {tuple(values.shape[:2])}, but is {mask.dtype} of shape {tuple(mask.shape)}.")
+        if coordinates is not None and coordinates.shape[-2] != values.shape[1]:
+            raise ValueError(f"There are coordinates for {coordinates.shape[-2]} tokens, but {values.shape[1]} tokens.")
+        self.values, self.grid, self.special = values, grid, special
+        self._mask, self._coordinates = mask, coordinates
+
+    @property
+    def padding_mask(self) -> Tensor | None:
+        """The mask, or None when every token is real: attention is faster without one."""
+        return self._mask
+
+    @property
+    def mask(self) -> Tensor:
+        """(B, T) bool, True = real."""
+        if self._mask is not None:
+            return self._mask
+        return torch.ones(self.values.shape[:2], dtype=torch.bool, device=self.values.device)
+
+    @property
+    def coordinates(self) -> Tensor:
+        """(T, C) or (B, T, C), in the units of the grid's axes; NaN for special tokens."""
+        if self._coordinates is not None:
+            return self._coordinates
+        if self.grid is None:
+            raise ValueError("These tokens have neither a grid nor coordinates, so nothing says where they sit.")
+        sits = torch.as_tensor(self.grid.coordinates(), dtype=torch.float32, device=self.values.device)
+        return torch.cat([sits.new_full((len(self.special), sits.shape[1]), float("nan")), sits])
+
+    def with_values(self, values: Tensor) -> Tokens:
+        """The same places with other vectors, (B, T, any width)."""
+        return Tokens(values, self.grid, self._mask, self._coordinates, self.special)
+
+    def prepend(self, special: dict[str, Tensor]) -> Tokens:
+        """New special tokens in front of all others: a dictionary of name → (D,) vector."""
+        if not special:
+            return self
+        batch = self.values.shape[0]
+        front = torch.stack(list(special.values())).to(self.values.dtype).expand(batch, -1, -1)
+        mask = coordinates = None
+        if self._mask is not None:
+            mask = torch.cat([self._mask.new_ones(batch, len(special)), self._mask], dim=1)
+        if self._coordinates is not None:
+            nowhere = self._coordinates.new_full((*self._coordinates.shape[:-2], len(special), self._coordinates.shape[-1]), float("nan"))
+            coordinates = torch.cat([nowhere, self._coordinates], dim=-2)
+        return Tokens(torch.cat([front, self.values], dim=1), self.grid, mask, coordinates, (*special, *self.special))
+
+    def token(self, name: str) -> Tensor:
+        """(B, D): the special token called ``name``; KeyError names those that are there."""
+        if name not in self.special:
+            raise KeyError(f"There is no token {name!r}; the special tokens are {list(self.special)}.")
+        return self.values[:, self.special.index(name)]
+
+    def patches(self) -> Tokens:
+        """The tokens without the special ones."""
+        n = len(self.special)
+        mask = None if self._mask is None else self._mask[:, n:]
+        coordinates = None if self._coordinates is None else self._coordinates[..., n:, :]
+        return Tokens(self.values[:, n:], self.grid, mask, coordinates)
+
+    def to_dict(self) -> dict:
+        """Plain data for JSON."""
+        coordinates = None if self._coordinates is None else torch.where(self._coordinates.isnan(), torch.inf, self._coordinates).tolist()
+        return {
+            "values": self.values.tolist(),
+            "grid": None if self.grid is None else self.grid.to_dict(),
+            "mask": None if self._mask is None else self._mask.tolist(),
+            "coordinates": _replace(coordinates, float("inf"), None),
+            "special": list(self.special),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict) -> Tokens:
+        coordinates = _replace(data["coordinates"], None, float("nan"))
+        return cls(
+            torch.tensor(data["values"]),
+            None if data["grid"] is None else Grid.from_dict(data["grid"]),
+            None if data["mask"] is None else torch.tensor(data["mask"], dtype=torch.bool),
+            None if data["coordinates"] is None else torch.tensor(coordinates),
+            tuple(data["special"]),
+        )
+
+
+def _replace(nested: list | float | None, old: float | None, new: float | None) -> list | float | None:
+    """Nested lists with one number exchanged for another: JSON has no NaN."""
+    if isinstance(nested, list):
+        return [_replace(item, old, new) for item in nested]
+    return new if nested == old else nested
