@@ -1,0 +1,159 @@
+"""Scores of predicted probabilities, and what chance alone would reach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import binom, norm
+from sklearn.metrics import roc_auc_score
+
+# A probability below this counts as this: one certain mistake costs 16.1 nats, and a float32 softmax is judged like a float64 one.
+SMALLEST_PROBABILITY = 1e-7
+
+
+def score_predictions(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence) -> dict:
+    """All metrics of one fit's test part.
+
+    Parameters
+    ----------
+    labels : (windows,) true labels, each one of ``classes``.
+    probabilities : (windows, classes), columns in the order of ``classes``; each row sums to 1.
+    classes : all classes of the set, sorted; the second of two is the positive one of ROC-AUC.
+
+    Returns
+    -------
+    dict : `score` (ROC-AUC for two classes, balanced accuracy for more; NaN where the test part holds one class, since neither can be told apart
+        from a constant there), `metric` (its name), `accuracy`, `balanced_accuracy` (mean recall of the classes that are there), `log_loss` (nats a window),
+        `calibration_error` (see `calibration_error`), `n_classes`, `chance` (the score of guessing).
+
+    Raises
+    ------
+    ValueError : no windows, one class, an unknown label, or rows that are not probabilities.
+
+    >>> right = score_predictions(["left", "right"], [[0.9, 0.1], [0.2, 0.8]], ["left", "right"])
+    >>> right["score"], right["metric"], right["accuracy"], round(right["log_loss"], 3)
+    (1.0, 'roc_auc', 1.0, 0.164)
+    """
+    numbers, probabilities = _checked(labels, probabilities, classes)
+    hits = probabilities.argmax(axis=1) == numbers
+    balanced = float(np.mean([hits[numbers == number].mean() for number in np.unique(numbers)]))
+    return {
+        "score": _score(numbers, probabilities, balanced),
+        "metric": "roc_auc" if len(classes) == 2 else "balanced_accuracy",
+        "accuracy": float(hits.mean()),
+        "balanced_accuracy": balanced,
+        "log_loss": float(window_log_loss(numbers, probabilities).mean()),
+        "calibration_error": calibration_error(hits, probabilities.max(axis=1)),
+        "n_classes": len(classes),
+        "chance": 1 / len(classes),
+    }
+
+
+def window_log_loss(numbers: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Log-loss of every window in nats: minus the natural logarithm of the true class's probability, which is clipped at 1e-7.
+
+    >>> window_log_loss(np.array([0, 1]), np.array([[0.75, 0.25], [0.5, 0.5]])).round(3).tolist()
+    [0.288, 0.693]
+    """
+    own = probabilities[np.arange(len(numbers)), numbers]
+    return -np.log(np.clip(own, SMALLEST_PROBABILITY, 1.0))
+
+
+def calibration_error(hits: np.ndarray, confidence: np.ndarray, n_bins: int = 10) -> float:
+    """Expected calibration error: how far confidence is from accuracy, over equally wide bins of confidence, weighted by their windows.
+
+    Guo et al. (2017), "On calibration of modern neural networks", ICML.
+
+    >>> calibration_error(np.array([True, False]), np.array([0.75, 0.75]))
+    0.25
+    """
+    bins = calibration_bins(hits, confidence, n_bins)
+    return float(sum(count * abs(accuracy - sure) for sure, accuracy, count in bins) / len(hits))
+
+
+def calibration_bins(hits: np.ndarray, confidence: np.ndarray, n_bins: int = 10) -> list[tuple[float, float, int]]:
+    """(mean confidence, accuracy, windows) of every bin that holds a window; a bin holds its upper edge.
+
+    >>> calibration_bins(np.array([True, False]), np.array([0.6, 0.95]))
+    [(0.6, 1.0, 1), (0.95, 0.0, 1)]
+    """
+    # Rounded, so that 0.1 + 0.2 falls into the bin whose upper edge is 0.3.
+    place = np.clip(np.ceil(np.round(np.asarray(confidence, dtype=float) * n_bins, 9)).astype(int), 1, n_bins)
+    chosen = [place == number for number in np.unique(place)]
+    return [(float(confidence[rows].mean()), float(hits[rows].mean()), int(rows.sum())) for rows in chosen]
+
+
+def chance_line(counts: Sequence, alpha: float = 0.05) -> float:
+    """The score that guessing exceeds with probability at most ``alpha`` (about so, where it is a mean over folds).
+
+    Parameters
+    ----------
+    counts : test windows of every class, (classes,), or (folds, classes) for the mean score of several folds.
+        Folds that hold one class have no score and are passed over.
+
+    Returns
+    -------
+    float : for two classes the limit of ROC-AUC, from the Mann–Whitney statistic's null variance, (n₁ + n₂ + 1) / (12 n₁ n₂);
+        for more the limit of balanced accuracy, from the binomial distribution of hits (Müller-Putz et al. 2008, "Better than
+        random? A closer look on BCI results"), with as many windows as a balanced part of the same variance would have.
+        NaN where no fold holds two classes.
+
+    >>> round(chance_line([50, 50]), 3), round(chance_line([10, 10, 10, 10]), 3)
+    (0.595, 0.375)
+    """
+    table = np.atleast_2d(np.asarray(counts, dtype=float))
+    if table.shape[1] < 2:
+        raise ValueError(f"A chance line needs the windows of at least two classes, but got {table.shape[1]}.")
+    table = table[(table > 0).sum(axis=1) > 1]
+    if not len(table):
+        return float("nan")
+    return _auc_limit(table, alpha) if table.shape[1] == 2 else _balanced_accuracy_limit(table, alpha)
+
+
+def accuracy_chance_line(counts: Sequence, alpha: float = 0.05) -> float:
+    """The plain accuracy that always naming the largest class exceeds with probability at most ``alpha`` (binomial, Müller-Putz et al. 2008).
+
+    >>> round(accuracy_chance_line([50, 50]), 2)
+    0.58
+    """
+    total = int(np.sum(counts))
+    if total < 1:
+        raise ValueError("A chance line needs at least one test window, but every class has none.")
+    return float(binom.ppf(1 - alpha, total, np.max(counts) / total) / total)
+
+
+def _auc_limit(table: np.ndarray, alpha: float) -> float:
+    variances = (table.sum(axis=1) + 1) / (12 * table.prod(axis=1))
+    return float(min(1.0, 0.5 + norm.ppf(1 - alpha) * np.sqrt(variances.sum()) / len(table)))
+
+
+def _balanced_accuracy_limit(table: np.ndarray, alpha: float) -> float:
+    """A class without windows has no recall; the mean is over those that are there."""
+    variances = [np.sum(1 / fold[fold > 0]) / np.sum(fold > 0) ** 2 for fold in table]
+    alike = max(1, int(np.floor(len(table) ** 2 / np.sum(variances) + 1e-9)))
+    return float(binom.ppf(1 - alpha, alike, 1 / table.shape[1]) / alike)
+
+
+def _score(numbers: np.ndarray, probabilities: np.ndarray, balanced: float) -> float:
+    if len(np.unique(numbers)) < 2:
+        return float("nan")
+    return float(roc_auc_score(numbers, probabilities[:, 1])) if probabilities.shape[1] == 2 else balanced
+
+
+def _checked(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as column numbers, probabilities as float64."""
+    values, places = np.asarray(probabilities, dtype=float), {label: number for number, label in enumerate(classes)}
+    if len(places) < 2:
+        raise ValueError(f"A score needs at least two classes, but got {list(classes)}.")
+    if not len(labels) or values.shape != (len(labels), len(places)):
+        raise ValueError(
+            f"Probabilities have shape {values.shape}, but {len(labels)} labels of {len(places)} classes need ({len(labels)}, {len(places)}), at least one row."
+        )
+    wrong = ~np.isfinite(values).all(axis=1) | (values.min(axis=1) < -1e-6) | (np.abs(values.sum(axis=1) - 1) > 1e-3)  # float32 sums stay within 1e-6 · classes
+    if wrong.any():
+        raise ValueError(f"Row {int(np.argmax(wrong))} of the predictions is {values[np.argmax(wrong)].tolist()}; probabilities are ≥ 0 and sum to 1.")
+    unknown = sorted({str(label) for label in labels if label not in places})
+    if unknown:
+        raise ValueError(f"Labels {unknown} are not among the classes {list(classes)}.")
+    return np.array([places[label] for label in labels]), values
