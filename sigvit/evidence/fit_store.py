@@ -1,0 +1,103 @@
+"""Finished fits on disk, each under a key made of everything that decides its outcome."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import sigvit
+
+
+class FitStore:
+    """One JSON file a fit, written beside and renamed, so that a kill at any moment leaves whole files only.
+
+    Without a folder nothing is kept.
+    """
+
+    def __init__(self, folder: str | Path | None) -> None:
+        self.folder = None if folder is None else Path(folder) / "fits"
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def load(self, key: str) -> dict | None:
+        """The fit under this key, or None where there is none."""
+        path = None if self.folder is None else self.folder / f"{key}.json"
+        if path is None or not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path} is not a whole fit ({error}); something else changed it. Delete it and start again.") from error
+
+    def save(self, key: str, record: dict) -> None:
+        if self.folder is not None:
+            write_atomically(self.folder / f"{key}.json", json.dumps(record))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write beside and rename: readers see the old file or the whole new one, never a part."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("w", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise OSError(error.errno, f"{path} could not be written ({error.strerror}); what was there before is untouched.") from error
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a value and all it is made of, and of sigvit's version; equal values have equal fingerprints in every process.
+
+    >>> fingerprint({"a": 1, "b": [2.0]}) == fingerprint({"b": [2.0], "a": 1})
+    True
+
+    Raises
+    ------
+    TypeError : something in it has no description that is the same in every process.
+    """
+    return hashlib.sha256(f"{sigvit.__version__}{describe(value)}".encode()).hexdigest()
+
+
+def describe(value: Any) -> str:
+    """A text that tells values apart: parameters of estimators, bytes of arrays, code of functions."""
+    if value is None or isinstance(value, bool | int | float | str | bytes | np.generic):
+        return f"{type(value).__name__}:{value!r}"
+    if isinstance(value, np.ndarray):
+        if value.dtype == object:
+            return f"array:{value.shape}{describe(value.ravel().tolist())}"
+        return f"array:{value.dtype}{value.shape}{hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
+    if isinstance(value, pd.DataFrame):
+        return f"frame:{value.to_csv(index=False)}"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(sorted(f"{describe(key)}={describe(item)}" for key, item in value.items())) + "}"
+    if isinstance(value, Sequence | set | frozenset | range):
+        items = [describe(item) for item in value]
+        return f"{type(value).__name__}(" + ",".join(sorted(items) if isinstance(value, set | frozenset) else items) + ")"
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, FunctionType):
+        return f"{value.__module__}.{value.__qualname__}:{describe(value.__code__)}"
+    if isinstance(value, CodeType):
+        return f"code:{hashlib.sha256(value.co_code).hexdigest()}{describe(value.co_names)}{describe(value.co_consts)}"
+    return _describe_object(value)
+
+
+def _describe_object(value: Any) -> str:
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if hasattr(value, "get_params"):
+        return f"{kind}{describe(value.get_params(deep=False))}"
+    text = repr(value)
+    if " at 0x" in text:
+        raise TypeError(f"{kind} describes itself by its address in memory ({text}), so its fits could not be told apart; give it a __repr__ or get_params.")
+    return f"{kind}:{text}"
