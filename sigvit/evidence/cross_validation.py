@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sklearn.base import clone
 from sigvit.data.windows import Windows
 from sigvit.evidence import metrics, statistics
 from sigvit.evidence.certificate import Certificate, certify, rows_sha256
+from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.folds import Fold
 
@@ -57,7 +58,7 @@ def cross_validate(
     seeds: Iterable[int] = (0,),
     certificate: Certificate | None = None,
     folder: str | Path | None = None,
-    on_fit: Any = None,
+    on_fold: Callable[[str, Fold], None] | None = None,
 ) -> Results:
     """Fit every pipeline on every fold with every seed and judge it once on the fold's test rows.
 
@@ -69,7 +70,7 @@ def cross_validate(
     seeds : a parameter called `random_state`, of the pipeline or a step, receives each; a pipeline without one is fitted once and stands for all seeds.
     certificate : of these windows and folds; made here where it is left out.
     folder : where finished fits are kept, so that a killed run goes on with those that are missing.
-    on_fit : called with (done, total, name of what was just fitted).
+    on_fold : called with the pipeline's name and the fold when all its seeds are done.
 
     Raises
     ------
@@ -88,48 +89,81 @@ def cross_validate(
     certificate = certificate or certify(windows, folds)
     certificate.require_match(windows, folds)
     store = FitStore(folder)
-    jobs = [(name, fold, seed) for name in pipelines for fold in folds for seed in seeds]
     identity = fingerprint((windows.row_hashes(), windows.metadata, windows.sampling_rate, windows.electrodes, windows.page))
-    records = []
-    for done, (name, fold, seed) in enumerate(jobs):
-        pipeline, shared_seed = pipelines[name], seed if _has_seed(pipelines[name]) else seeds[0]
-        key = fingerprint((identity, fold.train, fold.validation, fold.test, name, pipeline, shared_seed))
-        record = store.load(key)
-        if record is None:
-            record = fit_and_judge(name, pipeline, windows, fold, shared_seed)
-            store.save(key, record)
-        records.append(_with_seed(record, seed))
-        if on_fit is not None:
-            on_fit(done + 1, len(jobs), f"{name}, fold {fold.number}, seed {seed}")
+    records: list[dict] = []
+    for name, pipeline in pipelines.items():
+        own_seeds = seeds if _has_seed(pipeline) else seeds[:1]
+        for fold in folds:
+            keys = {seed: fingerprint((identity, fold.train, fold.validation, fold.test, name, pipeline, seed)) for seed in own_seeds}
+            stored = {seed: store.load(key) for seed, key in keys.items()}
+            missing = [seed for seed in own_seeds if stored[seed] is None]
+            for seed, record in zip(missing, fit_and_judge(name, pipeline, windows, fold, missing), strict=False):
+                store.save(keys[seed], record)
+                stored[seed] = record
+            records += [_with_seed(stored[seed if seed in stored else seeds[0]], seed) for seed in seeds]
+            if on_fold is not None:
+                on_fold(name, fold)
     return _collect(records, certificate)
 
 
-def fit_and_judge(name: str, pipeline: Any, windows: Windows, fold: Fold, seed: int) -> dict:
-    """Fit a fresh copy on the fold's training part, predict its test rows once; returns plain data."""
-    estimator = with_random_state(clone(pipeline), seed)
-    if not hasattr(estimator, "predict_proba"):
+def fit_and_judge(name: str, pipeline: Any, windows: Windows, fold: Fold, seeds: list[int]) -> Iterator[dict]:
+    """Fit fresh copies on the fold's training part, one a seed, and predict its test rows once with each; yields plain data."""
+    if not hasattr(pipeline, "predict_proba"):
         raise ValueError(f"Pipeline {name!r} has no predict_proba; log-loss and calibration need probabilities (wrap it in CalibratedClassifierCV).")
-    asks = inspect.signature(estimator.fit).parameters
-    takes_validation = "validation" in asks and len(fold.validation) > 0
-    rows = fold.train if takes_validation else np.sort(np.concatenate([fold.train, fold.validation]))
-    extra: dict[str, Any] = {}
-    if takes_validation:
-        extra["validation"] = (_signals(estimator, windows, fold.validation), windows.labels[fold.validation])
-    if "groups" in asks:
-        extra["groups"] = windows.metadata["subject"].to_numpy()[rows]
-    start = time.perf_counter()
-    estimator.fit(_signals(estimator, windows, rows), windows.labels[rows], **extra)
-    seconds = time.perf_counter() - start
-    probabilities = _predict(estimator, windows, fold)
-    return {
-        "row": _table_row(name, estimator, windows, fold, seed, rows, takes_validation, probabilities, seconds),
-        "predictions": probabilities.tolist(),
-        "labels": windows.labels[fold.test].tolist(),
-        "test_rows": fold.test.tolist(),
-        "classes": list(windows.classes),
-        "history": getattr(estimator, "history_", []),
-        "provenance": _provenance(name, estimator, fold, seed, rows, takes_validation),
-    }
+    takes_validation = "validation" in inspect.signature(pipeline.fit).parameters and len(fold.validation) > 0
+    for seed, estimator, seconds in _fitted(pipeline, windows, fold, seeds, takes_validation):
+        probabilities = _predict(estimator, windows, fold)
+        rows = fold.train if takes_validation and getattr(estimator, "selection_", "none") == "validation" else _fit_rows(fold)
+        yield {
+            "row": _table_row(name, estimator, windows, fold, seed, rows, probabilities, seconds),
+            "predictions": probabilities.tolist(),
+            "labels": windows.labels[fold.test].tolist(),
+            "test_rows": fold.test.tolist(),
+            "classes": list(windows.classes),
+            "history": getattr(estimator, "history_", []),
+            "provenance": {
+                "pipeline": name,
+                "fold": fold.number,
+                "seed": seed,
+                "fit_rows_sha256": rows_sha256(rows),
+                "n_fit_rows": len(rows),
+                "selection": getattr(estimator, "selection_", "none"),
+                "test_reads": 1,
+            },
+        }
+
+
+def _fitted(pipeline: Any, windows: Windows, fold: Fold, seeds: list[int], takes_validation: bool) -> Iterator[tuple[int, Any, float]]:
+    """(seed, fitted estimator, seconds) for every seed; at once where the pipeline can."""
+    groups = _groups(windows, fold)
+    if hasattr(pipeline, "fit_many"):
+        jobs = [FitJob(fold.train, fold.validation, seed, groups=groups[fold.train]) for seed in seeds]
+        start = time.perf_counter()
+        estimators = pipeline.fit_many(windows, jobs) if jobs else []
+        seconds = (time.perf_counter() - start) / max(1, len(jobs))
+        yield from ((seed, estimator, seconds) for seed, estimator in zip(seeds, estimators, strict=True))
+        return
+    rows = fold.train if takes_validation else _fit_rows(fold)
+    for seed in seeds:
+        estimator = with_random_state(clone(pipeline), seed)
+        extra: dict[str, Any] = {}
+        if takes_validation:
+            extra["validation"] = (_signals(estimator, windows, fold.validation), windows.labels[fold.validation])
+        if "groups" in inspect.signature(estimator.fit).parameters:
+            extra["groups"] = groups[rows]
+        start = time.perf_counter()
+        estimator.fit(_signals(estimator, windows, rows), windows.labels[rows], **extra)
+        yield seed, estimator, time.perf_counter() - start
+
+
+def _fit_rows(fold: Fold) -> np.ndarray:
+    return np.sort(np.concatenate([fold.train, fold.validation]))
+
+
+def _groups(windows: Windows, fold: Fold) -> np.ndarray:
+    """What inner folds keep whole: subjects or sessions where the protocol does, else recordings."""
+    column = {"cross_subject": "subject", "cross_session": "session"}.get(fold.protocol, "recording")
+    return windows.metadata[column].astype(str).to_numpy()
 
 
 def with_random_state(estimator: Any, seed: int) -> Any:
@@ -162,7 +196,6 @@ def _table_row(
     fold: Fold,
     seed: int,
     rows: np.ndarray,
-    takes_validation: bool,
     probabilities: np.ndarray,
     seconds: float,
 ) -> dict:
@@ -178,7 +211,7 @@ def _table_row(
         "seed": seed,
         "n_classes": len(windows.classes),
         "samples": len(rows),
-        "samples_validation": len(fold.validation) if takes_validation else 0,
+        "samples_validation": len(fold.validation) if rows is fold.train else 0,
         "samples_test": len(fold.test),
         "channels": windows.values.shape[1],
         "n_sessions": int(windows.metadata["session"].nunique()),
@@ -189,19 +222,6 @@ def _table_row(
         **metrics.score_predictions(windows.labels[fold.test], probabilities, windows.classes),
     }
     return {column: row[column] for column in TABLE_COLUMNS}
-
-
-def _provenance(name: str, estimator: Any, fold: Fold, seed: int, rows: np.ndarray, takes_validation: bool) -> dict:
-    chosen = getattr(estimator, "selection_", "none") if takes_validation else "none"
-    return {
-        "pipeline": name,
-        "fold": fold.number,
-        "seed": seed,
-        "fit_rows_sha256": rows_sha256(rows),
-        "n_fit_rows": len(rows),
-        "selection": chosen,
-        "test_reads": 1,
-    }
 
 
 def _joined(column: pd.Series) -> str:

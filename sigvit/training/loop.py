@@ -77,9 +77,7 @@ def train(
     return history
 
 
-def update(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, targets: Tensor, recipe: Recipe, class_weights: Tensor | None = None
-) -> Tensor:
+def update(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, targets: Tensor, recipe: Recipe, class_weights: Tensor | None = None) -> Tensor:
     """One step: forward, loss, backward, clip, update. Returns the loss, a detached scalar."""
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=recipe.dtype == "bfloat16"):
         logits = model(batch)

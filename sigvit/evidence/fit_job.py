@@ -1,0 +1,25 @@
+"""FitJob: what `fit_many` is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class FitJob:
+    """One training.
+
+    Attributes
+    ----------
+    train : rows to train on. validation : rows that choose the stopping point, or are trained on as well where nothing is chosen.
+    seed : becomes `random_state`. parameters : what differs from the estimator's own parameters.
+    groups : (train rows,) what inner folds keep whole; None where there is nothing to keep.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    seed: int
+    parameters: dict = field(default_factory=dict)
+    groups: np.ndarray | None = None
