@@ -1,0 +1,88 @@
+"""The `mne.Info` of a set of electrodes, with positions of our own table where none were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import mne
+import numpy as np
+
+from sigvit.electrodes import FIDUCIALS_M, canonical_name, electrode_position
+
+
+def make_info(names: Sequence[str], sampling_rate: float, kinds: str | Sequence[str] = "eeg") -> mne.Info:
+    """The Info of channels that have only names: those of the 10-05 system get their position in the head frame, the others none.
+
+    Parameters
+    ----------
+    names : what the channels are called; each once.
+    sampling_rate : Hz.
+    kinds : mne's channel types ("eeg", "eog", "mag", …): one for all or one each.
+
+    Raises
+    ------
+    ValueError : a name twice, no name, or a rate that isn't above zero.
+
+    >>> info = make_info(["C3", "C4", "my sensor"], 250.0)
+    >>> info["sfreq"], [bool(np.isfinite(channel["loc"][:3]).all()) for channel in info["chs"]]
+    (250.0, [True, True, False])
+    """
+    names = [str(name) for name in names]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ValueError(f"The channel names {doubled} occur more than once; every electrode needs a name of its own.")
+    if not names or not sampling_rate > 0:
+        raise ValueError(f"Recordings need at least one channel and a sampling rate above zero, but got {len(names)} channels at {sampling_rate} Hz.")
+    info = mne.create_info(names, float(sampling_rate), list(kinds) if not isinstance(kinds, str) else kinds, verbose="ERROR")
+    place(info)
+    return info
+
+
+def info_of(recording_info: mne.Info, names: Sequence[str], sampling_rate: float) -> mne.Info:
+    """The Info of some channels of a recording: their own kind and measured place; names and missing places from the 10-05 table; nothing personal."""
+    called = windows_names(recording_info, names)
+    kinds = recording_info.get_channel_types(picks=list(names))
+    info = mne.create_info(called, float(sampling_rate), kinds, verbose="ERROR")
+    for new, name in zip(info["chs"], names, strict=True):
+        old = recording_info["chs"][recording_info["ch_names"].index(name)]
+        new.update({key: _copied(old[key]) for key in ("loc", "coil_type", "coord_frame", "kind", "unit")})
+    with info._unlock():  # mne has no public way to give a new Info the device's place relative to the head
+        info["dev_head_t"] = recording_info["dev_head_t"]
+    place(info)
+    return info
+
+
+def windows_names(recording_info: mne.Info, names: Sequence[str]) -> list[str]:
+    """What the electrodes are called in windows: EEG channels by their name in the 10-05 system, unless two would share it; others as they were.
+
+    >>> windows_names(make_info(["Fc5.", "EEG T3-REF", "ear"], 100.0), ["Fc5.", "EEG T3-REF", "ear"])
+    ['FC5', 'T7', 'ear']
+    """
+    kinds = recording_info.get_channel_types(picks=list(names))
+    called = [(canonical_name(name) or name) if kind == "eeg" else name for name, kind in zip(names, kinds, strict=True)]
+    return [new if called.count(new) == 1 else old for old, new in zip(names, called, strict=True)]
+
+
+def place(info: mne.Info) -> None:
+    """Gives EEG channels that have no measured place the one of the 10-05 table, in place."""
+    known: dict[str, Any] = {}
+    for channel, kind in zip(info["chs"], info.get_channel_types(), strict=True):
+        at = electrode_position(channel["ch_name"]) if kind == "eeg" else None
+        if is_placed(channel):
+            known[channel["ch_name"]] = channel["loc"][:3]
+        elif at is not None:
+            known[channel["ch_name"]] = np.array(at)
+    if known:
+        montage = mne.channels.make_dig_montage(known, coord_frame="head", **{name: np.array(at) for name, at in FIDUCIALS_M.items()})
+        info.set_montage(montage, on_missing="ignore", verbose="ERROR")
+
+
+def is_placed(channel: dict) -> bool:
+    """Whether a channel of an Info has a measured place: finite and not the origin, which mne and some files write for "unknown"."""
+    at = channel["loc"][:3]
+    return bool(np.isfinite(at).all() and np.any(at != 0))
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, np.ndarray) else value
