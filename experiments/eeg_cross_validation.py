@@ -1,0 +1,136 @@
+"""Cross-validate the Vision Transformer against honest baselines on a dataset page; ends in a table, a certificate and a report.
+
+    python experiments/eeg_cross_validation.py --dataset scp1
+
+What to expect on 2 cores: docs/eeg.md has the table and the minutes for every page. Killed and started again with the same command, it goes on.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+import sigvit
+from sigvit.evidence.convnets import ConvNetClassifier
+from sigvit.evidence.results_folder import claim_folder, write_results
+
+NETWORKS: dict[str, Any] = {
+    "ViT": sigvit.SignalViTClassifier(),
+    "Network alone": sigvit.SignalViTClassifier(classical=None),
+    "EEGNet": ConvNetClassifier("EEGNet"),
+    "ShallowConvNet": ConvNetClassifier("ShallowConvNet"),
+}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Cross-validate the Vision Transformer against baselines on one dataset."""
+
+    dataset: str = "scp1"
+    """A page's name (`sigvit datasets` lists them) or the path of a TOML page."""
+    folder: Path | None = None
+    """Where the recordings lie, for pages that need local files."""
+    protocol: Literal["auto", "shipped", "within_session", "cross_session", "cross_subject"] = "auto"
+    """What is left out. auto: the split that the page ships, else subjects, else runs or blocks within the session."""
+    k: int | None = None
+    """Number of groups or blocks; left out, one subject, session or run is left out at a time."""
+    guard_s: float = 0.0
+    """Seconds around test windows that no training window may touch, beyond the support of the filters."""
+    pipelines: tuple[str, ...] = ()
+    """Names of pipelines; left out, all: ViT, Network alone, EEGNet, ShallowConvNet and the classical baselines."""
+    seeds: int = 5
+    """Seeds 0, 1, … of the pipelines that have any randomness."""
+    output: Path | None = None
+    """Results folder; left out, results/DATASET-PROTOCOL."""
+    threads: int = 2
+    """Threads of torch. More change the last bits of the networks' sums."""
+
+
+def main(configuration: Configuration) -> None:
+    torch.set_num_threads(configuration.threads)
+    console = Console()
+    windows = sigvit.open_dataset(configuration.dataset, folder=configuration.folder)
+    protocol, folds = make_folds(configuration, windows)
+    pipelines = choose_pipelines(configuration, windows)
+    output = configuration.output or Path("results") / f"{windows.name}-{protocol}"
+    record = describe(configuration, protocol, windows, pipelines)
+    claim_folder(output, record)
+    certificate = sigvit.certify(windows, folds, guard_s=configuration.guard_s)
+    console.print(f"{windows.name}: {len(windows)} windows, {len(folds)} folds ({protocol}); the certificate says: {certificate.verdict}.")
+    with progress_bar(console, len(pipelines) * len(folds)) as on_fold:
+        results = sigvit.cross_validate(pipelines, windows, folds, range(configuration.seeds), certificate, folder=output, on_fold=on_fold)
+    write_results(output, results, windows, folds, record)
+    print_summary(console, results)
+    console.print(f"Report: {output / 'report.html'}   Check it: sigvit verify {output}")
+
+
+def make_folds(configuration: Configuration, windows: sigvit.Windows) -> tuple[str, list[sigvit.Fold]]:
+    """The protocol's name and its folds."""
+    metadata, protocol = windows.metadata, configuration.protocol
+    if protocol == "auto":
+        several = metadata["subject"].nunique() > 1
+        protocol = "shipped" if "shipped" in metadata else "cross_subject" if several else "within_session"
+    guard_s = configuration.guard_s + 2 * windows.filter_support_s
+    if protocol == "shipped":
+        return protocol, sigvit.folds.shipped(metadata)
+    maker = {"within_session": sigvit.folds.within_session, "cross_session": sigvit.folds.cross_session, "cross_subject": sigvit.folds.cross_subject}[protocol]
+    return protocol, maker(metadata, k=configuration.k, guard_s=guard_s)
+
+
+def choose_pipelines(configuration: Configuration, windows: sigvit.Windows) -> dict[str, Any]:
+    """The named pipelines, or all of them; a name that isn't there is an error."""
+    available = {**NETWORKS, **sigvit.baselines.everything(windows)}
+    unknown = [name for name in configuration.pipelines if name not in available]
+    if unknown:
+        raise SystemExit(f"There is no pipeline {', '.join(unknown)}; there are {', '.join(available)}.")
+    return {name: available[name] for name in configuration.pipelines or available}
+
+
+def describe(configuration: Configuration, protocol: str, windows: sigvit.Windows, pipelines: dict[str, Any]) -> dict[str, Any]:
+    """What decides the results, for config.toml: another entry is another protocol."""
+    asked = {name: str(value) for name, value in asdict(configuration).items() if name not in ("output", "folder", "pipelines")}
+    parameters = {name: " ".join(repr(pipeline.get_params()).split()) for name, pipeline in pipelines.items()}
+    page = {"name": windows.name, "sha256": str(windows.page.get("sha256", "")), "windows": len(windows)}
+    return {"sigvit": sigvit.__version__, "asked": {**asked, "protocol": protocol}, "page": page, "pipelines": parameters}
+
+
+class progress_bar:  # noqa: N801  (a context manager, read as a phrase)
+    """A progress bar with the time left; gives the function to call after each pipeline × fold."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self.progress, self.total = Progress(*columns, console=console), total
+
+    def __enter__(self) -> Callable[[str, sigvit.Fold], None]:
+        self.progress.start()
+        task = self.progress.add_task("fitting", total=self.total)
+        return lambda name, fold: self.progress.update(task, advance=1, description=f"{name}, fold {fold.number}")
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.stop()
+
+
+def print_summary(console: Console, results: sigvit.Results) -> None:
+    summary = results.summary()
+    table = Table(title=f"{results.table['metric'].iloc[0]}, verdict of the certificate: {results.certificate.verdict}")
+    for column in summary.columns:
+        table.add_column(str(column), justify="left" if column == "pipeline" else "right")
+    for row in summary.itertuples(index=False):
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+    console.print(table)
+    for warning in results.certificate.warnings:
+        console.print(f"[yellow]warning[/yellow] {warning}")
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("default")
+    main(tyro.cli(Configuration))

@@ -1,0 +1,140 @@
+"""EEGNet and ShallowConvNet, the two convolutional networks that every EEG paper compares with; imported by experiments alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from sigvit.network_classifier import NetworkClassifier
+from sigvit.training.recipe import Recipe
+
+# B = batch, E = electrodes, S = samples
+
+
+class EEGNet(nn.Module):
+    """EEGNet-8,2 (Lawhern et al. 2018): temporal filters of half a second, two spatial filters each, a separable convolution; (B, E, S) → (B, classes).
+
+    The paper works at 128 Hz; filter and pooling lengths keep their seconds at other rates.
+
+    >>> EEGNet(22, 256, 4, sampling_rate=128.0)(torch.zeros(3, 22, 256)).shape
+    torch.Size([3, 4])
+    """
+
+    def __init__(self, n_electrodes: int, n_times: int, n_classes: int, sampling_rate: float, dropout: float = 0.5) -> None:
+        super().__init__()
+        rate = sampling_rate / 128
+        pool = min(n_times, max(1, round(4 * rate)))
+        pooled = n_times // pool
+        second_pool = min(8, pooled)
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 8, (1, max(1, round(64 * rate))), padding="same", bias=False),
+            nn.BatchNorm2d(8, eps=1e-3, momentum=0.01),
+            nn.Conv2d(8, 16, (n_electrodes, 1), groups=8, bias=False),
+            nn.BatchNorm2d(16, eps=1e-3, momentum=0.01),
+            nn.ELU(),
+            nn.AvgPool2d((1, pool)),
+            nn.Dropout(dropout),
+            nn.Conv2d(16, 16, (1, 16), padding="same", groups=16, bias=False),
+            nn.Conv2d(16, 16, 1, bias=False),
+            nn.BatchNorm2d(16, eps=1e-3, momentum=0.01),
+            nn.ELU(),
+            nn.AvgPool2d((1, second_pool)),
+            nn.Dropout(dropout),
+            nn.Flatten(),
+        )
+        self.head = nn.Linear(16 * (pooled // second_pool), n_classes)
+
+    def forward(self, values: Tensor) -> Tensor:
+        # The paper bounds the norms of spatial filters by 1 and of the head's rows by 1/4.
+        features = self.features(values[:, None])
+        return nn.functional.linear(features, self.head.weight.renorm(2, 0, 0.25), self.head.bias)
+
+
+class ShallowConvNet(nn.Module):
+    """ShallowConvNet (Schirrmeister et al. 2017): temporal and spatial filters, square, mean over 0.3 s, logarithm; (B, E, S) → (B, classes).
+
+    The paper works at 250 Hz; filter and pooling lengths keep their seconds at other rates.
+
+    >>> ShallowConvNet(22, 500, 4, sampling_rate=250.0)(torch.zeros(3, 22, 500)).shape
+    torch.Size([3, 4])
+    """
+
+    def __init__(self, n_electrodes: int, n_times: int, n_classes: int, sampling_rate: float, dropout: float = 0.5) -> None:
+        super().__init__()
+        rate = sampling_rate / 250
+        kernel = min(n_times, max(1, round(25 * rate)))
+        filtered = n_times - kernel + 1
+        self.window, self.stride = min(filtered, max(1, round(75 * rate))), max(1, round(15 * rate))
+        self.temporal = nn.Conv2d(1, 40, (1, kernel))
+        self.spatial = nn.Conv2d(40, 40, (n_electrodes, 1), bias=False)
+        self.norm = nn.BatchNorm2d(40)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(40 * ((filtered - self.window) // self.stride + 1), n_classes)
+
+    def forward(self, values: Tensor) -> Tensor:
+        filtered = self.norm(self.spatial(self.temporal(values[:, None])))
+        power = nn.functional.avg_pool2d(filtered**2, (1, self.window), (1, self.stride))
+        # 1e-6 is the floor of the authors' safe logarithm.
+        return self.head(self.dropout(power.clamp(min=1e-6).log()).flatten(1))
+
+
+class ConvNetClassifier(NetworkClassifier):
+    """A convolutional baseline, trained by Adam with the weights of the lowest validation loss, as both papers do.
+
+    Parameters
+    ----------
+    network : "EEGNet" or "ShallowConvNet".
+    sampling_rate : Hz; None takes it from Epochs or Windows.
+    epochs, batch_size, learning_rate : of Adam without weight decay.
+    early_stopping, patience, class_weight, device, random_state : see `sigvit.SignalViTClassifier`.
+    """
+
+    def __init__(
+        self,
+        network: str = "EEGNet",
+        sampling_rate: float | None = None,
+        epochs: int = 100,
+        batch_size: int = 64,
+        learning_rate: float = 1e-3,
+        early_stopping: bool = True,
+        patience: int = 0,
+        class_weight: str | dict | None = None,
+        device: str = "cpu",
+        random_state: int | None = 0,
+    ) -> None:
+        self.network = network
+        self.sampling_rate = sampling_rate
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.early_stopping = early_stopping
+        self.patience = patience
+        self.class_weight = class_weight
+        self.device = device
+        self.random_state = random_state
+
+    def recipe(self, n_windows: int) -> Recipe:
+        return Recipe(
+            steps=self.epochs * max(1, n_windows // self.batch_size),
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            warmup_steps=0,
+            weight_decay=0.0,
+            label_smoothing=0.0,
+            ema_decay=0.0,
+            patience=self.patience,
+        )
+
+    def build(self, electrodes: Any, n_times: int, n_classes: int) -> nn.Module:
+        networks = {"EEGNet": EEGNet, "ShallowConvNet": ShallowConvNet}
+        if self.network not in networks:
+            raise ValueError(f"network is {self.network!r}; it must be one of {', '.join(networks)}.")
+        counted = isinstance(electrodes, int)
+        if counted and self.sampling_rate is None:
+            raise ValueError(
+                "An array doesn't say its sampling rate, which sets the length of the filters: give sampling_rate in Hz, or pass Windows or Epochs."
+            )
+        rate = float(electrodes["sfreq"]) if self.sampling_rate is None else self.sampling_rate
+        n_electrodes = electrodes if counted else len(electrodes["ch_names"])
+        return networks[self.network](n_electrodes, n_times, n_classes, rate)

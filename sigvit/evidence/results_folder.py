@@ -1,0 +1,43 @@
+"""A results folder: everything that a reader needs to believe a table, and to refute it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from sigvit.data.windows import Windows
+from sigvit.evidence import folds as folds_module
+from sigvit.evidence.cross_validation import Results
+from sigvit.evidence.fit_store import write_atomically
+from sigvit.evidence.folds import Fold
+from sigvit.evidence.report import write_report
+
+
+def claim_folder(folder: str | Path, configuration: dict[str, Any]) -> None:
+    """Write config.toml, or find the same one: a folder holds the results of one protocol.
+
+    Raises
+    ------
+    ValueError : the folder's config.toml says something else; the differing entries are named.
+    """
+    path, text = Path(folder) / "config.toml", tomli_w.dumps(configuration)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.read_text() != text:
+        old, new = set(path.read_text().splitlines()), set(text.splitlines())
+        differing = "; ".join([*(f"there: {line}" for line in sorted(old - new)), *(f"now: {line}" for line in sorted(new - old))])
+        raise ValueError(f"{path.parent} holds results of another protocol ({differing}). Choose another output folder, or delete that one.")
+    write_atomically(path, text)
+
+
+def write_results(folder: str | Path, results: Results, windows: Windows, folds: list[Fold], configuration: dict[str, Any]) -> None:
+    """Write results.csv, folds.csv, certificate.json and report.html into a claimed folder; the certificate carries the hashes of both tables."""
+    folder = Path(folder)
+    table = results.table.to_csv(index=False, lineterminator="\n")
+    write_atomically(folder / "results.csv", table)
+    folds_module.write_csv(folder / "folds.csv", folds, windows)
+    certificate = results.certificate.with_results(hashlib.sha256(table.encode()).hexdigest(), results.provenance)
+    certificate.write(folder / "certificate.json")
+    write_report(results, windows, folds, certificate, folder / "report.html", configuration)
