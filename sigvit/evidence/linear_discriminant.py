@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import solve
+from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -70,10 +71,12 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
     ----------
     segments : how many parts of time are averaged, or several candidates, of which inner folds of the training windows choose by log-loss;
         "auto" is 4, 8, 16, … and every sample. Inner folds keep subjects whole where ``fit`` gets several in ``groups``; else they are blocks in each class.
+        Every candidate is judged at its best temperature (Guo et al. 2017): with many features the discriminant ranks well but is far too sure.
 
     Attributes
     ----------
-    segments_ : the number chosen. classes_ : sorted labels. coef_ (classes, features), intercept_ (classes,). log_loss_ : {candidate: inner log-loss in nats}.
+    segments_, temperature_ : what was chosen; log-probabilities are divided by the temperature. classes_ : sorted labels.
+    coef_, intercept_ : (classes, features), (classes,), before the temperature. log_loss_ : {candidate: inner log-loss in nats}.
 
     >>> signals = np.random.default_rng(0).normal(0, 1e-5, (40, 3, 32)); labels = np.repeat(["rest", "task"], 20)
     >>> signals[20:, 1, 8:16] += 2e-5
@@ -90,7 +93,7 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
         if len(self.classes_) < 2:
             raise ValueError(f"Shrinkage LDA needs at least two classes in its training windows, but all {len(labels)} are {self.classes_[0]!r}.")
         self.log_loss_: dict[int, float] = {}
-        self.segments_ = self._choose(signals, numbers, groups)
+        self.segments_, self.temperature_ = self._choose(signals, numbers, groups)
         self.coef_, self.intercept_ = fit_discriminant(segment_means(signals, self.segments_), numbers)
         return self
 
@@ -107,16 +110,18 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
         check_is_fitted(self)
-        return segment_means(checked_signals(X), self.segments_) @ self.coef_.T + self.intercept_
+        return (segment_means(checked_signals(X), self.segments_) @ self.coef_.T + self.intercept_) / self.temperature_
 
-    def _choose(self, signals: np.ndarray, numbers: np.ndarray, groups: np.ndarray | None) -> int:
-        candidates = self._candidates(signals)
-        folds = inner_folds(numbers, groups)
-        if len(candidates) == 1 or not folds:
-            return candidates[0]
+    def _choose(self, signals: np.ndarray, numbers: np.ndarray, groups: np.ndarray | None) -> tuple[int, float]:
+        """Segments and temperature of the smallest inner log-loss; where the windows allow no inner folds, the first candidate as it is."""
+        candidates, folds, temperatures = self._candidates(signals), inner_folds(numbers, groups), {}
+        if not folds:
+            return candidates[0], 1.0
         for segments in candidates:
-            self.log_loss_[segments] = inner_log_loss(segment_means(signals, segments), numbers, folds)
-        return min(candidates, key=self.log_loss_.__getitem__)
+            logits, judged = inner_logits(segment_means(signals, segments), numbers, folds)
+            temperatures[segments], self.log_loss_[segments] = best_temperature(logits, judged)
+        best = min(candidates, key=self.log_loss_.__getitem__)
+        return best, temperatures[best]
 
     def _candidates(self, signals: np.ndarray) -> list[int]:
         windows, electrodes, samples = signals.shape
@@ -148,12 +153,28 @@ def inner_folds(numbers: np.ndarray, groups: Any) -> list[tuple[np.ndarray, np.n
     return [(train, judge) for train, judge in folds if len(judge) and len(np.unique(numbers[train])) == numbers.max() + 1]
 
 
-def inner_log_loss(features: np.ndarray, numbers: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    losses = []
+def inner_logits(features: np.ndarray, numbers: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (judged windows, classes) from discriminants that didn't see them, and those windows' class numbers."""
+    parts = []
     for train, judge in folds:
         weights, offsets = fit_discriminant(features[train], numbers[train])
-        losses.append(window_log_loss(numbers[judge], softmax(features[judge] @ weights.T + offsets, axis=1)))
-    return float(np.concatenate(losses).mean())
+        parts.append(features[judge] @ weights.T + offsets)
+    return np.concatenate(parts), np.concatenate([numbers[judge] for _, judge in folds])
+
+
+def best_temperature(logits: np.ndarray, numbers: np.ndarray) -> tuple[float, float]:
+    """The temperature between 1/20 and 1000 with the smallest mean log-loss, and that loss in nats.
+
+    >>> temperature, loss = best_temperature(np.array([[9.0, 0.0]] * 4), np.array([0, 0, 0, 1]))
+    >>> round(9 / temperature, 2), round(loss, 3)
+    (1.1, 0.562)
+    """
+
+    def loss(log_temperature: float) -> float:
+        return float(window_log_loss(numbers, softmax(logits / np.exp(log_temperature), axis=1)).mean())
+
+    found = minimize_scalar(loss, bounds=(-np.log(20), np.log(1000)), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(found.x)), float(found.fun)
 
 
 def checked_signals(signals: np.ndarray) -> np.ndarray:
