@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,15 @@ class Windows:
     name : the dataset's name.
     page : plain data: what the dataset's page says (title, task, licence, citation, steps).
     control_values : float32 (windows, electrodes, samples) before the cue, or None: a score from them shows what isn't the task.
+
+    Raises
+    ------
+    ValueError : values that aren't float32 of three axes, or labels, metadata, electrodes and control values that don't fit them.
+
+    >>> from sigvit.data.synthetic import synthetic_windows
+    >>> windows = synthetic_windows(n_subjects=2)
+    >>> len(windows), windows.electrodes, windows.sampling_rate, windows[windows.metadata.subject == "02"].values.shape
+    (40, ('C3', 'Cz', 'C4'), 64.0, (20, 3, 67))
     """
 
     values: np.ndarray
@@ -39,6 +50,19 @@ class Windows:
     name: str = "arrays"
     page: dict = field(default_factory=dict)
     control_values: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3 or self.values.dtype != np.float32:
+            raise ValueError(f"Windows hold float32 (windows, electrodes, samples), but got {self.values.dtype} of shape {self.values.shape}.")
+        if len(self.labels) != len(self.values) or len(self.metadata) != len(self.values):
+            raise ValueError(f"There are {len(self.values)} windows, but {len(self.labels)} labels and {len(self.metadata)} rows of metadata.")
+        if len(self.electrodes) != self.values.shape[1]:
+            raise ValueError(f"The info names {len(self.electrodes)} electrodes, but the values have {self.values.shape[1]}.")
+        missing = [column for column in METADATA_COLUMNS if column not in self.metadata]
+        if missing:
+            raise ValueError(f"The metadata lack the columns {missing}; sigvit.windows_from_arrays fills in what isn't known.")
+        if self.control_values is not None and self.control_values.shape[:2] != self.values.shape[:2]:
+            raise ValueError(f"The control values have shape {self.control_values.shape}, the values {self.values.shape}: windows and electrodes must agree.")
 
     def __len__(self) -> int:
         return len(self.values)
@@ -66,3 +90,112 @@ class Windows:
     def row_hashes(self) -> list[str]:
         """SHA-256 of every window's bytes: equal signals under two names have equal hashes."""
         return [hashlib.sha256(np.ascontiguousarray(window).tobytes()).hexdigest() for window in self.values]
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> None:
+        """Writes all of it to a folder, from which `Windows.load` maps the values: .npy, .json and .fif files.
+
+        The folder is written beside and renamed, so that a kill leaves either the whole set under this name or none.
+
+        Raises
+        ------
+        FileExistsError : the folder is there and `overwrite` wasn't asked for.
+        """
+        from sigvit.data.storage import save_windows
+
+        save_windows(self, Path(folder), overwrite)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Windows:
+        """The windows that `save` wrote; the values stay on disk and are read when used.
+
+        Raises
+        ------
+        ValueError : the folder isn't one that `save` wrote, or one of its files is cut short, damaged or missing.
+        """
+        from sigvit.data.storage import load_windows
+
+        return load_windows(Path(folder))
+
+
+class GrowingArray:
+    """Float32 rows that grow in place, so that filling an array from many recordings needs no second one.
+
+    >>> rows = GrowingArray((2, 3))
+    >>> rows.extend(5)[:] = 1
+    >>> rows.extend(2)[:] = 2
+    >>> rows.take().shape
+    (7, 2, 3)
+    """
+
+    def __init__(self, row_shape: tuple[int, ...]) -> None:
+        self._rows = np.empty((0, *row_shape), np.float32)
+
+    def extend(self, n_rows: int) -> np.ndarray:
+        """A view of so many new rows at the end; it must be gone when the array grows again."""
+        old = len(self._rows)
+        # The allocator moves the pages of large blocks instead of copying them; nothing else refers to them.
+        self._rows.resize((old + n_rows, *self._rows.shape[1:]), refcheck=False)
+        return self._rows[old:]
+
+    def shorten(self, n_rows: int) -> None:
+        """Forgets so many rows at the end."""
+        self._rows.resize((len(self._rows) - n_rows, *self._rows.shape[1:]), refcheck=False)
+
+    def take(self) -> np.ndarray:
+        """The array itself; nothing may be added after that."""
+        return self._rows
+
+
+def concatenate(parts: Iterable[Windows], name: str | None = None, page: dict | None = None) -> Windows:
+    """One set from many, such as one a recording; given a generator, no part need stay in memory beside the result.
+
+    Electrodes are brought into the order of the first part. The filter support is the longest of all; name and page are the first part's unless given.
+
+    Raises
+    ------
+    ValueError : no parts, or parts that differ in electrodes, sampling rate, samples a window or in whether they have control values; recordings named.
+
+    >>> from sigvit.data.synthetic import synthetic_windows
+    >>> windows = synthetic_windows()
+    >>> len(concatenate([windows[:7], windows[7:]])) == len(windows)
+    True
+    """
+    first: Windows | None = None
+    labels, tables, support = [], [], []
+    for part in parts:
+        if first is None:
+            first, whole = part, GrowingArray(part.values.shape[1:])
+            control = None if part.control_values is None else GrowingArray(part.control_values.shape[1:])
+        order = _common_order(first, part)
+        whole.extend(len(part))[:] = part.values[:, order]
+        if control is not None and part.control_values is not None:
+            control.extend(len(part))[:] = part.control_values[:, order]
+        labels.append(part.labels)
+        tables.append(part.metadata)
+        support.append(part.filter_support_s)
+    if first is None:
+        raise ValueError("There are no windows to concatenate; give at least one set.")
+    table = pd.concat(tables, ignore_index=True)
+    before = None if control is None else control.take()
+    return Windows(whole.take(), np.concatenate(labels), table, first.info, max(support), name or first.name, first.page if page is None else page, before)
+
+
+def _common_order(first: Windows, part: Windows) -> slice | list[int]:
+    """Where the first part's electrodes are in another; a sentence where the two don't fit."""
+    where = f"{part.name} ({_recordings(part)}) and {first.name} ({_recordings(first)})"
+    if part.sampling_rate != first.sampling_rate:
+        raise ValueError(f"The sampling rates of {where} differ: {part.sampling_rate:g} and {first.sampling_rate:g} Hz; resample both to one rate.")
+    if part.values.shape[2] != first.values.shape[2]:
+        raise ValueError(f"The windows of {where} differ in length: {part.values.shape[2]} and {first.values.shape[2]} samples.")
+    control = [None if each.control_values is None else each.control_values.shape[2] for each in (part, first)]
+    if control[0] != control[1]:
+        raise ValueError(f"The control values of {where} differ: {control[0]} and {control[1]} samples.")
+    different = sorted(set(part.electrodes) ^ set(first.electrodes))
+    if different:
+        raise ValueError(f"The electrodes {different} are only in one of {where}; pick the common ones with electrodes=….")
+    return slice(None) if part.electrodes == first.electrodes else [part.electrodes.index(name) for name in first.electrodes]
+
+
+def _recordings(windows: Windows) -> str:
+    names = windows.metadata["recording"].unique().tolist()
+    return ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
