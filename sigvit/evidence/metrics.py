@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import binom, norm
 from sklearn.metrics import roc_auc_score
 
@@ -84,7 +85,7 @@ def calibration_bins(hits: np.ndarray, confidence: np.ndarray, n_bins: int = 10)
     return [(float(confidence[rows].mean()), float(hits[rows].mean()), int(rows.sum())) for rows in chosen]
 
 
-def chance_line(counts: Sequence, alpha: float = 0.05) -> float:
+def chance_line(counts: ArrayLike, alpha: float = 0.05) -> float:
     """The score that guessing exceeds with probability at most ``alpha`` (about so, where it is a mean over folds).
 
     Parameters
@@ -111,7 +112,7 @@ def chance_line(counts: Sequence, alpha: float = 0.05) -> float:
     return _auc_limit(table, alpha) if table.shape[1] == 2 else _balanced_accuracy_limit(table, alpha)
 
 
-def accuracy_chance_line(counts: Sequence, alpha: float = 0.05) -> float:
+def accuracy_chance_line(counts: ArrayLike, alpha: float = 0.05) -> float:
     """The plain accuracy that always naming the largest class exceeds with probability at most ``alpha`` (binomial, Müller-Putz et al. 2008).
 
     >>> round(accuracy_chance_line([50, 50]), 2)
