@@ -1,0 +1,7 @@
+"""Tokenizers: each an `nn.Module` that turns a signal into `Tokens`, has a `width`, and can be used alone."""
+
+from sigvit.tokenizers.electrode_time import ElectrodeTimePatches
+from sigvit.tokenizers.image import ImagePatches
+from sigvit.tokenizers.time_step import TimeStepTokens
+
+__all__ = ["ElectrodeTimePatches", "ImagePatches", "TimeStepTokens"]

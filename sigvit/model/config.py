@@ -1,0 +1,72 @@
+"""What a model is, in plain numbers and words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sigvit.model import pooling, positions
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything about a Vision Transformer but its tokenizer.
+
+    Attributes
+    ----------
+    input_shape : what the model was built for: (channels, rows, columns) of images, (electrodes, samples) of recordings.
+    num_classes : logits of the head.
+    width, depth, heads, mlp_width : length of a token, number of blocks, attention heads, hidden units of each MLP.
+    pool : "class" (the class token), "mean" (of the patch tokens) or "map" (attention pooling).
+    class_token : whether there is one; "class" needs it, the others neither need nor pool it.
+    registers : further learned tokens that only attention sees (Darcet et al. 2024, arXiv:2309.16588).
+    positions : "learned", "factorised", "sincos" or "none".
+    gelu : "erf" or "tanh".
+    eps : of every LayerNorm.
+    representation : units of a tanh layer before the head, or None for no such layer.
+    dropout : after the positions, attention, GELU and MLP.
+    stochastic_depth : the last block's rate of skipped branches.
+    layer_scale : start value of LayerScale, or None for none.
+    checkpointing : compute activations again on the way back, to save memory.
+
+    Raises
+    ------
+    ValueError : numbers or words that make no model.
+
+    >>> ModelConfig((3, 32, 32), num_classes=10, width=8, depth=1, heads=2, mlp_width=16).pool
+    'class'
+    """
+
+    input_shape: tuple[int, ...]
+    num_classes: int
+    width: int
+    depth: int
+    heads: int
+    mlp_width: int
+    pool: str = "class"
+    class_token: bool = True
+    registers: int = 0
+    positions: str = "learned"
+    gelu: str = "erf"
+    eps: float = 1e-6
+    representation: int | None = None
+    dropout: float = 0.0
+    stochastic_depth: float = 0.0
+    layer_scale: float | None = None
+    checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("num_classes", "width", "depth", "heads", "mlp_width"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.width % self.heads:
+            raise ValueError(f"A width of {self.width} can't be split among {self.heads} heads; heads must divide the width.")
+        for name, kinds in (("pool", pooling.KINDS), ("positions", positions.KINDS), ("gelu", ("erf", "tanh"))):
+            if getattr(self, name) not in kinds:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; there are {', '.join(map(repr, kinds))}.")
+        for name in ("dropout", "stochastic_depth"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is a rate from 0 to below 1.")
+        if self.pool == "class" and not self.class_token:
+            raise ValueError("pool='class' reads the class token, but class_token is False; use pool='mean' or 'map', or have one.")
+        if self.registers < 0 or (self.representation is not None and self.representation < 1):
+            raise ValueError(f"registers ({self.registers}) can't be negative, and representation ({self.representation}) must be at least 1, or None.")

@@ -1,0 +1,317 @@
+"""The Vision Transformer of images and recordings: tokenizer → positions → encoder → pool → head."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sigvit.grid import Grid
+from sigvit.model.config import ModelConfig
+from sigvit.model.encoder import Encoder
+from sigvit.model.families import family
+from sigvit.model.pooling import AttentionPool, ClassPool, MeanPool
+from sigvit.model.positions import make_positions
+from sigvit.tokenizers import ElectrodeTimePatches, ImagePatches
+from sigvit.tokenizers.electrode_sites import read_electrodes
+from sigvit.tokenizers.projection import lecun_normal_
+from sigvit.tokens import Tokens
+
+# B = batch, T = tokens, D = width
+
+
+class VisionTransformer(nn.Module):
+    """One model for images and recordings; `vit` and `signal_vit` build it.
+
+    Parameters
+    ----------
+    config : sizes and choices.
+    tokenizer : any module that turns the signal into `Tokens` of `config.width`.
+
+    Raises
+    ------
+    ValueError : the tokenizer doesn't take `config.input_shape` or gives tokens of another width.
+
+    The head starts at zero, the rest as in the paper. `grid` says where the tokens of the built size sit.
+
+    >>> config = ModelConfig((3, 32, 32), num_classes=10, width=8, depth=1, heads=2, mlp_width=16)
+    >>> model = VisionTransformer(config, ImagePatches(16, in_channels=3, width=8))
+    >>> model(torch.zeros(2, 3, 32, 32)).shape, model.grid.shape
+    (torch.Size([2, 10]), (2, 2))
+    """
+
+    def __init__(self, config: ModelConfig, tokenizer: nn.Module) -> None:
+        super().__init__()
+        width = config.width
+        self.config, self.tokenizer = config, tokenizer
+        self.grid = _grid(tokenizer, config)
+        self.class_token = nn.Parameter(torch.zeros(width)) if config.class_token else None
+        self.register_tokens = nn.Parameter(nn.init.normal_(torch.empty(config.registers, width), std=0.02)) if config.registers else None
+        self.positions = make_positions(config.positions, self.grid, width, ("class",) if config.class_token else ())
+        self.dropout = nn.Dropout(config.dropout)
+        self.encoder = Encoder(
+            width,
+            config.depth,
+            config.heads,
+            config.mlp_width,
+            config.gelu,
+            config.eps,
+            config.dropout,
+            config.stochastic_depth,
+            config.layer_scale,
+            config.checkpointing,
+        )
+        self.pool = _pool(config)
+        self.representation = _representation(width, config.representation)
+        self.head = nn.Linear(config.representation or width, config.num_classes)
+        _zero(self.head)
+
+    def forward(self, signal: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Logits, (B, num_classes), of images (B, channels, rows, columns) or recordings (B, electrodes, samples).
+
+        `mask`, as the tokenizer takes it (bool, True = real), says which electrodes, samples or pixels are real; the others have exactly no influence.
+        """
+        return self.head(self.features(signal, mask))
+
+    def features(self, signal: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What the head sees: (B, D), or (B, representation). The last block computes only the tokens that the pool needs."""
+        tokens = self.embed(signal, mask)
+        outputs = self.pool.outputs(tokens.special)
+        encoded = self.encoder(tokens.values, tokens.padding_mask, outputs)
+        real = tokens.padding_mask if tokens.padding_mask is None or outputs is None else tokens.padding_mask[:, outputs]
+        return self.representation(self.pool(encoded, real))
+
+    def encode(self, signal: Tensor, mask: Tensor | None = None) -> Tokens:
+        """All tokens after the encoder's final LayerNorm, with grid and mask; special ones in front."""
+        tokens = self.embed(signal, mask)
+        return tokens.with_values(self.encoder(tokens.values, tokens.padding_mask))
+
+    def attention_maps(self, signal: Tensor, mask: Tensor | None = None) -> Tensor:
+        """How much each token looks at each, (B, depth, heads, T, T): special tokens first, padded ones looked at by none. Call `eval()` first."""
+        tokens = self.embed(signal, mask)
+        return self.encoder.attention_maps(tokens.values, tokens.padding_mask)
+
+    def embed(self, signal: Tensor, mask: Tensor | None = None) -> Tokens:
+        """What the encoder reads: the tokenizer's tokens behind the special ones, with positions and dropout."""
+        patches = self.tokenizer(signal) if mask is None else self.tokenizer(signal, mask)
+        special = {} if self.class_token is None else {"class": self.class_token}
+        if self.register_tokens is not None:
+            special |= {f"register {k}": token for k, token in enumerate(self.register_tokens)}
+        placed = self.positions(patches.prepend(special))
+        return placed.with_values(self.dropout(placed.values)) if self.training and self.dropout.p else placed
+
+    def reset_head(self, num_classes: int) -> None:
+        """A new head for so many classes, at zero."""
+        self.config = replace(self.config, num_classes=num_classes)
+        self.head = nn.Linear(self.head.in_features, num_classes, device=self.head.weight.device, dtype=self.head.weight.dtype)
+        _zero(self.head)
+
+    def no_decay_names(self) -> set[str]:
+        """Names of the parameters that weight decay should spare: biases, norms, LayerScale, special tokens, positions and the probe."""
+        spared = ("positions.", "register_tokens", "pool.probe")
+        return {name for name, parameter in self.named_parameters() if parameter.ndim < 2 or name.startswith(spared)}
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Weights (safetensors) and a complete description (config.json) into a folder; see `sigvit.weights.pretrained`."""
+        from sigvit.weights.pretrained import save_pretrained
+
+        save_pretrained(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> VisionTransformer:
+        """The model that `save_pretrained` wrote, in evaluation mode."""
+        from sigvit.weights.pretrained import from_pretrained
+
+        return from_pretrained(folder)
+
+
+def vit(
+    name: str = "B/16",
+    image_size: int | tuple[int, int] = 224,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    *,
+    patch_size: int | tuple[int, int] | None = None,
+    width: int | None = None,
+    depth: int | None = None,
+    heads: int | None = None,
+    mlp_width: int | None = None,
+    pool: str = "class",
+    class_token: bool | None = None,
+    registers: int = 0,
+    positions: str = "learned",
+    gelu: str = "erf",
+    eps: float = 1e-6,
+    representation: int | bool | None = None,
+    dropout: float = 0.0,
+    stochastic_depth: float = 0.0,
+    layer_scale: float | None = None,
+    checkpointing: bool = False,
+) -> VisionTransformer:
+    """A Vision Transformer for images: (batch, channels, rows, columns) → (batch, num_classes), at any size that the patch divides.
+
+    Parameters
+    ----------
+    name : size and patch, "Ti/16" … "g/14"; `patch_size`, `width`, `depth`, `heads` and `mlp_width` replace what it says, and another
+        width without an `mlp_width` has four times as many hidden units.
+    image_size : pixels, an int or (rows, columns); positions are built for it, and resized at run time for other sizes.
+    num_classes, in_channels : of the task and of the images.
+    pool : "class", "mean" or "map". Without "class" there is no class token unless `class_token=True`; it is never in the mean. The final
+        LayerNorm comes before the pooling, as in big_vision.
+    registers, positions, gelu, eps, dropout, stochastic_depth, layer_scale, checkpointing : see `ModelConfig`.
+    representation : units of a tanh layer before the head; True for as many as the width.
+
+    Raises
+    ------
+    ValueError : an unknown name, or choices that make no model.
+
+    >>> model = vit("Ti/8", image_size=(32, 48), num_classes=10, depth=2)
+    >>> model(torch.zeros(2, 3, 32, 48)).shape, model(torch.zeros(2, 3, 24, 24)).shape
+    (torch.Size([2, 10]), torch.Size([2, 10]))
+    """
+    size, patch = family(name)
+    patch_size = patch if patch_size is None else patch_size
+    if patch_size is None:
+        raise ValueError(f"The name {name!r} has no patch; write {name}/16, or give patch_size.")
+    new_width = size.width if width is None else width
+    tokenizer = ImagePatches(patch_size, in_channels, new_width)
+    rows, columns = (image_size, image_size) if isinstance(image_size, int) else image_size
+    config = ModelConfig(
+        input_shape=(in_channels, rows, columns),
+        num_classes=num_classes,
+        width=new_width,
+        depth=size.depth if depth is None else depth,
+        heads=size.heads if heads is None else heads,
+        mlp_width=mlp_width or (size.mlp_width if new_width == size.width else 4 * new_width),
+        pool=pool,
+        class_token=pool == "class" if class_token is None else class_token,
+        registers=registers,
+        positions=positions,
+        gelu=gelu,
+        eps=eps,
+        representation=_units(representation, new_width),
+        dropout=dropout,
+        stochastic_depth=stochastic_depth,
+        layer_scale=layer_scale,
+        checkpointing=checkpointing,
+    )
+    return VisionTransformer(config, tokenizer)
+
+
+def signal_vit(
+    electrodes: Any,
+    n_times: int,
+    sampling_rate: float | None = None,
+    num_classes: int = 2,
+    tokenizer: nn.Module | None = None,
+    positions: str = "factorised",
+    *,
+    width: int | None = None,
+    depth: int = 2,
+    heads: int = 4,
+    mlp_width: int | None = None,
+    pool: str = "class",
+    class_token: bool | None = None,
+    registers: int = 0,
+    gelu: str = "erf",
+    eps: float = 1e-6,
+    representation: int | bool | None = None,
+    dropout: float = 0.0,
+    stochastic_depth: float = 0.0,
+    layer_scale: float | None = None,
+    checkpointing: bool = False,
+) -> VisionTransformer:
+    """The same model for recordings: (batch, electrodes, samples) → (batch, num_classes). Scale them to about unit variance first.
+
+    Parameters
+    ----------
+    electrodes : an `mne.Info` (names, rate, positions), a list of names (positions of the 10-05 system where the name is one), or a count, for
+        any multichannel series; then what is learned about an electrode is learned from its place in the order.
+    n_times : samples of a recording.
+    sampling_rate : hertz; taken from the info where it is left out.
+    tokenizer : any module (batch, electrodes, samples) → `Tokens` with a `width`. None: all electrodes × a sixteenth of the recording, rounded up and
+        at least 5 samples; the last patch is filled with zeros where it isn't full, so that no sample is lost.
+    positions : "factorised" (a vector an electrode and one a time step), "learned" (one a token), "sincos" or "none".
+    width : length of a token; the tokenizer's, or 32.
+    mlp_width : hidden units, twice the width where left out.
+    depth, heads, pool, class_token, registers, gelu, eps, representation, dropout, stochastic_depth, layer_scale, checkpointing : as for `vit`.
+
+    Raises
+    ------
+    ValueError : electrodes of no known kind, a rate that contradicts the info, a width that contradicts the tokenizer, or choices that make no model.
+
+    >>> model = signal_vit(["C3", "Cz", "C4"], n_times=1000, sampling_rate=250.0, num_classes=4)
+    >>> model(torch.zeros(2, 3, 1000)).shape, model.grid.shape
+    (torch.Size([2, 4]), (1, 16))
+    """
+    count, names, sites, rate = read_electrodes(electrodes, sampling_rate)
+    if tokenizer is None:
+        window = min(max(-(-n_times // 16), 5), n_times)
+        tokenizer = ElectrodeTimePatches(count, "all", window, window, width or 32, "pad", names=names, positions=sites, sampling_rate=rate)
+    found = getattr(tokenizer, "width", None)
+    if not isinstance(found, int) or (width is not None and width != found):
+        raise ValueError(f"The tokenizer's width is {found}, but the model's is {width}; a tokenizer has an int `width`, and the model takes it.")
+    config = ModelConfig(
+        input_shape=(count, n_times),
+        num_classes=num_classes,
+        width=found,
+        depth=depth,
+        heads=heads,
+        mlp_width=2 * found if mlp_width is None else mlp_width,
+        pool=pool,
+        class_token=pool == "class" if class_token is None else class_token,
+        registers=registers,
+        positions=positions,
+        gelu=gelu,
+        eps=eps,
+        representation=_units(representation, found),
+        dropout=dropout,
+        stochastic_depth=stochastic_depth,
+        layer_scale=layer_scale,
+        checkpointing=checkpointing,
+    )
+    return VisionTransformer(config, tokenizer)
+
+
+def _grid(tokenizer: nn.Module, config: ModelConfig) -> Grid:
+    """Where the tokens of one input of the built size sit; only shapes matter, so a tokenizer that learns from what it sees is shown nothing."""
+    like = next((parameter for parameter in tokenizer.parameters()), torch.empty(0))
+    training = tokenizer.training
+    with torch.no_grad():
+        tokens = tokenizer.eval()(torch.zeros(1, *config.input_shape, device=like.device, dtype=like.dtype))
+    tokenizer.train(training)
+    if tokens.values.shape[2] != config.width:
+        raise ValueError(f"The tokenizer gives tokens of width {tokens.values.shape[2]}, but the model's width is {config.width}.")
+    if tokens.grid is None:
+        raise ValueError("The tokenizer's tokens have no grid; a tokenizer says where its tokens sit (sigvit.Grid).")
+    return tokens.grid
+
+
+def _pool(config: ModelConfig) -> ClassPool | MeanPool | AttentionPool:
+    if config.pool == "map":
+        return AttentionPool(config.width, config.heads, config.mlp_width, config.gelu, config.eps)
+    return ClassPool() if config.pool == "class" else MeanPool()
+
+
+def _representation(width: int, units: int | None) -> nn.Module:
+    if units is None:
+        return nn.Identity()
+    layer = nn.Linear(width, units)
+    lecun_normal_(layer.weight.detach())
+    nn.init.zeros_(layer.bias)
+    return nn.Sequential(layer, nn.Tanh())
+
+
+def _units(representation: int | bool | None, width: int) -> int | None:
+    """True means the width; None and False no layer."""
+    if representation is True:
+        return width
+    return None if representation is None or representation is False else representation
+
+
+def _zero(head: nn.Linear) -> None:
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)

@@ -1,0 +1,187 @@
+"""Recordings cut into patches of electrodes × time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sigvit.grid import Axis, Grid
+from sigvit.tokenizers.electrode_sites import UNKNOWN, Position, group_electrodes, sites_of_info, sites_of_names
+from sigvit.tokenizers.projection import lecun_normal_
+from sigvit.tokenizers.time_cuts import check_cut, n_steps, real_samples, shape_error, time_axis
+from sigvit.tokens import Tokens
+
+# B = batch, E = electrodes, G = groups of k electrodes, S = steps in time, T = G · S tokens, D = width
+
+
+class ElectrodeTimePatches(nn.Module):
+    """Patches of `electrodes` × `window` samples, cut every `stride` samples and projected to a token each.
+
+    Parameters
+    ----------
+    n_electrodes : electrodes (channels) of the recording.
+    electrodes : how many share a token: 1, k (neighbours, see `grouping`) or "all".
+    window, stride : samples; a stride below the window makes patches overlap.
+    width : length of a token.
+    leftover : what happens to samples at the end that fill no window: "drop" them, "pad" with zeros to one more patch, or "error".
+    grouping : which electrodes are neighbours where k share a token: by montage "order", or by "position" on the scalp.
+    names : of the electrodes; they label the grid, and say positions where none are given.
+    positions : metres in the head frame, one (x, y, z) an electrode; NaN where not known.
+    sampling_rate : hertz. Without it the grid's time is in samples.
+
+    Raises
+    ------
+    ValueError : sizes that contradict each other, a group size that doesn't divide the electrodes, or a recording that doesn't fit.
+
+    The grid's axes are "electrode" (m, the group's mean position) and "time" (s, the mean time of the patch's samples, the first sample being at 0).
+
+    >>> tokenizer = ElectrodeTimePatches(n_electrodes=22, electrodes=1, window=64, stride=32, width=192, sampling_rate=256.0)
+    >>> tokens = tokenizer(torch.zeros(2, 22, 256))
+    >>> tokens.values.shape, tokens.grid.shape, tokens.grid.axis("time").coordinates[1]
+    (torch.Size([2, 154, 192]), (22, 7), (0.248046875,))
+    """
+
+    order: Tensor
+
+    def __init__(
+        self,
+        n_electrodes: int,
+        electrodes: int | str = 1,
+        window: int = 64,
+        stride: int = 32,
+        width: int = 192,
+        leftover: str = "drop",
+        grouping: str = "order",
+        names: Sequence[str] | None = None,
+        positions: Sequence[Sequence[float]] | None = None,
+        sampling_rate: float | None = None,
+    ) -> None:
+        super().__init__()
+        check_cut(window, stride, width, leftover, sampling_rate)
+        self.n_electrodes, self.electrodes, self.window, self.stride = n_electrodes, electrodes, window, stride
+        self.width, self.leftover, self.grouping, self.sampling_rate = width, leftover, grouping, sampling_rate
+        self.names, self.positions = _sites(n_electrodes, names, positions)
+        self.groups = _groups(n_electrodes, electrodes, grouping, self.positions)
+        order = [electrode for group in self.groups for electrode in group]
+        self._in_order = order == list(range(n_electrodes))
+        self.register_buffer("order", torch.tensor(order))
+        self._electrode_axis = _electrode_axis(self.groups, self.names, self.positions)
+        self._grids: dict[int, Grid] = {}
+        self.weight = nn.Parameter(lecun_normal_(torch.empty(width, len(self.groups[0]) * window)))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    @classmethod
+    def from_info(
+        cls,
+        info: Any,
+        window_s: float = 0.25,
+        stride_s: float = 0.125,
+        electrodes: int | str = 1,
+        width: int = 192,
+        leftover: str = "drop",
+        grouping: str = "order",
+    ) -> ElectrodeTimePatches:
+        """For the channels of an `mne.Info`, with seconds instead of samples, rounded to the nearest sample (halves down)."""
+        rate, names = float(info["sfreq"]), list(info["ch_names"])
+        window, stride = (int(np.ceil(seconds * rate - 0.5)) for seconds in (window_s, stride_s))
+        return cls(len(names), electrodes, window, stride, width, leftover, grouping, names, sites_of_info(info), rate)
+
+    def arguments(self) -> dict:
+        """What rebuilds this tokenizer, as plain data; an unknown position (NaN) becomes None."""
+        positions = [[None if np.isnan(number) else number for number in site] for site in self.positions]
+        return {
+            "n_electrodes": self.n_electrodes,
+            "electrodes": self.electrodes,
+            "window": self.window,
+            "stride": self.stride,
+            "width": self.width,
+            "leftover": self.leftover,
+            "grouping": self.grouping,
+            "names": None if self.names is None else list(self.names),
+            "positions": positions,
+            "sampling_rate": self.sampling_rate,
+        }
+
+    def forward(self, recording: Tensor, mask: Tensor | None = None) -> Tokens:
+        """(B, E, samples) → Tokens (B, T, D).
+
+        `mask` is (B, E) or (B, E, samples) bool, True = real: samples that aren't have exactly no influence, and a patch without real samples is padding.
+        """
+        if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
+            raise shape_error(self.n_electrodes, recording)
+        if mask is not None:
+            mask = real_samples(mask, recording)
+            recording = recording.where(mask, 0.0)
+        values = functional.linear(self.unfold(recording), self.weight, self.bias)
+        return Tokens(values, self._grid(recording.shape[2]), None if mask is None else self.unfold(mask).any(-1))
+
+    def unfold(self, recording: Tensor) -> Tensor:
+        """The patches before their projection: (B, E, samples) → (B, T, k · window), electrode by electrode in each patch."""
+        steps = n_steps(recording.shape[2], self.window, self.stride, self.leftover)
+        grouped = recording if self._in_order else recording[:, self.order]
+        fitting = _fit(grouped, (steps - 1) * self.stride + self.window)
+        cut = fitting.unflatten(1, (len(self.groups), -1)).unfold(-1, self.window, self.stride)
+        return cut.transpose(2, 3).flatten(3).flatten(1, 2)
+
+    def fold(self, patches: Tensor, n_times: int) -> Tensor:
+        """The recording of these patches, (B, T, k · window) → (B, E, n_times): the inverse of `unfold`.
+
+        Overlapping patches are averaged; samples that no patch holds are NaN.
+        """
+        cut = patches.unflatten(1, (len(self.groups), -1)).unflatten(3, (-1, self.window)).transpose(2, 3).flatten(1, 2)
+        at = (torch.arange(cut.shape[2])[:, None] * self.stride + torch.arange(self.window)).flatten().to(cut.device)
+        # double precision: the mean of equal numbers is then that number
+        total = cut.new_zeros((*cut.shape[:2], max(n_times, int(at[-1]) + 1)), dtype=torch.float64)
+        counts = torch.zeros_like(total[0, 0]).index_add(0, at, torch.ones_like(at, dtype=torch.float64))
+        mean = total.index_add(2, at, cut.flatten(2).double()) / counts
+        return mean[:, self.order.argsort(), :n_times].to(patches.dtype)
+
+    def _grid(self, n_times: int) -> Grid:
+        """Kept, because every forward pass asks for it."""
+        steps = n_steps(n_times, self.window, self.stride, self.leftover)
+        if steps not in self._grids:
+            self._grids[steps] = Grid((self._electrode_axis, time_axis(steps, self.window, self.stride, self.sampling_rate)))
+        return self._grids[steps]
+
+
+def _fit(signal: Tensor, n_times: int) -> Tensor:
+    """The first `n_times` samples, filled with zeros where there are fewer."""
+    missing = n_times - signal.shape[-1]
+    return functional.pad(signal, (0, missing)) if missing > 0 else signal[..., :n_times]
+
+
+def _sites(n_electrodes: int, names: Sequence[str] | None, positions: Sequence[Sequence[float]] | None) -> tuple[tuple[str, ...] | None, tuple[Position, ...]]:
+    """Names and positions of every electrode, as far as they are known."""
+    for what, found in (("names", names), ("positions", positions)):
+        if found is not None and len(found) != n_electrodes:
+            raise ValueError(f"There are {n_electrodes} electrodes but {len(found)} {what}; give one an electrode.")
+    if positions is None:
+        return (None, (UNKNOWN,) * n_electrodes) if names is None else (tuple(names), tuple(sites_of_names(names)))
+    sites = tuple(tuple(float("nan") if number is None else float(number) for number in site) for site in positions)
+    if {len(site) for site in sites} != {3}:
+        raise ValueError("Every position must be (x, y, z) in metres.")
+    return None if names is None else tuple(names), sites  # type: ignore[return-value]
+
+
+def _groups(n_electrodes: int, electrodes: int | str, grouping: str, positions: Sequence[Position]) -> list[list[int]]:
+    if n_electrodes < 1:
+        raise ValueError(f"n_electrodes is {n_electrodes}; a recording has at least one.")
+    if grouping not in ("order", "position"):
+        raise ValueError(f"grouping is {grouping!r}; there are 'order' (of the montage) and 'position' (on the scalp).")
+    if isinstance(electrodes, str) and electrodes != "all":
+        raise ValueError(f"electrodes is {electrodes!r}; give a number of electrodes or 'all'.")
+    size = n_electrodes if isinstance(electrodes, str) else electrodes
+    by_position = grouping == "position" and 1 < size < n_electrodes
+    return group_electrodes(n_electrodes, size, positions if by_position else None)
+
+
+def _electrode_axis(groups: list[list[int]], names: tuple[str, ...] | None, positions: Sequence[Position]) -> Axis:
+    """One step a group: the mean of its electrodes' positions (NaN where one isn't known) and their names."""
+    means = tuple(tuple(np.mean([positions[k] for k in group], axis=0).tolist()) for group in groups)
+    labels = () if names is None else tuple("+".join(names[k] for k in group) for group in groups)
+    return Axis("electrode", "m", means, labels)

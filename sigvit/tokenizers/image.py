@@ -1,0 +1,115 @@
+"""Images cut into patches."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sigvit.grid import Axis, Grid
+from sigvit.tokenizers.projection import lecun_normal_
+from sigvit.tokens import Tokens
+
+# B = batch, C = channels, T = tokens, D = width
+
+
+class ImagePatches(nn.Module):
+    """Rectangular patches of an image of any size, each projected to a token.
+
+    Parameters
+    ----------
+    patch_size : pixels, an int or (rows, columns).
+    in_channels : channels of the image: 3 for colour, 1 for grey, any number for others.
+    width : length of a token.
+    method : "matmul" (a matrix product over unfolded patches) or "convolution": two ways to the same numbers, from one set of weights.
+    pad : False: an image that the patch doesn't divide is an error. True: it is filled with zeros to the right and below. A patch is real where
+        any of its pixels is, so no pixel is lost, and filling alone masks nothing.
+
+    Raises
+    ------
+    ValueError : a patch or image size that makes no sense, another number of channels, or an image that the patch doesn't divide.
+
+    The coordinates are the patches' centres in pixels (row, column): the mean of their pixels' numbers, so 7.5 for the first 16.
+
+    >>> tokens = ImagePatches(patch_size=(16, 8), in_channels=3, width=192)(torch.zeros(2, 3, 32, 24))
+    >>> tokens.values.shape, tokens.grid.shape, tokens.coordinates[1].tolist()
+    (torch.Size([2, 6, 192]), (2, 3), [7.5, 11.5])
+    """
+
+    def __init__(self, patch_size: int | tuple[int, int] = 16, in_channels: int = 3, width: int = 192, method: str = "matmul", pad: bool = False) -> None:
+        super().__init__()
+        rows, columns = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
+        if min(rows, columns, in_channels, width) < 1:
+            raise ValueError(f"patch_size {(rows, columns)}, in_channels {in_channels} and width {width} must all be at least 1.")
+        if method not in ("matmul", "convolution"):
+            raise ValueError(f"method is {method!r}; there are 'matmul' and 'convolution'.")
+        self.patch_size, self.in_channels, self.width, self.method, self.pad = (rows, columns), in_channels, width, method, pad
+        self.weight = nn.Parameter(lecun_normal_(torch.empty(width, in_channels, rows, columns)))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def arguments(self) -> dict:
+        """What rebuilds this tokenizer, as plain data."""
+        return {
+            "patch_size": list(self.patch_size),
+            "in_channels": self.in_channels,
+            "width": self.width,
+            "method": self.method,
+            "pad": self.pad,
+        }
+
+    def forward(self, images: Tensor, mask: Tensor | None = None) -> Tokens:
+        """(B, C, rows, columns) → Tokens (B, T, D).
+
+        `mask` is (B, rows, columns) bool, True = real: pixels that aren't have exactly no influence, and a patch without real pixels is padding.
+        """
+        self._check(images)
+        if mask is not None:
+            images = images.where(mask[:, None], 0.0)
+        images = self._filled(images)
+        values = self._convolved(images) if self.method == "convolution" else functional.linear(self.unfold(images), self.weight.flatten(1), self.bias)
+        grid = image_grid(images.shape[2], images.shape[3], self.patch_size)
+        return Tokens(values, grid, None if mask is None else self._patch_mask(mask))
+
+    def unfold(self, images: Tensor) -> Tensor:
+        """The patches before their projection: (B, C, rows, columns) → (B, T, C · patch rows · patch columns), in the weight's order."""
+        rows, columns = self.patch_size
+        batch, channels, height, width = images.shape
+        cut = images.reshape(batch, channels, height // rows, rows, width // columns, columns)
+        return cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+    def fold(self, patches: Tensor, size: tuple[int, int]) -> Tensor:
+        """The image of these patches, (B, T, C · patch rows · patch columns) → (B, C, *size): the inverse of `unfold`."""
+        rows, columns = self.patch_size
+        cut = patches.unflatten(1, (-1, size[1] // columns)).unflatten(3, (-1, rows, columns))
+        return cut.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+
+    def _convolved(self, images: Tensor) -> Tensor:
+        return functional.conv2d(images, self.weight, self.bias, stride=self.patch_size).flatten(2).transpose(1, 2)
+
+    def _filled(self, images: Tensor) -> Tensor:
+        right, below = -images.shape[3] % self.patch_size[1], -images.shape[2] % self.patch_size[0]
+        return functional.pad(images, (0, right, 0, below)) if right or below else images
+
+    def _patch_mask(self, mask: Tensor) -> Tensor:
+        """(B, rows, columns) → (B, T): a patch is real where any of its pixels is."""
+        return self.unfold(self._filled(mask[:, None])).any(-1)
+
+    def _check(self, images: Tensor) -> None:
+        if images.ndim != 4 or images.shape[1] != self.in_channels:
+            raise ValueError(f"Images must be (batch, {self.in_channels} channels, rows, columns), but are {tuple(images.shape)}.")
+        for name, pixels, patch in zip(("rows", "columns"), images.shape[2:], self.patch_size, strict=True):
+            if pixels < 1 or (pixels % patch and not self.pad):
+                nearest = f"{pixels - pixels % patch} or {pixels + -pixels % patch}" if pixels >= patch else str(patch)
+                raise ValueError(f"{pixels} {name} can't be cut into patches of {patch}; resize to {nearest} {name}, or fill with pad=True.")
+
+
+@lru_cache(maxsize=256)
+def image_grid(rows: int, columns: int, patch_size: tuple[int, int]) -> Grid:
+    """Where the patches of an image of this many pixels sit; kept, because every forward pass asks for it."""
+    axes = (
+        Axis.regular(name, "px", pixels // patch, first=(patch - 1) / 2, step=patch)
+        for name, pixels, patch in zip(("row", "column"), (rows, columns), patch_size, strict=True)
+    )
+    return Grid(tuple(axes))

@@ -1,0 +1,98 @@
+"""Recordings read one moment after the other."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sigvit.grid import Grid
+from sigvit.tokenizers.projection import lecun_normal_
+from sigvit.tokenizers.time_cuts import check_cut, n_steps, real_samples, shape_error, time_axis
+from sigvit.tokens import Tokens
+
+# B = batch, E = electrodes, T = tokens, D = width
+
+
+class TimeStepTokens(nn.Module):
+    """A token for each time step: the vector of all electrodes, averaged over `window` samples.
+
+    Parameters
+    ----------
+    n_electrodes : electrodes (channels) of the recording.
+    window : samples that are averaged; 1 takes every sample as it is.
+    width : length of a token.
+    leftover : what happens to samples at the end that fill no window: "drop" them, average the few that are there ("pad"), or "error".
+    sampling_rate : hertz. Without it the grid's time is in samples.
+
+    Raises
+    ------
+    ValueError : sizes that make no sense, or a recording that doesn't fit.
+
+    >>> tokens = TimeStepTokens(n_electrodes=22, window=4, width=64, sampling_rate=100.0)(torch.zeros(2, 22, 50))
+    >>> tokens.values.shape, tokens.grid.names, tokens.coordinates[:2].tolist()
+    (torch.Size([2, 12, 64]), ('time',), [[0.014...], [0.054...]])
+    """
+
+    def __init__(self, n_electrodes: int, window: int = 1, width: int = 192, leftover: str = "drop", sampling_rate: float | None = None) -> None:
+        super().__init__()
+        check_cut(window, window, width, leftover, sampling_rate)
+        if n_electrodes < 1:
+            raise ValueError(f"n_electrodes is {n_electrodes}; a recording has at least one.")
+        self.n_electrodes, self.window, self.width, self.leftover, self.sampling_rate = n_electrodes, window, width, leftover, sampling_rate
+        self.weight = nn.Parameter(lecun_normal_(torch.empty(width, n_electrodes)))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    @classmethod
+    def from_info(cls, info: Any, window_s: float, width: int = 192, leftover: str = "drop") -> TimeStepTokens:
+        """For the channels of an `mne.Info`, with seconds instead of samples, rounded to the nearest sample (halves down)."""
+        rate = float(info["sfreq"])
+        return cls(len(info["ch_names"]), int(np.ceil(window_s * rate - 0.5)), width, leftover, rate)
+
+    def arguments(self) -> dict:
+        """What rebuilds this tokenizer, as plain data."""
+        return {
+            "n_electrodes": self.n_electrodes,
+            "window": self.window,
+            "width": self.width,
+            "leftover": self.leftover,
+            "sampling_rate": self.sampling_rate,
+        }
+
+    def forward(self, recording: Tensor, mask: Tensor | None = None) -> Tokens:
+        """(B, E, samples) → Tokens (B, T, D).
+
+        `mask` is (B, E) or (B, E, samples) bool, True = real: an electrode is averaged over its real samples, and is zero where it has none;
+        a token without real samples is padding.
+        """
+        if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
+            raise shape_error(self.n_electrodes, recording)
+        mask = None if mask is None else real_samples(mask, recording)
+        values = functional.linear(self.averages(recording, mask), self.weight, self.bias)
+        steps = values.shape[1]
+        return Tokens(values, _kept_grid(steps, self.window, self.sampling_rate), None if mask is None else self._cut(mask).any(-1).any(-1))
+
+    def averages(self, recording: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The vectors before their projection: (B, E, samples) → (B, T, E)."""
+        if self.window == 1 and mask is None:
+            return recording.transpose(1, 2)
+        if mask is None and (recording.shape[2] % self.window == 0 or self.leftover == "drop"):
+            return self._cut(recording).mean(-1)
+        real = self._cut(torch.ones_like(recording, dtype=torch.bool) if mask is None else mask)
+        return self._cut(recording).where(real, 0.0).sum(-1) / real.sum(-1).clamp(min=1)
+
+    def _cut(self, signal: Tensor) -> Tensor:
+        """(B, E, samples) → (B, T, E, window); a last window that is only partly there is filled with zeros."""
+        n_times = n_steps(signal.shape[2], self.window, self.window, self.leftover) * self.window
+        fitting = functional.pad(signal, (0, n_times - signal.shape[2])) if n_times > signal.shape[2] else signal[..., :n_times]
+        return fitting.unflatten(-1, (-1, self.window)).transpose(1, 2)
+
+
+@lru_cache(maxsize=256)
+def _kept_grid(steps: int, window: int, sampling_rate: float | None) -> Grid:
+    """Kept, because every forward pass asks for it."""
+    return Grid((time_axis(steps, window, window, sampling_rate),))

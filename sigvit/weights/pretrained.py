@@ -1,0 +1,145 @@
+"""Our own models on disk: weights as safetensors, everything else as plain JSON.
+
+The description is complete: sizes, choices, GELU kind and eps, the tokenizer with its arguments, and the grid. So a model comes back without the
+code that made it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import sigvit
+from sigvit.grid import Grid
+from sigvit.model.config import ModelConfig
+from sigvit.tokenizers import ElectrodeTimePatches, ImagePatches, TimeStepTokens
+
+if TYPE_CHECKING:
+    from sigvit.model.vision_transformer import VisionTransformer
+
+FORMAT = 1
+TOKENIZERS: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in (ElectrodeTimePatches, ImagePatches, TimeStepTokens)}
+KEYS = ("format", "version", "model", "tokenizer", "grid")
+
+
+def save_pretrained(model: VisionTransformer, folder: str | Path) -> None:
+    """Write `model.safetensors` and `config.json` into a folder, which is made where it isn't there.
+
+    Raises
+    ------
+    TypeError : the model's tokenizer isn't one of this library's, so that no description could rebuild it.
+    """
+    description = {
+        "format": FORMAT,
+        "version": sigvit.__version__,
+        "model": asdict(model.config),
+        "tokenizer": _describe(model.tokenizer),
+        "grid": model.grid.to_dict(),
+    }
+    into = Path(folder)
+    into.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, into / "model.safetensors.partial")
+    (into / "config.json.partial").write_text(json.dumps(description, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    for name in ("model.safetensors", "config.json"):
+        os.replace(into / f"{name}.partial", into / name)
+
+
+def from_pretrained(folder: str | Path) -> VisionTransformer:
+    """The model that `save_pretrained` wrote: same weights and number formats, on the CPU, in evaluation mode. Random numbers aren't touched.
+
+    Raises
+    ------
+    FileNotFoundError : the folder lacks one of the two files.
+    ValueError : a file that can't be read, an unknown or missing field, another format, or weights that don't belong to the description.
+    """
+    from sigvit.model.vision_transformer import VisionTransformer
+
+    description = _read_description(Path(folder) / "config.json")
+    weights = _read_weights(Path(folder) / "model.safetensors")
+    with torch.device("meta"):
+        model = VisionTransformer(_model_config(description["model"]), _tokenizer(description["tokenizer"]))
+    grid = Grid.from_dict(description["grid"])
+    if (grid.names, grid.shape) != (model.grid.names, model.grid.shape):
+        raise ValueError(f"{folder}: config.json says the grid {grid.names} {grid.shape}, but its model has {model.grid.names} {model.grid.shape}.")
+    _check_weights(model.state_dict(), weights, folder)
+    model.load_state_dict(weights, assign=True)
+    return model.eval()
+
+
+def _describe(tokenizer: nn.Module) -> dict:
+    name = type(tokenizer).__name__
+    if TOKENIZERS.get(name) is not type(tokenizer):
+        raise TypeError(
+            f"A model with the tokenizer {name} can't be described, because its code isn't this library's (those are {', '.join(TOKENIZERS)}); "
+            "save model.state_dict() and build the model again yourself."
+        )
+    return {"class": name, "arguments": tokenizer.arguments()}  # type: ignore[operator]
+
+
+def _read_description(path: Path) -> dict:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path}; a saved model is a folder with config.json and model.safetensors.")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} isn't readable JSON: {error}.") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        found = description.get("format") if isinstance(description, dict) else type(description).__name__
+        raise ValueError(f"{path} has the format {found!r}, but this version of sigvit reads format {FORMAT}.")
+    _check_fields(description, KEYS, "config.json")
+    return description
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path}; a saved model is a folder with config.json and model.safetensors.")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} isn't a whole safetensors file: {error}.") from error
+
+
+def _model_config(data: dict) -> ModelConfig:
+    _check_fields(data, tuple(field.name for field in fields(ModelConfig)), "the part 'model' of config.json")
+    return ModelConfig(**{**data, "input_shape": tuple(data["input_shape"])})
+
+
+def _tokenizer(data: dict) -> nn.Module:
+    _check_fields(data, ("class", "arguments"), "the part 'tokenizer' of config.json")
+    if data["class"] not in TOKENIZERS:
+        raise ValueError(f"config.json names the tokenizer {data['class']!r}; this version of sigvit has {', '.join(TOKENIZERS)}.")
+    kind, arguments = TOKENIZERS[data["class"]], dict(data["arguments"])
+    names = kind.__init__.__code__.co_varnames[1 : kind.__init__.__code__.co_argcount]
+    _check_fields(arguments, names, f"the arguments of {data['class']} in config.json")
+    if "patch_size" in arguments:
+        arguments["patch_size"] = tuple(arguments["patch_size"])
+    return kind(**arguments)
+
+
+def _check_fields(found: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+    """ValueError that names a field too many, with the nearest right one, or a field too few."""
+    for name in found:
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1)
+            raise ValueError(f"{where} has an unknown field {name!r}" + (f"; did you mean {nearest[0]!r}?" if nearest else f"; known are {list(known)}."))
+    missing = [name for name in known if name not in found]
+    if missing:
+        raise ValueError(f"{where} lacks {missing}; a saved model is described completely.")
+
+
+def _check_weights(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor], folder: str | Path) -> None:
+    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if missing or extra:
+        raise ValueError(f"{folder}: model.safetensors doesn't belong to config.json; missing are {missing}, too many are {extra}.")
+    for name, tensor in expected.items():
+        if tensor.shape != found[name].shape:
+            raise ValueError(f"{folder}: {name} should be {tuple(tensor.shape)} by config.json, but is {tuple(found[name].shape)}.")
