@@ -1,0 +1,182 @@
+"""Fold, and the one place where train comes about: the complement of test, less validation and the guard gap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sigvit.evidence.groups import Groups
+from sigvit.evidence.intervals import guarded
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One division of a window set; row numbers are sorted and in no two parts.
+
+    Attributes
+    ----------
+    train, validation, test : sorted int64 row numbers. Rows in none of them lie in a guard gap, or outside of what the protocol divides.
+    number : the fold's number in its list.
+    protocol : "within_session", "cross_session", "cross_subject", "shipped" or a name that says what is unusual.
+    left_out : what the test part is, in words: "subject 03", "subject 03, session 1, run 2".
+
+    Raises
+    ------
+    ValueError : a part that isn't strictly increasing whole numbers from 0.
+
+    >>> Fold(train=[0, 1, 4], validation=[], test=[2, 3]).train
+    array([0, 1, 4])
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    number: int = 0
+    protocol: str = ""
+    left_out: str = ""
+
+    def __post_init__(self) -> None:
+        for part in PARTS:
+            object.__setattr__(self, part, _row_numbers(getattr(self, part), f"the {part} part of fold {self.number}"))
+
+
+def _row_numbers(rows: np.ndarray, place: str) -> np.ndarray:
+    rows = np.asarray(rows)
+    if rows.size == 0:
+        return np.empty(0, np.int64)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise ValueError(f"{place[0].upper()}{place[1:]} is an array of {rows.dtype} of shape {rows.shape}; give row numbers, one-dimensional integers.")
+    rows = rows.astype(np.int64)
+    if rows[0] < 0 or (np.diff(rows) <= 0).any():
+        raise ValueError(f"The rows of {place} are not sorted, each once, from 0 upwards; np.unique(rows) makes them so.")
+    return rows
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a splitter divides: the groups, the share of the rest that validation takes (0: none), and the seconds that must lie between parts."""
+
+    groups: Groups
+    validation: float
+    gap_s: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation < 1:
+            raise ValueError(f"validation is {self.validation}; give the share of the training side that validation takes, from 0 (none) to below 1.")
+
+    def fold(self, rows: np.ndarray, test: np.ndarray, keys: list[np.ndarray | str], number: int, protocol: str, left_out: str) -> Fold:
+        """The fold that judges `test`; train is the rest of `rows` less validation and the guard.
+
+        `keys` are the groups that validation keeps whole, the first that can spare one counts: codes of every row, or "blocks" in time.
+        """
+        rest = np.setdiff1d(rows, test)
+        rest = rest[~guarded(self.groups, test, rest, self.gap_s)]
+        name = f"Fold {number} ({left_out} left out)"
+        if protocol not in ("shipped", "shuffled_trials"):
+            self._require_mixed_recordings(test, rest, name)
+        self._require_classes(rows, rest, name)
+        if self.validation == 0:
+            return Fold(rest, rest[:0], test, number, protocol, left_out)
+        for validation in self._candidates(rest, keys, number):
+            train = np.setdiff1d(rest, validation)
+            train = train[~guarded(self.groups, validation, train, self.gap_s)]
+            if len(np.unique(self.groups.label[train])) == len(np.unique(self.groups.label[rows])):
+                return Fold(train, validation, test, number, protocol, left_out)
+        raise ValueError(f"{name} has {len(rest)} rows to train on, too few to spare a validation part and keep every class; validation=0 asks for none.")
+
+    def _require_classes(self, rows: np.ndarray, rest: np.ndarray, name: str) -> None:
+        labels = self.groups.names["label"]
+        classes = sorted(set(labels[rows]))
+        lacking = [label for label in classes if label not in set(labels[rest])]
+        if len(classes) < 2:
+            raise ValueError(f"{name}: all {len(rows)} rows that it divides are of class {classes[0]!r}; a classifier needs two. Leave these rows out by name.")
+        if lacking:
+            raise ValueError(
+                f"{name} would train on {len(rest)} rows without class {', '.join(map(repr, lacking))}; leave other groups out, or drop these rows by name."
+            )
+
+    def _require_mixed_recordings(self, test: np.ndarray, rest: np.ndarray, name: str) -> None:
+        shared = np.intersect1d(self.groups.recording[test], self.groups.recording[rest])
+        if len(shared) and self.groups.label_follows_recording():
+            raise ValueError(
+                f"{name} would train and test inside {len(shared)} recordings, and every recording holds one class: what identifies the recording "
+                "would identify the class. Leave whole recordings or subjects out (cross_subject)."
+            )
+
+    def _candidates(self, rest: np.ndarray, keys: list[np.ndarray | str], turn: int) -> Iterator[np.ndarray]:
+        """Possible validation parts, the best first: whole groups of the first key that can spare one and leave every class to train on."""
+        for key in keys:
+            codes = self._codes(rest, key)
+            units, member = np.unique(codes, return_inverse=True)
+            has = np.zeros((len(units), self.groups.label.max() + 1), bool)
+            has[member, self.groups.label[rest]] = True
+            has = has[:, has.any(axis=0)]
+            if not (has & (has.sum(axis=0) == 1)).any(axis=1).all():  # some unit is not the last of any class
+                for chosen in _rotations(has, self.validation, turn):
+                    yield rest[np.isin(member, chosen)]
+                return
+
+    def _codes(self, rest: np.ndarray, key: np.ndarray | str) -> np.ndarray:
+        if isinstance(key, str):
+            return block_codes(self.groups, rest, max(2, round(1 / self.validation)), inside_classes=key == "blocks inside classes")
+        return key[rest]
+
+
+def _rotations(has: np.ndarray, share: float, turn: int) -> Iterator[np.ndarray]:
+    """Runs of neighbouring units, as many as the share asks for, beginning at `turn`; first those that hold every class and leave every class."""
+    n_units = len(has)
+    wanted = min(max(1, round(share * n_units)), n_units - 1)
+    partial = []
+    for size in [*range(wanted, min(2 * wanted + 1, n_units - 1) + 1), *range(wanted - 1, 0, -1)]:
+        for first in range(n_units):
+            chosen = (turn + first + np.arange(size)) % n_units
+            if not np.delete(has, chosen, axis=0).any(axis=0).all():
+                continue
+            if has[chosen].any(axis=0).all():
+                yield chosen
+            else:
+                partial.append(chosen)
+    yield from partial
+
+
+def block_codes(groups: Groups, rows: np.ndarray, n_blocks: int, inside_classes: bool = False) -> np.ndarray:
+    """The block, 0 … n_blocks - 1, of every row: equally many trials a block, contiguous in time, whole trials.
+
+    Where a recording has no clock its row order isn't time either; there the blocks are cut inside each class, in row order.
+    """
+    codes = np.empty(len(rows), np.int64)
+    in_class = ~groups.clocked[rows] | inside_classes
+    classes = np.where(in_class, groups.label[first_rows(groups, rows)], -1)
+    for label in np.unique(classes):
+        members = np.flatnonzero(classes == label)
+        codes[members] = _equal_blocks(trial_order(groups, rows[members]), n_blocks)
+    return codes
+
+
+def first_rows(groups: Groups, rows: np.ndarray) -> np.ndarray:
+    """For every row, the first row of its trial: the earliest on the clock, or in row order where there is none."""
+    start_s = np.where(groups.clocked[rows], groups.start_s[rows], 0.0)
+    order = np.lexsort((rows, start_s, groups.trial[rows]))
+    _, first, inverse = np.unique(groups.trial[rows][order], return_index=True, return_inverse=True)
+    result = np.empty(len(rows), np.int64)
+    result[order] = rows[order][first][inverse]
+    return result
+
+
+def trial_order(groups: Groups, rows: np.ndarray) -> np.ndarray:
+    """For every row the position of its trial, 0 …, by recording and time (row number without a clock); the rows of a trial share it."""
+    first = first_rows(groups, rows)
+    distinct, inverse = np.unique(first, return_inverse=True)
+    start_s = np.where(groups.clocked[distinct], groups.start_s[distinct], 0.0)
+    order = np.lexsort((distinct, start_s, groups.recording[distinct]))
+    position = np.empty(len(distinct), np.int64)
+    position[order] = np.arange(len(distinct))
+    return position[inverse]
+
+
+def _equal_blocks(positions: np.ndarray, n_blocks: int) -> np.ndarray:
+    return positions * n_blocks // (positions.max() + 1)
