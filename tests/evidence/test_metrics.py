@@ -1,0 +1,105 @@
+"""Metrics against hand-computed values and scikit-learn; chance lines against simulated guessing."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
+
+from sigvit.evidence.metrics import accuracy_chance_line, calibration_error, chance_line, score_predictions
+
+
+def random_predictions(n_windows, classes, seed=0):
+    generator = np.random.default_rng(seed)
+    return generator.choice(classes, n_windows), generator.dirichlet(np.ones(len(classes)), n_windows)
+
+
+def test_two_classes_are_scored_by_roc_auc_of_the_second_class():
+    labels, probabilities = random_predictions(53, ["left", "right"])
+    scored = score_predictions(labels, probabilities, ("left", "right"))
+    assert scored["metric"] == "roc_auc"
+    assert scored["score"] == roc_auc_score(labels == "right", probabilities[:, 1])
+    assert scored["chance"] == 0.5
+
+
+def test_more_classes_are_scored_by_balanced_accuracy():
+    labels, probabilities = random_predictions(101, [3, 5, 7])
+    scored = score_predictions(labels, probabilities, (3, 5, 7))
+    assert scored["metric"] == "balanced_accuracy"
+    # The mean of three recalls, summed in another order.
+    assert scored["score"] == pytest.approx(balanced_accuracy_score(labels, np.array([3, 5, 7])[probabilities.argmax(axis=1)]), abs=1e-12)
+    assert scored["n_classes"] == 3
+
+
+def test_log_loss_is_that_of_scikit_learn_where_nothing_is_clipped():
+    labels, probabilities = random_predictions(97, ["a", "b", "c"])
+    # Sums in another order, double precision.
+    assert score_predictions(labels, probabilities, "abc")["log_loss"] == pytest.approx(log_loss(labels, probabilities, labels=list("abc")), rel=1e-12)
+
+
+def test_a_certain_mistake_costs_a_bounded_log_loss():
+    assert score_predictions(["a", "b"], [[1.0, 0.0], [1.0, 0.0]], "ab")["log_loss"] == pytest.approx(-np.log(1e-7) / 2)  # one of two windows is wrong
+
+
+def test_calibration_error_of_a_hand_made_case():
+    # Bins (.6, .7]: confidence .65, accuracy ½, two windows; (.9, 1]: confidence .95, accuracy 1, one window.
+    error = calibration_error(np.array([True, False, True]), np.array([0.65, 0.65, 0.95]))
+    assert error == pytest.approx((2 * 0.15 + 0.05) / 3)  # rounding of the three decimals
+
+
+def test_a_test_part_of_one_class_has_no_score_but_an_accuracy():
+    scored = score_predictions(["left"] * 3, [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], ("left", "right"))
+    assert np.isnan(scored["score"])
+    assert scored["accuracy"] == pytest.approx(2 / 3)  # rounding
+
+
+@pytest.mark.parametrize(
+    ("labels", "probabilities", "classes", "message"),
+    [
+        ([], np.zeros((0, 2)), "ab", "at least one row"),
+        (["a"], [[1.0]], "a", "at least two classes"),
+        (["a", "b"], [[0.5, 0.5]], "ab", r"need \(2, 2\)"),
+        (["a"], [[0.5, 0.6]], "ab", "Row 0"),
+        (["a"], [[np.nan, 0.6]], "ab", "Row 0"),
+        (["c"], [[0.5, 0.5]], "ab", r"\['c'\] are not among"),
+    ],
+)
+def test_what_is_not_a_prediction_gets_a_sentence(labels, probabilities, classes, message):
+    with pytest.raises(ValueError, match=message):
+        score_predictions(labels, probabilities, classes)
+
+
+@pytest.mark.parametrize("counts", [[50, 43], [11, 37], [[13, 11], [7, 17], [19, 5]], [17, 17, 17, 17], [[11, 29, 13], [7, 31, 11]]])
+def test_guessing_exceeds_the_chance_line_about_as_often_as_it_says(counts):
+    generator = np.random.default_rng(0)
+    means = np.mean([guessed_scores(generator, np.array(fold)) for fold in np.atleast_2d(counts)], axis=0)
+    # 5000 draws have a standard error of .003; a discrete score stays below .05, the normal approximation may pass it by a little.
+    assert 0.005 <= np.mean(means > chance_line(counts)) <= 0.065
+
+
+def guessed_scores(generator, counts, n_draws=5000):
+    """Scores of random guessing, from the definitions: the Mann–Whitney statistic of ranks, or the mean of recalls."""
+    if len(counts) == 2:
+        ranks = generator.random((n_draws, counts.sum())).argsort(axis=1).argsort(axis=1)[:, : counts[1]] + 1
+        return (ranks.sum(axis=1) - counts[1] * (counts[1] + 1) / 2) / counts.prod()
+    return np.mean([generator.binomial(count, 1 / len(counts), n_draws) / count for count in counts], axis=0)
+
+
+def test_accuracy_chance_line_starts_from_the_largest_class():
+    assert accuracy_chance_line([10, 90]) > 0.9
+    # Müller-Putz et al. 2008, table 1: two classes, 40 trials a class, 5 %: 58.8 % by the adjusted Wald interval; the exact binomial lies within a trial of it.
+    assert accuracy_chance_line([40, 40]) == pytest.approx(0.588, abs=1 / 80)
+
+
+def test_folds_of_one_class_have_no_part_in_the_chance_line():
+    assert chance_line([[10, 10], [7, 0]]) == chance_line([10, 10])
+    assert np.isnan(chance_line([[0, 7]]))
+
+
+@pytest.mark.parametrize("counts", [[5], [[3], [4]]])
+def test_a_chance_line_of_one_class_is_refused(counts):
+    with pytest.raises(ValueError, match="at least two classes"):
+        chance_line(counts)
+
+
+def test_an_accuracy_chance_line_without_windows_is_refused():
+    with pytest.raises(ValueError, match="at least one test window"):
+        accuracy_chance_line([0, 0])
