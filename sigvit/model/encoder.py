@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """(…, T, D) → (…, H, T, D / H)."""
-    return x.unflatten(-1, (heads, -1)).transpose(-2, -3)
+    return x.reshape(*x.shape[:-1], heads, -1).transpose(-2, -3)
 
 
 def merge_heads(x: Tensor) -> Tensor:
@@ -75,11 +75,12 @@ class Attention(nn.Module):
     def _heads(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, H, Q, d), keys and values (B, H, T, d)."""
         if query is None:
-            q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).transpose(-2, -4).unbind(-3)
+            q, k, v = self.qkv(x).reshape(*x.shape[:-1], 3, self.heads, -1).transpose(-2, -4).unbind(-3)
             return q, k, v
         width = x.shape[-1]
         q = functional.linear(query, self.qkv.weight[:width], self.qkv.bias[:width])
-        k, v = functional.linear(x, self.qkv.weight[width:], self.qkv.bias[width:]).unflatten(-1, (2, self.heads, -1)).transpose(-2, -4).unbind(-3)
+        both = functional.linear(x, self.qkv.weight[width:], self.qkv.bias[width:])
+        k, v = both.reshape(*x.shape[:-1], 2, self.heads, -1).transpose(-2, -4).unbind(-3)
         return split_heads(q, self.heads), k, v
 
 
@@ -91,37 +92,33 @@ class Mlp(nn.Module):
         if gelu not in ("erf", "tanh"):
             raise ValueError(f"gelu is {gelu!r}; there are 'erf' (the exact one) and 'tanh' (the approximation of the JAX models).")
         self.inner, self.outer = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.gelu = nn.GELU("none" if gelu == "erf" else "tanh")
-        self.dropout = nn.Dropout(dropout)
+        self.approximate = "none" if gelu == "erf" else "tanh"
+        self.dropout = dropout
         for layer in (self.inner, self.outer):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.normal_(layer.bias, std=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, D) → (…, D)."""
-        return self.outer(self.dropout(self.gelu(self.inner(x))))
+        hidden = functional.gelu(self.inner(x), approximate=self.approximate)
+        return self.outer(functional.dropout(hidden, self.dropout, self.training))
 
 
-class Branch(nn.Module):
-    """What happens to a branch before it is added to the residual stream: LayerScale, dropout, stochastic depth; each off at its default.
+def branch(x: Tensor, scale: Tensor | None, dropout: float, stochastic_depth: float, training: bool) -> Tensor:
+    """What happens to a branch (B, T, D) before it is added to the residual stream: LayerScale (D,), dropout, stochastic depth; each may be off.
 
-    LayerScale: Touvron et al. 2021 (arXiv:2103.17239). Stochastic depth: Huang et al. 2016 (arXiv:1603.09382), a whole branch of a sample at a time.
+    LayerScale: Touvron et al. 2021 (arXiv:2103.17239). Stochastic depth: Huang et al. 2016 (arXiv:1603.09382), the whole branch of a sample at a time.
+
+    >>> branch(torch.ones(1, 2, 3), torch.full((3,), 0.5), dropout=0.0, stochastic_depth=0.9, training=False)[0, 0].tolist()
+    [0.5, 0.5, 0.5]
     """
-
-    def __init__(self, width: int, dropout: float = 0.0, stochastic_depth: float = 0.0, layer_scale: float | None = None) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.stochastic_depth = nn.Dropout(stochastic_depth)
-        self.scale = None if layer_scale is None else nn.Parameter(torch.full((width,), float(layer_scale)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) → (B, T, D)."""
-        if self.scale is not None:
-            x = x * self.scale
-        x = self.dropout(x)
-        if self.training and self.stochastic_depth.p > 0:
-            x = x * self.stochastic_depth(x.new_ones(len(x), 1, 1))
-        return x
+    if scale is not None:
+        x = x * scale
+    if training and dropout > 0:
+        x = functional.dropout(x, dropout)
+    if training and stochastic_depth > 0:
+        x = x * functional.dropout(x.new_ones(len(x), 1, 1), stochastic_depth)
+    return x
 
 
 class Block(nn.Module):
@@ -144,18 +141,20 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.norm_attention, self.attention = nn.LayerNorm(width, eps), Attention(width, heads)
-        self.branch_attention = Branch(width, dropout, stochastic_depth, layer_scale)
         self.norm_mlp, self.mlp = nn.LayerNorm(width, eps), Mlp(width, mlp_width, gelu, dropout)
-        self.branch_mlp = Branch(width, dropout, stochastic_depth, layer_scale)
+        self.dropout, self.stochastic_depth = dropout, stochastic_depth
+        self.scale_attention = None if layer_scale is None else nn.Parameter(torch.full((width,), layer_scale))
+        self.scale_mlp = None if layer_scale is None else nn.Parameter(torch.full((width,), layer_scale))
 
     def forward(self, x: Tensor, mask: Tensor | None = None, outputs: slice | None = None) -> Tensor:
         """(B, T, D) → (B, T, D), or only the tokens in `outputs`: the others are then keys and values and cost nothing more."""
         normed = self.norm_attention(x)
         if outputs is None:
-            x = x + self.branch_attention(self.attention(normed, mask))
+            attended = self.attention(normed, mask)
         else:
-            x = x[:, outputs] + self.branch_attention(self.attention(normed, mask, query=normed[:, outputs]))
-        return x + self.branch_mlp(self.mlp(self.norm_mlp(x)))
+            x, attended = x[:, outputs], self.attention(normed, mask, query=normed[:, outputs])
+        x = x + branch(attended, self.scale_attention, self.dropout, self.stochastic_depth, self.training)
+        return x + branch(self.mlp(self.norm_mlp(x)), self.scale_mlp, self.dropout, self.stochastic_depth, self.training)
 
 
 class Encoder(nn.Module):

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sigvit.grid import Grid
 from sigvit.model.resize import resize_positions
@@ -55,9 +56,10 @@ class LearnedPositions(nn.Module):
         """(B, T, D) → (B, T, D)."""
         shape = _run_time_shape(tokens, self.names, self.shape)
         table = self.table if shape == self.shape else resize_positions(self.table, self.shape, shape)
-        nowhere = torch.zeros_like(table[0])
-        front = [self.special.get(name, nowhere) for name in tokens.special]
-        return _add(tokens, table, front)
+        if not self.special:
+            return _add(tokens, table)
+        rows = [self.special[name] if name in self.special else table.new_zeros(table.shape[1]) for name in tokens.special]
+        return tokens.with_values(tokens.values + torch.cat([row[None] for row in rows] + [table]))
 
 
 class FactorisedPositions(nn.Module):
@@ -82,16 +84,14 @@ class FactorisedPositions(nn.Module):
     def forward(self, tokens: Tokens) -> Tokens:
         """(B, T, D) → (B, T, D)."""
         shape = _run_time_shape(tokens, self.names, self.shape)
-        table = None
+        lines = []
         for at, (name, old, new) in enumerate(zip(self.names, self.shape, shape, strict=True)):
             if name in self.tables:
                 line = resize_positions(self.tables[name], (old,), (new,))
-                line = line.unflatten(0, (1,) * at + (new,) + (1,) * (len(shape) - at - 1))
-                table = line if table is None else table + line
-        if table is None:
+                lines.append(line.view((1,) * at + (new,) + (1,) * (len(shape) - at - 1) + line.shape[1:]))
+        if not lines:
             return tokens
-        table = table.expand(*shape, -1).flatten(0, -2)
-        return _add(tokens, table, [torch.zeros_like(table[0])] * len(tokens.special))
+        return _add(tokens, sum(lines[1:], lines[0]).expand(*shape, -1).flatten(0, -2))
 
 
 class SincosPositions(nn.Module):
@@ -122,7 +122,7 @@ class SincosPositions(nn.Module):
         table = self.table
         if shape != self.shape:
             table = torch.as_tensor(_sincos(shape, self.told, self.width), dtype=table.dtype, device=table.device)
-        return _add(tokens, table, [torch.zeros_like(table[0])] * len(tokens.special))
+        return _add(tokens, table)
 
 
 @lru_cache(maxsize=64)
@@ -150,7 +150,6 @@ def _run_time_shape(tokens: Tokens, names: tuple[str, ...], shape: tuple[int, ..
     return found
 
 
-def _add(tokens: Tokens, table: Tensor, front: list[Tensor]) -> Tokens:
-    """The tokens with (N, D) added to the patches and a vector to each special token."""
-    added = torch.cat([torch.stack(front), table]) if front else table
-    return tokens.with_values(tokens.values + added)
+def _add(tokens: Tokens, table: Tensor) -> Tokens:
+    """The tokens with (N, D) added to the patches and nothing to the special ones."""
+    return tokens.with_values(tokens.values + functional.pad(table, (0, 0, len(tokens.special), 0)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sigvit.grid import Grid
 from sigvit.model.config import ModelConfig
@@ -51,7 +52,6 @@ class VisionTransformer(nn.Module):
         self.class_token = nn.Parameter(torch.zeros(width)) if config.class_token else None
         self.register_tokens = nn.Parameter(nn.init.normal_(torch.empty(config.registers, width), std=0.02)) if config.registers else None
         self.positions = make_positions(config.positions, self.grid, width, ("class",) if config.class_token else ())
-        self.dropout = nn.Dropout(config.dropout)
         self.encoder = Encoder(
             width,
             config.depth,
@@ -101,7 +101,9 @@ class VisionTransformer(nn.Module):
         if self.register_tokens is not None:
             special |= {f"register {k}": token for k, token in enumerate(self.register_tokens)}
         placed = self.positions(patches.prepend(special))
-        return placed.with_values(self.dropout(placed.values)) if self.training and self.dropout.p else placed
+        if not self.training or self.config.dropout == 0:
+            return placed
+        return placed.with_values(functional.dropout(placed.values, self.config.dropout))
 
     def reset_head(self, num_classes: int) -> None:
         """A new head for so many classes, at zero."""
