@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mne
@@ -39,9 +39,9 @@ def make_info(names: Sequence[str], sampling_rate: float, kinds: str | Sequence[
     return info
 
 
-def info_of(recording_info: mne.Info, names: Sequence[str], sampling_rate: float) -> mne.Info:
+def info_of(recording_info: mne.Info, names: Sequence[str], sampling_rate: float, rename: Mapping[str, str]) -> mne.Info:
     """The Info of some channels of a recording: their own kind and measured place; names and missing places from the 10-05 table; nothing personal."""
-    called = windows_names(recording_info, names)
+    called = electrode_names(recording_info, names, rename)
     kinds = recording_info.get_channel_types(picks=list(names))
     info = mne.create_info(called, float(sampling_rate), kinds, verbose="ERROR")
     for new, name in zip(info["chs"], names, strict=True):
@@ -53,15 +53,15 @@ def info_of(recording_info: mne.Info, names: Sequence[str], sampling_rate: float
     return info
 
 
-def windows_names(recording_info: mne.Info, names: Sequence[str]) -> list[str]:
-    """What the electrodes are called in windows: EEG channels by their name in the 10-05 system, unless two would share it; others as they were.
+def electrode_names(recording_info: mne.Info, names: Sequence[str], rename: Mapping[str, str]) -> list[str]:
+    """What channels are called in windows: as `rename` says, else EEG channels by their name in the 10-05 system unless two would share it, else as before.
 
-    >>> windows_names(make_info(["Fc5.", "EEG T3-REF", "ear"], 100.0), ["Fc5.", "EEG T3-REF", "ear"])
-    ['FC5', 'T7', 'ear']
+    >>> electrode_names(make_info(["Fc5.", "EEG T3-REF", "ear"], 100.0), ["Fc5.", "EEG T3-REF", "ear"], {"ear": "A1"})
+    ['FC5', 'T7', 'A1']
     """
     kinds = recording_info.get_channel_types(picks=list(names))
-    called = [(canonical_name(name) or name) if kind == "eeg" else name for name, kind in zip(names, kinds, strict=True)]
-    return [new if called.count(new) == 1 else old for old, new in zip(names, called, strict=True)]
+    called = [rename.get(name) or (canonical_name(name) if kind == "eeg" else None) or name for name, kind in zip(names, kinds, strict=True)]
+    return [new if called.count(new) == 1 or old in rename else old for old, new in zip(names, called, strict=True)]
 
 
 def place(info: mne.Info) -> None:

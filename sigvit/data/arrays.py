@@ -1,0 +1,184 @@
+"""Windows that somebody cut already: arrays and `mne.Epochs`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mne
+import numpy as np
+import pandas as pd
+
+from sigvit.data.channels import pick_channels
+from sigvit.data.electrode_info import info_of, make_info
+from sigvit.data.quality import check_signals
+from sigvit.data.signals import band_support_s
+from sigvit.data.windows import METADATA_COLUMNS, Windows
+
+_IDENTITY = ("subject", "session", "run", "recording")
+
+
+def windows_from_arrays(
+    values: np.ndarray,
+    labels: Sequence | np.ndarray,
+    info_or_names: mne.Info | Sequence[str],
+    sampling_rate: float | None = None,
+    metadata: pd.DataFrame | Mapping[str, Any] | None = None,
+    filter_support_s: float = 0.0,
+    *,
+    control_values: np.ndarray | None = None,
+    constant_electrodes: str = "refuse",
+    name: str = "arrays",
+    page: dict | None = None,
+) -> Windows:
+    """Windows from an array that holds them, in volts.
+
+    Parameters
+    ----------
+    values : (windows, electrodes, samples), volts (MEG: tesla); kept without a copy where it is float32.
+    labels : (windows,) class names or integers.
+    info_or_names : an `mne.Info`, or the electrodes' names; names of the 10-05 system get its positions.
+    sampling_rate : Hz; needed with names.
+    metadata : a row a window, as a table or as columns. What it lacks is filled: subject, session and run "1", a recording of each, trial the row number,
+        start_s and stop_s NaN ("not known": then row order isn't taken for time either).
+    filter_support_s : how far to each side earlier filters smear a sample, seconds. Nobody else can know it, and folds are cut by it.
+    control_values : (windows, electrodes, samples) from before the cue.
+    constant_electrodes : "refuse" or "keep" electrodes that never move in a whole recording.
+
+    Raises
+    ------
+    ValueError : sizes that contradict each other, no windows, a missing or contradictory sampling rate, NaN, dead electrodes, or values that can't be volts.
+
+    >>> generator = np.random.default_rng(0)
+    >>> windows = windows_from_arrays(generator.normal(0, 1e-5, (7, 3, 100)), [0, 1, 0, 1, 0, 1, 0], ["C3", "Cz", "C4"], 50.0, {"subject": list("aaabbbb")})
+    >>> windows.values.dtype, windows.metadata.recording.unique().tolist()
+    (dtype('float32'), ['sub-a_ses-1_run-1', 'sub-b_ses-1_run-1'])
+    """
+    values, labels = np.asarray(values), _plain_labels(labels)
+    if values.ndim != 3:
+        raise ValueError(f"Windows are (windows, electrodes, samples), but the values of {name} have the shape {values.shape}.")
+    if labels.shape != (len(values),):
+        raise ValueError(f"There are {len(values)} windows in {name}, but labels of shape {labels.shape}.")
+    info = _info(info_or_names, sampling_rate, name)
+    if len(info["ch_names"]) != values.shape[1]:
+        raise ValueError(f"{len(info['ch_names'])} electrodes are named, but the values of {name} have {values.shape[1]}: {values.shape}.")
+    control = None if control_values is None else np.asarray(control_values, dtype=np.float32)
+    table = complete_metadata(metadata, labels, name)
+    windows = Windows(np.asarray(values, dtype=np.float32), labels, table, info, float(filter_support_s), name, page or {}, control)
+    check_signals(windows, constant_electrodes)
+    return windows
+
+
+def windows_from_epochs(
+    epochs: mne.BaseEpochs,
+    *,
+    subject: str | None = None,
+    session: str | None = None,
+    run: str | None = None,
+    recording: str | None = None,
+    electrodes: Sequence[str] | None = None,
+    bad_electrodes: str = "refuse",
+    constant_electrodes: str = "refuse",
+    filter_support_s: float | None = None,
+    name: str = "epochs",
+) -> Windows:
+    """Windows from any `mne.Epochs`; labels are the names of `event_id`, columns of `epochs.metadata` carry over.
+
+    Times are those of the events on the recording's clock. Arrays that were numbered 0, 1, 2, … in place of events have none: start_s and stop_s are NaN.
+
+    Parameters
+    ----------
+    subject, session, run, recording : whose they are; where left out, the epochs' own metadata columns of that name, else "1".
+    electrodes, bad_electrodes, constant_electrodes : as in `sigvit.windows_from_raw`; "interpolate" is `epochs.interpolate_bads()` and done before.
+    filter_support_s : how far earlier filters smear, seconds. None: half the length of mne's default FIR filter for the info's highpass and lowpass, where
+        these say more than nothing and half the sampling rate. An amplifier's own (causal, unknown) filter can't be told from a later one there: then say it.
+
+    Raises
+    ------
+    ValueError : no epochs, no such channel, bad channels, dead electrodes, NaN, or values that can't be volts.
+
+    >>> from sigvit.data.synthetic import synthetic_raw
+    >>> raw = synthetic_raw()
+    >>> epochs = mne.Epochs(raw, tmin=0.5, tmax=3.5, baseline=None, verbose="ERROR")
+    >>> windows = windows_from_epochs(epochs, subject="07")
+    >>> windows.values.shape, windows.classes, windows.metadata.start_s[0]
+    ((20, 3, 481), ('left', 'right'), np.float64(2.5))
+    """
+    if bad_electrodes == "interpolate":
+        raise ValueError('windows_from_epochs interpolates nothing: call epochs.interpolate_bads() before, or say bad_electrodes="drop" or "keep".')
+    channels = pick_channels(epochs.info, electrodes, {}, bad_electrodes, name)
+    values = epochs.get_data(picks=channels, copy=False, verbose="ERROR").astype(np.float32)
+    if len(values) == 0:
+        raise ValueError(f"{name} holds no epochs; epochs.drop_log says why they were dropped.")
+    names = {code: label for label, code in epochs.event_id.items()}
+    labels = np.array([names[code] for code in epochs.events[:, 2]])
+    given = {"subject": subject, "session": session, "run": run, "recording": recording}
+    info = info_of(epochs.info, channels, epochs.info["sfreq"], {})
+    support = _epochs_support_s(epochs.info) if filter_support_s is None else filter_support_s
+    return windows_from_arrays(values, labels, info, None, _epochs_table(epochs, given), support, constant_electrodes=constant_electrodes, name=name)
+
+
+def complete_metadata(metadata: pd.DataFrame | Mapping[str, Any] | None, labels: np.ndarray, name: str) -> pd.DataFrame:
+    """A table with all columns of a window set; what isn't known is filled in as `windows_from_arrays` says.
+
+    >>> complete_metadata({"subject": ["a", "b"]}, np.array([1, 0]), "mine").T.to_dict()[1]
+    {'subject': 'b', 'session': '1', 'run': '1', 'recording': 'sub-b_ses-1_run-1', 'start_s': nan, 'stop_s': nan, 'trial': 1, 'label': 0}
+    """
+    given = pd.DataFrame({} if metadata is None else metadata, index=None if isinstance(metadata, pd.DataFrame) else range(len(labels)))
+    given = given.reset_index(drop=True)
+    if len(given) != len(labels):
+        raise ValueError(f"The metadata of {name} have {len(given)} rows for {len(labels)} windows.")
+    if "label" in given and not np.array_equal(given["label"].to_numpy().astype(str), labels.astype(str)):
+        raise ValueError(f"The metadata of {name} have a column 'label' that contradicts the labels; leave it out.")
+    table = pd.DataFrame({column: given[column].astype(str) if column in given else "1" for column in _IDENTITY[:3]}, index=range(len(labels)))
+    clock = "sub-" + table["subject"] + "_ses-" + table["session"] + "_run-" + table["run"]
+    table["recording"] = given["recording"].astype(str) if "recording" in given else clock
+    for column in ("start_s", "stop_s"):
+        table[column] = given[column].astype(float) if column in given else np.nan
+    table["trial"] = given["trial"] if "trial" in given else np.arange(len(labels))
+    table["label"] = labels
+    return pd.concat([table, given.drop(columns=list(METADATA_COLUMNS), errors="ignore")], axis=1)
+
+
+def _plain_labels(labels: Sequence | np.ndarray) -> np.ndarray:
+    labels = np.asarray(labels)
+    return np.array(labels.tolist()) if labels.dtype == object else labels
+
+
+def _info(info_or_names: mne.Info | Sequence[str], sampling_rate: float | None, name: str) -> mne.Info:
+    if not isinstance(info_or_names, mne.Info):
+        if sampling_rate is None:
+            raise ValueError(f"{name} has electrode names but no sampling rate; give sampling_rate in Hz.")
+        return make_info(info_or_names, sampling_rate)
+    if sampling_rate is not None and sampling_rate != info_or_names["sfreq"]:
+        raise ValueError(f"sampling_rate is {sampling_rate:g} Hz, but the info of {name} says {info_or_names['sfreq']:g} Hz.")
+    return info_or_names
+
+
+def _epochs_support_s(info: mne.Info) -> float:
+    low = info["highpass"] if info["highpass"] > 0 else None
+    high = info["lowpass"] if info["lowpass"] < info["sfreq"] / 2 else None
+    return 0.0 if low is None and high is None else band_support_s(low, high, info["sfreq"])
+
+
+def _epochs_table(epochs: mne.BaseEpochs, given: Mapping[str, str | None]) -> pd.DataFrame:
+    """What epochs know of themselves: their own metadata, the identity given, times and numbers; ours win where names are the same."""
+    own = pd.DataFrame(index=range(len(epochs))) if epochs.metadata is None else epochs.metadata.reset_index(drop=True)
+    clash = [column for column in ("start_s", "stop_s", "trial", "label") if column in own]
+    table = own.rename(columns={column: f"{column}_of_epochs" for column in clash})
+    for column, value in given.items():
+        if value is not None:
+            table[column] = value
+    table["start_s"] = _epochs_start_s(epochs)
+    table["stop_s"] = table["start_s"] + len(epochs.times) / epochs.info["sfreq"]
+    table["trial"] = epochs.selection
+    return table
+
+
+def _epochs_start_s(epochs: mne.BaseEpochs) -> np.ndarray:
+    samples = epochs.events[:, 0]
+    if len(samples) > 1 and np.array_equal(samples, np.arange(len(samples))):
+        return np.full(len(samples), np.nan)  # what mne.EpochsArray makes up where it was given no events
+    # Decimated epochs keep the events of the recording's rate, which mne has no public name for.
+    rate = float(np.ravel(getattr(epochs, "_raw_sfreq", None) or epochs.info["sfreq"])[0])
+    return samples / rate + epochs.tmin

@@ -1,0 +1,73 @@
+"""Which channels of a recording become electrodes."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+
+import mne
+
+from sigvit.electrodes import canonical_name
+
+# EDF and GDF have no channel types, so mne calls all of them EEG; these names say otherwise.
+_NOT_EEG = re.compile(
+    r"(?:^|[^a-z])(?:[hv]?eogh?|ecg|ekg|emg|gsr|eda|resp|temp|sti|stim|status|trig|trigger|marker|event|annotations|aux|acc[xyz]?|photo|spo2|pulse|ppg)(?:$|[^a-z])",
+    re.IGNORECASE,
+)
+_FIRST_OF = (("eeg",), ("mag", "grad"), ("seeg", "ecog", "dbs"), ("hbo", "hbr"))
+
+
+def pick_channels(info: mne.Info, electrodes: Sequence[str] | None, rename: Mapping[str, str], bad_electrodes: str, where: str) -> list[str]:
+    """The channel names, as the recording has them, of the electrodes asked for; of all EEG (else MEG, intracranial) channels for None.
+
+    Raises
+    ------
+    ValueError : a name that isn't there (with the nearest), a channel twice, no such channel at all, or bad channels among them where they are refused.
+    """
+    unknown = [name for name in rename if name not in info["ch_names"]]
+    if unknown:
+        raise ValueError(f"{where} has no channel {unknown[0]!r} to rename{_nearest(unknown[0], info['ch_names'])}.")
+    picked = all_electrodes(info, where) if electrodes is None else [_find(info, name, rename, where) for name in electrodes]
+    if len(set(picked)) < len(picked):
+        doubled = sorted({name for name in picked if picked.count(name) > 1})
+        raise ValueError(f"electrodes asks more than once for the channels {doubled} of {where}.")
+    bad = [name for name in picked if name in info["bads"]]
+    if bad and bad_electrodes == "refuse":
+        choices = 'leave them out with electrodes=…, or say bad_electrodes="drop", "interpolate" or "keep"'
+        raise ValueError(f"{where} marks the channels {bad} as bad; {choices}.")
+    return [name for name in picked if name not in bad] if bad_electrodes == "drop" else picked
+
+
+def all_electrodes(info: mne.Info, where: str) -> list[str]:
+    """Every EEG channel whose name doesn't say that it is something else; where there is none, every MEG, intracranial or fNIRS channel."""
+    kinds = info.get_channel_types()
+    for wanted in _FIRST_OF:
+        picked = [name for name, kind in zip(info["ch_names"], kinds, strict=True) if kind in wanted and not (kind == "eeg" and _NOT_EEG.search(name))]
+        if picked:
+            return picked
+    raise ValueError(f"{where} has no channel with brain signals, only {sorted(set(kinds))}; name what is meant with electrodes=….")
+
+
+def left_out(info: mne.Info, picked: Sequence[str]) -> list[str]:
+    """Channels of EEG type that aren't picked."""
+    return [name for name, kind in zip(info["ch_names"], info.get_channel_types(), strict=True) if kind == "eeg" and name not in picked]
+
+
+def _find(info: mne.Info, name: str, rename: Mapping[str, str], where: str) -> str:
+    """The channel that an electrode's name means: the same name, else the one renamed to it, else the one of the same 10-05 electrode."""
+    if name in info["ch_names"]:
+        return name
+    called = [channel for channel in info["ch_names"] if rename.get(channel) == name]
+    same = canonical_name(name)
+    called = called or [channel for channel in info["ch_names"] if same is not None and canonical_name(channel) == same]
+    if len(called) != 1:
+        found = f"has the channels {called} for" if called else "has no channel"
+        raise ValueError(f"{where} {found} {name!r}{'' if called else _nearest(name, [*info['ch_names'], *rename.values()])}.")
+    return called[0]
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    folded = {candidate.lower(): candidate for candidate in names}
+    near = difflib.get_close_matches(name.lower(), list(folded), 1)
+    return f"; the nearest is {folded[near[0]]!r}" if near else f"; it has {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"

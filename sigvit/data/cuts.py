@@ -1,0 +1,252 @@
+"""Where windows are cut from a recording: events or spans → sample numbers, and what is dropped on the way."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import mne
+
+BAD_ELECTRODES = ("refuse", "drop", "keep", "interpolate")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How windows are cut from recordings; all times in seconds, frequencies in hertz.
+
+    Attributes
+    ----------
+    start_s, stop_s : a window's first sample and the one after its last, from the event's onset. With `window_s` they bound the span that is cut.
+    window_s, stride_s : cuts each event's duration (or the whole recording) into windows of this length, one every `stride_s` (default: side by side).
+    band_hz : pass band; None at one end for a high- or low-pass. mne's zero-phase FIR filter with its default transitions, over the whole recording.
+    notch_hz : line frequencies to take out.
+    resample_hz : the windows' sampling rate, by polyphase filtering after the others.
+    reference : "average" (of all EEG electrodes that aren't bad) or electrode names whose mean is subtracted.
+    electrodes : which, in this order; None: all of EEG type whose names don't say otherwise, or where there are none all MEG or intracranial channels.
+    bad_electrodes : what to do with picked electrodes that the recording marks bad: "refuse", "drop", "keep", "interpolate".
+    bad_spans : further annotations that mark bad spans, besides those that begin with "bad".
+    rename : channel name → electrode name.
+    constant_electrodes : "refuse" or "keep" electrodes that never move in a whole recording.
+    reject_v : drops windows with a larger peak-to-peak value on any electrode, after filters and baseline.
+    baseline_s : (from, to) of the event; its mean is subtracted from each electrode of the window.
+    control_s : (from, to) of the event, kept as control values (without baseline): a score from them shows what isn't the task.
+    filter_support_s : how far filters smeared that were applied before.
+
+    Raises
+    ------
+    ValueError : times or bands that contradict themselves.
+    """
+
+    start_s: float | None = None
+    stop_s: float | None = None
+    window_s: float | None = None
+    stride_s: float | None = None
+    band_hz: tuple[float | None, float | None] | None = None
+    notch_hz: float | Sequence[float] | None = None
+    resample_hz: float | None = None
+    reference: str | Sequence[str] | None = None
+    electrodes: Sequence[str] | None = None
+    bad_electrodes: str = "refuse"
+    constant_electrodes: str = "refuse"
+    bad_spans: Sequence[str] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    reject_v: float | None = None
+    baseline_s: tuple[float, float] | None = None
+    control_s: tuple[float, float] | None = None
+    filter_support_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.window_s is None and (self.start_s is None or self.stop_s is None or self.stride_s is not None):
+            raise ValueError("A cut needs start_s and stop_s (seconds from the event), or window_s and perhaps stride_s (windows along a span).")
+        for name, span in (("start_s, stop_s", (self.start_s, self.stop_s)), ("baseline_s", self.baseline_s), ("control_s", self.control_s)):
+            if span is not None and None not in span and not span[0] < span[1]:  # type: ignore[operator]
+                raise ValueError(f"{name} goes from {span[0]} to {span[1]} s; it must end after it begins.")
+        for name in ("window_s", "stride_s", "resample_hz", "reject_v"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value}; it must be above zero.")
+        if self.window_s is not None and (self.baseline_s or self.control_s):
+            raise ValueError("Windows along a span (window_s) have no cue, so neither baseline_s nor control_s.")
+        if self.band_hz is not None and (self.band_hz == (None, None) or (None not in self.band_hz and not self.band_hz[0] < self.band_hz[1])):  # type: ignore[operator]
+            raise ValueError(f"band_hz is {self.band_hz}; it needs a lower frequency below the upper one, or None at one end.")
+        if self.bad_electrodes not in BAD_ELECTRODES:
+            raise ValueError(f"bad_electrodes is {self.bad_electrodes!r}; it must be one of {', '.join(BAD_ELECTRODES)}.")
+
+    @property
+    def length_s(self) -> float:
+        """Of a window, seconds."""
+        if self.window_s is not None:
+            return self.window_s
+        assert self.start_s is not None  # __post_init__ saw to both
+        assert self.stop_s is not None
+        return self.stop_s - self.start_s
+
+    @property
+    def step_s(self) -> float:
+        """From one window of a span to the next, seconds."""
+        return self.stride_s or self.length_s
+
+    @property
+    def baseline_reach_s(self) -> float:
+        """How far the baseline lies outside the window: values depend on the signal there too."""
+        if self.baseline_s is None or self.start_s is None or self.stop_s is None:
+            return 0.0
+        return max(self.start_s - self.baseline_s[0], self.baseline_s[1] - self.stop_s, 0.0)
+
+
+@dataclass
+class Positions:
+    """Where a recording's windows lie: sample numbers of the resampled recording, with what each is; and what was dropped.
+
+    `first` holds each window's first sample; `n_times` is a window's length. `cue` is the sample of the event, from which baseline and control are counted.
+    """
+
+    first: np.ndarray
+    cue: np.ndarray
+    trial: np.ndarray
+    label: np.ndarray
+    n_times: int
+    rate: float
+    dropped: list[dict[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in a recording: seconds from the recording's first sample."""
+
+    onset_s: float
+    duration_s: float
+    label: str | int
+    trial: int
+
+
+def find_events(raw: mne.io.BaseRaw, events: Mapping[str | int, str | int], where: str) -> tuple[list[Event], set[str | int]]:
+    """The events that have a label, in time order and numbered, and those of the names that occur.
+
+    Names are annotation descriptions; a whole number means the annotation of that text, or else that code on the stimulus channels.
+
+    Raises
+    ------
+    ValueError : none of the names occurs; the sentence says which do.
+    """
+    names = {str(name): name for name in events}
+    onsets = raw.annotations.onset - raw.first_time
+    found = [
+        (float(onset), float(duration), names[description])
+        for onset, duration, description in zip(onsets, raw.annotations.duration, map(str, raw.annotations.description), strict=True)
+        if description in names
+    ]
+    codes = [name for name in events if isinstance(name, int)]
+    if codes and not found and "stim" in raw:
+        found = [(onset, 0.0, code) for onset, code in _stimulus_codes(raw) if code in codes]
+    if not found:
+        raise ValueError(f"{where} has none of the events {list(events)}; {_what_there_is(raw, list(names))}")
+    found.sort(key=lambda event: event[0])
+    return [Event(onset, duration, events[name], number) for number, (onset, duration, name) in enumerate(found)], {name for *_, name in found}
+
+
+def _stimulus_codes(raw: mne.io.BaseRaw) -> list[tuple[float, int]]:
+    import mne
+
+    found = mne.find_events(raw, shortest_event=1, verbose="ERROR")
+    return [((sample - raw.first_samp) / raw.info["sfreq"], int(code)) for sample, _, code in found]
+
+
+def _what_there_is(raw: mne.io.BaseRaw, wanted: list[str]) -> str:
+    counts = Counter(map(str, raw.annotations.description))
+    if not counts:
+        return "it has no annotations at all."
+    text = ", ".join(f"{name!r} ({n})" for name, n in counts.most_common(12))
+    near = [match for name in wanted for match in difflib.get_close_matches(name, list(counts), 1)]
+    return f"it has {text}." + (f" Did you mean {near[0]!r}?" if near else "")
+
+
+def n_samples(length_s: float, rate: float) -> int:
+    """How many samples a stretch of so many seconds has: ``round(length_s * rate)``; the one at its end isn't in it."""
+    count = round(length_s * rate)
+    if count < 1:
+        raise ValueError(f"A window of {length_s:g} s is less than one sample at {rate:g} Hz.")
+    return count
+
+
+def plan(raw: mne.io.BaseRaw, starts: Sequence[tuple[float, Event]], cut: Cut, rate: float, stop_s: float, padding_s: float = 0.0) -> Positions:
+    """Those of the windows that lie whole within the recording (0 to `stop_s`), outside the padding at its end, and touch no bad span.
+
+    `starts` holds where they begin (seconds) and of which event they are; `rate` is that of the windows, Hz. The first sample is ``round(start * rate)``.
+    """
+    positions = Positions(np.array([], int), np.array([], int), np.array([], int), np.array([]), n_samples(cut.length_s, rate), rate, [])
+    spans = bad_spans(raw, cut.bad_spans)
+    if padding_s:
+        spans.append((stop_s - padding_s, stop_s, "constant padding"))
+    kept = []
+    for start_s, event in starts:
+        first, cue = round(start_s * rate), round(event.onset_s * rate)
+        reason = _reason(_extent(first, cue, positions.n_times, cut, rate), spans, rate, stop_s)
+        if reason:
+            positions.dropped.append({"trial": event.trial, "label": event.label, "start_s": first / rate, "reason": reason})
+        else:
+            kept.append((first, cue, event.trial, event.label))
+    if kept:
+        positions.first, positions.cue, positions.trial, positions.label = (np.array(column) for column in zip(*kept, strict=True))
+    return positions
+
+
+def window_starts(events: Sequence[Event], cut: Cut) -> list[tuple[float, Event]]:
+    """Where the windows of events begin, seconds: one an event, or with `window_s` as many as its span holds."""
+    starts = []
+    for event in events:
+        first = event.onset_s + (cut.start_s or 0.0)
+        last = event.onset_s + (event.duration_s if cut.stop_s is None else cut.stop_s)
+        n_windows = 1 if cut.window_s is None else _count(last - first, cut.window_s, cut.step_s)
+        starts += [(first + k * cut.step_s, event) for k in range(n_windows)]
+    return starts
+
+
+def recording_starts(label: str | int, cut: Cut, stop_s: float, where: str) -> list[tuple[float, Event]]:
+    """Where the windows of a whole recording begin, seconds; each is a trial of its own."""
+    if cut.window_s is None:
+        raise ValueError(f"{where} has one label for all of it; give window_s, the length in seconds of its windows.")
+    first = cut.start_s or 0.0
+    last = stop_s if cut.stop_s is None else min(stop_s, cut.stop_s)
+    starts = [first + k * cut.step_s for k in range(_count(last - first, cut.window_s, cut.step_s))]
+    return [(start, Event(start, cut.window_s, label, k)) for k, start in enumerate(starts)]
+
+
+def bad_spans(raw: mne.io.BaseRaw, further: Sequence[str] = ()) -> list[tuple[float, float, str]]:
+    """(from, to, description) in seconds of the annotations that begin with "bad" or are named."""
+    onsets = raw.annotations.onset - raw.first_time
+    rows = zip(onsets, raw.annotations.duration, map(str, raw.annotations.description), strict=True)
+    return [(float(onset), float(onset + duration), name) for onset, duration, name in rows if name.lower().startswith("bad") or name in further]
+
+
+def _count(span_s: float, window_s: float, stride_s: float) -> int:
+    """How many windows fit into a span; a microsecond more or less is rounding."""
+    return max(0, int(np.floor((span_s - window_s) / stride_s + 1e-6)) + 1) if span_s + 1e-6 >= window_s else 0
+
+
+def _extent(first: int, cue: int, n_times: int, cut: Cut, rate: float) -> tuple[int, int]:
+    """Samples from the first to the one after the last that the window, its baseline and its control need."""
+    low, high = first, first + n_times
+    for span in (cut.baseline_s, cut.control_s):
+        if span is not None:
+            low, high = min(low, cue + round(span[0] * rate)), max(high, cue + round(span[0] * rate) + n_samples(span[1] - span[0], rate))
+    return low, high
+
+
+def _reason(extent: tuple[int, int], bad: list[tuple[float, float, str]], rate: float, stop_s: float) -> str | None:
+    low, high = extent
+    if low < 0:
+        return "begins before the recording"
+    if high > round(stop_s * rate):
+        return "ends after the recording"
+    hit = next((name for start, stop, name in bad if start * rate < high and max(stop * rate, start * rate + 1) > low), None)
+    return None if hit is None else f"overlaps {hit}"

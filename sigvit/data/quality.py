@@ -1,0 +1,161 @@
+"""Checks of windows and clocks: what can't be a recording of brain signals gets a sentence."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from sigvit.data.windows import Windows
+
+LARGEST_V = 5e-3  # a window's standard deviation on the scalp is some 1e-5 V; above this the values were in another unit
+SMALLEST_V = 1e-9
+_CHUNK_BYTES = 2**18
+
+
+def check_windows(windows: Windows, constant: str = "refuse") -> None:
+    """Everything that has to hold before windows are classified: `check_signals`, at least one window, at least two classes.
+
+    Raises
+    ------
+    ValueError : what was found, and where.
+
+    >>> from sigvit.data.synthetic import synthetic_windows
+    >>> check_windows(synthetic_windows())
+    >>> check_windows(synthetic_windows(classes=("left",)))
+    Traceback (most recent call last):
+    ...
+    ValueError: synthetic has 60 windows of one class only ('left'); classification needs at least two.
+    """
+    check_signals(windows, constant)
+    if len(windows.classes) < 2:
+        raise ValueError(f"{windows.name} has {len(windows)} windows of one class only ({windows.classes[0]!r}); classification needs at least two.")
+
+
+def check_signals(windows: Windows, constant: str = "refuse") -> None:
+    """Values that are finite, move, and can be volts.
+
+    Parameters
+    ----------
+    constant : "refuse" or "keep" electrodes that are constant in all windows of a recording.
+
+    Raises
+    ------
+    ValueError : no windows; NaN or infinity; an electrode constant in a whole recording; EEG values that can't be volts.
+
+    Warns
+    -----
+    UserWarning : windows in which single electrodes are constant; the rows are named.
+    """
+    if len(windows) == 0:
+        raise ValueError(f"{windows.name} holds no windows at all.")
+    if windows.values.shape[2] == 0:
+        raise ValueError(f"The windows of {windows.name} have no samples.")
+    spread, finite, moving = _measure(windows.values)
+    _check_finite(windows, finite)
+    _check_constant(windows, moving, constant)
+    _check_unit(windows, spread)
+
+
+def find_gaps(timestamps_s: Sequence[float] | np.ndarray, sampling_rate: float, tolerance_samples: float = 1.5) -> list[tuple[int, float]]:
+    """Where a recording's clock jumps: (sample after the gap, seconds from the sample before) for each step longer than `tolerance_samples` samples.
+
+    Timestamps that jitter around the nominal rate have no gap; a pause, lost samples or a clock set back have.
+
+    Raises
+    ------
+    ValueError : timestamps that aren't finite.
+
+    >>> find_gaps([0.0, 0.01, 0.02, 0.05, 0.06], 100.0)
+    [(3, 0.03)]
+    """
+    times = np.asarray(timestamps_s, dtype=np.float64)
+    if not np.isfinite(times).all():
+        raise ValueError(f"The timestamps hold {int((~np.isfinite(times)).sum())} values that aren't finite; every sample needs a time.")
+    steps = np.diff(times)
+    odd = np.flatnonzero((steps > tolerance_samples / sampling_rate) | (steps < 0))
+    return [(int(at) + 1, round(float(steps[at]), 9)) for at in odd]
+
+
+def check_gaps(timestamps_s: Sequence[float] | np.ndarray, sampling_rate: float, where: str) -> None:
+    """Raises ValueError where a recording's clock has gaps: a window over one would join signals that aren't neighbours.
+
+    >>> check_gaps([0.0, 0.01, 0.5], 100.0, "run 2")
+    Traceback (most recent call last):
+    ...
+    ValueError: The clock of run 2 has 1 gaps, the first before sample 2 (0.49 s instead of 0.01 s); cut it there into recordings of their own.
+    """
+    gaps = find_gaps(timestamps_s, sampling_rate)
+    if gaps:
+        sample, step = gaps[0]
+        first = f"the first before sample {sample} ({step:g} s instead of {1 / sampling_rate:.4g} s)"
+        raise ValueError(f"The clock of {where} has {len(gaps)} gaps, {first}; cut it there into recordings of their own.")
+
+
+def _measure(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per window and electrode: standard deviation, whether all is finite, whether it moves; a few windows at once, so that no copy is needed."""
+    shape = values.shape[:2]
+    spread, finite, moving = np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, bool)
+    size = max(1, _CHUNK_BYTES // (4 * values[0].size))
+    for start in range(0, len(values), size):
+        part = np.asarray(values[start : start + size])
+        rows = slice(start, start + len(part))
+        finite[rows] = np.isfinite(part).all(axis=2)
+        with np.errstate(invalid="ignore", over="ignore"):
+            moving[rows] = part.max(axis=2) != part.min(axis=2)
+            spread[rows] = part.std(axis=2)  # numpy centres first, so the mean doesn't matter
+    return spread, finite, moving
+
+
+def _check_finite(windows: Windows, finite: np.ndarray) -> None:
+    if finite.all():
+        return
+    rows, columns = np.nonzero(~finite)
+    where = f"{_few(np.unique(rows))} on {_electrodes(windows, columns)} ({_recordings(windows, rows)})"
+    raise ValueError(f"{windows.name} has NaN or infinite values in {len(np.unique(rows))} of {len(windows)} windows: rows {where}.")
+
+
+def _check_constant(windows: Windows, moving: np.ndarray, constant: str) -> None:
+    if constant not in ("refuse", "keep"):
+        raise ValueError(f'constant is {constant!r}; it must be "refuse" or "keep".')
+    if moving.all():
+        return
+    recordings = windows.metadata["recording"].to_numpy()
+    for recording in windows.metadata["recording"].unique() if constant == "refuse" else ():
+        dead = np.flatnonzero(~moving[recordings == recording].any(axis=0))
+        if len(dead):
+            which = _electrodes(windows, dead)
+            raise ValueError(f'In {recording} the electrodes {which} never move; leave them or the recording out, or say constant="keep".')
+    rows, columns = np.nonzero(~moving)
+    where = f"rows {_few(np.unique(rows))} on {_electrodes(windows, columns)}"
+    warnings.warn(f"{len(np.unique(rows))} of {len(windows)} windows of {windows.name} hold electrodes that don't move: {where}.", stacklevel=4)
+
+
+def _check_unit(windows: Windows, spread: np.ndarray) -> None:
+    eeg = np.array([kind == "eeg" for kind in windows.info.get_channel_types()])
+    moving = spread[:, eeg][spread[:, eeg] > 0]
+    if moving.size == 0:
+        return
+    typical = float(np.median(moving))
+    found = f"The EEG of {windows.name} has a typical standard deviation of {typical:.3g}"
+    if typical > LARGEST_V:
+        raise ValueError(
+            f"{found}, which can't be volts; it looks like {'milli' if typical < 1 else 'micro'}volts: multiply by {1e-3 if typical < 1 else 1e-6:g}."
+        )
+    if typical < SMALLEST_V:
+        raise ValueError(f"{found}, which can't be volts: scalp EEG has some 1e-5 V; was it multiplied by 1e-6 twice?")
+
+
+def _few(rows: np.ndarray) -> str:
+    return ", ".join(map(str, rows[:8].tolist())) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
+
+
+def _electrodes(windows: Windows, columns: np.ndarray) -> str:
+    names = [windows.electrodes[column] for column in np.unique(columns)]
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _recordings(windows: Windows, rows: np.ndarray) -> str:
+    names = windows.metadata["recording"].iloc[rows].unique().tolist()
+    return ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,329 @@
+"""From recordings to windows: volts, times on each recording's clock, and how far filters smear."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import mne
+import numpy as np
+import pandas as pd
+
+from sigvit.data.arrays import windows_from_arrays, windows_from_epochs
+from sigvit.data.channels import left_out, pick_channels
+from sigvit.data.cuts import Cut, Event, Positions, find_events, n_samples, plan, recording_starts, window_starts
+from sigvit.data.electrode_info import info_of, place
+from sigvit.data.quality import check_signals
+from sigvit.data.readers import read_recording
+from sigvit.data.signals import Signals, constant_tail_s
+from sigvit.data.signals import filter_support_s as support_of_cut
+from sigvit.data.windows import GrowingArray, Windows
+
+__all__ = ["Cut", "LabelledRecording", "read_recording", "windows_from_arrays", "windows_from_epochs", "windows_from_raw", "windows_from_recordings"]
+
+_WORTH_A_WARNING = 0.1  # of the windows dropped
+
+
+@dataclass(frozen=True)
+class LabelledRecording:
+    """An open recording, whose it is, and what its events (or all of it) mean.
+
+    Attributes
+    ----------
+    raw : any `mne.io.Raw`; it isn't changed, and need not be loaded.
+    events : annotation description (or event code) → label; or
+    label : the class of the whole recording, which `Cut.window_s` then cuts up.
+    recording : the name of its clock; made of subject, session and run where it isn't given.
+    extra : further columns of the metadata, one value each.
+    """
+
+    raw: mne.io.BaseRaw
+    events: Mapping[str | int, str | int] | None = None
+    label: str | int | None = None
+    subject: str = "1"
+    session: str = "1"
+    run: str = "1"
+    recording: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.recording or f"sub-{self.subject}_ses-{self.session}_run-{self.run}"
+
+
+def windows_from_raw(
+    raw: mne.io.BaseRaw,
+    events: Mapping[str | int, str | int] | None = None,
+    start_s: float | None = None,
+    stop_s: float | None = None,
+    band_hz: tuple[float | None, float | None] | None = None,
+    resample_hz: float | None = None,
+    electrodes: Sequence[str] | None = None,
+    *,
+    subject: str = "1",
+    session: str = "1",
+    run: str = "1",
+    recording: str | None = None,
+    label: str | int | None = None,
+    window_s: float | None = None,
+    stride_s: float | None = None,
+    reference: str | Sequence[str] | None = None,
+    notch_hz: float | Sequence[float] | None = None,
+    reject_v: float | None = None,
+    baseline_s: tuple[float, float] | None = None,
+    control_s: tuple[float, float] | None = None,
+    rename: Mapping[str, str] | None = None,
+    bad_electrodes: str = "refuse",
+    constant_electrodes: str = "refuse",
+    bad_spans: Sequence[str] = (),
+    filter_support_s: float = 0.0,
+    extra: Mapping[str, Any] | None = None,
+    name: str = "recording",
+) -> Windows:
+    """Windows of one recording, in volts.
+
+    Three forms: `events` with `start_s` and `stop_s` cuts one window an event; `events` with `window_s` cuts what each annotation spans into windows
+    of one trial; `label` with `window_s` cuts the whole recording. `Cut` explains every argument about how, `LabelledRecording` those about whose.
+
+    Raises
+    ------
+    ValueError : what `Cut` refuses; no such event or channel; bad, constant or non-finite electrodes; values that can't be volts; no window left.
+
+    Warns
+    -----
+    UserWarning : an event name that doesn't occur, or more than a tenth of the windows dropped. `page["dropped"]` names all that were.
+
+    >>> from sigvit.data.synthetic import synthetic_raw
+    >>> windows = windows_from_raw(synthetic_raw(), {"left": 0, "right": 1}, 0.5, 3.5, band_hz=(8, 32), subject="07")
+    >>> windows.values.shape, windows.metadata.subject[0], windows.filter_support_s
+    ((20, 3, 480), '07', 0.825)
+    """
+    cut = Cut(
+        start_s=start_s,
+        stop_s=stop_s,
+        window_s=window_s,
+        stride_s=stride_s,
+        band_hz=band_hz,
+        notch_hz=notch_hz,
+        resample_hz=resample_hz,
+        reference=reference,
+        electrodes=electrodes,
+        bad_electrodes=bad_electrodes,
+        constant_electrodes=constant_electrodes,
+        bad_spans=bad_spans,
+        rename=rename or {},
+        reject_v=reject_v,
+        baseline_s=baseline_s,
+        control_s=control_s,
+        filter_support_s=filter_support_s,
+    )
+    return windows_from_recordings([LabelledRecording(raw, events, label, subject, session, run, recording, extra or {})], cut, name)
+
+
+def windows_from_recordings(recordings: Iterable[LabelledRecording], cut: Cut, name: str = "recordings", page: dict | None = None) -> Windows:
+    """Windows of many recordings, cut the same way. A generator may open them one by one: beside the result only the open one is in memory.
+
+    `page["dropped"]` of the result says what isn't in it: {"planned", "kept", "reasons": {reason: count}, "windows": [one dictionary each]};
+    `page["recordings"]` says per recording which channels of EEG type were left out and how many seconds at its end are constant padding.
+
+    Raises
+    ------
+    ValueError : as `windows_from_raw`; also recordings that differ in electrodes or sampling rate, both named, and a recording given twice.
+
+    >>> from sigvit.data.synthetic import synthetic_raw
+    >>> runs = (LabelledRecording(synthetic_raw(seed=run), {"left": "left"}, run=str(run)) for run in range(3))
+    >>> len(windows_from_recordings(runs, Cut(0.0, 4.0)))
+    30
+    """
+    cutter = _Cutter(cut)
+    for recording in recordings:
+        cutter.add(recording)
+    return cutter.finish(name, page or {})
+
+
+class _Cutter:
+    """Fills one array from recordings, one after the other."""
+
+    def __init__(self, cut: Cut) -> None:
+        self.cut = cut
+        self.first: tuple[str, mne.Info] | None = None
+        self.tables: list[pd.DataFrame] = []
+        self.dropped: list[dict] = []
+        self.notes: dict[str, dict] = {}
+        self.wanted: set = set()
+        self.seen: set = set()
+        self.support_s = 0.0
+
+    def add(self, recording: LabelledRecording) -> None:
+        """Cuts one recording; what doesn't fit the earlier ones raises."""
+        where = recording.name
+        if where in self.notes:
+            raise ValueError(f"There are two recordings {where}; tell them apart by subject, session, run or recording=….")
+        raw, channels = _prepared(recording.raw, self.cut, where)
+        signals = Signals(raw, channels, self.cut, where)
+        signals.channels = self._in_common_order(where, info_of(raw.info, channels, signals.rate, self.cut.rename), channels)
+        padding_s = constant_tail_s(raw, channels)
+        self.notes[where] = {"left_out": left_out(raw.info, channels), "padding_s": padding_s, "sampling_rate": float(raw.info["sfreq"])}
+        stop_s = raw.n_times / raw.info["sfreq"]
+        positions = plan(raw, self._starts(recording, stop_s - padding_s), self.cut, signals.rate, stop_s, padding_s)
+        self.support_s = max(self.support_s, support_of_cut(self.cut, raw.info["sfreq"]))
+        self._fill(recording, signals, positions)
+
+    def _in_common_order(self, where: str, info: mne.Info, channels: list[str]) -> list[str]:
+        """The channels in the order of the first recording's electrodes; starts the arrays there."""
+        if self.first is None:
+            self.first = (where, info)
+            length_s, control = self.cut.length_s, self.cut.control_s
+            self.values = GrowingArray((len(channels), n_samples(length_s, info["sfreq"])))
+            self.control = None if control is None else GrowingArray((len(channels), n_samples(control[1] - control[0], info["sfreq"])))
+        earlier, common = self.first
+        if info["sfreq"] != common["sfreq"]:
+            raise ValueError(f"{where} is sampled at {info['sfreq']:g} Hz but {earlier} at {common['sfreq']:g} Hz; give resample_hz, or leave one out.")
+        different = sorted(set(info["ch_names"]) ^ set(common["ch_names"]))
+        if different:
+            raise ValueError(f"The electrodes {different} are only in one of {where} and {earlier}; name those in common with electrodes=….")
+        return [channels[info["ch_names"].index(name)] for name in common["ch_names"]]
+
+    def _starts(self, recording: LabelledRecording, stop_s: float) -> list[tuple[float, Event]]:
+        if (recording.events is None) == (recording.label is None):
+            raise ValueError(f"{recording.name} needs either events (description → label) or a label for all of it, with window_s.")
+        if recording.label is not None:
+            return recording_starts(recording.label, self.cut, stop_s, recording.name)
+        assert recording.events is not None
+        events, seen = find_events(recording.raw, recording.events, recording.name)
+        self.wanted |= set(recording.events)
+        self.seen |= seen
+        return window_starts(events, self.cut)
+
+    def _fill(self, recording: LabelledRecording, signals: Signals, positions: Positions) -> None:
+        values = self.values.extend(len(positions))
+        control = None if self.control is None else self.control.extend(len(positions))
+        _cut_out(signals, positions, values, control)
+        keep = _within(values, self.cut.reject_v, signals, positions)
+        n_rejected = len(positions) - int(keep.sum())
+        if n_rejected:
+            _close_ranks(values, keep)
+            self.values.shorten(n_rejected)
+            if self.control is not None and control is not None:
+                _close_ranks(control, keep)
+                self.control.shorten(n_rejected)
+        self.dropped += [{"recording": recording.name, **window} for window in positions.dropped]
+        self.tables.append(_table(recording, positions, keep))
+
+    def finish(self, name: str, page: dict) -> Windows:
+        """The windows of all recordings, checked."""
+        if self.first is None:
+            raise ValueError("There are no recordings to cut windows from.")
+        kept, planned = sum(map(len, self.tables)), sum(map(len, self.tables)) + len(self.dropped)
+        reasons = pd.Series([window["reason"] for window in self.dropped], dtype=object).value_counts().to_dict()
+        if planned == 0:
+            raise ValueError(f"No span of {name} is as long as a window of {self.cut.length_s:g} s.")
+        lost = f"{len(self.dropped)} of {planned} windows of {name} are dropped ({', '.join(f'{reason}: {n}' for reason, n in reasons.items())})"
+        if kept == 0:
+            raise ValueError(f"{lost}, so none is left.")
+        if self.wanted - self.seen:
+            warnings.warn(f"The events {sorted(map(str, self.wanted - self.seen))} occur in no recording of {name}.", stacklevel=4)
+        if len(self.dropped) > _WORTH_A_WARNING * planned:
+            warnings.warn(f"{lost}; page['dropped'] names them.", stacklevel=4)
+        table = pd.concat([table for table in self.tables if len(table)], ignore_index=True)
+        dropped = {"planned": planned, "kept": kept, "reasons": reasons, "windows": self.dropped}
+        page = {**page, "cut": _said(self.cut), "dropped": dropped, "recordings": self.notes}
+        control = None if self.control is None else self.control.take()
+        windows = Windows(self.values.take(), table["label"].to_numpy(), table, self.first[1], self.support_s, name, page, control)
+        check_signals(windows, self.cut.constant_electrodes)
+        return windows
+
+
+def _prepared(raw: mne.io.BaseRaw, cut: Cut, where: str) -> tuple[mne.io.BaseRaw, list[str]]:
+    """The recording with its projectors applied and, if asked, its bad electrodes interpolated (in a copy), and the picked channels."""
+    if any(not projector["active"] for projector in raw.info["projs"]):
+        raw = raw.copy().load_data(verbose="ERROR").apply_proj(verbose="ERROR")  # as mne.Epochs does
+    channels = pick_channels(raw.info, cut.electrodes, cut.rename, cut.bad_electrodes, where)
+    if cut.bad_electrodes == "interpolate" and set(raw.info["bads"]) & set(channels):
+        raw = raw.copy().load_data(verbose="ERROR")
+        place(raw.info)
+        raw.interpolate_bads(verbose="ERROR")
+    return raw, channels
+
+
+def _cut_out(signals: Signals, positions: Positions, values: np.ndarray, control: np.ndarray | None) -> None:
+    """Writes the windows of one recording to `values` and, where there is one, the stretches before the cue to `control`."""
+    if signals.stays_as_it_is:
+        for row, first in enumerate(positions.first):
+            baseline = _baseline(positions, row, signals.cut)
+            low, high = min(first, baseline.start), max(first + positions.n_times, baseline.stop)
+            stretch = signals.read(int(low), int(high))
+            values[row] = stretch[:, first - low : first - low + positions.n_times] - _mean(stretch, baseline, int(low))
+            if control is not None:
+                before = _span(positions, row, signals.cut.control_s)
+                control[row] = signals.read(before.start, before.stop)
+        return
+    for where, block in signals.blocks(values.nbytes // 20):
+        for row, first in enumerate(positions.first):
+            values[row, where] = block[:, first : first + positions.n_times] - _mean(block, _baseline(positions, row, signals.cut), 0)
+            if control is not None:
+                control[row, where] = block[:, _span(positions, row, signals.cut.control_s)]
+
+
+def _span(positions: Positions, row: int, span_s: tuple[float, float] | None) -> slice:
+    assert span_s is not None
+    start = int(positions.cue[row]) + round(span_s[0] * positions.rate)
+    return slice(start, start + n_samples(span_s[1] - span_s[0], positions.rate))
+
+
+def _baseline(positions: Positions, row: int, cut: Cut) -> slice:
+    """The samples whose mean is subtracted; none where no baseline is asked for."""
+    first = int(positions.first[row])
+    return slice(first, first) if cut.baseline_s is None else _span(positions, row, cut.baseline_s)
+
+
+def _mean(values: np.ndarray, baseline: slice, offset: int) -> np.ndarray | float:
+    return values[:, baseline.start - offset : baseline.stop - offset].mean(axis=1, keepdims=True) if baseline.stop > baseline.start else 0.0
+
+
+def _within(values: np.ndarray, reject_v: float | None, signals: Signals, positions: Positions) -> np.ndarray:
+    """Which windows stay: none of their electrodes has a larger peak-to-peak value; the others are noted."""
+    if reject_v is None:
+        return np.ones(len(values), bool)
+    extent = np.array([np.ptp(window, axis=1) for window in values]).reshape(values.shape[:2])
+    keep = np.asarray((extent <= reject_v).all(axis=1))
+    for row in np.flatnonzero(~keep):
+        worst = signals.channels[int(extent[row].argmax())]
+        window = {"trial": int(positions.trial[row]), "label": positions.label[row].item(), "start_s": positions.first[row] / positions.rate}
+        positions.dropped.append({**window, "reason": f"exceeds {reject_v:g} V peak to peak", "electrode": worst, "peak_to_peak_v": float(extent[row].max())})
+    return keep
+
+
+def _close_ranks(rows: np.ndarray, keep: np.ndarray) -> None:
+    """Moves the rows that stay to the front, in place."""
+    for new, old in enumerate(np.flatnonzero(keep)):
+        if new != old:
+            rows[new] = rows[old]
+
+
+def _table(recording: LabelledRecording, positions: Positions, keep: np.ndarray) -> pd.DataFrame:
+    first = positions.first[keep]
+    return pd.DataFrame(
+        {
+            "subject": str(recording.subject),
+            "session": str(recording.session),
+            "run": str(recording.run),
+            "recording": recording.name,
+            "start_s": first / positions.rate,
+            "stop_s": (first + positions.n_times) / positions.rate,
+            "trial": positions.trial[keep],
+            "label": positions.label[keep],
+            **recording.extra,
+        },
+        index=range(len(first)),
+    )
+
+
+def _said(cut: Cut) -> dict[str, Any]:
+    """What a cut says beyond its defaults, as plain data."""
+    default = Cut(0.0, 1.0)
+    said = {entry.name: getattr(cut, entry.name) for entry in fields(cut)}
+    plain = {name: dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value for name, value in said.items()}
+    return {name: value for name, value in plain.items() if name in ("start_s", "stop_s") or said[name] != getattr(default, name)}
