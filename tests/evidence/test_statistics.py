@@ -1,0 +1,310 @@
+"""Statistics against brute force, hand-computed values and their behaviour under the null."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import kstest, ttest_1samp, ttest_rel
+
+from sigvit.evidence.metrics import chance_line
+from sigvit.evidence.paired_windows import influence, interval_from_influence, swap_test
+from sigvit.evidence.statistics import (
+    chance,
+    compare,
+    confidence_interval,
+    corrected_t,
+    holm,
+    paired_permutation,
+    smallest_p,
+    summarise,
+    unit_of,
+    unit_scores,
+)
+
+
+def test_t_interval_is_that_of_scipy():
+    values = [0.61, 0.73, 0.58, 0.8, 0.66]
+    expected = ttest_1samp(values, 0).confidence_interval(0.9)
+    assert confidence_interval(values, level=0.9) == pytest.approx(tuple(expected), rel=1e-12)  # rounding
+
+
+def test_overlapping_training_parts_widen_the_interval():
+    values, plain = [0.6, 0.7, 0.9], confidence_interval([0.6, 0.7, 0.9])
+    wide = confidence_interval(values, overlap=0.5)
+    assert (wide[1] - wide[0]) / (plain[1] - plain[0]) == pytest.approx(np.sqrt((1 / 3 + 1 / 2) / (1 / 3)))  # rounding
+
+
+def test_one_unit_has_no_interval():
+    assert np.isnan(confidence_interval([0.7])).all()
+
+
+def test_t_interval_covers_the_mean_as_often_as_it_says():
+    draws = np.random.default_rng(0).normal(0.7, 0.1, (2000, 7))
+    covered = [low <= 0.7 <= high for low, high in map(confidence_interval, draws)]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.015)  # three standard errors of 2000 draws
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8])
+def test_permutation_p_is_that_of_brute_force(n):
+    first, second = np.random.default_rng(n).random((2, n)).round(1)
+    signed = [abs(np.dot(signs, first - second)) for signs in itertools.product([1, -1], repeat=n)]
+    observed = abs((first - second).sum())
+    expected = np.mean([value >= observed - 1e-9 for value in signed])
+    assert paired_permutation(first, second) == expected
+
+
+def test_permutation_p_is_uniform_under_the_null():
+    generator = np.random.default_rng(0)
+    p_values = [paired_permutation(*generator.normal(size=(2, 10))) for _ in range(1000)]
+    assert kstest(p_values, "uniform").pvalue > 0.01
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.05 + 0.021  # three standard errors of 1000 draws
+
+
+def test_drawn_signs_agree_with_all_signs():
+    first, second = np.random.default_rng(0).normal(0.4, 1, (2, 15))
+    every = 1 - 2 * ((np.arange(2**15)[:, None] >> np.arange(15)) & 1)
+    sums = np.abs(every @ (first - second))
+    exact = np.mean(sums >= abs((first - second).sum()) - 1e-9)
+    assert paired_permutation(first, second, n=20_000) == pytest.approx(exact, abs=3 * np.sqrt(exact / 20_000))  # three standard errors
+
+
+def test_permutation_p_is_never_zero_and_never_below_its_smallest():
+    for n in (3, 14, 29):
+        assert paired_permutation(np.full(n, 0.9), np.full(n, 0.5), n=999) >= smallest_p(n, 999)
+    assert paired_permutation([0.9] * 3, [0.5] * 3) == smallest_p(3) == 0.25
+
+
+def test_permutation_p_needs_no_order_of_pairs_or_pipelines():
+    first, second = np.random.default_rng(0).normal(size=(2, 9))
+    order = np.random.default_rng(1).permutation(9)
+    assert paired_permutation(first, second) == paired_permutation(first[order], second[order]) == paired_permutation(second, first)
+
+
+def test_equal_scores_have_p_one():
+    assert paired_permutation([0.5, 0.6], [0.5, 0.6]) == 1
+    assert corrected_t([0.5, 0.6], [0.5, 0.6], overlap=0.2) == 1
+
+
+def test_corrected_t_without_overlap_is_the_paired_t_test():
+    first, second = np.random.default_rng(0).normal(size=(2, 7))
+    assert corrected_t(first, second, overlap=0) == pytest.approx(ttest_rel(first, second).pvalue, rel=1e-9)  # rounding
+
+
+def test_corrected_t_keeps_its_level_for_folds_with_a_shared_training_part():
+    """Fold scores that share a part of their noise: ρ = test / (test + train), as Nadeau and Bengio assume, makes the plain test reject too often."""
+    generator, folds, rho = np.random.default_rng(0), 5, 0.2
+    shared = generator.normal(0, np.sqrt(rho), (3000, 1))
+    differences = shared + generator.normal(0, np.sqrt(1 - rho), (3000, folds))
+    zeros = np.zeros(folds)
+    rejected = np.mean([corrected_t(row, zeros, overlap=rho / (1 - rho)) < 0.05 for row in differences])
+    plain = np.mean([ttest_1samp(row, 0).pvalue < 0.05 for row in differences])
+    assert rejected <= 0.05 + 0.012 < plain  # three standard errors of 3000 draws
+
+
+def test_holm_of_a_hand_computed_case():
+    # Sorted .005 · 4, .01 · 3, .03 · 2, .04 · 1, each at least the one before: .02, .03, .06, .06.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_holm_leaves_unknown_values_out_of_the_count():
+    assert holm([0.02, np.nan, 0.9]) == pytest.approx([0.04, np.nan, 0.9], nan_ok=True)
+    assert holm([0.7, 0.8]).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("scores", [[], [0.5, np.nan], [[0.5]]])
+def test_scores_that_are_not_finite_numbers_get_a_sentence(scores):
+    with pytest.raises(ValueError, match="one finite number a unit"):
+        paired_permutation(scores, scores)
+
+
+def made(scores, subjects=("01",), n_folds=1, seeds=(0, 1), windows=40, classes=("left", "right"), seed=0):
+    """A table and predictions of pipelines whose logits for the right class are noise plus `scores`[name]; several folds a subject."""
+    generator, table, predictions = np.random.default_rng(seed), [], []
+    for number, (subject, _) in enumerate(itertools.product(subjects, range(n_folds))):
+        labels = np.array(classes)[np.arange(windows) % len(classes)]
+        shared = generator.normal(size=(windows, len(classes)))
+        for (name, strength), random_state in itertools.product(scores.items(), seeds):
+            logits = shared + 0.5 * generator.normal(size=shared.shape) + strength * (labels[:, None] == np.array(classes))
+            probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+            fit = {"pipeline": name, "fold": number, "seed": random_state}
+            predictions.append(pd.DataFrame({**fit, "row": number * windows + np.arange(windows), "label": labels}))
+            predictions[-1][[f"probability_{label}" for label in classes]] = probabilities
+            score = np.mean(probabilities.argmax(axis=1) == np.arange(windows) % len(classes)) if len(classes) > 2 else auc(probabilities[:, 1], labels)
+            sizes = {"samples": 3 * windows, "samples_validation": 0, "samples_test": windows, "parameters": None, "time": 0.5}
+            measured = {"score": score, "accuracy": 0.7, "balanced_accuracy": 0.6, "log_loss": 0.5, "calibration_error": 0.1, "metric": "roc_auc"}
+            table.append({**fit, "dataset": "made", "protocol": "cross_subject", "subject": subject, **sizes, **measured})
+    return pd.DataFrame(table), pd.concat(predictions, ignore_index=True)
+
+
+def auc(scores, labels):
+    positive, negative = scores[labels == max(labels)], scores[labels != max(labels)]
+    return (positive[:, None] > negative).mean()
+
+
+UNITS = [
+    (("01", "02", "03"), 2, "subject", 3),
+    (("01+02", "03+04"), 1, "group of subjects", 2),
+    (("01",), 5, "fold", 5),
+    (("01",), 1, "window", 40),
+]
+
+
+@pytest.mark.parametrize(("subjects", "n_folds", "unit", "n"), UNITS)
+def test_unit_is_the_largest_thing_that_repeats(subjects, n_folds, unit, n):
+    table, predictions = made({"ViT": 1.0, "LDA": 0.2}, subjects, n_folds)
+    assert unit_of(table) == unit
+    summary, comparison = summarise(table, predictions), compare(table, predictions)
+    assert summary["unit"].tolist() == [unit] * 2
+    assert summary["n"].tolist() == [n] * 2
+    assert comparison[["unit", "n"]].to_numpy().tolist() == [[unit, n]]
+
+
+def test_seeds_are_averaged_before_folds_and_folds_before_subjects():
+    rows = [("A", "01", 0, 0, 0.2), ("A", "01", 0, 1, 0.4), ("A", "01", 1, 0, 0.5), ("A", "02", 2, 0, 0.9)]
+    table = pd.DataFrame(rows, columns=["pipeline", "subject", "fold", "seed", "score"])
+    assert unit_scores(table)["A"].to_dict() == pytest.approx({"01": 0.4, "02": 0.9})  # rounding
+
+
+def test_order_of_rows_changes_nothing_but_the_order_of_pipelines():
+    table, predictions = made({"ViT": 1.0, "LDA": 0.3, "CSP": 0.1}, ("01", "02", "03", "04"), 2)
+    mixed = compare(table.sample(frac=1, random_state=0), predictions.sample(frac=1, random_state=1)).set_index("pipeline")
+    straight = compare(table, predictions).set_index("pipeline")
+    pd.testing.assert_frame_equal(mixed.loc[straight.index], straight, rtol=1e-9)  # sums in another order
+
+
+def test_order_of_windows_changes_nothing():
+    table, predictions = made({"ViT": 0.6, "LDA": 0.3})
+    pd.testing.assert_frame_equal(compare(table, predictions.sample(frac=1, random_state=1)), compare(table, predictions))
+
+
+@pytest.mark.parametrize("subjects", [("01",), ("01", "02", "03", "04", "05", "06")])
+def test_a_better_pipeline_is_told_from_a_worse_one_and_equal_ones_are_not(subjects):
+    table, predictions = made({"ViT": 1.5, "poor": 0.0, "equal": 1.5}, subjects, windows=60)
+    comparison = compare(table, predictions).set_index("pipeline")
+    assert comparison.loc["poor", "low"] > 0
+    assert comparison.loc["poor", "p_holm"] < 0.1 < comparison.loc["equal", "p"]
+    assert comparison.loc["equal", "low"] < 0 < comparison.loc["equal", "high"]
+
+
+def test_five_folds_can_not_be_significant_and_the_table_says_so():
+    comparison = compare(*made({"ViT": 2.0, "LDA": 0.0}, n_folds=5)).iloc[0]
+    assert comparison["p"] == comparison["smallest_p"] == 0.0625
+    assert comparison["p_corrected_t"] < 0.05
+
+
+def test_a_fold_of_one_class_is_passed_over():
+    table, predictions = made({"ViT": 1.0, "LDA": 0.0}, ("01", "02", "03"))
+    table.loc[table["subject"] == "02", "score"] = np.nan
+    assert summarise(table, predictions)["n"].tolist() == [2, 2]
+    assert compare(table, predictions)["n"].tolist() == [2]
+
+
+@pytest.mark.parametrize("subjects", [("01",), ("01", "02")])
+def test_no_scores_at_all_end_in_unknowns_not_in_numbers(subjects):
+    table, predictions = made({"ViT": 1.0, "LDA": 0.0}, subjects)
+    table["score"] = np.nan
+    assert summarise(table, predictions)[["score", "low", "high"]].isna().all(axis=None)
+    assert compare(table, predictions)[["difference", "low", "high", "p", "p_holm"]].isna().all(axis=None)
+
+
+def test_a_table_without_the_reference_gets_a_sentence():
+    with pytest.raises(ValueError, match=r"no pipeline 'ViT'.*\['LDA'\]"):
+        compare(*made({"LDA": 0.0}))
+
+
+def test_a_missing_fold_gets_a_sentence():
+    table, _ = made({"ViT": 1.0, "LDA": 0.0}, n_folds=3)
+    with pytest.raises(ValueError, match=r"'LDA' lacks folds \[1\]"):
+        unit_scores(table[(table["pipeline"] == "ViT") | (table["fold"] != 1)])
+
+
+def test_two_experiments_in_one_table_get_a_sentence():
+    table, _ = made({"ViT": 1.0}, n_folds=2)
+    table.loc[0, "protocol"] = "shipped"
+    with pytest.raises(ValueError, match="mixes protocols"):
+        unit_scores(table)
+
+
+def test_chance_counts_the_classes_of_every_fold_once():
+    _, predictions = made({"ViT": 1.0, "LDA": 0.0}, n_folds=3, windows=14)
+    assert chance(predictions) == chance_line([[7, 7]] * 3)
+
+
+def test_spread_of_seeds_stands_beside_the_interval():
+    table, predictions = made({"ViT": 1.0}, seeds=(0,))
+    assert np.isnan(summarise(table, predictions)["seed_sd"].iloc[0])
+    table, predictions = made({"ViT": 1.0}, ("01", "02"), seeds=(0, 1, 2))
+    by_seed = table.groupby("seed")["score"].mean()
+    assert summarise(table, predictions)["seed_sd"].iloc[0] == pytest.approx(by_seed.std())  # rounding
+
+
+@pytest.mark.parametrize("classes", [("left", "right"), ("left", "right", "feet")])
+def test_influence_gives_the_standard_error_of_the_bootstrap(classes):
+    _, predictions = made({"ViT": 0.8}, seeds=(0,), windows=150, classes=classes)
+    analytic = np.sqrt(np.sum(influence(predictions) ** 2))
+    generator, scores = np.random.default_rng(0), []
+    rows = [np.flatnonzero(predictions["label"] == label) for label in classes]
+    probabilities = predictions.filter(like="probability_").to_numpy()
+    for _ in range(1500):
+        drawn = np.concatenate([generator.choice(own, len(own)) for own in rows])
+        numbers = np.repeat(np.arange(len(classes)), [len(own) for own in rows])
+        hits = probabilities[drawn].argmax(axis=1) == numbers
+        scores.append(hits.mean() if len(classes) > 2 else auc(probabilities[drawn, 1], numbers))
+    assert analytic == pytest.approx(np.std(scores), rel=0.1)  # 1500 draws give a standard deviation within 2 %, ties in resampling a few more
+
+
+def test_interval_over_windows_covers_the_true_score_about_as_often_as_it_says():
+    generator, covered = np.random.default_rng(0), []
+    true = 0.760  # two unit Gaussians a distance of 1 apart: Φ(1 / √2) = .7602
+    for _ in range(400):
+        values = generator.normal(np.repeat([0.0, 1.0], 40))
+        frame = pd.DataFrame({"seed": 0, "row": range(80), "label": np.repeat([0, 1], 40), "probability_0": -values, "probability_1": values})
+        low, high = interval_from_influence(auc(values, frame["label"].to_numpy()), influence(frame))
+        covered.append(low <= true <= high)
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.035)  # three standard errors of 400 draws
+
+
+@pytest.mark.parametrize("classes", [("left", "right"), ("left", "right", "feet")])
+def test_swap_p_is_that_of_brute_force(classes):
+    """All 2⁶ swaps of six windows, scores computed from scratch from ranks; many random swaps come near."""
+    from scipy.stats import rankdata
+
+    _, predictions = made({"ViT": 1.2, "LDA": 0.1}, seeds=(0, 1), windows=6, classes=classes, seed=5)
+    ours, theirs = (predictions[predictions["pipeline"] == name] for name in ("ViT", "LDA"))
+    columns, numbers = predictions.filter(like="probability_").columns, np.arange(6) % len(classes)
+    both = [[own[own["seed"] == seed][columns].to_numpy() for seed in (0, 1)] for own in (ours, theirs)]
+    if len(classes) == 2:
+        both = [[rankdata(values[:, 1]) for values in own] for own in both]
+
+    def difference(swapped):
+        scores = []
+        for first, second in zip(*both, strict=True):
+            chosen = [np.where(swapped if first.ndim == 1 else swapped[:, None], *pair) for pair in ((second, first), (first, second))]
+            scores.append(np.subtract(*[half_auc(values, numbers) if first.ndim == 1 else np.mean(values.argmax(axis=1) == numbers) for values in chosen]))
+        return abs(np.mean(scores))
+
+    patterns = np.array(list(itertools.product([False, True], repeat=6)))
+    expected = np.mean([difference(pattern) >= difference(patterns[0]) - 1e-9 for pattern in patterns])
+    assert 0 < expected < 1
+    assert swap_test(ours, theirs, n=20_000) == pytest.approx(expected, abs=0.012)  # three standard errors of 20 000 draws
+
+
+def half_auc(scores, numbers):
+    above = scores[numbers == 1][:, None] - scores[numbers == 0]
+    return np.mean(0.5 + 0.5 * np.sign(above))
+
+
+def test_swap_p_is_uniform_under_the_null():
+    p_values = []
+    for seed in range(200):
+        _, predictions = made({"ViT": 0.7, "LDA": 0.7}, seeds=(0,), windows=30, seed=seed)
+        p_values.append(swap_test(*(predictions[predictions["pipeline"] == name] for name in ("ViT", "LDA")), n=399))
+    assert kstest(p_values, "uniform").pvalue > 0.01
+
+
+def test_swap_test_of_other_windows_gets_a_sentence():
+    _, predictions = made({"ViT": 0.7, "LDA": 0.7}, seeds=(0, 1))
+    ours, theirs = (predictions[predictions["pipeline"] == name] for name in ("ViT", "LDA"))
+    with pytest.raises(ValueError, match="same windows and seeds"):
+        swap_test(ours, theirs[theirs["seed"] == 0])
