@@ -43,7 +43,7 @@ def read_table(kind: type[T], table: Any, place: str) -> T:
     if not isinstance(table, dict):
         raise PageError(f"{place} is {_described(table)}; a table is needed there.")
     hints = get_type_hints(kind)
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    known = [field.name for field in fields(kind) if field.metadata.get("in_page", True)]  # type: ignore[arg-type]
     for key in table:
         if key not in known:
             raise PageError(_unknown_key(key, known, place))

@@ -1,0 +1,135 @@
+"""What a page expects of its recordings, held against what they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from sigvit.data.page_format import Events, Page, Range
+from sigvit.data.windows import Windows
+
+
+class ExpectationError(ValueError):
+    """A recording or a set isn't what its page expects; the message names it, what was found and what was expected."""
+
+
+def check_recording(page: Page, name: str, raw: Any, events: Events) -> None:
+    """An opened recording (`mne.io.Raw`) against the page: rate, channels, duration, events and how long they last.
+
+    Raises
+    ------
+    ExpectationError : every mismatch in one message.
+    """
+    expect = page.expect
+    rate, duration_s = float(raw.info["sfreq"]), raw.n_times / float(raw.info["sfreq"])
+    found = []
+    if expect.sampling_rate_hz is not None and not np.isclose(rate, expect.sampling_rate_hz, rtol=1e-6):
+        found.append(f"a sampling rate of {rate:g} Hz instead of {expect.sampling_rate_hz:g} Hz")
+    found += _channels_mismatch(tuple(raw.ch_names), expect.channels, "channels")
+    # A sample more or less isn't another duration.
+    if expect.duration_s is not None and not _within(duration_s, expect.duration_s, slack=1.5 / rate):
+        found.append(f"a duration of {duration_s:g} s instead of {_range(expect.duration_s)} s")
+    if events.labels:
+        found += _events_mismatch(raw, events, expect.event_duration_s)
+    if found:
+        raise ExpectationError(_sentence(page, name, found))
+
+
+def check_trials(page: Page, name: str, windows: Windows, events: Events) -> None:
+    """The windows cut from one recording (or file) against the page: electrodes, and trials per class.
+
+    Raises
+    ------
+    ExpectationError : every mismatch in one message.
+    """
+    expect = page.expect
+    found = _channels_mismatch(windows.electrodes, expect.electrodes, "electrodes")
+    possible = {events.label} if events.label else set(events.labels.values())
+    found += _trials_mismatch(windows, {label: trials for label, trials in expect.trials_per_run.items() if label in possible})
+    if found:
+        raise ExpectationError(_sentence(page, name, found))
+
+
+def check_arrays(page: Page, name: str, windows: Windows) -> None:
+    """Ready-made windows against the page: their sampling rate and their length (`duration_s`).
+
+    Raises
+    ------
+    ExpectationError : every mismatch in one message.
+    """
+    expect, rate, found = page.expect, windows.sampling_rate, []
+    if expect.sampling_rate_hz is not None and not np.isclose(rate, expect.sampling_rate_hz, rtol=1e-6):
+        found.append(f"a sampling rate of {rate:g} Hz instead of {expect.sampling_rate_hz:g} Hz")
+    length_s = windows.values.shape[2] / rate
+    if expect.duration_s is not None and not _within(length_s, expect.duration_s, slack=0.5 / rate):
+        found.append(f"windows of {length_s:g} s instead of {_range(expect.duration_s)} s")
+    if found:
+        raise ExpectationError(_sentence(page, name, found))
+
+
+def check_whole(page: Page, windows: Windows, n_recordings: int) -> None:
+    """The whole set against the page: subjects, recordings, trials per class. For sets that the caller didn't narrow.
+
+    Raises
+    ------
+    ExpectationError : every mismatch in one message.
+    """
+    expect, found = page.expect, []
+    subjects = windows.metadata["subject"].nunique()
+    for what, count, wanted in (("subjects", subjects, expect.subjects), ("recordings", n_recordings, expect.recordings)):
+        if wanted is not None and not _within(count, _pair(wanted)):
+            found.append(f"{count} {what} instead of {_range(_pair(wanted))}")
+    found += _trials_mismatch(windows, expect.trials)
+    if found:
+        raise ExpectationError(_sentence(page, "the set", found))
+
+
+def _channels_mismatch(found: tuple[str, ...], expected: int | tuple[str, ...] | None, what: str) -> list[str]:
+    if expected is None:
+        return []
+    if isinstance(expected, int):
+        return [] if len(found) == expected else [f"{len(found)} {what} ({', '.join(found[:6])}…) instead of {expected}"]
+    missing, more = [name for name in expected if name not in found], [name for name in found if name not in expected]
+    parts = ([f"no {', '.join(missing)}"] if missing else []) + ([f"unexpected {', '.join(more)}"] if more else [])
+    return [f"among its {what} " + " and ".join(parts) + f" (expected: {', '.join(expected)})"] if parts else []
+
+
+def _events_mismatch(raw: Any, events: Events, expected_s: tuple[float, float] | None) -> list[str]:
+    descriptions = raw.annotations.description
+    used = np.isin(descriptions, list(events.labels))
+    if not used.any():
+        there = ", ".join(sorted(set(descriptions.tolist()))) or "no annotation at all"
+        return [f"none of the events {', '.join(events.labels)} (found: {there})"]
+    durations = raw.annotations.duration[used]
+    outside = [duration for duration in durations if expected_s and not _within(duration, expected_s, slack=1.0 / raw.info["sfreq"])]
+    if expected_s and outside:
+        return [f"{len(outside)} of {len(durations)} events lasting {min(outside):g} to {max(outside):g} s instead of {_range(expected_s)} s"]
+    return []
+
+
+def _trials_mismatch(windows: Windows, expected: dict[str, Range]) -> list[str]:
+    trials = windows.metadata[["recording", "trial", "label"]].drop_duplicates()
+    counts = Counter(trials["label"].tolist())
+    wrong = [(label, counts[label], _pair(wanted)) for label, wanted in expected.items() if not _within(counts[label], _pair(wanted))]
+    return [f"{count} trials of '{label}' instead of {_range(wanted)}" for label, count, wanted in wrong]
+
+
+def _pair(wanted: Range) -> tuple[int, int]:
+    return (wanted, wanted) if isinstance(wanted, int) else wanted
+
+
+def _within(value: float, limits: tuple[float, float], slack: float = 0.0) -> bool:
+    return limits[0] - slack <= value <= limits[1] + slack
+
+
+def _range(limits: Iterable[float]) -> str:
+    low, high = limits
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _sentence(page: Page, name: str, found: list[str]) -> str:
+    way = "" if name == "the set" else f" If it is to be left out: exclude=({name!r},), or [[exclude]] with the reason in the page."
+    return f"{page.name}: {name} has {'; '.join(found)}.{way}"

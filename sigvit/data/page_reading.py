@@ -1,0 +1,62 @@
+"""A page from its TOML file, checked."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sigvit.data.page_format import SOURCES, Arrays, Package, Page, Processing, Source, Window
+from sigvit.data.page_tables import PageError, read_table, read_value
+
+
+def read_page(path: str | Path) -> Page:
+    """The page in a TOML file.
+
+    Raises
+    ------
+    PageError : not TOML, an unknown key (with the nearest right one), a missing key, a wrong type, or tables that contradict each other.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+        plain = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PageError(f"{path.name} is no TOML: {error}") from error
+    sources = plain.get("source")
+    if sources is None:
+        raise PageError(f"{path.name} lacks the table [source].")
+    source = tuple(_read_source(table, f"{path.name}: source") for table in (sources if isinstance(sources, list) else [sources]))
+    page = read_table(Page, {**plain, "source": ()}, path.name)
+    page = replace(page, source=source, name=path.stem, sha256=hashlib.sha256(content).hexdigest(), plain=plain)
+    _check_agreement(page)
+    return page
+
+
+def _read_source(table: Any, place: str) -> Source:
+    kind = table.get("kind") if isinstance(table, dict) else None
+    if kind not in SOURCES:
+        raise PageError(f"{place} has the kind {kind!r}; it must be one of {', '.join(SOURCES)}.")
+    return read_value(SOURCES[kind], table, place)
+
+
+def _check_agreement(page: Page) -> None:
+    window, arrays = page.window, isinstance(page.source[0], Package | Arrays)
+    if not page.events:
+        raise PageError(f"{page.name}.toml lacks [[events]]: which event has which label.")
+    if any(isinstance(source, Package | Arrays) != arrays for source in page.source):
+        raise PageError(f"{page.name}.toml mixes sources of recordings with sources of arrays.")
+    if arrays:
+        if window != Window() or page.processing != Processing():
+            raise PageError(f"{page.name}.toml has a [window] or [processing], but its source holds finished windows.")
+        return
+    given = [key for key in ("start_s", "stop_s", "window_s", "stride_s") if getattr(window, key) is not None]
+    if given not in (["start_s", "stop_s"], ["window_s"], ["window_s", "stride_s"]):
+        raise PageError(f"{page.name}.toml: window has {', '.join(given) or 'nothing'}; it needs start_s and stop_s, or window_s and perhaps stride_s.")
+    for events in page.events:
+        if bool(events.labels) == bool(events.label):
+            raise PageError(f"{page.name}.toml: each [[events]] needs either labels (event → label) or label (of whole recordings).")
+        if events.label and window.window_s is None:
+            raise PageError(f"{page.name}.toml labels whole recordings, so window needs window_s.")

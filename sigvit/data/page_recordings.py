@@ -1,0 +1,101 @@
+"""Windows from one recording of a page: opened, named, held against what the page expects, and cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sigvit.data.page_expectations import ExpectationError, check_recording
+from sigvit.data.page_format import Events, Page
+from sigvit.data.page_sources import Recording, check_sum
+from sigvit.data.recordings import Cut, LabelledRecording, windows_from_recordings
+from sigvit.data.windows import Windows
+
+
+def windows_of_recording(page: Page, recording: Recording) -> Iterator[tuple[Events, Windows]]:
+    """The windows of a recording with the events that label them; several sets where the page splits a file into runs.
+
+    Raises
+    ------
+    ExpectationError : it isn't what the page expects.
+    ValueError : it can't be read, or not be cut as the page says.
+    """
+    check_sum(recording, page)
+    raw = recording.read()
+    events = page.events_of(recording.run)
+    assert events is not None, "list_recordings lists used runs only"
+    check_recording(page, recording.name, raw, events)
+    if page.processing.skip_end_s:
+        raw.crop(tmax=raw.times[-1] - page.processing.skip_end_s)
+    raw.drop_channels([name for name in page.electrodes.drop if name in raw.ch_names])
+    for part, piece in _runs(page, recording, raw, events):
+        yield events, _windows(page, part, piece, events)
+
+
+def page_cut(page: Page, raw: Any) -> Cut:
+    """How the page cuts a recording."""
+    window, processing = page.window, page.processing
+    return Cut(
+        start_s=window.start_s,
+        stop_s=window.stop_s,
+        window_s=window.window_s,
+        stride_s=window.stride_s,
+        baseline_s=window.baseline_s,
+        control_s=window.control_s,
+        band_hz=processing.band_hz,
+        notch_hz=processing.notch_hz,
+        resample_hz=processing.resample_hz,
+        reference=processing.reference,
+        electrodes=page.electrodes.pick or None,
+        rename={old: new for old, new in page.electrodes.rename.items() if old in raw.ch_names},
+        reject_v=page.rejection.peak_to_peak_v,
+    )
+
+
+def _windows(page: Page, part: Recording, raw: Any, events: Events) -> Windows:
+    group = next((name for name, runs in page.run_groups.items() if part.run in runs), part.run)
+    there = set(map(str, raw.annotations.description))
+    labels = {event: label for event, label in events.labels.items() if event in there} or None
+    labelled = LabelledRecording(raw, labels, events.label, part.subject, part.session, group, part.name)
+    windows = windows_from_recordings([labelled], page_cut(page, raw), page.name)
+    if page.window.background is None:
+        return windows
+    return _near_the_rest(windows, page.window.background, page.window.background_s)
+
+
+def _near_the_rest(windows: Windows, background: str, margin_s: float) -> Windows:
+    """Of the windows labelled `background` only those within `margin_s` of another label; the others are counted as dropped."""
+    metadata = windows.metadata
+    rest = metadata["label"] != background
+    if not rest.any():
+        raise ValueError(f"{metadata['recording'].iloc[0]} has only windows of {background!r}, which the page keeps only beside others.")
+    first, last = metadata.loc[rest, "start_s"].min() - margin_s, metadata.loc[rest, "stop_s"].max() + margin_s
+    kept = (rest | ((metadata["start_s"] >= first) & (metadata["stop_s"] <= last))).to_numpy()
+    reason = f"{background} more than {margin_s:g} s from another label"
+    rows = metadata.loc[~kept, ["trial", "label", "start_s"]].to_dict("records")
+    dropped = [{key: value.item() if isinstance(value, np.generic) else value for key, value in row.items()} | {"reason": reason} for row in rows]
+    windows.page["dropped"]["windows"] += dropped
+    return windows[kept]
+
+
+def _runs(page: Page, recording: Recording, raw: Any, events: Events) -> Iterator[tuple[Recording, Any]]:
+    """The file itself, or the runs within it that hold events of the page, numbered from 1."""
+    if recording.split_at is None or recording.split_at not in set(raw.annotations.description):
+        yield recording, raw
+        return
+    onsets = raw.annotations.onset - raw.first_time
+    starts = sorted(onset for onset, name in zip(onsets, raw.annotations.description, strict=True) if name == recording.split_at)
+    cues = [onset for onset, name in zip(onsets, raw.annotations.description, strict=True) if name in events.labels]
+    number, margin = 0, recording.split_margin_s
+    for start, stop in zip(starts, [*starts[1:], raw.times[-1] + margin], strict=True):
+        if not any(start <= cue < stop for cue in cues):
+            continue
+        number += 1
+        part = replace(recording, name=f"{recording.name}_run-{number}", run=str(number))
+        # A crop keeps the annotations inside; the margin takes the samples without a value with it.
+        yield part, raw.copy().crop(start + margin, min(stop - margin, raw.times[-1]))
+    if number == 0:
+        raise ExpectationError(f"{page.name}: {recording.name} has no event of the page after a {recording.split_at!r}.")

@@ -1,0 +1,257 @@
+"""Datasets by their pages: `open_dataset` reads a page, finds what it names, holds it against what the page expects, and cuts windows."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sigvit.data.page_arrays import windows_of_arrays, windows_of_package
+from sigvit.data.page_expectations import check_arrays, check_trials, check_whole
+from sigvit.data.page_format import Arrays, Bids, Fetched, Files, Moabb, Package, Page, Source
+from sigvit.data.page_reading import read_page
+from sigvit.data.page_recordings import windows_of_recording
+from sigvit.data.page_rejection import Rejected, without_rejected
+from sigvit.data.page_selection import Selection
+from sigvit.data.page_sources import Recording, list_recordings
+from sigvit.data.page_tables import PageError
+from sigvit.data.quality import check_signals
+from sigvit.data.windows import Windows, concatenate
+
+
+def open_dataset(
+    name_or_path: str | Path,
+    folder: str | Path | None = None,
+    *,
+    only: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    include: Sequence[str] = (),
+    repeats: str | None = None,
+    failures: str = "raise",
+) -> Windows:
+    """The windows of a dataset, as its page says.
+
+    Parameters
+    ----------
+    name_or_path : a page's name (`describe_datasets` lists them) or the path of a TOML page of your own.
+    folder : where the files lie, for pages that need local files. Default: the data folder (SIGVIT_DATA, else ../shared/data) where the page
+        names a sub-folder of it.
+    only, exclude : parts by name: "sub-03", "sub-03/ses-01", "sub-03/ses-01/run-2", a recording's name, or a subject's bare id. `*` and `?` match.
+    include : parts that the page excludes and you want nevertheless, by the same names.
+    repeats : "keep" or "drop" byte-identical windows; default: what the page says.
+    failures : "raise" (default) stops at the first recording that can't be read or isn't what the page expects; "exclude" goes on with the others,
+        warns, and records each in ``windows.page["excluded"]``.
+
+    Returns
+    -------
+    Windows : float32 (windows, electrodes, samples) in volts. `page` tells name, title, task, licence, citation, notes, steps, the SHA-256 of the
+        page, what was excluded (with the reason) and which windows were dropped.
+
+    Raises
+    ------
+    PageError : the page has an unknown key, a wrong type, or contradicts itself; no page has this name (with the nearest).
+    FileNotFoundError : what the page needs isn't there; the message says how to get it.
+    ExpectationError : a recording isn't what the page expects; recording, found and expected are named.
+
+    Examples
+    --------
+    >>> windows = open_dataset("finger_movements")  # doctest: +SKIP
+    >>> windows.values.shape, windows.classes  # doctest: +SKIP
+    ((416, 28, 50), ('left', 'right'))
+    """
+    if failures not in ("raise", "exclude"):
+        raise ValueError(f"failures is {failures!r}; it must be 'raise' or 'exclude'.")
+    page = read_page(find_page(name_or_path))
+    opening = Opening(page, Selection(page, only, exclude, include), Rejected.of(page, repeats), failures)
+    source, place = find_source(page, folder)
+    windows = concatenate(opening.parts(source, place), name=page.name)
+    opening.selection.check_all_used()
+    if not (only or exclude or include or repeats) and not opening.selection.failures:
+        check_whole(page, windows, opening.n_recordings)
+    if isinstance(source, Package | Arrays):
+        check_signals(windows)
+    windows.page = opening.described(source, len(windows))
+    return windows
+
+
+@dataclass
+class Opening:
+    """A page while it is opened: what was excluded, dropped and found on the way."""
+
+    page: Page
+    selection: Selection
+    rejected: Rejected
+    failures: str = "raise"
+    notes: list[str] = field(default_factory=list)
+    recordings: dict[str, Any] = field(default_factory=dict)
+    cut: dict[str, Any] = field(default_factory=dict)
+    n_recordings: int = 0
+    n_planned: int = 0
+
+    def parts(self, source: Source, place: Path | None) -> Iterator[Windows]:
+        """The windows of one recording (or file) after the other, rejected ones left out."""
+        found = False
+        for windows in self._arrays(source, place) if isinstance(source, Package | Arrays) else self._recordings(source, place):
+            self.n_planned += len(windows)
+            kept = without_rejected(windows, self.rejected)
+            if len(kept):
+                found = True
+                yield kept
+        if not found:
+            raise ValueError(f"{self.page.name} has no window left: {self._what_went()}.")
+
+    def _arrays(self, source: Package | Arrays, place: Path | None) -> Iterator[Windows]:
+        page = self.page
+        parts = windows_of_package(page, source, self.notes) if isinstance(source, Package) else windows_of_arrays(page, source, place or Path())
+        for windows in parts:
+            self.n_recordings += 1
+            name = f"the {windows.metadata['shipped'].iloc[0]} part" if "shipped" in windows.metadata else "a file"
+            check_arrays(page, name, windows)
+            check_trials(page, name, windows, page.events[0])
+            yield self.selection.rows(windows)
+
+    def _recordings(self, source: Source, place: Path | None) -> Iterator[Windows]:
+        for recording in list_recordings(self.page, source, place, self.selection.fetches):
+            if not self.selection.opens(recording):
+                continue
+            try:
+                yield from self._windows(recording)
+            except (ValueError, OSError, RuntimeError) as error:
+                if self.failures == "raise":
+                    raise
+                self.selection.failed(recording, error)
+                warnings.warn(f"{self.page.name} goes on without {recording.name}: {error}", stacklevel=5)
+
+    def _windows(self, recording: Recording) -> list[Windows]:
+        """All windows of a recording, or none of them."""
+        parts = []
+        for events, windows in windows_of_recording(self.page, recording):
+            chosen = self.selection.rows(windows) if recording.split_at else windows
+            if len(chosen):
+                check_trials(self.page, windows.metadata["recording"].iloc[0], windows, events)
+                parts.append(chosen)
+        for windows in parts:
+            self._remember(windows)
+        return parts
+
+    def _remember(self, windows: Windows) -> None:
+        name = windows.metadata["recording"].iloc[0]
+        dropped = windows.page["dropped"]["windows"]
+        self.n_recordings += 1
+        self.n_planned += len(dropped)
+        self.rejected.dropped += [{"recording": name} | each for each in dropped]
+        self.recordings |= windows.page["recordings"]
+        self.cut = self.cut or windows.page["cut"]
+
+    def _what_went(self) -> str:
+        excluded = "; ".join(f"{each['recording']}: {each['reason']}" for each in self.selection.excluded[:4])
+        return f"{len(self.selection.excluded)} parts excluded ({excluded or 'none'}), {len(self.rejected.dropped)} windows dropped"
+
+    def described(self, source: Source, n_windows: int) -> dict[str, Any]:
+        """Plain data for `Windows.page`."""
+        page, rows = self.page, self.rejected.dropped
+        told = {key: getattr(page, key) for key in ("name", "title", "task", "licence", "citation")}
+        reasons = Counter(row["reason"].partition(":")[0] for row in rows)
+        dropped = {"planned": self.n_planned, "kept": n_windows, "reasons": dict(reasons), "windows": rows}
+        found = {"source": source.kind, "excluded": self.selection.excluded, "dropped": dropped, "recordings": self.recordings, "cut": self.cut}
+        return told | {"notes": [*page.notes, *self.notes], "steps": page.steps(), "page": page.plain, "sha256": page.sha256} | found
+
+
+def pages_folder() -> Path:
+    """Where the shipped pages lie: inside the installed package, or beside it in a checkout."""
+    package = Path(str(files("sigvit")))
+    inside = package / "datasets"
+    return inside if inside.is_dir() else package.parent / "datasets"
+
+
+def page_names() -> list[str]:
+    """The names of the shipped pages, sorted."""
+    return sorted(path.stem for path in pages_folder().glob("*.toml"))
+
+
+def find_page(name_or_path: str | Path) -> Path:
+    """The file of a page.
+
+    Raises
+    ------
+    PageError : no such file, or no page of this name; with the nearest name.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise PageError(f"There is no page {path}.")
+        return path
+    names = page_names()
+    if str(name_or_path) not in names:
+        near = difflib.get_close_matches(str(name_or_path), names, n=1)
+        raise PageError(f"There is no page {str(name_or_path)!r}{f'; the nearest is {near[0]!r}' if near else ''}. Pages: {', '.join(names)}.")
+    return pages_folder() / f"{name_or_path}.toml"
+
+
+def data_folder() -> Path:
+    """The folder in SIGVIT_DATA, else ../shared/data beside the checkout."""
+    given = os.environ.get("SIGVIT_DATA")
+    return Path(given) if given else Path(str(files("sigvit"))).parent.parent / "shared" / "data"
+
+
+def find_source(page: Page, folder: str | Path | None) -> tuple[Source, Path | None]:
+    """The first of a page's sources that is there, and its folder.
+
+    Raises
+    ------
+    FileNotFoundError : none is; the message says what the page needs and where it was looked for.
+    """
+    looked = []
+    local = [source for source in page.source if isinstance(source, Files | Bids | Arrays)]
+    for source in local if folder is not None and local else page.source:
+        if isinstance(source, Files | Bids | Arrays):
+            place = _place(source, folder)
+            if place is not None and place.is_dir():
+                return source, place
+            looked.append(str(place) if place else "no folder was given")
+        elif isinstance(source, Package):
+            if find_spec(source.package) is not None:
+                return source, None
+            looked.append(f"the package {source.package} isn't installed")
+        elif isinstance(source, Fetched) or find_spec("moabb") is not None:
+            return source, None if folder is None else Path(folder)
+        else:
+            looked.append("moabb isn't installed")
+    raise FileNotFoundError(f"{page.name} isn't here ({'; '.join(looked)}). It needs: {page.needs}.")
+
+
+def _place(source: Files | Bids | Arrays, folder: str | Path | None) -> Path | None:
+    """The folder given, or the page's part of it where it holds that; the page's part of the data folder where none was given."""
+    if folder is None:
+        return data_folder() / source.folder if source.folder else None
+    parts = Path(source.folder).parts if source.folder else ()
+    below = [Path(folder, *parts[start:]) for start in range(len(parts))]
+    return next((place for place in below if place.is_dir()), Path(folder))
+
+
+def describe_datasets() -> str:
+    """The shipped pages as text: name, whether it can be opened now, title, and what it needs where it can't.
+
+    >>> "scp1" in describe_datasets()
+    True
+    """
+    pages = [read_page(pages_folder() / f"{name}.toml") for name in page_names()]
+    width = max(len(page.name) for page in pages)
+    lines = ["Pages for sigvit.open_dataset (● here, ○ to be got first):", ""]
+    for page in pages:
+        try:
+            source, _ = find_source(page, None)
+            here = not isinstance(source, Fetched | Moabb)
+        except FileNotFoundError:
+            here = False
+        lines.append(f"{'●' if here else '○'} {page.name:<{width}}  {page.title}")
+        if not here:
+            lines.append(f"  {'':<{width}}  needs {page.needs}")
+    return "\n".join([*lines, "", "A page of your own: sigvit.open_dataset('my_page.toml')."])
