@@ -8,7 +8,8 @@ What to expect on 2 cores: docs/eeg.md has the table and the minutes for every p
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -79,11 +80,10 @@ def make_folds(configuration: Configuration, windows: sigvit.Windows) -> tuple[s
     if protocol == "auto":
         several = metadata["subject"].nunique() > 1
         protocol = "shipped" if "shipped" in metadata else "cross_subject" if several else "within_session"
-    guard_s = configuration.guard_s + 2 * windows.filter_support_s
     if protocol == "shipped":
         return protocol, sigvit.folds.shipped(metadata)
     maker = {"within_session": sigvit.folds.within_session, "cross_session": sigvit.folds.cross_session, "cross_subject": sigvit.folds.cross_subject}[protocol]
-    return protocol, maker(metadata, k=configuration.k, guard_s=guard_s)
+    return protocol, maker(metadata, k=configuration.k, guard_s=configuration.guard_s, filter_support_s=windows.filter_support_s)
 
 
 def choose_pipelines(configuration: Configuration, windows: sigvit.Windows) -> dict[str, Any]:
@@ -103,20 +103,13 @@ def describe(configuration: Configuration, protocol: str, windows: sigvit.Window
     return {"sigvit": sigvit.__version__, "asked": {**asked, "protocol": protocol}, "page": page, "pipelines": parameters}
 
 
-class progress_bar:  # noqa: N801  (a context manager, read as a phrase)
+@contextmanager
+def progress_bar(console: Console, total: int) -> Iterator[Callable[[str, sigvit.Fold], None]]:
     """A progress bar with the time left; gives the function to call after each pipeline × fold."""
-
-    def __init__(self, console: Console, total: int) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-        self.progress, self.total = Progress(*columns, console=console), total
-
-    def __enter__(self) -> Callable[[str, sigvit.Fold], None]:
-        self.progress.start()
-        task = self.progress.add_task("fitting", total=self.total)
-        return lambda name, fold: self.progress.update(task, advance=1, description=f"{name}, fold {fold.number}")
-
-    def __exit__(self, *exception: object) -> None:
-        self.progress.stop()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("fitting", total=total)
+        yield lambda name, fold: progress.update(task, advance=1, description=f"{name}, fold {fold.number}")
 
 
 def print_summary(console: Console, results: sigvit.Results) -> None:

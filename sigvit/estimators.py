@@ -32,9 +32,10 @@ class SignalViTClassifier(NetworkClassifier):
     width, depth, heads, mlp_width, pool, positions, dropout, stochastic_depth : of the encoder; see `sigvit.signal_vit`.
     epochs : passes over the training windows; None trains for `steps` optimiser steps whatever the number of windows.
     steps, batch_size, learning_rate, weight_decay, label_smoothing, ema_decay, time_shift, noise, dtype : see `sigvit.training.recipe.Recipe`.
-    classical : None (the network alone), "auto" (of shrinkage LDA, tangent space and xDAWN + tangent space the one with the lowest log-loss on inner folds
-        of the training windows), or any classifier of (windows, electrodes, samples) with `predict_proba`.
-    early_stopping : hold out a validation part, or take the one given to `fit`, and return the weights with the lowest loss there, giving up after `patience` looks.
+    classical : None (the network alone), "auto" (of shrinkage LDA, tangent space and xDAWN + tangent space the one with the lowest log-loss on
+        inner folds of the training windows), or any classifier of (windows, electrodes, samples) with `predict_proba`.
+    early_stopping : hold out a validation part, or take the one given to `fit`, and return the weights with the lowest loss there, giving up
+        after `patience` looks without a better one.
     class_weight : None, "balanced", or {class: weight} of the network's loss.
     device : "cpu", "cuda", or "auto".
     random_state : seed of weights, order, dropout and augmentation. None draws one.
@@ -107,7 +108,7 @@ class SignalViTClassifier(NetworkClassifier):
 
     def recipe(self, n_windows: int) -> Recipe:
         """The training recipe for so many windows; `epochs` becomes steps."""
-        batches = -(-n_windows // min(self.batch_size, n_windows))
+        batches = max(1, n_windows // self.batch_size)
         return Recipe(
             steps=self.steps if self.epochs is None else self.epochs * batches,
             batch_size=self.batch_size,

@@ -28,14 +28,14 @@ class EEGNet(nn.Module):
         pooled = n_times // pool
         second_pool = min(8, pooled)
         self.features = nn.Sequential(
-            nn.Conv2d(1, 8, (1, max(1, round(64 * rate))), padding="same", bias=False),
+            *_same_convolution(1, 8, max(1, round(64 * rate))),
             nn.BatchNorm2d(8, eps=1e-3, momentum=0.01),
             nn.Conv2d(8, 16, (n_electrodes, 1), groups=8, bias=False),
             nn.BatchNorm2d(16, eps=1e-3, momentum=0.01),
             nn.ELU(),
             nn.AvgPool2d((1, pool)),
             nn.Dropout(dropout),
-            nn.Conv2d(16, 16, (1, 16), padding="same", groups=16, bias=False),
+            *_same_convolution(16, 16, 16, groups=16),
             nn.Conv2d(16, 16, 1, bias=False),
             nn.BatchNorm2d(16, eps=1e-3, momentum=0.01),
             nn.ELU(),
@@ -49,6 +49,12 @@ class EEGNet(nn.Module):
         # The paper bounds the norms of spatial filters by 1 and of the head's rows by 1/4.
         features = self.features(values[:, None])
         return nn.functional.linear(features, self.head.weight.renorm(2, 0, 0.25), self.head.bias)
+
+
+def _same_convolution(inputs: int, outputs: int, length: int, groups: int = 1) -> tuple[nn.Module, nn.Module]:
+    """A convolution in time that keeps the number of samples; torch's own "same" copies its input for even lengths."""
+    pad = nn.ZeroPad2d(((length - 1) // 2, length // 2, 0, 0))
+    return pad, nn.Conv2d(inputs, outputs, (1, length), groups=groups, bias=False)
 
 
 class ShallowConvNet(nn.Module):
@@ -132,9 +138,7 @@ class ConvNetClassifier(NetworkClassifier):
             raise ValueError(f"network is {self.network!r}; it must be one of {', '.join(networks)}.")
         counted = isinstance(electrodes, int)
         if counted and self.sampling_rate is None:
-            raise ValueError(
-                "An array doesn't say its sampling rate, which sets the length of the filters: give sampling_rate in Hz, or pass Windows or Epochs."
-            )
+            raise ValueError("An array doesn't say its sampling rate, which sets the filters: give sampling_rate in Hz, or pass Windows or Epochs.")
         rate = float(electrodes["sfreq"]) if self.sampling_rate is None else self.sampling_rate
         n_electrodes = electrodes if counted else len(electrodes["ch_names"])
         return networks[self.network](n_electrodes, n_times, n_classes, rate)

@@ -1,0 +1,152 @@
+"""The classifiers as scikit-learn sees them, and what each reads, chooses and keeps."""
+
+import pickle
+
+import mne
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.estimators import SignalViTClassifier
+from sigvit.evidence import baselines
+from sigvit.evidence.convnets import ConvNetClassifier
+from sigvit.evidence.fit_job import FitJob
+
+QUICK = SignalViTClassifier(steps=40, classical=None, width=8, heads=2, mlp_width=16)
+
+
+@pytest.fixture(scope="module")
+def windows():
+    return synthetic_windows(n_subjects=3, effect=3.0)
+
+
+@parametrize_with_checks([SignalViTClassifier(steps=60, width=8, heads=2, mlp_width=16)])
+def test_scikit_learns_own_checks_pass(estimator, check):
+    check(estimator)
+
+
+def test_an_effect_is_learned_and_probabilities_sum_to_one(windows):
+    train, test = np.arange(0, 40), np.arange(40, 60)
+    classifier = SignalViTClassifier(steps=150, classical=None).fit(windows[train], windows.labels[train])
+    probabilities = classifier.predict_proba(windows[test])
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-12)  # double-precision softmax
+    assert classifier.score(windows[test], windows.labels[test]) > 0.8
+
+
+def test_arrays_epochs_and_windows_give_one_answer(windows):
+    codes = np.searchsorted(windows.classes, windows.labels)
+    events = np.stack([np.arange(len(windows)) * 100, np.zeros(len(windows), int), codes], 1)
+    epochs = mne.EpochsArray(windows.values, windows.info, events, event_id={name: number for number, name in enumerate(windows.classes)}, verbose="error")
+    answers = [
+        clone(QUICK).fit(windows).predict_proba(windows),
+        clone(QUICK).fit(epochs).predict_proba(epochs),
+        clone(QUICK).fit(windows.values, windows.labels).predict_proba(windows.values),
+    ]
+    np.testing.assert_array_equal(answers[0], answers[2])
+    # Epochs hold float64, so that the standardisation rounds in another place.
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
+
+
+def test_works_inside_pipeline_grid_search_and_cross_val_score(windows):
+    X, y = windows.values, windows.labels
+    scores = cross_val_score(make_pipeline(FunctionTransformer(), QUICK), X, y, cv=2)
+    assert scores.shape == (2,)
+    search = GridSearchCV(QUICK, {"width": [4, 8]}, cv=2).fit(X, y)
+    assert search.best_params_["width"] in (4, 8)
+
+
+def test_pickled_classifier_predicts_the_same(windows):
+    classifier = clone(QUICK).fit(windows)
+    restored = pickle.loads(pickle.dumps(classifier))
+    np.testing.assert_array_equal(restored.predict_proba(windows), classifier.predict_proba(windows))
+
+
+def test_blend_is_the_normalised_geometric_mean_of_both_halves(windows):
+    half = baselines.shrinkage_lda()
+    both = clone(QUICK).set_params(classical=half).fit(windows)
+    network = clone(QUICK).fit(windows).predict_proba(windows)
+    classical = clone(half).fit(windows.values, windows.labels).predict_proba(windows.values)
+    expected = np.sqrt(network * classical)
+    expected /= expected.sum(1, keepdims=True)
+    np.testing.assert_allclose(both.predict_proba(windows), expected, atol=2e-6)  # the floor under probabilities is 1e-12, its root 1e-6
+
+
+def test_the_classical_half_is_chosen_on_the_training_windows(windows):
+    chosen = SignalViTClassifier(steps=1).fit(windows).classical_
+    assert type(chosen).__name__ in ("ShrinkageLDA", "Pipeline")
+    assert chosen.predict_proba(windows.values).shape == (60, 2)
+
+
+def test_fit_many_equals_one_by_one(windows):
+    rows = np.arange(60)
+    jobs = [FitJob(rows[:40], rows[40:50], seed, {"dropout": 0.1 * seed}) for seed in (0, 1, 2)]
+    model = clone(QUICK).set_params(classical="auto")
+    for job, fitted in zip(jobs, model.fit_many(windows, jobs), strict=True):
+        single = clone(model).set_params(random_state=job.seed, **job.parameters)
+        held_out = windows[job.validation]
+        single.fit(windows[job.train], validation=(held_out, held_out.labels))
+        np.testing.assert_array_equal(fitted.predict_proba(windows), single.predict_proba(windows))
+
+
+def test_early_stopping_holds_out_whole_groups(windows):
+    groups = windows.metadata["subject"].to_numpy()
+    classifier = clone(QUICK).set_params(early_stopping=True, steps=100, patience=1)
+    classifier.fit(windows, groups=groups)
+    assert classifier.selection_ == "validation"
+    assert all("validation_loss" in entry for entry in classifier.history_)
+
+
+def test_without_early_stopping_validation_windows_are_trained_on(windows):
+    rows = np.arange(60)
+    joined = clone(QUICK).fit(windows[rows[:40]], validation=(windows[rows[40:]], None))
+    whole = clone(QUICK).fit(windows)
+    np.testing.assert_array_equal(joined.predict_proba(windows), whole.predict_proba(windows))
+    assert joined.selection_ == "none"
+
+
+def test_class_weights_move_the_decision(windows):
+    plain = clone(QUICK).set_params(steps=60).fit(windows).predict_proba(windows)[:, 1].mean()
+    weighted = clone(QUICK).set_params(steps=60, class_weight={windows.classes[1]: 10.0}).fit(windows).predict_proba(windows)[:, 1].mean()
+    assert weighted > plain + 0.1
+
+
+def test_epochs_count_passes_over_the_windows():
+    assert SignalViTClassifier(epochs=3, batch_size=32).recipe(65).steps == 3 * 2  # 65 // 32 whole batches a pass
+
+
+@pytest.mark.parametrize("network", ["EEGNet", "ShallowConvNet"])
+def test_convolutional_baselines_learn_and_choose_by_validation(windows, network):
+    classifier = ConvNetClassifier(network, epochs=40, batch_size=11).fit(windows, groups=windows.metadata["subject"].to_numpy())
+    assert classifier.selection_ == "validation"
+    assert classifier.score(windows, windows.labels) > 0.6
+
+
+def test_convolutional_parameter_counts_are_the_papers():
+    # EEGNet-8,2 on 64 electrodes × 128 samples: Keras' summary of the authors' model with 4 classes gives 2 100 trainable parameters.
+    network = ConvNetClassifier("EEGNet", sampling_rate=128.0).build(64, 128, 4)
+    convolutions = 8 * 64 + 16 * 64 + 16 * 16 + 16 * 16
+    assert sum(parameter.numel() for parameter in network.parameters()) == convolutions + 2 * (8 + 16 + 16) + 4 * (16 * 4) + 4
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda w: clone(QUICK).fit(w.values, np.zeros(60)), "Only one class"),
+        (lambda w: clone(QUICK).fit(w).predict(w.values[:, :, :11]), "fitted on"),
+        (lambda w: clone(QUICK).fit(w.values[:, None], w.labels), "has 4 axes"),
+        (lambda w: clone(QUICK).fit(np.where(w.values == w.values.max(), np.nan, w.values), w.labels), "NaN"),
+        (lambda w: clone(QUICK).set_params(class_weight="heavy").fit(w), "class_weight"),
+        (lambda w: clone(QUICK).set_params(classical="best").fit(w), "classical is 'best'"),
+        (lambda w: clone(QUICK).fit(w, validation=(w, np.full(60, "elsewhere"))), "which the training part lacks"),
+        (lambda w: ConvNetClassifier().fit(w.values, w.labels), "sampling rate"),
+        (lambda w: ConvNetClassifier("DeepNet").fit(w), "must be one of"),
+    ],
+)
+def test_bad_input_is_a_sentence(windows, make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make(windows)
