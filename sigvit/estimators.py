@@ -31,7 +31,7 @@ class SignalViTClassifier(NetworkClassifier):
     tokenizer : a module (windows, electrodes, samples) → `Tokens`; None cuts all electrodes × about a sixteenth of the window.
     width, depth, heads, mlp_width, pool, positions, dropout, stochastic_depth : of the encoder; see `sigvit.signal_vit`.
     epochs : passes over the training windows; None trains for `steps` optimiser steps whatever the number of windows.
-    steps, batch_size, learning_rate, weight_decay, label_smoothing, ema_decay, time_shift, noise, dtype : see `sigvit.training.recipe.Recipe`.
+    steps, batch_size, learning_rate, weight_decay, label_smoothing, ema_decay, time_shift, noise, mixup, dtype : see `sigvit.training.recipe.Recipe`.
     classical : None (the network alone), "auto" (of shrinkage LDA, tangent space and xDAWN + tangent space the one with the lowest log-loss on
         inner folds of the training windows), or any classifier of (windows, electrodes, samples) with `predict_proba`.
     early_stopping : hold out a validation part, or take the one given to `fit`, and return the weights with the lowest loss there, giving up
@@ -72,6 +72,7 @@ class SignalViTClassifier(NetworkClassifier):
         ema_decay: float = 0.99,
         time_shift: float = 0.1,
         noise: float = 0.0,
+        mixup: float = 1.0,
         dtype: str = "float32",
         classical: str | BaseEstimator | None = "auto",
         early_stopping: bool = False,
@@ -98,6 +99,7 @@ class SignalViTClassifier(NetworkClassifier):
         self.ema_decay = ema_decay
         self.time_shift = time_shift
         self.noise = noise
+        self.mixup = mixup
         self.dtype = dtype
         self.classical = classical
         self.early_stopping = early_stopping
@@ -118,6 +120,7 @@ class SignalViTClassifier(NetworkClassifier):
             ema_decay=self.ema_decay,
             time_shift=self.time_shift,
             noise=self.noise,
+            mixup=self.mixup,
             patience=self.patience if self.early_stopping else 0,
             dtype=self.dtype,
         )

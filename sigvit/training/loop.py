@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.training.augment_recordings import add_noise, shift_time
+from sigvit.training.mixing import mixup
 from sigvit.training.optimizer import MovingAverage, make_optimizer
 from sigvit.training.randomness import batch_rows, derive_seed
 from sigvit.training.recipe import Recipe
@@ -48,14 +49,16 @@ def train(
     keeper = _BestWeights(recipe.patience)
     history: list[dict[str, float]] = []
     losses: list[Tensor] = []
+    n_classes = int(targets.max()) + 1 if class_weights is None else len(class_weights)
+    one_hot = functional.one_hot(targets, n_classes).to(values.dtype)
     model.train()
     with torch.random.fork_rng(devices=[]):
         for step in range(recipe.steps):
             rows = batch_rows(len(values), recipe.batch_size, seed, step).to(values.device)
-            batch = augment(values[rows], recipe, seed, step)
+            batch, batch_targets = augment(values[rows], one_hot[rows], recipe, seed, step)
             _set_learning_rate(optimizer, recipe.learning_rate * cosine(step, recipe.steps, recipe.warmup_steps))
             torch.manual_seed(derive_seed(seed, "dropout", step))
-            losses.append(update(model, optimizer, batch, targets[rows], recipe, class_weights))
+            losses.append(update(model, optimizer, batch, batch_targets, recipe, class_weights))
             average.update(step)
             if on_step is not None:
                 on_step(step + 1)
@@ -78,7 +81,7 @@ def train(
 
 
 def update(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, targets: Tensor, recipe: Recipe, class_weights: Tensor | None = None) -> Tensor:
-    """One step: forward, loss, backward, clip, update. Returns the loss, a detached scalar."""
+    """One step: forward, loss, backward, clip, update. `targets` are shares of the classes, (batch, classes). Returns the loss, a detached scalar."""
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=recipe.dtype == "bfloat16"):
         logits = model(batch)
         loss = functional.cross_entropy(logits, targets, class_weights, label_smoothing=recipe.label_smoothing)
@@ -89,10 +92,10 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, ta
     return loss.detach()
 
 
-def augment(batch: Tensor, recipe: Recipe, seed: int, step: int) -> Tensor:
-    """The batch of this step as the model sees it; a pure function of (seed, step)."""
+def augment(batch: Tensor, targets: Tensor, recipe: Recipe, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """The batch of this step and its targets as the model sees them; a pure function of (seed, step)."""
     shifted = shift_time(batch, int(recipe.time_shift * batch.shape[2]), seed, step)
-    return add_noise(shifted, recipe.noise, seed, step)
+    return mixup(add_noise(shifted, recipe.noise, seed, step), targets, recipe.mixup, seed, step)
 
 
 @torch.no_grad()

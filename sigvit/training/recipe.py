@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Recipe:
     ema_decay : decay of the moving average of the weights, which is what training returns; 0 returns the last weights.
     time_shift : largest circular shift of a window, as a share of its length, drawn anew for every window and step.
     noise : standard deviation of Gaussian noise added to the standardised signal.
+    mixup : parameter of the Beta distribution that windows and targets are mixed by (Zhang et al. 2018); 0 mixes nothing.
     validate_every : steps between looks at the validation part, where there is one.
     patience : looks without a better validation loss until training stops; 0 never stops early. The best look's weights are returned.
     dtype : "float32", "float64", or "bfloat16" (autocast over float32 weights).
@@ -44,6 +45,7 @@ class Recipe:
     ema_decay: float = 0.99
     time_shift: float = 0.0
     noise: float = 0.0
+    mixup: float = 0.0
     validate_every: int = 25
     patience: int = 0
     dtype: str = "float32"
@@ -51,7 +53,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "validate_every"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("warmup_steps", "weight_decay", "noise", "patience"):
+        for name in ("warmup_steps", "weight_decay", "noise", "mixup", "patience"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("learning_rate", "clip_norm"):
             self._require(name, getattr(self, name) > 0, "above 0")
@@ -62,6 +64,3 @@ class Recipe:
     def _require(self, name: str, holds: bool, range_in_words: str) -> None:
         if not holds:
             raise ValueError(f"{name} is {getattr(self, name)}; it must be {range_in_words}.")
-
-
-RECIPE_FIELDS = tuple(field.name for field in fields(Recipe))
