@@ -143,8 +143,8 @@ class Block(nn.Module):
         self.norm_attention, self.attention = nn.LayerNorm(width, eps), Attention(width, heads)
         self.norm_mlp, self.mlp = nn.LayerNorm(width, eps), Mlp(width, mlp_width, gelu, dropout)
         self.dropout, self.stochastic_depth = dropout, stochastic_depth
-        self.scale_attention = None if layer_scale is None else nn.Parameter(torch.full((width,), layer_scale))
-        self.scale_mlp = None if layer_scale is None else nn.Parameter(torch.full((width,), layer_scale))
+        self.scale_attention = None if layer_scale is None else nn.Parameter(torch.full((width,), float(layer_scale)))
+        self.scale_mlp = None if layer_scale is None else nn.Parameter(torch.full((width,), float(layer_scale)))
 
     def forward(self, x: Tensor, mask: Tensor | None = None, outputs: slice | None = None) -> Tensor:
         """(B, T, D) → (B, T, D), or only the tokens in `outputs`: the others are then keys and values and cost nothing more."""
