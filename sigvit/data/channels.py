@@ -12,7 +12,7 @@ from sigvit.electrodes import canonical_name
 
 # EDF and GDF have no channel types, so mne calls all of them EEG; these names say otherwise.
 _NOT_EEG = re.compile(
-    r"(?:^|[^a-z])(?:[hv]?eogh?|ecg|ekg|emg|gsr|eda|resp|temp|sti|stim|status|trig|trigger|marker|event|annotations|aux|acc[xyz]?|photo|spo2|pulse|ppg)(?:$|[^a-z])",
+    r"(?:^|[^a-z])(?:[hv]?eogh?|ecg|ekg|emg|gsr|eda|resp|temp|sti|stim|status|trig|trigger|marker|event|annotations|aux|acc[xyz]?|photo|pho|photic|spo2|pulse|ppg)(?:$|[^a-z])",
     re.IGNORECASE,
 )
 _FIRST_OF = (("eeg",), ("mag", "grad"), ("seeg", "ecog", "dbs"), ("hbo", "hbr"))
@@ -40,13 +40,13 @@ def pick_channels(info: mne.Info, electrodes: Sequence[str] | None, rename: Mapp
 
 
 def all_electrodes(info: mne.Info, where: str) -> list[str]:
-    """Every EEG channel whose name doesn't say that it is something else; where there is none, every MEG, intracranial or fNIRS channel."""
-    kinds = info.get_channel_types()
+    """Every EEG channel, but those whose name says that they are something else (unless all do); where there is none, all MEG, intracranial or fNIRS ones."""
+    kinds = dict(zip(info["ch_names"], info.get_channel_types(), strict=True))
     for wanted in _FIRST_OF:
-        picked = [name for name, kind in zip(info["ch_names"], kinds, strict=True) if kind in wanted and not (kind == "eeg" and _NOT_EEG.search(name))]
+        picked = [name for name, kind in kinds.items() if kind in wanted]
         if picked:
-            return picked
-    raise ValueError(f"{where} has no channel with brain signals, only {sorted(set(kinds))}; name what is meant with electrodes=….")
+            return [name for name in picked if kinds[name] != "eeg" or not _NOT_EEG.search(name)] or picked
+    raise ValueError(f"{where} has no channel with brain signals, only {sorted(set(kinds.values()))}; name what is meant with electrodes=….")
 
 
 def left_out(info: mne.Info, picked: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ SMALLEST_V = 1e-9
 _CHUNK_BYTES = 2**18
 
 
-def check_windows(windows: Windows, constant: str = "refuse") -> None:
+def check_windows(windows: Windows, constant_electrodes: str = "refuse") -> None:
     """Everything that has to hold before windows are classified: `check_signals`, at least one window, at least two classes.
 
     Raises
@@ -28,17 +28,17 @@ def check_windows(windows: Windows, constant: str = "refuse") -> None:
     ...
     ValueError: synthetic has 60 windows of one class only ('left'); classification needs at least two.
     """
-    check_signals(windows, constant)
+    check_signals(windows, constant_electrodes)
     if len(windows.classes) < 2:
         raise ValueError(f"{windows.name} has {len(windows)} windows of one class only ({windows.classes[0]!r}); classification needs at least two.")
 
 
-def check_signals(windows: Windows, constant: str = "refuse") -> None:
+def check_signals(windows: Windows, constant_electrodes: str = "refuse") -> None:
     """Values that are finite, move, and can be volts.
 
     Parameters
     ----------
-    constant : "refuse" or "keep" electrodes that are constant in all windows of a recording.
+    constant_electrodes : "refuse" or "keep" electrodes that are constant in all windows of a recording.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def check_signals(windows: Windows, constant: str = "refuse") -> None:
         raise ValueError(f"The windows of {windows.name} have no samples.")
     spread, finite, moving = _measure(windows.values)
     _check_finite(windows, finite)
-    _check_constant(windows, moving, constant)
+    _check_constant(windows, moving, constant_electrodes)
     _check_unit(windows, spread)
 
 
@@ -116,17 +116,17 @@ def _check_finite(windows: Windows, finite: np.ndarray) -> None:
     raise ValueError(f"{windows.name} has NaN or infinite values in {len(np.unique(rows))} of {len(windows)} windows: rows {where}.")
 
 
-def _check_constant(windows: Windows, moving: np.ndarray, constant: str) -> None:
-    if constant not in ("refuse", "keep"):
-        raise ValueError(f'constant is {constant!r}; it must be "refuse" or "keep".')
+def _check_constant(windows: Windows, moving: np.ndarray, constant_electrodes: str) -> None:
+    if constant_electrodes not in ("refuse", "keep"):
+        raise ValueError(f'constant_electrodes is {constant_electrodes!r}; it must be "refuse" or "keep".')
     if moving.all():
         return
     recordings = windows.metadata["recording"].to_numpy()
-    for recording in windows.metadata["recording"].unique() if constant == "refuse" else ():
+    for recording in windows.metadata["recording"].unique() if constant_electrodes == "refuse" else ():
         dead = np.flatnonzero(~moving[recordings == recording].any(axis=0))
         if len(dead):
             which = _electrodes(windows, dead)
-            raise ValueError(f'In {recording} the electrodes {which} never move; leave them or the recording out, or say constant="keep".')
+            raise ValueError(f'In {recording} the electrodes {which} never move; leave them or the recording out, or say constant_electrodes="keep".')
     rows, columns = np.nonzero(~moving)
     where = f"rows {_few(np.unique(rows))} on {_electrodes(windows, columns)}"
     warnings.warn(f"{len(np.unique(rows))} of {len(windows)} windows of {windows.name} hold electrodes that don't move: {where}.", stacklevel=4)

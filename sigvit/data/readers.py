@@ -2,13 +2,90 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mne
 
+from sigvit.data.headers import check_header
 
-def read_recording(path: str | Path, reader: str | None = None, options: Mapping[str, Any] | None = None, preload: bool = False) -> mne.io.BaseRaw:
-    raw = mne.io.read_raw(path, preload=preload, verbose="ERROR")
+# What mne merely warns of when samples are missing, by the reader of the format.
+_SIGNS_OF_TRUNCATION = {
+    ".vhdr": re.compile("outside data range"),
+    ".lay": re.compile("outside data range|outside the data range"),
+    ".cnt": re.compile("larger than file size"),
+}
+# Of signals with several rates in one file mne interpolates each stretch anew, unless all is in memory.
+_WANTS_ALL_AT_ONCE = re.compile("mixed sampling frequencies")
+# Formats that mne reads but doesn't tell by the file's ending.
+_READER_OF = {".raw": "egi", ".rec": "edf"}
+
+
+def read_recording(
+    path: str | Path, reader: str | None = None, options: Mapping[str, Any] | None = None, truncated: str = "refuse", preload: bool = False
+) -> mne.io.BaseRaw:
+    """Opens a recording of any format that mne reads, and makes sure that all of it is there.
+
+    EDF, BDF, GDF and BrainVision headers are held against the length of the file before mne sees them; of every format the last sample is read.
+
+    Parameters
+    ----------
+    path : a file, or the folder of formats that are folders.
+    reader : the end of mne's name for it, such as "cnt" for `mne.io.read_raw_cnt`; None chooses by the file's ending.
+    options : further arguments of that reader, such as {"data_format": "int32"}.
+    truncated : "refuse" files of a wrong length, or "keep" what is there of them with a warning.
+    preload : whether to read all samples at once.
+
+    Raises
+    ------
+    FileNotFoundError : nothing there.
+    ValueError : a file cut short, damaged, or of no format that mne reads; the sentence names it.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no recording at {path}.")
+    if truncated not in ("refuse", "keep"):
+        raise ValueError(f'truncated is {truncated!r}; it must be "refuse" or "keep".')
+    _complain(check_header(path), truncated)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            raw = _open(path, reader, options or {}, preload)
+            raw.get_data(start=raw.n_times - 1)  # of all channels: files that are cut short fail here
+        except Exception as error:  # readers of damaged files raise almost anything
+            raise ValueError(f"{path} can't be read, it may be damaged or cut short: {type(error).__name__}: {_first_line(error)}") from error
+    if any(_WANTS_ALL_AT_ONCE.search(str(warning.message)) for warning in caught):
+        raw.load_data(verbose="ERROR")
+    sign = _SIGNS_OF_TRUNCATION.get(path.suffix.lower())
+    for warning in caught:
+        if sign is not None and sign.search(str(warning.message)):
+            _complain(f"{path} is cut short: {_first_line(warning.message)}", truncated)
+        elif not _WANTS_ALL_AT_ONCE.search(str(warning.message)):
+            warnings.warn(f"{path.name}: {_first_line(warning.message)}", warning.category, stacklevel=2)
     return raw
+
+
+def _open(path: Path, reader: str | None, options: Mapping[str, Any], preload: bool) -> mne.io.BaseRaw:
+    reader = reader or _READER_OF.get(path.suffix.lower()) or ("neuralynx" if path.is_dir() and any(path.glob("*.ncs")) else None)
+    if reader is None:
+        return mne.io.read_raw(path, preload=preload, verbose="WARNING", **options)
+    function = getattr(mne.io, f"read_raw_{reader}", None)
+    if function is None:
+        known = ", ".join(sorted(name.removeprefix("read_raw_") for name in dir(mne.io) if name.startswith("read_raw_")))
+        raise ValueError(f"mne has no reader {reader!r}; it has {known}.")
+    return function(path, preload=preload, verbose="WARNING", **options)
+
+
+def _complain(what: str | None, truncated: str) -> None:
+    if what is None:
+        return
+    if truncated == "refuse":
+        raise ValueError(f'{what}. Fetch it again, or say truncated="keep" to use what is there.')
+    warnings.warn(f"{what}; what is there is used.", stacklevel=3)
+
+
+def _first_line(message: Any) -> str:
+    return str(message).strip().partition("\n")[0].rstrip(".")

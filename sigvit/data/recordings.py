@@ -80,7 +80,7 @@ def windows_from_raw(
     bad_spans: Sequence[str] = (),
     filter_support_s: float = 0.0,
     extra: Mapping[str, Any] | None = None,
-    name: str = "recording",
+    name: str | None = None,
 ) -> Windows:
     """Windows of one recording, in volts.
 
@@ -119,7 +119,8 @@ def windows_from_raw(
         control_s=control_s,
         filter_support_s=filter_support_s,
     )
-    return windows_from_recordings([LabelledRecording(raw, events, label, subject, session, run, recording, extra or {})], cut, name)
+    labelled = LabelledRecording(raw, events, label, subject, session, run, recording, extra or {})
+    return windows_from_recordings([labelled], cut, name or labelled.name)
 
 
 def windows_from_recordings(recordings: Iterable[LabelledRecording], cut: Cut, name: str = "recordings", page: dict | None = None) -> Windows:

@@ -172,4 +172,4 @@ def constant_tail_s(raw: mne.io.BaseRaw, channels: Sequence[str], step_s: float 
             n_constant += stop - start - int(moving[-1]) - 1
             break
         n_constant, stop = n_constant + stop - start, start
-    return n_constant / rate if n_constant >= max(2, 0.1 * rate) else 0.0
+    return float(n_constant / rate) if n_constant >= max(2, 0.1 * rate) else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,40 +160,62 @@ def concatenate(parts: Iterable[Windows], name: str | None = None, page: dict | 
     >>> len(concatenate([windows[:7], windows[7:]])) == len(windows)
     True
     """
-    first: Windows | None = None
-    labels, tables, support = [], [], []
+    first, joint = None, None
     for part in parts:
         if first is None:
-            first, whole = part, GrowingArray(part.values.shape[1:])
-            control = None if part.control_values is None else GrowingArray(part.control_values.shape[1:])
-        order = _common_order(first, part)
-        whole.extend(len(part))[:] = part.values[:, order]
-        if control is not None and part.control_values is not None:
-            control.extend(len(part))[:] = part.control_values[:, order]
-        labels.append(part.labels)
-        tables.append(part.metadata)
-        support.append(part.filter_support_s)
+            first = part
+            continue
+        if joint is None:
+            joint = _Joint(first)
+        joint.add(part)
+        del part  # its memory is free before the next is made
     if first is None:
         raise ValueError("There are no windows to concatenate; give at least one set.")
-    table = pd.concat(tables, ignore_index=True)
-    before = None if control is None else control.take()
-    return Windows(whole.take(), np.concatenate(labels), table, first.info, max(support), name or first.name, first.page if page is None else page, before)
+    whole = first if joint is None else joint.whole
+    return replace(whole, name=name or whole.name, page=whole.page if page is None else page)
 
 
-def _common_order(first: Windows, part: Windows) -> slice | list[int]:
-    """Where the first part's electrodes are in another; a sentence where the two don't fit."""
-    where = f"{part.name} ({_recordings(part)}) and {first.name} ({_recordings(first)})"
-    if part.sampling_rate != first.sampling_rate:
-        raise ValueError(f"The sampling rates of {where} differ: {part.sampling_rate:g} and {first.sampling_rate:g} Hz; resample both to one rate.")
-    if part.values.shape[2] != first.values.shape[2]:
-        raise ValueError(f"The windows of {where} differ in length: {part.values.shape[2]} and {first.values.shape[2]} samples.")
-    control = [None if each.control_values is None else each.control_values.shape[2] for each in (part, first)]
-    if control[0] != control[1]:
-        raise ValueError(f"The control values of {where} differ: {control[0]} and {control[1]} samples.")
-    different = sorted(set(part.electrodes) ^ set(first.electrodes))
-    if different:
-        raise ValueError(f"The electrodes {different} are only in one of {where}; pick the common ones with electrodes=….")
-    return slice(None) if part.electrodes == first.electrodes else [part.electrodes.index(name) for name in first.electrodes]
+class _Joint:
+    """Sets of windows that grow into one; it takes the values out of the first."""
+
+    def __init__(self, first: Windows) -> None:
+        self.head = first[np.array([], dtype=int)]
+        self.names = f"{first.name} ({_recordings(first)})"
+        self.values = GrowingArray(first.values.shape[1:])
+        self.control = None if first.control_values is None else GrowingArray(first.control_values.shape[1:])
+        self.labels: list[np.ndarray] = []
+        self.tables: list[pd.DataFrame] = []
+        self.support_s = 0.0
+        self.add(first)
+
+    def add(self, part: Windows) -> None:
+        order = self._common_order(part)
+        self.values.extend(len(part))[:] = part.values[:, order]
+        if self.control is not None and part.control_values is not None:
+            self.control.extend(len(part))[:] = part.control_values[:, order]
+        self.labels.append(part.labels)
+        self.tables.append(part.metadata)
+        self.support_s = max(self.support_s, part.filter_support_s)
+
+    @property
+    def whole(self) -> Windows:
+        table, control = pd.concat(self.tables, ignore_index=True), None if self.control is None else self.control.take()
+        return Windows(self.values.take(), np.concatenate(self.labels), table, self.head.info, self.support_s, self.head.name, self.head.page, control)
+
+    def _common_order(self, part: Windows) -> slice | list[int]:
+        """Where the first part's electrodes are in another; a sentence where the two don't fit."""
+        head, where = self.head, f"{part.name} ({_recordings(part)}) and {self.names}"
+        if part.sampling_rate != head.sampling_rate:
+            raise ValueError(f"The sampling rates of {where} differ: {part.sampling_rate:g} and {head.sampling_rate:g} Hz; resample both to one rate.")
+        if part.values.shape[2] != head.values.shape[2]:
+            raise ValueError(f"The windows of {where} differ in length: {part.values.shape[2]} and {head.values.shape[2]} samples.")
+        control = [None if each.control_values is None else each.control_values.shape[2] for each in (part, head)]
+        if control[0] != control[1]:
+            raise ValueError(f"The control values of {where} differ: {control[0]} and {control[1]} samples.")
+        different = sorted(set(part.electrodes) ^ set(head.electrodes))
+        if different:
+            raise ValueError(f"The electrodes {different} are only in one of {where}; pick the common ones with electrodes=….")
+        return slice(None) if part.electrodes == head.electrodes else [part.electrodes.index(name) for name in head.electrodes]
 
 
 def _recordings(windows: Windows) -> str:
