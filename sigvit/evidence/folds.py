@@ -164,19 +164,16 @@ def shuffled_trials(metadata: pd.DataFrame, k: int = 5, seed: int = 0, *, valida
     """
     groups = read_groups(metadata)
     division = Division(groups, validation, gap_s=-np.inf)
-    parts = np.empty(len(groups), np.int64)
-    for session in np.unique(groups.session):
-        rows = np.flatnonzero(groups.session == session)
-        _require_groups(
-            len(np.unique(groups.trial[rows])), k, "trials", f"shuffled_trials of {_words(groups, rows, 'subject')}, {_words(groups, rows, 'session')}"
-        )
-        parts[rows] = _shuffled_parts(groups, rows, k, np.random.default_rng([seed, int(session)]))
     folds: list[Fold] = []
     for session in np.unique(groups.session):
         rows = np.flatnonzero(groups.session == session)
-        words = f"{_words(groups, rows, 'subject')}, {_words(groups, rows, 'session')}, shuffled part"
+        words = f"{_words(groups, rows, 'subject')}, {_words(groups, rows, 'session')}"
+        _require_groups(len(np.unique(groups.trial[rows])), k, "trials", f"shuffled_trials of {words}")
+        parts = np.full(len(groups), -1)
+        parts[rows] = _shuffled_parts(groups, rows, k, np.random.default_rng([seed, int(session)]))
         for part in range(k):
-            folds.append(division.fold(rows, rows[parts[rows] == part], [parts], len(folds), "shuffled_trials", f"{words} {part + 1} of {k}"))
+            left_out = f"{words}, shuffled part {part + 1} of {k}"
+            folds.append(division.fold(rows, np.flatnonzero(parts == part), [parts], len(folds), "shuffled_trials", left_out))
     return folds
 
 
@@ -193,9 +190,7 @@ def _block_folds(division: Division, rows: np.ndarray, k: int, words: str, first
     codes[rows] = block_codes(division.groups, rows, k)
     tests = [rows[codes[rows] == block] for block in range(k)]
     if any(len(test) == 0 for test in tests):
-        raise ValueError(
-            f"within_session of {words} has no clock and a class of fewer than {k} trials, so that some of {k} blocks are empty; ask for fewer blocks."
-        )
+        raise ValueError(f"within_session of {words} has no clock and a class of fewer than {k} trials, so some of {k} blocks are empty; ask for fewer.")
     names = [f"{words}, block {block + 1} of {k}" for block in range(k)]
     return [division.fold(rows, test, [codes, *BLOCKS], first_number + at, "within_session", names[at]) for at, test in enumerate(tests)]
 

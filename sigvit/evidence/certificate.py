@@ -1,0 +1,238 @@
+"""Certificate: the proof, stored with every score, that no fold's parts share what they may not."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sigvit.data.windows import METADATA_COLUMNS, Windows
+from sigvit.evidence.control_score import control_score, control_warnings
+from sigvit.evidence.copied_signals import find_copies
+from sigvit.evidence.fold import Fold
+from sigvit.evidence.folds_csv import folds_sha256
+from sigvit.evidence.groups import Groups, read_groups
+from sigvit.evidence.index_pairs import as_folds
+from sigvit.evidence.intervals import required_gap_s
+from sigvit.evidence.leak import Leak, leak_of
+from sigvit.evidence.leak_checks import CHECKS, Finding, Judged, check_fold
+from sigvit.evidence.order_warnings import order_warnings
+from sigvit.evidence.set_warnings import set_warnings
+
+__all__ = ["Certificate", "Check", "Leak", "certify", "rows_sha256"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One kind of comparison over all folds.
+
+    Attributes
+    ----------
+    name, meaning : which check, and what it says where it finds nothing.
+    compared : pairs of rows looked at ("copy": stretches of samples; "shipped": rows), summed over folds and pairs of parts; 0: not possible or not asked.
+    found : rows that share something, summed likewise; above 0 only where it was tolerated.
+    """
+
+    name: str
+    meaning: str
+    compared: int
+    found: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    """What was compared, and that nothing was shared that wasn't tolerated by name.
+
+    Attributes
+    ----------
+    verdict : "proved", or "tolerated" where an overlap was asked for by name and found.
+    tolerated : the checks that found something and were tolerated.
+    checks : every check with its counts. warnings : sentences about what no check forbids.
+    dataset, n_rows, page_sha256, signal_sha256 : the judged set: its name, its windows, the hash of its page and that of all rows' hashes ("" where unknown).
+    folds_sha256 : of folds.csv as `folds.write_csv` writes it. sizes : per fold its number, left_out and the rows of each part.
+    filter_support_s, guard_s : seconds by which every window was widened to each side, and that were asked for beyond.
+    control : score of the signal before the cue in the same folds, or None where there is none.
+    results_sha256, provenance : of results.csv, and what each fit saw; set by `with_results`.
+    """
+
+    verdict: str
+    tolerated: tuple[str, ...]
+    checks: tuple[Check, ...]
+    warnings: tuple[str, ...]
+    dataset: str
+    n_rows: int
+    page_sha256: str
+    signal_sha256: str
+    folds_sha256: str
+    sizes: tuple[dict, ...]
+    filter_support_s: float
+    guard_s: float
+    control: dict | None = None
+    results_sha256: str = ""
+    provenance: tuple[dict, ...] = ()
+
+    def require_match(self, windows: Windows | pd.DataFrame, folds: Iterable[Fold]) -> None:
+        """ValueError unless this certificate was made of these windows and folds."""
+        metadata, hashes = _signals(windows)
+        found = folds_sha256(as_folds(folds, len(metadata)), metadata, hashes)
+        if found != self.folds_sha256:
+            raise ValueError(
+                f"The certificate of {self.dataset!r} ({self.n_rows} rows, {len(self.sizes)} folds) was made of other windows or folds than these "
+                f"({len(metadata)} rows): the SHA-256 of their folds.csv is {found[:12]}…, not {self.folds_sha256[:12]}…. Certify these."
+            )
+
+    def with_results(self, results_sha256: str, provenance: Iterable[dict]) -> Certificate:
+        """A copy that also carries the hash of results.csv and, per fit, which rows it saw, what chose its stopping point and how often test was read."""
+        return dataclasses.replace(self, results_sha256=results_sha256, provenance=tuple(dict(entry) for entry in provenance))
+
+    def to_dict(self) -> dict:
+        """Plain data for JSON."""
+        return json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
+
+    @classmethod
+    def from_dict(cls, data: dict) -> Certificate:
+        """The certificate that `to_dict` wrote; ValueError names entries that are missing or unknown."""
+        fields = {field.name for field in dataclasses.fields(cls)}
+        if set(data) != fields:
+            raise ValueError(
+                f"A certificate has the entries {sorted(fields)}; here {sorted(fields - set(data))} are missing, {sorted(set(data) - fields)} unknown."
+            )
+        lists = {name: tuple(data[name]) for name in ("tolerated", "warnings", "sizes", "provenance")}
+        return cls(**{**data, **lists, "checks": tuple(Check(**check) for check in data["checks"])})
+
+    def write(self, path: str | Path) -> None:
+        """Write certificate.json, beside and renamed."""
+        path = Path(path)
+        beside = path.with_name(f"{path.name}.part")
+        try:
+            beside.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Certificate:
+        """The certificate that `write` wrote."""
+        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def certify(
+    windows: Windows | pd.DataFrame,
+    folds: Iterable[Fold | tuple],
+    *,
+    tolerate: Sequence[str] = (),
+    guard_s: float = 0.0,
+    filter_support_s: float | None = None,
+    protocol: str | None = None,
+) -> Certificate:
+    """Prove, fold by fold, that train, validation and test share nothing they may not.
+
+    Compared are rows, trials, sample intervals of one recording (every window widened to both sides by the filters' support, and the guard between),
+    the groups that the protocol keeps apart, bytes of windows, and stretches of samples that were copied.
+
+    Parameters
+    ----------
+    windows : the divided set, or a bare metadata table (no signals are compared then; columns it lacks are named in a warning).
+    folds : a list of `Fold`, or of (train, test) row numbers or masks from any scikit-learn or MOABB splitter.
+    tolerate : names of checks whose findings are accepted, to compare with a published protocol that overlaps; the verdict is then "tolerated".
+    guard_s : seconds that must lie between two parts in one recording beyond the filters' support.
+    filter_support_s : how far to each side filters smear a sample; left out, `windows.filter_support_s`, and 0 for bare metadata.
+    protocol : what index pairs promise: "cross_subject", "cross_session", "within_session"; left out, nothing about groups.
+
+    Raises
+    ------
+    Leak : something is shared; its message names fold, rows, recording and seconds. ValueError : folds or metadata that can't be judged, an unknown check.
+
+    >>> from sigvit.data.synthetic import synthetic_windows
+    >>> from sigvit.evidence import folds
+    >>> windows = synthetic_windows()
+    >>> certify(windows, folds.cross_subject(windows.metadata)).verdict
+    'proved'
+    >>> from sklearn.model_selection import GroupKFold
+    >>> pairs = GroupKFold(3).split(windows.metadata, groups=windows.metadata.subject)
+    >>> certify(windows.metadata, pairs, protocol="cross_subject").verdict
+    'proved'
+    """
+    unknown = [name for name in tolerate if name not in CHECKS] if not isinstance(tolerate, str) else [tolerate]
+    if unknown:
+        raise ValueError(f"There is no check {unknown[0]!r} to tolerate; tolerate is a list of names out of {', '.join(CHECKS)}.")
+    metadata, hashes = _signals(windows)
+    groups = read_groups(metadata, may_lack=tuple(column for column in METADATA_COLUMNS if column != "subject"))
+    divided = as_folds(folds, len(metadata), protocol)
+    if filter_support_s is None:
+        filter_support_s = 0.0 if isinstance(windows, pd.DataFrame) else windows.filter_support_s
+    judged = _judged(windows, metadata, groups, hashes, required_gap_s(filter_support_s, guard_s))
+    findings = [finding for fold in divided for finding in check_fold(fold, judged)]
+    refused = [finding for finding in findings if finding.leaks and finding.check not in tolerate]
+    if refused:
+        raise leak_of(refused, judged)
+    tolerated = tuple(name for name in CHECKS if any(finding.leaks and finding.check == name for finding in findings))
+    control = None if isinstance(windows, pd.DataFrame) or windows.control_values is None else control_score(windows.control_values, groups, divided)
+    page = {} if isinstance(windows, pd.DataFrame) else windows.page
+    return Certificate(
+        verdict="tolerated" if tolerated else "proved",
+        tolerated=tolerated,
+        checks=_checks(findings),
+        warnings=(*set_warnings(groups, divided, judged.signal), *order_warnings(groups, divided), *control_warnings(control)),
+        dataset="table" if isinstance(windows, pd.DataFrame) else windows.name,
+        n_rows=len(metadata),
+        page_sha256=_sha256(json.dumps(page, sort_keys=True, default=str)),
+        signal_sha256="" if hashes is None else _sha256("\n".join(hashes)),
+        folds_sha256=folds_sha256(divided, metadata, hashes),
+        sizes=tuple(_sizes(fold) for fold in divided),
+        filter_support_s=float(filter_support_s),
+        guard_s=float(guard_s),
+        control=control,
+    )
+
+
+def rows_sha256(rows: np.ndarray) -> str:
+    """SHA-256 of sorted row numbers as decimal text between commas, so that anyone can recompute it from folds.csv.
+
+    >>> rows_sha256(np.array([2, 0, 1])) == hashlib.sha256(b"0,1,2").hexdigest()
+    True
+    """
+    return _sha256(",".join(map(str, np.sort(rows).tolist())))
+
+
+def _signals(windows: Windows | pd.DataFrame) -> tuple[pd.DataFrame, list[str] | None]:
+    """The metadata and every row's hash; the labels must be those of the metadata."""
+    if isinstance(windows, pd.DataFrame):
+        return windows, None
+    if not hasattr(windows, "metadata") or not hasattr(windows, "row_hashes"):
+        raise ValueError(f"certify judges Windows or a metadata table (DataFrame), not {type(windows).__name__}.")
+    stated, given = (np.array([str(label) for label in np.asarray(labels).tolist()]) for labels in (windows.metadata["label"], windows.labels))
+    if len(stated) != len(windows.values) or (stated != given).any():
+        row = int(np.argmax(stated != given)) if len(stated) == len(given) else 0
+        raise ValueError(f"windows.labels and windows.metadata['label'] differ, first in row {row}; they must say the same.")
+    return windows.metadata, windows.row_hashes()
+
+
+def _judged(windows: Windows | pd.DataFrame, metadata: pd.DataFrame, groups: Groups, hashes: list[str] | None, gap_s: float) -> Judged:
+    shipped = metadata["shipped"].astype(str).to_numpy() if "shipped" in metadata else None
+    if hashes is None or isinstance(windows, pd.DataFrame):
+        return Judged(groups, gap_s, shipped=shipped)
+    return Judged(groups, gap_s, pd.factorize(np.array(hashes, dtype=object))[0], find_copies(windows.values, groups), shipped)
+
+
+def _checks(findings: list[Finding]) -> tuple[Check, ...]:
+    """Counts of every check over all folds; those that no fold called for stand with 0."""
+    counts = {name: [0, 0] for name in CHECKS}
+    for finding in findings:
+        counts[finding.check][0] += finding.compared
+        counts[finding.check][1] += len(finding.rows) if finding.leaks else 0
+    return tuple(Check(name, meaning, *counts[name]) for name, meaning in CHECKS.items())
+
+
+def _sizes(fold: Fold) -> dict[str, Any]:
+    return {"fold": fold.number, "left_out": fold.left_out, "train": len(fold.train), "validation": len(fold.validation), "test": len(fold.test)}
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

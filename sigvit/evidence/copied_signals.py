@@ -1,0 +1,88 @@
+"""Copied signals: stretches of samples that stand in two places, whatever the windows around them.
+
+A recording copied under a second name, or a run exported twice, need not give byte-identical windows: cut at other positions, every window differs.
+Here every stretch of 32 samples (all electrodes) has a 64-bit rolling hash (Karp and Rabin, IBM J. Res. Dev. 31(2), 1987); equal hashes in two places
+are a copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sigvit.evidence.groups import Groups
+
+STRETCH = 32  # samples; with at least half of them changing, noise doesn't repeat by chance even at one coarsely quantised electrode
+MOST_STRETCHES = 4_000_000  # beyond this many, those with a hash divisible by a step stand for all: the same ones in both copies
+BATCH = 4_000_000  # values read at a time, so that a memory-mapped set stays on disk
+MULTIPLIER, MIXER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
+
+
+@dataclass(frozen=True, eq=False)
+class Copies:
+    """Stretches that stand in two places: `rows[i]` holds the stretch `stretches[i]`; `compared` is the number of stretches looked at."""
+
+    rows: np.ndarray
+    stretches: np.ndarray
+    compared: int
+
+
+def find_copies(values: np.ndarray, groups: Groups) -> Copies:
+    """Every stretch that two rows share, other than by overlapping on their recording's clock.
+
+    Parameters
+    ----------
+    values : float32 (windows, electrodes, samples). Windows of under 32 samples hold no stretch: nothing is compared.
+    groups : recordings and clocks of the windows.
+    """
+    n_windows, n_electrodes, n_times = values.shape
+    n_stretches = n_windows * max(0, n_times - STRETCH + 1)
+    nothing = np.empty(0, np.int64)
+    if n_stretches == 0:
+        return Copies(nothing, nothing, 0)
+    step = -(-n_stretches // MOST_STRETCHES)
+    size = max(1, BATCH // (n_electrodes * n_times))
+    parts = [_stretches(np.asarray(values[first : first + size]), first, step) for first in range(0, n_windows, size)]
+    hashes, rows, offsets = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(hashes, kind="stable")
+    equal = hashes[order][1:] == hashes[order][:-1]
+    repeated = order[np.r_[False, equal] | np.r_[equal, False]]
+    if not len(repeated):
+        return Copies(nothing, nothing, len(hashes))
+    return _in_two_places(hashes[repeated], rows[repeated], offsets[repeated], n_times, groups, len(hashes))
+
+
+def _stretches(values: np.ndarray, first_row: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(hash, row, first sample) of the stretches that change at half of their samples or more."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
+    weights = np.cumprod(np.full(values.shape[1], MULTIPLIER, np.uint64))
+    samples = np.einsum("wet,e->wt", bits, weights)
+    samples = (samples ^ (samples >> np.uint64(29))) * MIXER
+    samples ^= samples >> np.uint64(32)
+    n_places = samples.shape[1] - STRETCH + 1
+    hashes = np.zeros((len(samples), n_places), np.uint64)
+    for offset in range(STRETCH):
+        hashes *= MULTIPLIER
+        hashes += samples[:, offset : offset + n_places]
+    changes = np.cumsum(np.pad(samples[:, 1:] != samples[:, :-1], ((0, 0), (1, 0))), axis=1)
+    lively = changes[:, STRETCH - 1 :] - changes[:, :n_places] >= STRETCH // 2
+    rows, offsets = np.nonzero(lively & ((hashes >> np.uint64(32)) % np.uint64(step) == 0))
+    return hashes[rows, offsets], rows + first_row, offsets
+
+
+def _in_two_places(hashes: np.ndarray, rows: np.ndarray, offsets: np.ndarray, n_times: int, groups: Groups, compared: int) -> Copies:
+    """Drop the hashes whose every occurrence is one place on one clock: windows that overlap, which the interval check judges."""
+    timed = ~np.isnan(groups.start_s[rows])
+    sample_s = (groups.stop_s[rows] - groups.start_s[rows]) / n_times
+    place = np.where(timed, groups.recording[rows], -1 - rows)
+    seconds = np.where(timed, groups.start_s[rows] + offsets * sample_s, offsets)
+    order = np.lexsort((seconds, place, hashes))
+    hashes, rows, place, seconds, sample_s = hashes[order], rows[order], place[order], seconds[order], sample_s[order]
+    # clocks that name the event, not the sample, and stops that name the last sample are off by a sample or two
+    same_place = (place[1:] == place[:-1]) & ~(np.diff(seconds) > 2.5 * sample_s[1:])
+    same_hash = hashes[1:] == hashes[:-1]
+    stretch = np.cumsum(np.r_[False, ~same_hash])
+    n_moves = np.bincount(stretch[1:], weights=same_hash & ~same_place)
+    copied = n_moves[stretch] > 0
+    return Copies(rows[copied], stretch[copied], compared)

@@ -1,0 +1,84 @@
+"""Index pairs: what scikit-learn's and MOABB's splitters yield, read as folds."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from sigvit.evidence.fold import PARTS, Fold
+
+# What a protocol keeps apart; the other known names promise nothing about groups.
+APART = {"cross_subject": "subject", "cross_session": "session", "within_session": "run"}
+PROTOCOLS = (*APART, "shipped", "shuffled_trials", "index_pairs")
+
+
+def as_folds(folds: Iterable[Any], n_rows: int, protocol: str | None = None) -> list[Fold]:
+    """Folds as they are; pairs (train, test) of row numbers or boolean masks as folds without validation.
+
+    Parameters
+    ----------
+    n_rows : rows of the table that they divide.
+    protocol : what the pairs promise: "cross_subject", "cross_session", "within_session" or None: nothing about groups.
+
+    Raises
+    ------
+    ValueError : no folds, a part that names a row twice or one that isn't there, an empty train or test part, a protocol that is nearly a known one.
+
+    >>> as_folds([([2, 0], [False, True, False])], n_rows=3)[0].train
+    array([0, 2])
+    """
+    folds = list(folds)
+    if not folds:
+        raise ValueError("There are no folds to judge; give a list of Fold, or of (train, test) row numbers.")
+    found = [_fold(entry, number, n_rows, protocol) for number, entry in enumerate(folds)]
+    numbers = [fold.number for fold in found]
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"Fold number {max(numbers, key=numbers.count)} stands for several folds; number them 0, 1, … (dataclasses.replace(fold, number=…)).")
+    for fold in found:
+        _require_whole(fold, n_rows)
+    return found
+
+
+def _fold(entry: Any, number: int, n_rows: int, protocol: str | None) -> Fold:
+    if isinstance(entry, Fold):
+        if protocol is not None:
+            raise ValueError(f"protocol={protocol!r} is for index pairs; a Fold carries its own ({entry.protocol!r}).")
+        return entry
+    try:
+        train, test = entry
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Fold {number} is {type(entry).__name__}; give a Fold or a pair (train, test) of row numbers.") from error
+    parts = [_rows(rows, n_rows, f"the {part} part of fold {number}") for part, rows in (("train", train), ("test", test))]
+    return Fold(parts[0], np.empty(0, np.int64), parts[1], number, protocol or "index_pairs", f"fold {number}")
+
+
+def _rows(rows: Any, n_rows: int, place: str) -> np.ndarray:
+    rows = np.asarray(rows)
+    if rows.dtype == bool:
+        if rows.shape != (n_rows,):
+            raise ValueError(f"The mask of {place} has shape {rows.shape}, but there are {n_rows} rows.")
+        return np.flatnonzero(rows)
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+        raise ValueError(f"{place[0].upper()}{place[1:]} is an array of {rows.dtype} of shape {rows.shape}; give row numbers or a boolean mask.")
+    if rows.size and rows.min() < 0:
+        raise ValueError(f"{place[0].upper()}{place[1:]} holds row {rows.min()}; rows are counted from 0, not from the end.")
+    distinct, counts = np.unique(rows, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"{place[0].upper()}{place[1:]} names row {distinct[np.argmax(counts)]} {counts.max()} times; a row counts once.")
+    return distinct.astype(np.int64)
+
+
+def _require_whole(fold: Fold, n_rows: int) -> None:
+    for part in PARTS:
+        rows = getattr(fold, part)
+        if not len(rows) and part != "validation":
+            raise ValueError(f"Fold {fold.number} ({fold.left_out}) has an empty {part} part; every fold needs rows to train on and rows to judge.")
+        if len(rows) and rows[-1] >= n_rows:
+            raise ValueError(f"The {part} part of fold {fold.number} names row {rows[-1]}, but there are {n_rows} rows; the folds belong to another table.")
+    name = "_".join(fold.protocol.lower().replace("-", "_").split())
+    near = difflib.get_close_matches(name, PROTOCOLS, n=1, cutoff=0.8)
+    if near and fold.protocol not in PROTOCOLS:
+        raise ValueError(f"Fold {fold.number} has the protocol {fold.protocol!r}; did you mean {near[0]!r}? An unknown name promises nothing about groups.")

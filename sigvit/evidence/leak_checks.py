@@ -1,0 +1,179 @@
+"""Leak checks: what train, validation and test of one fold may not share, each check with what it compared and what it found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sigvit.evidence.copied_signals import Copies
+from sigvit.evidence.fold import Fold, first_rows
+from sigvit.evidence.groups import Groups
+from sigvit.evidence.index_pairs import APART
+from sigvit.evidence.intervals import TOUCH_S, near
+
+PAIRS = (("train", "test"), ("validation", "test"), ("train", "validation"))
+
+# Name of each check, and what it says of every pair of parts where it finds nothing.
+CHECKS = {
+    "row": "no row stands in two parts",
+    "trial": "no trial of a recording has windows in two parts",
+    "interval": "windows of one recording in two parts lie apart by the filters' support to both sides and the guard",
+    "subject": "cross_subject: no subject in two parts",
+    "session": "cross_session: no session in two parts",
+    "run": "within_session, runs: no run in two parts",
+    "block": "within_session, blocks: no other part's trial between test trials of a recording",
+    "shipped": "shipped: every row is on the side where its source puts it",
+    "recording": "where every recording holds one class: no recording on both sides of the test",
+    "signal": "no window of one part is byte-identical to a window of another",
+    "copy": "no stretch of 32 samples of one part stands in another, other than by overlap on one clock",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What is known of the rows.
+
+    Attributes
+    ----------
+    signal : code of every window's bytes, or None for bare metadata. copies : stretches in two places, or None.
+    gap_s : seconds that must lie between two parts. shipped : "train" or "test" of every row, or None.
+    """
+
+    groups: Groups
+    gap_s: float
+    signal: np.ndarray | None = None
+    copies: Copies | None = None
+    shipped: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One check of one pair of parts: how many pairs of rows it compared, and the rows of either part that share something."""
+
+    check: str
+    fold: Fold
+    parts: tuple[str, str]
+    compared: int
+    first: np.ndarray
+    second: np.ndarray
+
+    @property
+    def rows(self) -> np.ndarray:
+        return np.union1d(self.first, self.second)
+
+    @property
+    def leaks(self) -> bool:
+        return len(self.first) + len(self.second) > 0
+
+
+def check_fold(fold: Fold, judged: Judged) -> Iterator[Finding]:
+    """Every check of every pair of the fold's parts that are not empty."""
+    for parts in PAIRS:
+        first, second = (getattr(fold, part) for part in parts)
+        if len(first) and len(second):
+            for check, compared, found in _compare(fold, parts, first, second, judged):
+                yield Finding(check, fold, parts, compared, *found)
+    yield from _check_block(fold, judged.groups)
+    yield from _check_shipped(fold, judged.shipped)
+
+
+def claimed_group(fold: Fold) -> str | None:
+    """The group that the fold's protocol keeps apart: "subject", "session", "run", or None where it promises nothing or cuts blocks.
+
+    >>> claimed_group(Fold([0], [], [1], protocol="within_session", left_out="subject 1, session 1, run 2"))
+    'run'
+    """
+    return None if is_block(fold) else APART.get(fold.protocol)
+
+
+def is_block(fold: Fold) -> bool:
+    """Whether the test part is a block in time, as its words say."""
+    return fold.protocol == "within_session" and re.search(r", block \d+ of \d+$", fold.left_out) is not None
+
+
+def _compare(fold: Fold, parts: tuple[str, str], first: np.ndarray, second: np.ndarray, judged: Judged) -> Iterator[tuple]:
+    groups, n_pairs = judged.groups, len(first) * len(second)
+    yield "row", n_pairs, _sharing(np.arange(len(groups)), first, second)
+    yield "trial", n_pairs, _sharing(groups.trial, first, second)
+    yield "interval", _timed(groups, first) * _timed(groups, second), _too_near(groups, first, second, judged.gap_s)
+    claimed = claimed_group(fold)
+    if claimed is not None and ("test" in parts or can_spare(getattr(groups, claimed), groups.label, np.union1d(first, second))):
+        yield claimed, n_pairs, _sharing(getattr(groups, claimed), first, second)
+    if "test" in parts and groups.label_follows_recording():
+        yield "recording", n_pairs, _sharing(groups.recording, first, second)
+    if judged.signal is not None:
+        yield "signal", n_pairs, _sharing(judged.signal, np.setdiff1d(first, second), np.setdiff1d(second, first))
+    if judged.copies is not None:
+        yield "copy", judged.copies.compared, _copied(judged, first, second)
+
+
+def can_spare(codes: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> bool:
+    """Whether the rows hold a group without which every class is still there; else validation can't keep whole groups apart from train."""
+    pairs = np.unique(np.stack([codes[rows], labels[rows]], axis=1), axis=0)
+    classes, holders = np.unique(pairs[:, 1], return_counts=True)
+    needed = np.unique(pairs[np.isin(pairs[:, 1], classes[holders == 1]), 0])
+    return len(needed) < len(np.unique(codes[rows]))
+
+
+def _sharing(codes: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    shared = np.intersect1d(codes[first], codes[second])
+    return first[np.isin(codes[first], shared)], second[np.isin(codes[second], shared)]
+
+
+def _timed(groups: Groups, rows: np.ndarray) -> int:
+    return int((~np.isnan(groups.start_s[rows])).sum())
+
+
+def _too_near(groups: Groups, first: np.ndarray, second: np.ndarray, gap_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """A row that stands in both parts is judged as a row; its own interval says nothing more."""
+    only_first, only_second = np.setdiff1d(first, second), np.setdiff1d(second, first)
+    return only_first[near(groups, only_second, only_first, gap_s)], only_second[near(groups, only_first, only_second, gap_s)]
+
+
+def _copied(judged: Judged, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that hold a stretch which a row of the other part holds too; whole windows that are byte-identical are judged as signals."""
+    copies, signal = judged.copies, judged.signal
+    assert copies is not None
+    assert signal is not None
+    members = np.isin(copies.rows, first).astype(np.int8) + 2 * np.isin(copies.rows, second)
+    inside = members > 0
+    rows, members = copies.rows[inside], members[inside]
+    stretches = np.unique(copies.stretches[inside], return_inverse=True)[1]
+    if not len(rows):
+        return first[:0], second[:0]
+    n_stretches = stretches.max() + 1
+    in_first, in_second = (np.bincount(stretches, weights=members & bit, minlength=n_stretches) > 0 for bit in (1, 2))
+    lowest, highest = np.full(n_stretches, np.iinfo(np.int64).max), np.full(n_stretches, -1)
+    np.minimum.at(lowest, stretches, signal[rows])
+    np.maximum.at(highest, stretches, signal[rows])
+    leaking = rows[(in_first & in_second & (lowest < highest))[stretches]]
+    return np.intersect1d(leaking, first), np.intersect1d(leaking, second)
+
+
+def _check_block(fold: Fold, groups: Groups) -> Iterator[Finding]:
+    """Blocks are contiguous by the first window of each trial; without a clock inside each class, in row order."""
+    if not is_block(fold):
+        return
+    rows = np.concatenate([fold.train, fold.validation, fold.test])
+    first = first_rows(groups, rows)
+    clocked = groups.clocked[rows]
+    moment = np.where(clocked, groups.start_s[first], first)
+    places = np.stack([groups.recording[rows], np.where(clocked, -1, groups.label[first])], axis=1)
+    place = np.unique(places, axis=0, return_inverse=True)[1].reshape(-1)
+    tested = np.arange(len(rows)) >= len(rows) - len(fold.test)
+    begin, end = np.full(place.max() + 1, np.inf), np.full(place.max() + 1, -np.inf)
+    np.minimum.at(begin, place[tested], moment[tested])
+    np.maximum.at(end, place[tested], moment[tested])
+    between = ~tested & (moment > begin[place] + TOUCH_S) & (moment < end[place] - TOUCH_S)
+    around = tested & np.isin(place, place[between])
+    yield Finding("block", fold, ("train", "test"), int((~tested).sum() * tested.sum()), np.sort(rows[between]), np.sort(rows[around]))
+
+
+def _check_shipped(fold: Fold, shipped: np.ndarray | None) -> Iterator[Finding]:
+    if fold.protocol != "shipped" or shipped is None:
+        return
+    rest = np.union1d(fold.train, fold.validation)
+    yield Finding("shipped", fold, ("train", "test"), len(rest) + len(fold.test), rest[shipped[rest] != "train"], fold.test[shipped[fold.test] != "test"])

@@ -1,0 +1,151 @@
+"""Order warnings: can the class be told from where, when or after what it was recorded, without looking at the signal?
+
+Trials count once each (their first window); the times are those of clocks, and where there are none nothing is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.stats import chi2_contingency, norm
+
+from sigvit.evidence.fold import Fold, first_rows
+from sigvit.evidence.groups import Groups, contingency
+
+# A warning needs both: rarer than this if order were random, and large enough to matter for a score.
+RARE, MATTERS = 0.001, 0.05
+NEIGHBOURS = 5
+
+
+def order_warnings(groups: Groups, folds: list[Fold]) -> list[str]:
+    """Sentences about classes confounded with recording, block or time, and about labels that the label before gives away.
+
+    >>> from sigvit.data.synthetic import synthetic_windows
+    >>> from sigvit.evidence import folds
+    >>> from sigvit.evidence.groups import read_groups
+    >>> metadata = synthetic_windows(n_subjects=1, n_trials=40).metadata
+    >>> metadata["label"] = ["left", "right"] * 40
+    >>> order_warnings(read_groups(metadata), folds.within_session(metadata))
+    ['The label before tells the next: ... alternating classes, ...]
+    """
+    if len(groups.classes) < 2:
+        return []
+    trials = np.unique(first_rows(groups, np.arange(len(groups))))
+    chains = _chains(groups, trials)
+    return [*_recordings(groups, trials), *_blocks(groups, chains), *_previous_label(groups, chains), *_time_alone(groups, folds)]
+
+
+def _chains(groups: Groups, trials: np.ndarray) -> list[np.ndarray]:
+    """Per recording with a clock, its trials in time."""
+    trials = trials[groups.clocked[trials]]
+    order = trials[np.lexsort((trials, groups.start_s[trials], groups.recording[trials]))]
+    return [chain for chain in np.split(order, np.flatnonzero(np.diff(groups.recording[order])) + 1) if len(chain) > 1]
+
+
+def _recordings(groups: Groups, trials: np.ndarray) -> Iterator[str]:
+    """How well the recording alone names the class, beside the same for shuffled labels (chi-squared test of independence)."""
+    table = contingency(groups.recording[trials], groups.label[trials])
+    if len(table) < 2 or len(trials) < 2 * len(table):
+        return
+    if groups.label_follows_recording():
+        yield f"Every one of {len(table)} recordings holds one class: what identifies the recording identifies the class."
+        return
+    accuracy, chance = table.max(axis=1).sum() / table.sum(), table.sum(axis=0).max() / table.sum()
+    p = chi2_contingency(table).pvalue
+    if p < RARE and accuracy >= chance + MATTERS:
+        lacking = int(((table == 0).any(axis=1)).sum())
+        yield (
+            f"Classes are confounded with recordings: the recording alone names {accuracy:.0%} of classes right (the commonest class {chance:.0%}; p {_p(p)}); "
+            f"{lacking} of {len(table)} recordings lack a class."
+        )
+
+
+def _blocks(groups: Groups, chains: list[np.ndarray]) -> Iterator[str]:
+    """Runs test for several classes (Wallis and Roberts, 1956): fewer changes of class than random order within the recordings gives."""
+    found = expected = variance = 0.0
+    for chain in chains:
+        labels = groups.label[chain]
+        counts, n = np.bincount(labels).astype(float), float(len(labels))
+        squares, cubes = (counts**2).sum(), (counts**3).sum()
+        found += float((np.diff(labels) != 0).sum())
+        expected += (n * n - squares) / n
+        variance += max(0.0, (squares * (squares + n * (n + 1)) - 2 * n * cubes - n**3) / (n * n * (n - 1)))
+    if variance == 0:
+        return
+    p = float(norm.cdf((found - expected) / np.sqrt(variance)))
+    if p < RARE and found < (1 - MATTERS) * expected:
+        yield f"Classes come in blocks: the class changes {found:.0f} times within the recordings, in random order it would {expected:.0f} times (p {_p(p)})."
+
+
+def _previous_label(groups: Groups, chains: list[np.ndarray]) -> Iterator[str]:
+    """Markov test: chi-squared test of independence of neighbouring trials' labels within recordings."""
+    if not chains:
+        return
+    before = np.concatenate([groups.label[chain[:-1]] for chain in chains])
+    after = np.concatenate([groups.label[chain[1:]] for chain in chains])
+    table = contingency(before, after)
+    if min(table.shape) < 2:
+        return
+    p = chi2_contingency(table).pvalue
+    accuracy, chance = table.max(axis=1).sum() / table.sum(), table.sum(axis=0).max() / table.sum()
+    if p < 10 * RARE and accuracy >= chance + MATTERS:
+        alternating = (before != after).mean()
+        kind = "alternating classes" if alternating > 1 - 1 / table.shape[0] else "repeated classes"
+        yield (
+            f"The label before tells the next: {accuracy:.0%} of {table.sum()} labels are named right by the one before (the commonest {chance:.0%}; "
+            f"Markov test p {_p(p)}; {kind}, {alternating:.0%} changes), so a response to the last trial can pass for one to this."
+        )
+
+
+def _time_alone(groups: Groups, folds: list[Fold]) -> Iterator[str]:
+    """Nearest neighbours in time, judged in the same folds: in the same recording where train has some of it, else by seconds from the beginning."""
+    begin = np.full(groups.recording.max() + 1, np.inf)
+    timed = groups.clocked
+    np.minimum.at(begin, groups.recording[timed], groups.start_s[timed])
+    # the seconds of an unclocked recording are never read
+    seconds = np.where(timed, groups.start_s - np.where(np.isfinite(begin), begin, 0.0)[groups.recording], 0.0)
+    pairs = [_guesses(groups, seconds, fold) for fold in folds]
+    truth, guess = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    if len(np.unique(truth)) < 2:
+        return
+    table = np.zeros((len(groups.classes),) * 2)
+    np.add.at(table, (truth, guess), 1)
+    table = table[table.sum(axis=1) > 0]
+    counts, share = table.sum(axis=1), table.sum(axis=0) / table.sum()
+    balanced = float(np.mean([np.bincount(guess[truth == label], minlength=label + 1)[label] / (truth == label).sum() for label in np.unique(truth)]))
+    own = share[np.unique(truth)]
+    chance, spread = float(own.mean()), float(np.sqrt((own * (1 - own) / counts).sum()) / len(counts))
+    p = float(norm.sf((balanced - chance) / spread)) if spread > 0 else 1.0
+    if p < RARE and balanced >= chance + MATTERS:
+        found = f"a balanced accuracy of {balanced:.2f} in these folds (chance {chance:.2f}; p {_p(p)})"
+        yield f"Time alone tells the class: nearest neighbours in time reach {found}."
+
+
+def _guesses(groups: Groups, seconds: np.ndarray, fold: Fold) -> tuple[np.ndarray, np.ndarray]:
+    """(true label, guessed label) of the fold's test trials that have a clock."""
+    test, train = (np.unique(first_rows(groups, rows)) for rows in (fold.test, np.union1d(fold.train, fold.validation)))
+    test, train = test[groups.clocked[test]], train[groups.clocked[train]]
+    if not len(test) or not len(train):
+        return test[:0], test[:0]
+    weight = 1 / np.maximum(1, np.bincount(groups.label[train], minlength=len(groups.classes)))
+    guess = np.empty(len(test), np.int64)
+    for recording in np.unique(groups.recording[test]):
+        members = groups.recording[test] == recording
+        known = train[groups.recording[train] == recording]
+        known = known if len(known) >= NEIGHBOURS else train
+        order = known[np.argsort(seconds[known], kind="stable")]
+        nearest = _nearest(seconds[order], seconds[test[members]], min(len(order), NEIGHBOURS))
+        votes = np.eye(len(weight))[groups.label[order[nearest]]].sum(axis=1) * weight
+        guess[members] = votes.argmax(axis=1)
+    return groups.label[test], guess
+
+
+def _nearest(sorted_s: np.ndarray, wanted_s: np.ndarray, n: int) -> np.ndarray:
+    """(wanted, n) positions around each moment, half before and half after."""
+    first = np.clip(np.searchsorted(sorted_s, wanted_s) - n // 2, 0, len(sorted_s) - n)
+    return first[:, None] + np.arange(n)
+
+
+def _p(p: float) -> str:
+    return "< .0001" if p < 0.0001 else f"= {p:.4f}"

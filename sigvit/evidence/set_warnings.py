@@ -1,0 +1,155 @@
+"""Set warnings: what no leak check forbids, but a reader must know: who is judged, on how many, and what could not be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sigvit.evidence.fold import Fold
+from sigvit.evidence.groups import Groups, contingency
+from sigvit.evidence.leak_checks import claimed_group
+
+UNEQUAL_CLASSES, UNEQUAL_SUBJECTS, WIDE_INTERVAL = 2.0, 4.0, 0.05
+
+
+def set_warnings(groups: Groups, folds: list[Fold], signal: np.ndarray | None = None) -> list[str]:
+    """Sentences about the set and its division; none where there is nothing to say.
+
+    Parameters
+    ----------
+    signal : code of every window's bytes; None where the signals aren't there.
+
+    >>> from sigvit.data.synthetic import synthetic_windows
+    >>> from sigvit.evidence import folds
+    >>> from sigvit.evidence.groups import read_groups
+    >>> metadata = synthetic_windows(n_subjects=3, n_trials=90).metadata
+    >>> set_warnings(read_groups(metadata), folds.cross_subject(metadata))
+    []
+    """
+    return [
+        *_not_compared(groups),
+        *_clocks(groups, folds),
+        *_protocols(groups, folds),
+        *_missing_classes(groups, folds),
+        *_unequal(groups),
+        *_constant_labels(groups),
+        *_few_trials(groups, folds),
+        *_untested(groups, folds),
+        *_duplicates(signal),
+    ]
+
+
+def listed(names: list[str], most: int = 4) -> str:
+    """The first names, and how many more.
+
+    >>> listed(["a", "b", "c", "d", "e", "f"])
+    'a, b, c, d and 2 more'
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _not_compared(groups: Groups) -> Iterator[str]:
+    if groups.missing:
+        yield f"The metadata lacks {listed(list(groups.missing), 8)}; what these would show was not compared."
+
+
+def _clocks(groups: Groups, folds: list[Fold]) -> Iterator[str]:
+    unknown = np.isnan(groups.start_s)
+    if not unknown.any():
+        return
+    part = "The source gives no clock" if unknown.all() else f"The source gives no clock for {unknown.sum()} of {len(groups)} windows"
+    consequence = "whether these windows overlap, and how near they lie, could not be compared"
+    if any(fold.protocol in ("within_session", "shipped") for fold in folds):
+        consequence += "; their row order isn't time, so blocks are cut inside each class, and blocks inside classes protect little"
+    yield f"{part}: {consequence}."
+
+
+def _protocols(groups: Groups, folds: list[Fold]) -> Iterator[str]:
+    shuffled = [fold for fold in folds if fold.protocol == "shuffled_trials"]
+    if shuffled:
+        yield "Single trials were shuffled: neighbours share drift and attention, so the score says little about a later recording."
+    open_folds = [fold for fold in folds if claimed_group(fold) is None and fold.protocol not in ("within_session", "shuffled_trials")]
+    if open_folds:
+        yield from _shared_groups(groups, open_folds)
+    for group in ("subject", "session", "run"):
+        codes = getattr(groups, group)
+        close = [fold for fold in folds if claimed_group(fold) == group and np.isin(codes[fold.validation], codes[fold.train]).any()]
+        if close:
+            yield f"Validation shares a {group} with train in {len(close)} of {len(folds)} folds, for want of another: choices made there are made on known ground."
+
+
+def _shared_groups(groups: Groups, folds: list[Fold]) -> Iterator[str]:
+    name = ", ".join(sorted({fold.protocol or "no protocol" for fold in folds}))
+    for group in ("subject", "session"):
+        codes = getattr(groups, group)
+        shared = [np.intersect1d(codes[fold.test], codes[np.union1d(fold.train, fold.validation)]) for fold in folds]
+        if any(len(codes) for codes in shared):
+            most = max(len(codes) for codes in shared)
+            yield f"Train and test share {group}s (up to {most} in a fold; the protocol is {name}): the score holds for these {group}s, not for new ones."
+            return
+
+
+def _missing_classes(groups: Groups, folds: list[Fold]) -> Iterator[str]:
+    n_classes = len(groups.classes)
+    if n_classes < 2:
+        yield (
+            f"There is one class only, {groups.classes[0]!r}: nothing can be told apart."
+            if "label" not in groups.missing
+            else "Without labels, classes were not looked at."
+        )
+        return
+    for part, consequence in (
+        ("test", "a fold with one class has no ROC-AUC, and none can show a class it lacks"),
+        ("train", "what isn't learned can't be predicted"),
+        ("validation", "a choice made there doesn't see that class"),
+    ):
+        held = [(fold, len(np.unique(groups.label[getattr(fold, part)]))) for fold in folds if len(getattr(fold, part))]
+        lacking = [fold for fold, n_held in held if n_held < n_classes]
+        if lacking:
+            names = listed([f"fold {fold.number} ({fold.left_out})" for fold in lacking])
+            yield f"A class is missing from the {part} part of {len(lacking)} of {len(folds)} folds: {names}; {consequence}."
+
+
+def _unequal(groups: Groups) -> Iterator[str]:
+    counts = np.bincount(groups.label)
+    if len(counts) > 1 and counts.max() >= UNEQUAL_CLASSES * counts.min():
+        numbers = ", ".join(f"{name} {count}" for name, count in zip(groups.classes, counts, strict=True))
+        yield f"The classes are very unequal ({numbers}): a constant has accuracy {counts.max() / counts.sum():.2f}; read balanced accuracy or ROC-AUC."
+    counts = np.bincount(groups.subject)
+    if len(counts) > 1 and counts.max() >= UNEQUAL_SUBJECTS * counts.min():
+        names = groups.distinct("subject", np.arange(len(groups)))
+        largest, smallest = names[counts.argmax()], names[counts.argmin()]
+        yield f"The subjects are very unequal: subject {largest} has {counts.max()} windows, subject {smallest} {counts.min()}; average over subjects."
+
+
+def _constant_labels(groups: Groups) -> Iterator[str]:
+    table = contingency(groups.subject, groups.label)
+    if table.shape[1] > 1 and len(table) > 1 and ((table > 0).sum(axis=1) == 1).all():
+        yield (
+            f"The label is constant in every subject: the effective sample size is {len(table)} subjects, not {len(groups)} windows, "
+            "and a split that shares subjects measures who it is."
+        )
+
+
+def _few_trials(groups: Groups, folds: list[Fold]) -> Iterator[str]:
+    n_tested = len(np.unique(groups.trial[np.unique(np.concatenate([fold.test for fold in folds]))]))
+    half_width = 1.96 * np.sqrt(0.25 / n_tested)
+    if half_width > WIDE_INTERVAL:
+        yield f"{n_tested} trials are tested in all: the 95 % interval of an accuracy near .5 is ± {100 * half_width:.0f} points."
+
+
+def _untested(groups: Groups, folds: list[Fold]) -> Iterator[str]:
+    rows = np.setdiff1d(np.arange(len(groups)), np.concatenate([fold.test for fold in folds]))
+    if len(rows) and all(fold.protocol in ("cross_session", "within_session") for fold in folds):
+        yield f"{len(rows)} of {len(groups)} windows are tested in no fold, of subject {listed(groups.distinct('subject', rows))}."
+    counts = np.bincount(np.concatenate([fold.test for fold in folds]), minlength=len(groups))
+    if (counts > 1).any():
+        yield f"{(counts > 1).sum()} windows are tested in several folds: the folds' scores aren't independent."
+
+
+def _duplicates(signal: np.ndarray | None) -> Iterator[str]:
+    if signal is not None:
+        n_repeats = len(signal) - len(np.unique(signal))
+        if n_repeats:
+            yield f"{n_repeats} windows are byte-identical to an earlier one; where they share a part they count twice."
