@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any
 
 Range = int | tuple[int, int]
 Names = str | tuple[str, ...]
@@ -17,6 +18,8 @@ class Files:
     pattern: str  # "**/sub-{subject}/ses-{session}/eeg/*_run-{run}_eeg.edf"; {run:2} is two characters; ** is any folders
     folder: str | None = None
     annotations: str | None = None  # pattern of a second file with the events, found by the same fields
+    reader: str | None = None  # a reader of mne.io by name ("read_raw_cnt"), where the file's ending doesn't tell
+    reader_options: dict[str, Any] = field(default_factory=dict)
     true_labels: TrueLabels | None = None
     split_at: str | None = None  # an event that starts a new run within the file
     split_margin_s: float = 0.0  # what is cut off on both sides of such an event
@@ -140,9 +143,9 @@ class Processing:
     """What is done to a recording before it is cut."""
 
     band_hz: tuple[float, float] | None = None
-    notch_hz: float | None = None
+    notch_hz: float | tuple[float, ...] | None = None
     resample_hz: float | None = None
-    reference: str | None = None  # "average" or an electrode
+    reference: Names | None = None  # "average", or electrodes whose mean is subtracted
     skip_end_s: float = 0.0  # cut off the end of every recording before anything else
 
 
@@ -218,9 +221,9 @@ class Page:
         if processing.skip_end_s:
             steps.append(f"the last {processing.skip_end_s:g} s cut off")
         if processing.reference:
-            steps.append(f"reference: {processing.reference}")
+            steps.append(f"reference: {_joined(processing.reference)}")
         if processing.notch_hz:
-            steps.append(f"notch at {processing.notch_hz:g} Hz")
+            steps.append(f"notch at {_joined(processing.notch_hz)} Hz")
         if processing.band_hz:
             steps.append(f"band-pass {processing.band_hz[0]:g} to {processing.band_hz[1]:g} Hz")
         if processing.resample_hz:
@@ -232,6 +235,10 @@ class Page:
         if window.background:
             steps.append(f"{window.background} only within {window.background_s:g} s of another label")
         return steps
+
+
+def _joined(value: str | float | tuple) -> str:
+    return ", ".join(f"{each}" for each in value) if isinstance(value, tuple) else f"{value}"
 
 
 def matches_any(value: str, patterns: Names) -> bool:

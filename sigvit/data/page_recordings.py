@@ -58,8 +58,8 @@ def page_cut(page: Page, raw: Any) -> Cut:
 def _windows(page: Page, part: Recording, raw: Any, events: Events) -> Windows:
     group = next((name for name, runs in page.run_groups.items() if part.run in runs), part.run)
     there = set(map(str, raw.annotations.description))
-    labels = {event: label for event, label in events.labels.items() if event in there} or None
-    labelled = LabelledRecording(raw, labels, events.label, part.subject, part.session, group, part.name)
+    labels: dict[str | int, str | int] = {event: label for event, label in events.labels.items() if event in there}
+    labelled = LabelledRecording(raw, labels or None, events.label, part.subject, part.session, group, part.name)
     windows = windows_from_recordings([labelled], page_cut(page, raw), page.name)
     if page.window.background is None:
         return windows

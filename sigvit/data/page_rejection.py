@@ -61,5 +61,5 @@ def _part(windows: Windows, row: int) -> str:
     return f" ({windows.metadata['shipped'].iloc[row]})" if "shipped" in windows.metadata else ""
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
+def _plain(row: dict[Any, Any]) -> dict[str, Any]:
     return {str(key): value.item() if isinstance(value, np.generic) else value for key, value in row.items()}

@@ -13,7 +13,7 @@ from sigvit.data.page_format import Page, matches_any
 from sigvit.data.page_sources import Recording
 from sigvit.data.windows import Windows
 
-_STEP = re.compile(r"(sub|subject|ses|session|run)[- ](.+)")
+_STEP = re.compile(r"(sub|subject|ses|session|run)[- ]([^_]+)")
 _FIELDS = {"sub": "subject", "subject": "subject", "ses": "session", "session": "session", "run": "run"}
 
 
@@ -37,7 +37,8 @@ class NamedPart:
         steps = [_STEP.fullmatch(step) for step in str(text).split("/")]
         if not all(steps):
             return cls(str(text), bare=True)
-        return cls(str(text), **{_FIELDS[step[1]]: step[2] for step in steps if step})
+        named: dict[str, str] = {_FIELDS[step[1]]: step[2] for step in steps if step}
+        return cls(str(text), named.get("subject", "*"), named.get("session", "*"), named.get("run", "*"))
 
     def matches(self, name: str, subject: str, session: str, run: str) -> bool:
         if self.bare:

@@ -117,7 +117,8 @@ def _recording_of_file(source: Files | Fetched, path: Path, fields: dict[str, st
     identity = {name: fields.get(name, "1") for name in FIELDS}
     used = tuple(file for file in (path, annotations, labels_file) if file)
     split = (source.split_at, source.split_margin_s) if isinstance(source, Files) else (None, 0.0)
-    read = partial(_read_file, path, annotations, labels, labels_file)
+    reader = (source.reader, source.reader_options) if isinstance(source, Files) else (None, {})
+    read = partial(_read_file, path, reader, annotations, labels, labels_file)
     return Recording(path.stem, **identity, read=read, files=used, split_at=split[0], split_margin_s=split[1])
 
 
@@ -131,10 +132,10 @@ def _beside(pattern: str, fields: dict[str, str], files: dict[str, Path], path: 
     return found[0] if found else None
 
 
-def _read_file(path: Path, annotations: Path | None, labels: TrueLabels | None, labels_file: Path | None) -> Any:
+def _read_file(path: Path, reader: tuple[str | None, dict], annotations: Path | None, labels: TrueLabels | None, labels_file: Path | None) -> Any:
     from sigvit.data.readers import read_recording
 
-    raw = read_recording(path)
+    raw = read_recording(path, *reader)
     if annotations is not None:
         import mne
 

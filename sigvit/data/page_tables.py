@@ -56,6 +56,8 @@ def read_table(kind: type[T], table: Any, place: str) -> T:
 def read_value(hint: Any, value: Any, place: str) -> Any:
     """The value as the type `hint` says (numbers widened, lists as tuples), or a PageError that names the place."""
     origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
     if origin in (Union, UnionType):
         return _read_either(arguments, value, place)
     if is_dataclass(hint):
