@@ -100,9 +100,7 @@ class Certificate:
         """The certificate that `to_dict` wrote; ValueError names entries that are missing or unknown."""
         fields = {field.name for field in dataclasses.fields(cls)}
         if set(data) != fields:
-            raise ValueError(
-                f"A certificate has the entries {sorted(fields)}; here {sorted(fields - set(data))} are missing, {sorted(set(data) - fields)} unknown."
-            )
+            raise ValueError(f"This is no certificate: the entries {sorted(fields - set(data))} are missing and {sorted(set(data) - fields)} unknown.")
         lists = {name: tuple(data[name]) for name in ("tolerated", "warnings", "sizes", "provenance")}
         return cls(**{**data, **lists, "checks": tuple(Check(**check) for check in data["checks"])})
 

@@ -40,6 +40,7 @@ class Fold:
     left_out: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "number", int(self.number))
         for part in PARTS:
             object.__setattr__(self, part, _row_numbers(getattr(self, part), f"the {part} part of fold {self.number}"))
 

@@ -26,7 +26,7 @@ from sigvit.evidence.intervals import required_gap_s
 
 __all__ = ["Fold", "cross_session", "cross_subject", "read_csv", "shipped", "shuffled_trials", "within_session", "write_csv"]
 
-BLOCKS = ["blocks", "blocks inside classes"]
+BLOCKS: list[np.ndarray | str] = ["blocks", "blocks inside classes"]
 
 
 def cross_subject(
@@ -178,10 +178,10 @@ def shuffled_trials(metadata: pd.DataFrame, k: int = 5, seed: int = 0, *, valida
 
 
 def _run_folds(division: Division, rows: np.ndarray, k: int | None, words: str, first_number: int) -> list[Fold]:
-    runs, keys = division.groups.run, [division.groups.run, *BLOCKS]
+    runs = division.groups.run
     tests = [rows[np.isin(runs[rows], part)] for part in _split(np.unique(runs[rows]), k)]
     names = [f"{words}, {_words(division.groups, test, 'run')}" for test in tests]
-    return [division.fold(rows, test, keys, first_number + at, "within_session", names[at]) for at, test in enumerate(tests)]
+    return [division.fold(rows, test, [runs, *BLOCKS], first_number + at, "within_session", names[at]) for at, test in enumerate(tests)]
 
 
 def _block_folds(division: Division, rows: np.ndarray, k: int, words: str, first_number: int) -> list[Fold]:

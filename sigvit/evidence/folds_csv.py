@@ -75,9 +75,8 @@ def _chunks(folds: Iterable[Fold], windows: Windows | pd.DataFrame, hashes: Sequ
             raise ValueError(f"Fold {fold.number} names row {rows.max()}, but there are {len(metadata)} rows; the folds belong to another set.")
         part = np.repeat(PARTS, [len(getattr(fold, name)) for name in PARTS])
         lines = described.iloc[rows].reset_index(drop=True)
-        for position, value in enumerate([fold.number, fold.protocol, fold.left_out, rows, part]):
-            lines.insert(position, COLUMNS[position], value)
-        yield lines.to_csv(index=False, header=False, lineterminator="\n")
+        leading = pd.DataFrame({"fold": fold.number, "protocol": fold.protocol, "left_out": fold.left_out, "row": rows, "part": part}, dtype=object)
+        yield pd.concat([leading, lines], axis=1).to_csv(index=False, header=False, lineterminator="\n")
 
 
 def read_csv(path: str | Path) -> list[Fold]:

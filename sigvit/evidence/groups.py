@@ -156,7 +156,7 @@ def _fill(names: dict[str, np.ndarray], n_rows: int) -> None:
 def _codes(names: np.ndarray) -> np.ndarray:
     codes, distinct = pd.factorize(names)
     rank = np.empty(len(distinct), np.int64)
-    rank[sorted(range(len(distinct)), key=lambda position: natural_key(distinct[position]))] = np.arange(len(distinct))
+    rank[sorted(range(len(distinct)), key=lambda position: natural_key(str(distinct[position])))] = np.arange(len(distinct))
     return rank[codes]
 
 

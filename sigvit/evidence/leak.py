@@ -66,10 +66,7 @@ def _sentence(finding: Finding, judged: Judged) -> str:
 
 
 def _row(groups: Groups, row: int) -> str:
-    if np.isnan(groups.start_s[row]):
-        when = "no clock"
-    else:
-        when = f"{groups.start_s[row]:.3f} to {groups.stop_s[row]:.3f} s"
+    when = "no clock" if np.isnan(groups.start_s[row]) else f"{groups.start_s[row]:.3f} to {groups.stop_s[row]:.3f} s"
     return f"row {row} (subject {groups.names['subject'][row]}, recording {groups.names['recording'][row]}, trial {groups.names['trial'][row]}, {when})"
 
 
