@@ -1,0 +1,205 @@
+"""Cross-validation: fitted inside the fold, test rows read once, finished fits kept and never confused."""
+
+import io
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import LinearSVC
+
+import sigvit
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.estimators import SignalViTClassifier
+from sigvit.evidence import baselines
+from sigvit.evidence.convnets import ConvNetClassifier
+from sigvit.evidence.cross_validation import TABLE_COLUMNS, cross_validate, fit_and_judge
+from sigvit.evidence.fit_job import FitJob
+from sigvit.evidence.fit_store import FitStore, fingerprint
+
+QUICK = {
+    "ViT": SignalViTClassifier(steps=7, width=8, heads=2, mlp_width=16),
+    "EEGNet": ConvNetClassifier("EEGNet", epochs=3),
+    "ShallowConvNet": ConvNetClassifier("ShallowConvNet", epochs=3),
+}
+
+
+@pytest.fixture(scope="module")
+def windows():
+    return synthetic_windows(n_subjects=3, n_runs=2, effect=2.0)
+
+
+@pytest.fixture(scope="module")
+def folds(windows):
+    return sigvit.folds.cross_subject(windows.metadata)
+
+
+def everything(windows) -> dict:
+    return {**QUICK, **baselines.everything(windows)}
+
+
+def other_test_values(windows, fold):
+    """The same set with quite other signals in the test rows."""
+    values = windows.values.copy()
+    values[fold.test] = np.random.default_rng(7).normal(0, 3e-5, values[fold.test].shape)
+    return sigvit.Windows(values, windows.labels, windows.metadata, windows.info)
+
+
+@pytest.mark.parametrize("name", list(everything(synthetic_windows())))
+def test_test_rows_change_no_fitted_artefact(windows, folds, name, monkeypatch):
+    """Every pipeline is fitted by cross_validate's own path; what it became must not depend on a bit of the test rows."""
+    artefacts = []
+    for each in (windows, other_test_values(windows, folds[1])):
+        kept = []
+        monkeypatch.setattr("sigvit.evidence.cross_validation._predict", lambda estimator, w, f, kept=kept: _keep(kept, estimator, w, f))
+        list(fit_and_judge(name, everything(windows)[name], each, folds[1], [3]))
+        artefacts.append(every_bit(kept[0]))
+    assert artefacts[0] == artefacts[1]
+
+
+class ByValue(pickle.Pickler):
+    """Pickles tensors by their numbers: torch names their storages by address."""
+
+    def reducer_override(self, obj):
+        return (torch.tensor, (obj.detach().tolist(),)) if isinstance(obj, torch.Tensor) else NotImplemented
+
+
+def every_bit(estimator) -> bytes:
+    with io.BytesIO() as file:
+        ByValue(file).dump(estimator)
+        return file.getvalue()
+
+
+def _keep(kept, estimator, windows, fold):
+    kept.append(estimator)
+    return np.full((len(fold.test), 2), 0.5)
+
+
+def test_a_pipeline_that_peeks_would_be_seen(windows, folds):
+    """Negative control: a scaler fitted on everything does change with the test rows."""
+    scales = [each.values.std() for each in (windows, other_test_values(windows, folds[1]))]
+    assert scales[0] != scales[1]
+
+
+def test_one_row_a_pipeline_fold_and_seed(windows, folds):
+    results = cross_validate({"ViT": QUICK["ViT"], "LDA": baselines.shrinkage_lda()}, windows, folds, seeds=[0, 5])
+    assert list(results.table.columns) == list(TABLE_COLUMNS)
+    assert len(results.table) == 2 * 3 * 2
+    assert not results.table.duplicated(["pipeline", "fold", "seed"]).any()
+    assert set(results.table["metric"]) == {"roc_auc"}
+    assert len(results.predictions) == 2 * 2 * len(windows)
+    assert set(results.histories) == {("ViT", fold, seed) for fold in range(3) for seed in (0, 5)}
+    assert results.certificate.verdict == "proved"
+    assert {"pipeline", "score"} <= set(results.summary().columns) | {"score"}
+
+
+def test_seeds_change_networks_and_leave_seedless_pipelines(windows, folds):
+    table = cross_validate({"ViT": QUICK["ViT"], "LDA": baselines.shrinkage_lda()}, windows, folds[:1], seeds=[0, 1]).table
+    losses = table.pivot(index="pipeline", columns="seed", values="log_loss")
+    assert losses.loc["LDA", 0] == losses.loc["LDA", 1]
+    assert losses.loc["ViT", 0] != losses.loc["ViT", 1]
+
+
+class Counting(ClassifierMixin, BaseEstimator):
+    """Counts what is asked of it; a real classifier that also writes a diary."""
+
+    diary: list = []  # noqa: RUF012
+
+    def fit(self, X, y, groups=None, validation=None):
+        self.diary.append(("fit", len(X), None if validation is None else len(validation[0]), sorted(set(groups))))
+        self.classes_, self.inner_ = np.unique(y), LogisticRegression().fit(X.mean(2) * 1e5, y)
+        self.selection_ = "validation"
+        return self
+
+    def predict_proba(self, X):
+        self.diary.append(("predict", len(X)))
+        return self.inner_.predict_proba(X.mean(2) * 1e5)
+
+
+def test_training_rows_alone_reach_fit_and_test_rows_are_predicted_once(windows, folds):
+    Counting.diary.clear()
+    results = cross_validate({"counting": Counting()}, windows, folds[:1], seeds=[0, 1, 2])
+    fold = folds[0]
+    subjects = sorted(set(windows.metadata["subject"].to_numpy()[fold.train]))
+    assert Counting.diary == [("fit", len(fold.train), len(fold.validation), subjects), ("predict", len(fold.test))]
+    assert [entry["test_reads"] for entry in results.provenance] == [1, 1, 1]
+    assert [entry["selection"] for entry in results.provenance] == ["validation"] * 3
+    assert [entry["n_fit_rows"] for entry in results.provenance] == [len(fold.train)] * 3
+
+
+def test_without_a_validation_argument_validation_rows_are_trained_on(windows, folds):
+    table = cross_validate({"LDA": baselines.shrinkage_lda()}, windows, folds[:1]).table
+    assert table["samples"].tolist() == [len(folds[0].train) + len(folds[0].validation)]
+    assert table["samples_validation"].tolist() == [0]
+
+
+def test_finished_fits_are_not_fitted_again_and_give_the_same_table(windows, folds, tmp_path):
+    first = cross_validate({"counting": Counting()}, windows, folds, folder=tmp_path)
+    Counting.diary.clear()
+    second = cross_validate({"counting": Counting()}, windows, folds, folder=tmp_path)
+    assert Counting.diary == []
+    assert second.table.to_csv() == first.table.to_csv()
+    assert second.predictions.to_csv() == first.predictions.to_csv()
+
+
+def test_other_parameters_page_windows_or_folds_are_other_fits(windows, folds, tmp_path):
+    lda = baselines.shrinkage_lda()
+    cross_validate({"LDA": lda}, windows, folds[:1], folder=tmp_path)
+    edited = sigvit.Windows(windows.values, windows.labels, windows.metadata, windows.info, page={"sha256": "edited"})
+    louder = sigvit.Windows(windows.values * np.float32(1.5), windows.labels, windows.metadata, windows.info)
+    cross_validate({"LDA": clone(lda).set_params(segments=4)}, windows, folds[:1], folder=tmp_path)
+    cross_validate({"LDA": lda}, edited, folds[:1], folder=tmp_path)
+    cross_validate({"LDA": lda}, louder, folds[:1], folder=tmp_path)
+    cross_validate({"LDA": lda}, windows, folds[1:2], folder=tmp_path)
+    assert len(list((tmp_path / "fits").iterdir())) == 5
+
+
+def test_fit_many_and_fit_give_one_table(windows, folds):
+    model = QUICK["ViT"]
+    together = cross_validate({"ViT": model}, windows, folds[:2], seeds=[0, 1]).table
+    fold = folds[1]
+    single = clone(model).set_params(random_state=1)
+    held_out = windows[fold.validation]
+    single.fit(windows[fold.train], groups=windows.metadata["subject"].to_numpy()[fold.train], validation=(held_out, held_out.labels))
+    expected = single.predict_proba(windows[fold.test])
+    row = together[(together["fold"] == 1) & (together["seed"] == 1)].iloc[0]
+    accuracy = (single.classes_[expected.argmax(1)] == windows.labels[fold.test]).mean()
+    assert row["accuracy"] == accuracy
+    assert model.fit_many(windows, [FitJob(fold.train, fold.validation, 1, groups=windows.metadata["subject"].to_numpy()[fold.train])])
+
+
+def test_a_function_inside_a_pipeline_is_told_apart_by_its_code():
+    assert fingerprint(FunctionTransformer(lambda x: x + 1)) != fingerprint(FunctionTransformer(lambda x: x + 2))
+    assert fingerprint(FunctionTransformer(np.abs)) != fingerprint(FunctionTransformer(np.negative))
+
+
+def test_what_has_no_stable_description_is_refused():
+    with pytest.raises(TypeError, match="address in memory"):
+        fingerprint(object())
+
+
+def test_a_damaged_fit_is_named(tmp_path):
+    store = FitStore(tmp_path)
+    store.save("a", {"row": 1})
+    (tmp_path / "fits" / "a.json").write_text(json.dumps({"row": 1})[:-3])
+    with pytest.raises(ValueError, match="not a whole fit"):
+        store.load("a")
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda w, f: cross_validate({}, w, f), "0 pipelines"),
+        (lambda w, f: cross_validate({"LDA": baselines.shrinkage_lda()}, w, f, seeds=[]), "0 seeds"),
+        (lambda w, f: cross_validate({"SVC": make_pipeline(FunctionTransformer(lambda x: x[:, 0]), LinearSVC())}, w, f), "no predict_proba"),
+        (lambda w, f: cross_validate({"LDA": baselines.shrinkage_lda()}, w, f, certificate=sigvit.certify(w, f[:2])), "certificate"),
+    ],
+)
+def test_bad_input_is_a_sentence(windows, folds, call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call(windows, folds)
