@@ -1,0 +1,150 @@
+"""The report: one HTML page that carries its figures and styles, asks nothing of any server, and says also where the ViT loses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sigvit.data.windows import Windows
+from sigvit.evidence import figures, statistics
+from sigvit.evidence.certificate import Certificate
+from sigvit.evidence.cross_validation import Results
+from sigvit.evidence.fit_store import write_atomically
+from sigvit.evidence.folds import Fold
+from sigvit.evidence.html_parts import bullets, listed, page, paragraph, section, side_by_side, stamp, table, text
+from sigvit.evidence.machine import describe_machine, package_versions
+from sigvit.evidence.report_data import protocol_section, responses_section, task_section
+from sigvit.evidence.report_scores import OWN, calibration_section, confusions_section, interval_words, learning_section, scores_section
+
+VERDICTS = {
+    "proved": "Proved: in every fold, train, validation and test share nothing of what the checks below compare.",
+    "tolerated": "Tolerated: the parts overlap, as was asked for by name, for comparison with published protocols that overlap. These scores are optimistic.",
+}
+
+
+def write_report(
+    results: Results, windows: Windows, folds: Sequence[Fold], certificate: Certificate, path: str | Path, configuration: dict[str, Any] | None = None
+) -> None:
+    """Write the report of a cross-validation as one self-contained HTML page.
+
+    Parameters
+    ----------
+    results : what `cross_validate` returned for these windows and folds; a pipeline called "ViT" is compared with all others.
+    certificate : of these folds; its verdict stands in the heading and on the score table.
+    path : the HTML file; the name of its folder stands in the words on verification.
+    configuration : what was asked for, nested tables of plain values; shown as it is.
+
+    Raises
+    ------
+    ValueError : no folds or no rows of results.
+
+    >>> from sigvit.data.synthetic import synthetic_windows
+    >>> from sigvit.evidence import baselines, cross_validation, folds
+    >>> windows = synthetic_windows()
+    >>> made = folds.cross_subject(windows.metadata)
+    >>> results = cross_validation.cross_validate({"Majority": baselines.majority(), "LDA": baselines.shrinkage_lda()}, windows, made)
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_report(results, windows, made, results.certificate, Path(folder) / "report.html")
+    ...     Path(folder, "report.html").read_text().count("<h1>")
+    1
+    """
+    path = Path(path)
+    write_atomically(path, render_report(results, windows, folds, certificate, path.resolve().parent.name, configuration))
+
+
+def render_report(
+    results: Results, windows: Windows, folds: Sequence[Fold], certificate: Certificate, folder: str, configuration: dict[str, Any] | None = None
+) -> str:
+    """The page as text; ``folder`` is the results folder's name."""
+    if not folds or results.table.empty:
+        raise ValueError(f"There is nothing to report: {len(folds)} folds and {len(results.table)} rows of results.")
+    summary = statistics.summarise(results.table, results.predictions)
+    compared = OWN in set(summary["pipeline"]) and len(summary) > 1
+    comparison = statistics.compare(results.table, results.predictions, OWN) if compared else None
+    colours = figures.pipeline_colours(summary["pipeline"].tolist())
+    sections = [
+        _verdict_section(certificate),
+        task_section(windows),
+        protocol_section(windows, folds, results.table),
+        scores_section(results, summary, comparison, certificate, colours),
+        confusions_section(results.predictions, summary, windows.classes),
+        calibration_section(results.predictions, summary, windows.classes, colours),
+        learning_section(results.histories, colours),
+        responses_section(windows),
+        _run_section(results, configuration),
+        _verification_section(folder),
+    ]
+    title = f"{windows.name}: {folds[0].protocol.replace('_', ' ')} cross-validation"
+    return page(title, stamp(_stamp_words(certificate), certificate.verdict), _headline(summary, comparison), sections)
+
+
+def _stamp_words(certificate: Certificate) -> str:
+    return "proved: no leak" if certificate.verdict == "proved" else f"{certificate.verdict}: the parts overlap"
+
+
+def _headline(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> str:
+    """The result in words; better and worse are said only where Holm's p is at most .05."""
+    metric, by_name = figures.metric_words(summary["metric"].iloc[0]), summary.set_index("pipeline")
+    best = summary.sort_values("score", ascending=False, kind="stable").iloc[0]
+    if comparison is None:
+        return f"The highest {metric} is {best['score']:.3f}, of {best['pipeline']}; guessing stays below {best['chance_line']:.3f} in 95 of 100 sets."
+    own = by_name.loc[OWN]
+    parts = [f"The {OWN} reaches {metric} {own['score']:.3f} (95 % interval {interval_words(own)}); guessing stays below {own['chance_line']:.3f}."]
+    told = {name: "better" if difference > 0 else "worse" for name, difference, p in comparison[["pipeline", "difference", "p_holm"]].values if p <= 0.05}
+    for verdict in ("better", "worse"):
+        names = [name for name, found in told.items() if found == verdict]
+        parts += [f"It is {verdict} than {listed(names)}."] if names else []
+    rest = [name for name in comparison["pipeline"] if name not in told]
+    parts += [f"No difference from {listed(rest)} is shown."] if rest else []
+    parts += [f"The highest mean is {best['score']:.3f}, of {best['pipeline']}."] if best["pipeline"] != OWN else []
+    return " ".join([*parts, "(Paired tests, Holm's correction, .05.)"])
+
+
+def _verdict_section(certificate: Certificate) -> str:
+    words = paragraph(VERDICTS.get(certificate.verdict, certificate.verdict))
+    tolerated = paragraph(f"Tolerated: {listed(list(certificate.tolerated))}.") if certificate.tolerated else ""
+    warnings = f'<div class="warnings"><p><strong>Warnings</strong></p>{bullets(certificate.warnings)}</div>' if certificate.warnings else ""
+    checked = [[check.name, check.meaning, check.compared, check.found] for check in certificate.checks]
+    checks = table(["Check", "What it says", "Compared", "Found"], checked)
+    gap = f"Windows are widened to both sides by {certificate.filter_support_s:g} s of filter support; the guard between parts is {certificate.guard_s:g} s."
+    verdict = f'<div class="verdict {text(certificate.verdict)}">{words}{tolerated}</div>'
+    control = paragraph(_control_words(certificate.control)) if certificate.control else ""
+    return section("Verdict of the certificate", verdict, warnings, checks, paragraph(gap, "0 compared: not possible here, or not asked for."), control)
+
+
+def _control_words(control: dict) -> str:
+    metric = figures.metric_words(control["metric"])
+    return (
+        f"The signal before the cue, judged alike, gives {metric} {control['score']:.3f} over {control['n_folds']} folds (permutation p = {control['p']:.3f})."
+    )
+
+
+def _run_section(results: Results, configuration: dict[str, Any] | None) -> str:
+    fits = results.table.groupby("pipeline", sort=False)["time"].agg(["count", "mean", "sum"])
+    seconds = [[str(name), int(row["count"]), float(row["mean"]), float(row["sum"])] for name, row in fits.iterrows()]
+    reads = max((entry["test_reads"] for entry in results.provenance), default=0)
+    words = paragraph(f"The test rows of a fold were read {'once' if reads == 1 else f'up to {reads} times'} by each fit.") if reads else ""
+    timed = table(["Pipeline", "Rows", "Seconds a fit", "Seconds in all"], seconds)
+    machine = table(["Machine", "Value"], describe_machine().items())
+    versions = table(["Package", "Version"], package_versions().items())
+    asked = table(["Setting", "Value"], _lines(configuration), "Configuration") if configuration else ""
+    return section("How it was run", words, side_by_side(timed, machine, versions), asked)
+
+
+def _verification_section(folder: str) -> str:
+    words = (
+        "The tables and the certificate lie beside this page. A single file, which needs nothing else of sigvit, reads them again and confirms or refutes them:"
+    )
+    return section("Verify it yourself", paragraph(words), f"<pre><code>sigvit verify {text(folder)}</code></pre>")
+
+
+def _lines(configuration: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
+    """Nested tables as lines: ("asked.seeds", "5")."""
+    lines = []
+    for name, value in configuration.items():
+        lines += _lines(value, f"{above}{name}.") if isinstance(value, dict) else [(f"{above}{name}", str(value))]
+    return lines

@@ -1,0 +1,152 @@
+"""The report's sections on scores: the table with its tests, confusion matrices, calibration and learning curves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sigvit.evidence import figures, statistics
+from sigvit.evidence.certificate import Certificate
+from sigvit.evidence.cross_validation import Results
+from sigvit.evidence.html_parts import confusion, listed, paragraph, picture, section, side_by_side, table, text
+
+OWN = "ViT"
+
+
+def scores_section(results: Results, summary: pd.DataFrame, comparison: pd.DataFrame | None, certificate: Certificate, colours: dict[str, str]) -> str:
+    unit, metric = summary["unit"].iloc[0], figures.metric_words(summary["metric"].iloc[0])
+    columns, rows = _score_rows(summary, comparison)
+    stamp = "" if certificate.verdict == "proved" else f" ({certificate.verdict.upper()}: the parts overlap)"
+    drawn = [_scores_picture(results.table, summary, colours)]
+    if comparison is not None:
+        differences = "; ".join(f"{row.pipeline} {row.difference:+.3f}" for row in comparison.itertuples())
+        drawn.append(picture(figures.draw_differences(comparison, colours, summary["metric"].iloc[0]), f"{OWN} minus other: {differences}."))
+    scored = table(columns, rows, f"{metric[0].upper()}{metric[1:]}{stamp}", OWN)
+    return section("Scores", scored, _method(summary, comparison), side_by_side(*drawn), _unit_table(results.table, unit))
+
+
+def _scores_picture(scores: pd.DataFrame, summary: pd.DataFrame, colours: dict[str, str]) -> str:
+    means = "; ".join(f"{row.pipeline} {row.score:.3f}" for row in summary.itertuples())
+    chance = float(scores["chance"].iloc[0])
+    small = {"window": "seeds", "subject": "subjects", "fold": "folds"}.get(summary["unit"].iloc[0], "groups of subjects")
+    return picture(figures.draw_scores(summary, _unit_values(scores), colours, small, chance), f"Scores with intervals: {means}; chance {chance:.2f}.")
+
+
+def _score_rows(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> tuple[list[str], list[list[Any]]]:
+    """Column names and cells; the columns of the comparison stand between the score and the further metrics."""
+    tested = [] if comparison is None else [f"{OWN} minus it", "95 % interval", "p", "p (Holm)"]
+    columns = ["Pipeline", "Score", "95 % interval", "Seed SD", "Above chance", *tested]
+    columns += ["Accuracy", "Balanced accuracy", "Log-loss (nats)", "Calibration error", "Fit (s)", "Parameters"]
+    against = {} if comparison is None else {row["pipeline"]: _against(row) for row in comparison.to_dict("records")}
+    rows = []
+    for row in summary.to_dict("records"):
+        cells = [row["pipeline"], row["score"], interval_words(row), row["seed_sd"], bool(row["score"] > row["chance_line"])]
+        cells += against.get(row["pipeline"], [""] * len(tested))
+        parameters = None if pd.isna(row["parameters"]) else int(row["parameters"])
+        rows.append([*cells, row["accuracy"], row["balanced_accuracy"], row["log_loss"], row["calibration_error"], row["time"], parameters])
+    return columns, rows
+
+
+def _against(row: dict) -> list[Any]:
+    return [f"{row['difference']:+.3f}", interval_words(row), p_words(row["p"]), p_words(row["p_holm"])]
+
+
+def _method(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> str:
+    """What the intervals and tests are taken over, and what that can show."""
+    unit, n = summary["unit"].iloc[0], int(summary["n"].max())
+    means = {
+        "subject": f"Means are over {n} subjects (seeds and folds averaged first); intervals are Student's t.",
+        "group of subjects": f"Means are over {n} groups of subjects (seeds averaged first); intervals are Student's t.",
+        "fold": f"Means are over {n} folds of one subject (seeds averaged first); intervals are Nadeau and Bengio's, since training parts overlap.",
+        "window": f"There is one test part: intervals are DeLong's over its {n} windows, with the training part as it is.",
+    }
+    guessing = f'Guessing exceeds {summary["chance_line"].iloc[0]:.3f} in 5 of 100 sets; "above chance" is above that.'
+    return paragraph(means[unit], guessing) + (_test_words(comparison, unit) if comparison is not None else "")
+
+
+def _test_words(comparison: pd.DataFrame, unit: str) -> str:
+    swapped = "two pipelines' predictions are swapped window by window" if unit == "window" else f"signs of paired differences are flipped, {unit} by {unit}"
+    words = [f"p is that of a two-sided permutation test, where {swapped}; Holm's correction counts all {len(comparison)} comparisons."]
+    smallest, n = float(comparison["smallest_p"].max()), int(comparison["n"].min())
+    if smallest * len(comparison) > 0.05:
+        words.append(f"With {n} of them no p lies below {smallest:.3g}, so Holm's can't reach .05 here, whatever the difference: look at the intervals.")
+    if comparison["p_corrected_t"].notna().any():
+        values = ", ".join(f"{name} {p_words(p)}" for name, p in zip(comparison["pipeline"], comparison["p_corrected_t"], strict=True))
+        words.append(f"Nadeau and Bengio's corrected t test gives p, uncorrected for the number of comparisons: {values}.")
+    return paragraph(*words)
+
+
+def _unit_values(scores: pd.DataFrame) -> dict[str, np.ndarray]:
+    """What the small marks show: the units' scores, or the seeds' where there is one test part."""
+    if statistics.unit_of(scores) == "window":
+        return {str(name): own["score"].dropna().to_numpy() for name, own in scores.groupby("pipeline")}
+    units = statistics.unit_scores(scores)
+    return {name: units[name].dropna().to_numpy() for name in units.columns}
+
+
+def _unit_table(scores: pd.DataFrame, unit: str) -> str:
+    """The score of every unit, folded away; nothing where there is one test part."""
+    if unit == "window":
+        return ""
+    units, names = statistics.unit_scores(scores), scores.drop_duplicates("fold").set_index("fold")["left_out"]
+    rows = [
+        [names[key] or f"fold {key}" if unit == "fold" else str(key), *map(float, values)] for key, values in zip(units.index, units.to_numpy(), strict=True)
+    ]
+    return f"<details><summary>Score of every {text(unit)}</summary>{table([unit.capitalize(), *units.columns], rows)}</details>"
+
+
+def confusions_section(predictions: pd.DataFrame, summary: pd.DataFrame, classes: tuple) -> str:
+    parts = []
+    for pipeline in summary["pipeline"]:
+        numbers, probabilities = _judged(predictions[predictions["pipeline"] == pipeline], classes)
+        counts = np.zeros((len(classes), len(classes)))
+        np.add.at(counts, (numbers, probabilities.argmax(axis=1)), 1 / predictions["seed"].nunique())
+        parts.append(confusion(classes, counts, pipeline))
+    words = paragraph(
+        "Test windows of all folds, averaged over seeds. Rows are the true classes; each cell gives the share of its row and the number of windows."
+    )
+    return section("Confusion matrices", words, side_by_side(*parts))
+
+
+def calibration_section(predictions: pd.DataFrame, summary: pd.DataFrame, classes: tuple, colours: dict[str, str]) -> str:
+    judged = {}
+    for pipeline in _own_and_best(summary):
+        numbers, probabilities = _judged(predictions[predictions["pipeline"] == pipeline], classes)
+        judged[pipeline] = (probabilities.argmax(axis=1) == numbers, probabilities.max(axis=1))
+    errors = summary.set_index("pipeline")["calibration_error"]
+    words = f"Expected calibration error (Guo et al. 2017, ten bins): {', '.join(f'{name} {errors[name]:.3f}' for name in judged)}. All are in the score table."
+    alternative = f"Reliability diagram of {listed(list(judged))}: accuracy against confidence. {words}"
+    return section("Calibration", picture(figures.draw_calibration(judged, colours), alternative, words))
+
+
+def learning_section(histories: dict[tuple[str, int, int], list[dict]], colours: dict[str, str]) -> str:
+    pipelines = [name for name in colours if any(key[0] == name and history for key, history in histories.items())]
+    parts = []
+    for name in pipelines:
+        own = [history for key, history in histories.items() if key[0] == name and history]
+        words = f"{name}: mean loss of {len(own)} {'fit' if len(own) == 1 else 'fits'} by step, with standard deviation"
+        parts.append(picture(figures.draw_learning(own, colours[name]), f"Learning curves. {words}.", f"{words}."))
+    return section("Learning curves", side_by_side(*parts) if parts else paragraph("No pipeline here keeps a history of its training."))
+
+
+def _judged(predictions: pd.DataFrame, classes: tuple) -> tuple[np.ndarray, np.ndarray]:
+    """Class numbers (predictions,) and probabilities (predictions, classes) of one pipeline, all folds and seeds."""
+    names = [str(label) for label in classes]
+    numbers = predictions["label"].astype(str).map({name: number for number, name in enumerate(names)}).to_numpy()
+    return numbers, predictions[[f"probability_{name}" for name in names]].to_numpy(dtype=float)
+
+
+def _own_and_best(summary: pd.DataFrame) -> list[str]:
+    """The ViT and the best of the others; without a ViT the two best."""
+    ranked = summary.sort_values("score", ascending=False, kind="stable")["pipeline"].tolist()
+    return [OWN, *[name for name in ranked if name != OWN][:1]] if OWN in ranked else ranked[:2]
+
+
+def interval_words(row: Any) -> str:
+    return f"[{row['low']:.3f}, {row['high']:.3f}]" if np.isfinite(row["low"]) else "–"
+
+
+def p_words(value: float) -> str:
+    return "–" if not np.isfinite(value) else "< .001" if value < 0.001 else f"{value:.3f}"
