@@ -1,0 +1,428 @@
+"""Verify: confirm or refute a results folder from its files alone.
+
+Reads `folds.csv`, `certificate.json` and `results.csv`, trusts none of them, and shares no code with what wrote them: this file needs
+nothing but Python and can be copied out alone.
+
+    python verify.py RESULTS_FOLDER
+
+Exit code 0: confirmed. 1: refuted, every finding in a sentence. 2: the files can't be read.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FOLD_COLUMNS = (
+    *("fold", "protocol", "left_out", "row", "part", "subject", "session", "run", "recording", "trial"),
+    *("start_s", "stop_s", "label", "sha256"),
+)
+RESULT_COLUMNS = (
+    *("pipeline", "dataset", "protocol", "fold", "left_out", "seed", "score", "metric", "accuracy", "balanced_accuracy"),
+    *("n_classes", "samples", "samples_validation", "samples_test"),
+)
+CERTIFICATE_ENTRIES = (
+    *("verdict", "tolerated", "n_rows", "dataset", "folds_sha256", "results_sha256", "filter_support_s", "guard_s"),
+    *("sizes", "provenance"),
+)
+PARTS = ("train", "validation", "test")
+PAIRS = (("train", "test"), ("validation", "test"), ("train", "validation"))
+TOUCH_S = 1e-6  # windows that touch don't overlap; a microsecond is float dust, not a sample
+NOT_HERE = "not to be seen from these files: copied stretches of samples, the source's own split, classes that follow recordings, what happened inside a fit"
+
+
+class Row(NamedTuple):
+    """What folds.csv says of one window."""
+
+    subject: str
+    session: str
+    run: str
+    recording: str
+    trial: str
+    start_s: float
+    stop_s: float
+    label: str
+    sha256: str
+
+
+@dataclass
+class Fold:
+    """One fold of folds.csv: row numbers of each part."""
+
+    number: int
+    protocol: str
+    left_out: str
+    parts: dict[str, list[int]] = field(default_factory=lambda: {part: [] for part in PARTS})
+
+    def __str__(self) -> str:
+        return f"fold {self.number} ({self.left_out})"
+
+
+class Unreadable(Exception):  # noqa: N818  (it says what the file is)
+    """A file that is missing or isn't what its name says."""
+
+
+def verify(folder: str | Path) -> list[str]:
+    """What is wrong with a results folder, each in a sentence; an empty list confirms it.
+
+    Parameters
+    ----------
+    folder : holds folds.csv, certificate.json and results.csv.
+
+    Raises
+    ------
+    Unreadable : a file is missing, cut off, or has other columns.
+    """
+    folder = Path(folder)
+    certificate = read_certificate(folder / "certificate.json")
+    folds, rows, findings = read_folds(folder / "folds.csv")
+    results = list(read_table(folder / "results.csv", RESULT_COLUMNS))
+    findings += check_hashes(folder, certificate)
+    findings += check_certificate(certificate, folds, rows)
+    findings += check_leaks(certificate, folds, rows)
+    findings += check_results(certificate, folds, rows, results)
+    return findings + check_provenance(certificate, folds, results)
+
+
+def read_certificate(path: Path) -> dict[str, Any]:
+    """certificate.json, with every entry that is judged."""
+    try:
+        certificate = json.loads(_bytes(path).decode("utf-8"))
+    except ValueError as error:
+        raise Unreadable(f"{path} isn't JSON ({error}).") from error
+    missing = [entry for entry in CERTIFICATE_ENTRIES if not isinstance(certificate, dict) or entry not in certificate]
+    if missing:
+        raise Unreadable(f"{path} lacks {', '.join(missing)}; it isn't the certificate of a results folder.")
+    return certificate
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    """The lines of a table that has these columns, and perhaps others."""
+    try:
+        reader = csv.DictReader(io.StringIO(_bytes(path).decode("utf-8"), newline=""), strict=True)
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+        if missing:
+            raise Unreadable(f"{path} lacks the columns {', '.join(missing)}.")
+        for line in reader:
+            if None in line or None in line.values():
+                raise Unreadable(f"{path}, line {reader.line_num}, has another number of columns than its head.")
+            yield line
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Unreadable(f"{path} isn't a table ({error}).") from error
+
+
+def read_folds(path: Path) -> tuple[dict[int, Fold], dict[int, Row], list[str]]:
+    """Folds by number, rows by number, and where one fold or row is described in two ways."""
+    folds: dict[int, Fold] = {}
+    rows: dict[int, Row] = {}
+    findings = []
+    for line in read_table(path, FOLD_COLUMNS):
+        try:
+            number, row = int(line["fold"]), int(line["row"])
+            described = _row(line)
+        except ValueError as error:
+            raise Unreadable(f"{path} holds something that should be a number ({error}).") from error
+        fold = folds.setdefault(number, Fold(number, line["protocol"], line["left_out"]))
+        if line["part"] not in PARTS:
+            raise Unreadable(f"{path}: row {row} of {fold} is in the part {line['part']!r}; parts are {', '.join(PARTS)}.")
+        if (fold.protocol, fold.left_out) != (line["protocol"], line["left_out"]):
+            findings.append(f"folds.csv describes {fold} in two ways.")
+        # compared as text, since an unknown time (nan) doesn't equal itself
+        if repr(rows.setdefault(row, described)) != repr(described):
+            findings.append(f"folds.csv describes row {row} in two ways, the second in {fold}.")
+        fold.parts[line["part"]].append(row)
+    if not folds:
+        raise Unreadable(f"{path} holds no folds.")
+    return folds, rows, list(dict.fromkeys(findings))
+
+
+def _row(line: dict[str, str]) -> Row:
+    names = (line["subject"], line["session"], line["run"], line["recording"], line["trial"])
+    return Row(*names, start_s=float(line["start_s"]), stop_s=float(line["stop_s"]), label=line["label"], sha256=line["sha256"])
+
+
+def check_hashes(folder: Path, certificate: dict[str, Any]) -> list[str]:
+    """Both tables are those that the certificate was written for."""
+    findings = []
+    for table in ("folds", "results"):
+        found, certified = hashlib.sha256(_bytes(folder / f"{table}.csv")).hexdigest(), str(certificate[f"{table}_sha256"])
+        if found != certified:
+            findings.append(f"{table}.csv was changed after the certificate: its SHA-256 is {found[:12]}…, certified is {certified[:12]}….")
+    return findings
+
+
+def check_certificate(certificate: dict[str, Any], folds: dict[int, Fold], rows: dict[int, Row]) -> list[str]:
+    """What the certificate says of sizes and verdict agrees with the folds and with itself."""
+    findings = []
+    stated = {int(size["fold"]): {part: size[part] for part in PARTS} for size in certificate["sizes"]}
+    counted = {number: {part: len(fold.parts[part]) for part in PARTS} for number, fold in folds.items()}
+    for number in sorted(stated.keys() | counted.keys()):
+        if stated.get(number) != counted.get(number):
+            findings.append(f"Fold {number}: the certificate counts {stated.get(number)}, folds.csv {counted.get(number)}.")
+    if max(rows) >= certificate["n_rows"] or min(rows) < 0:
+        findings.append(f"folds.csv names rows {min(rows)} to {max(rows)}, but {certificate['n_rows']} rows were certified.")
+    broken = [number for number, row in rows.items() if not (row.stop_s > row.start_s or (math.isnan(row.start_s) and math.isnan(row.stop_s)))]
+    if broken:
+        findings.append(f"Row {broken[0]} starts at {rows[broken[0]].start_s} s and stops at {rows[broken[0]].stop_s} s; {len(broken)} rows have no interval.")
+    if certificate["verdict"] != ("tolerated" if certificate["tolerated"] else "proved"):
+        findings.append(f"The verdict is {certificate['verdict']!r}, but what was tolerated is {certificate['tolerated']}.")
+    return findings
+
+
+def check_leaks(certificate: dict[str, Any], folds: dict[int, Fold], rows: dict[int, Row]) -> list[str]:
+    """Every leak that these files can show, in every fold, but for the kinds that the certificate says were tolerated."""
+    gap_s = 2 * certificate["filter_support_s"] + certificate["guard_s"]
+    if not (math.isfinite(gap_s) and certificate["filter_support_s"] >= 0 and certificate["guard_s"] >= 0):
+        return [f"The certificate's filter support ({certificate['filter_support_s']} s) and guard ({certificate['guard_s']} s) aren't seconds from 0 upwards."]
+    unclocked = {row.recording for row in rows.values() if math.isnan(row.start_s)}
+    findings = []
+    for fold in folds.values():
+        for name, sentence in leaks_of(fold, rows, gap_s, unclocked):
+            if name not in certificate["tolerated"]:
+                findings.append(f"F{str(fold)[1:]} leaks: {sentence}.")
+    return findings
+
+
+def leaks_of(fold: Fold, rows: dict[int, Row], gap_s: float, unclocked: set[str]) -> Iterator[tuple[str, str]]:
+    """(check, sentence) of everything that the fold's parts share."""
+    for part in PARTS:
+        twice = [row for row, count in Counter(fold.parts[part]).items() if count > 1]
+        if twice:
+            yield "row", f"{part} names row {twice[0]} more than once"
+        if not fold.parts[part] and part != "validation":
+            yield "row", f"its {part} part is empty"
+    for parts in PAIRS:
+        first, second = (fold.parts[part] for part in parts)
+        for name, key in _keys(fold, parts, rows):
+            yield from _shared(name, parts, first, second, key)
+        both = set(first) & set(second)
+        only_first, only_second = ([row for row in part if row not in both] for part in (first, second))
+        yield from _shared("signal", parts, only_first, only_second, lambda row: rows[row].sha256 or f"unknown {row}")
+        yield from _too_near(parts, only_first, only_second, rows, gap_s)
+    if _is_block(fold):
+        yield from _mixed_in_time(fold, rows, unclocked)
+
+
+def _keys(fold: Fold, parts: tuple[str, str], rows: dict[int, Row]) -> Iterator[tuple[str, Callable[[int], Hashable]]]:
+    """What two parts may not have in common: always rows and trials, and the group that the protocol leaves out."""
+    yield "row", lambda row: row
+    yield "trial", lambda row: (rows[row].recording, rows[row].trial)
+    depth = {"cross_subject": 1, "cross_session": 2, "within_session": 3}.get(fold.protocol)
+    if depth is None or _is_block(fold):
+        return
+
+    def group(row: int) -> Hashable:
+        return rows[row][:depth]
+
+    rest = fold.parts["train"] + fold.parts["validation"]
+    if "test" in parts or _can_spare(rest, group, rows):
+        yield Row._fields[depth - 1], group
+
+
+def _can_spare(rest: list[int], group: Callable[[int], Hashable], rows: dict[int, Row]) -> bool:
+    """Whether some group could be left out of training without losing a class; otherwise validation had to share one with train."""
+    holders: dict[str, set] = defaultdict(set)
+    for row in rest:
+        holders[rows[row].label].add(group(row))
+    needed = {next(iter(groups)) for groups in holders.values() if len(groups) == 1}
+    return bool({group(row) for row in rest} - needed)
+
+
+def _shared(name: str, parts: tuple[str, str], first: list[int], second: list[int], key: Callable[[int], Hashable]) -> Iterator[tuple[str, str]]:
+    known = {key(row): row for row in first}
+    found = [row for row in second if key(row) in known]
+    if found:
+        what = {"row": "rows", "signal": "byte-identical windows"}.get(name, f"{name}s")
+        yield name, f"{parts[0]} and {parts[1]} share {what}, such as row {known[key(found[0])]} and row {found[0]} ({len(found)} rows of {parts[1]})"
+
+
+def _too_near(parts: tuple[str, str], first: list[int], second: list[int], rows: dict[int, Row], gap_s: float) -> Iterator[tuple[str, str]]:
+    """One sweep over the windows by recording and start: a window leaks if an earlier one of the other part ended less than the gap before it."""
+    timed = [(side, row) for side, part in enumerate((first, second)) for row in part if rows[row].stop_s > rows[row].start_s]
+    sides = [(rows[row].recording, rows[row].start_s, side, row) for side, row in timed]
+    recording, latest = None, [(-math.inf, -1), (-math.inf, -1)]
+    found, example = 0, (-1, -1)
+    for name, start_s, side, row in sorted(sides):
+        if name != recording:
+            recording, latest = name, [(-math.inf, -1), (-math.inf, -1)]
+        stop_s, other = latest[1 - side]
+        if stop_s + gap_s - TOUCH_S > start_s:
+            found, example = found + 1, example if found else (other, row)
+        latest[side] = max(latest[side], (rows[row].stop_s, row))
+    if found:
+        a, b = (f"row {row} ({rows[row].start_s:.3f} to {rows[row].stop_s:.3f} s)" for row in example)
+        where = f"{a} and {b} of recording {rows[example[0]].recording}"
+        yield "interval", f"{parts[0]} and {parts[1]} hold windows less than {gap_s:g} s apart, such as {where} ({found} windows)"
+
+
+def _is_block(fold: Fold) -> bool:
+    return fold.protocol == "within_session" and re.search(r", block \d+ of \d+$", fold.left_out) is not None
+
+
+def _mixed_in_time(fold: Fold, rows: dict[int, Row], unclocked: set[str]) -> Iterator[tuple[str, str]]:
+    """In every recording no other part's trial begins between test trials; without a clock, row order inside each class stands for time."""
+    first: dict[tuple, tuple[float, int]] = {}
+    for row in sorted(row for part in PARTS for row in fold.parts[part]):
+        trial, moment = (rows[row].recording, rows[row].trial), 0.0 if rows[row].recording in unclocked else rows[row].start_s
+        first[trial] = min(first.get(trial, (math.inf, row)), (moment, row))
+
+    def place(row: int) -> tuple[Hashable, float]:
+        recording = rows[row].recording
+        moment, begin = first[recording, rows[row].trial]
+        return ((recording, rows[begin].label), float(begin)) if recording in unclocked else (recording, moment)
+
+    bounds: dict[Hashable, list[float]] = {}
+    for where, moment in map(place, fold.parts["test"]):
+        low, high = bounds.get(where, [moment, moment])
+        bounds[where] = [min(low, moment), max(high, moment)]
+    for row in fold.parts["train"] + fold.parts["validation"]:
+        where, moment = place(row)
+        if where in bounds and bounds[where][0] + TOUCH_S < moment < bounds[where][1] - TOUCH_S:
+            yield "block", f"row {row} is trained or chosen on, but lies between test trials of recording {rows[row].recording}"
+            return
+
+
+def check_results(certificate: dict[str, Any], folds: dict[int, Fold], rows: dict[int, Row], results: list[dict[str, str]]) -> list[str]:
+    """One row per pipeline, fold and seed, each with the fold's own words and numbers that can be true."""
+    if not results:
+        return ["results.csv holds no rows."]
+    try:
+        keys = [(line["pipeline"], int(line["fold"]), int(line["seed"])) for line in results]
+    except ValueError as error:
+        raise Unreadable(f"results.csv holds a fold or seed that isn't a whole number ({error}).") from error
+    findings = [f"results.csv has {count} rows of {_fit(key)}." for key, count in Counter(keys).items() if count > 1]
+    pipelines, seeds, present = sorted({name for name, _, _ in keys}), sorted({seed for _, _, seed in keys}), set(keys)
+    lacking = [key for key in ((name, number, seed) for name in pipelines for number in folds for seed in seeds) if key not in present]
+    findings += [f"results.csv lacks {_fit(lacking[0])} and {len(lacking) - 1} more fits."] if lacking else []
+    for key, line in zip(keys, results, strict=True):
+        if key[1] not in folds:
+            findings.append(f"results.csv has a row of {_fit(key)}, but folds.csv has no such fold.")
+        else:
+            findings += [f"results.csv, {_fit(key)}: {what}." for what in _wrong(line, folds[key[1]], rows, certificate)]
+    return findings
+
+
+def _wrong(line: dict[str, str], fold: Fold, rows: dict[int, Row], certificate: dict[str, Any]) -> Iterator[str]:
+    tested = [rows[row] for row in fold.parts["test"]]
+    expected = {"dataset": certificate["dataset"], "protocol": fold.protocol, "left_out": fold.left_out, "samples_test": str(len(tested))}
+    n_train, n_validation = len(fold.parts["train"]), len(fold.parts["validation"])
+    if (line["samples"], line["samples_validation"]) not in {(str(n_train), str(n_validation)), (str(n_train + n_validation), "0")}:
+        yield f"{line['samples']} training and {line['samples_validation']} validation rows, but the fold has {n_train} and {n_validation}"
+    for column, value in expected.items():
+        if line[column] != value:
+            yield f"{column} is {line[column]!r}, but it should be {value!r}"
+    for column in ("subject", "session"):
+        held = {name for row in tested for name in getattr(row, column).split("+")}
+        if column in line and set(line[column].split("+")) != held:
+            yield f"{column} is {line[column]!r}, but the test rows are of {'+'.join(sorted(held))}"
+    yield from _wrong_scores(line, len({row.label for row in tested}))
+
+
+def _wrong_scores(line: dict[str, str], n_tested_classes: int) -> Iterator[str]:
+    numbers = {column: _number(line[column]) for column in ("score", "accuracy", "balanced_accuracy", "n_classes")}
+    for column in ("accuracy", "balanced_accuracy"):
+        if not 0 <= numbers[column] <= 1:
+            yield f"{column} is {line[column]!r}, not between 0 and 1"
+    if math.isnan(numbers["score"]):
+        if n_tested_classes > 1:
+            yield f"it has no score, though {n_tested_classes} classes were tested"
+    elif not 0 <= numbers["score"] <= 1:
+        yield f"the score is {line['score']!r}, not between 0 and 1"
+    elif line["metric"] in line and numbers["score"] != _number(line[line["metric"]]):
+        yield f"the score is {line['score']}, but its metric, {line['metric']}, is {line[line['metric']]}"
+    metric = "roc_auc" if numbers["n_classes"] == 2 else "balanced_accuracy"
+    if line["metric"] != metric or not numbers["n_classes"] >= max(2, n_tested_classes):
+        tested = f"{n_tested_classes} of {line['n_classes']} classes were tested"
+        yield f"{tested} and the metric is {line['metric']!r}; two classes have roc_auc, more balanced_accuracy"
+
+
+def check_provenance(certificate: dict[str, Any], folds: dict[int, Fold], results: list[dict[str, str]]) -> list[str]:
+    """Every fit saw its own fold's training rows, chose on that fold's validation rows or on nothing, and read the test rows once."""
+    entries = {(str(entry["pipeline"]), int(entry["fold"]), int(entry["seed"])): entry for entry in certificate["provenance"]}
+    lines = {(line["pipeline"], int(line["fold"]), int(line["seed"])): line for line in results}
+    findings = [f"The certificate says nothing of how {_fit(key)} was fitted." for key in lines if key not in entries]
+    findings += [f"The certificate speaks of {_fit(key)}, which results.csv doesn't have." for key in entries if key not in lines]
+    if len(entries) < len(certificate["provenance"]):
+        findings.append("The certificate's provenance names a fit twice.")
+    seen = {number: (_rows_sha256(fold.parts["train"]), _rows_sha256(fold.parts["train"] + fold.parts["validation"])) for number, fold in folds.items()}
+    for key, entry in entries.items():
+        if key in lines and key[1] in folds:
+            findings += [f"{_fit(key)}: {what}." for what in _wrong_fit(entry, lines[key], folds[key[1]], *seen[key[1]])]
+    return findings
+
+
+def _wrong_fit(entry: dict[str, Any], line: dict[str, str], fold: Fold, train: str, train_and_validation: str) -> Iterator[str]:
+    if entry["fit_rows_sha256"] not in (train, train_and_validation):
+        yield f"it was fitted on {entry['n_fit_rows']} rows that aren't the training part of {fold}"
+        return
+    only_train = entry["fit_rows_sha256"] == train
+    n_rows = len(fold.parts["train"]) + (0 if only_train else len(fold.parts["validation"]))
+    if entry["n_fit_rows"] != n_rows or line["samples"] != str(n_rows):
+        yield f"the certificate counts {entry['n_fit_rows']} fitted rows and results.csv {line['samples']}, but there are {n_rows}"
+    if entry["selection"] not in ("none", "validation"):
+        yield f"its stopping point was chosen on {entry['selection']!r}; that must be 'validation' or 'none'"
+    if entry["selection"] == "validation" and not only_train:
+        yield "its stopping point was chosen on validation rows that it was also fitted on"
+    if entry["test_reads"] != 1:
+        yield f"the test rows were read {entry['test_reads']} times, not once"
+
+
+def _fit(key: tuple[str, int, int]) -> str:
+    return f"pipeline {key[0]!r}, fold {key[1]}, seed {key[2]}"
+
+
+def _rows_sha256(rows: list[int]) -> str:
+    return hashlib.sha256(",".join(map(str, sorted(rows))).encode()).hexdigest()
+
+
+def _number(text: str) -> float:
+    """NaN where the table has nothing, or something that isn't a number."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Unreadable(f"{path} can't be read ({error.strerror}).") from error
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Judge the folder named by the one argument and print why; 0 confirmed, 1 refuted, 2 unreadable."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if len(arguments) != 1:
+        print("usage: python verify.py RESULTS_FOLDER", file=sys.stderr)
+        return 2
+    try:
+        findings = verify(arguments[0])
+        certificate = read_certificate(Path(arguments[0]) / "certificate.json")
+    except (Unreadable, AttributeError, KeyError, TypeError, ValueError) as error:
+        print(f"UNREADABLE: {error if isinstance(error, Unreadable) else f'the files lack what a results folder has ({error!r}).'}")
+        return 2
+    if findings:
+        print("\n".join([f"REFUTED: {arguments[0]}, {len(findings)} findings.", *(f"- {finding}" for finding in findings[:40])]))
+        if len(findings) > 40:
+            print(f"- and {len(findings) - 40} more.")
+        return 1
+    tolerated = f", with {', '.join(certificate['tolerated'])} tolerated by name" if certificate["tolerated"] else ""
+    n_fits, n_folds = len(certificate["provenance"]), len(certificate["sizes"])
+    print(f"CONFIRMED: {arguments[0]}, verdict {certificate['verdict']!r}{tolerated}: {n_folds} folds, {n_fits} fits, hashes, leaks, table, provenance agree.")
+    print(f"({NOT_HERE})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
