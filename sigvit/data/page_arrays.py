@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,8 +70,9 @@ class _NamedArrays:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.arrays = np.load(path)
-        except (OSError, ValueError, EOFError) as error:
+            with path.open("rb") as file, np.load(file) as stored:
+                self.arrays = {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, EOFError, AttributeError, TypeError, zlib.error, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} can't be read ({error}): it is no .npz file, or it is cut short.") from error
 
     def __getitem__(self, name: str) -> np.ndarray:

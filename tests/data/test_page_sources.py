@@ -1,0 +1,369 @@
+"""Every kind of source: second files with events, classes kept beside a recording, runs inside a file, MOABB, arrays, text series."""
+
+from pathlib import Path
+
+import mne
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from sigvit.data.electrode_info import make_info
+from sigvit.data.page_expectations import ExpectationError
+from sigvit.data.page_format import Fetched
+from sigvit.data.page_selection import Selection
+from sigvit.data.page_sources import _fetch, list_recordings, recordings_of_moabb
+from sigvit.data.page_tables import PageError
+from sigvit.data.pages import find_page, open_dataset, read_page
+
+HEAD = 'title = "A"\ntask = "Tell."\nlicence = "none"\ncitation = "nobody"\nneeds = "files"\n'
+
+
+def page(folder: Path, text: str, name: str = "example") -> Path:
+    path = folder / f"{name}.toml"
+    path.write_text(HEAD + text)
+    return path
+
+
+def noise(seconds: float, names: list[str], rate: float, events: list[tuple[float, float, str]] = (), seed: int = 0) -> mne.io.RawArray:
+    values = 1e-5 * np.random.default_rng(seed).standard_normal((len(names), round(seconds * rate)))
+    raw = mne.io.RawArray(values, make_info(names, rate), verbose="ERROR")
+    if events:
+        onsets, durations, texts = zip(*events, strict=True)
+        raw.set_annotations(mne.Annotations(onsets, durations, texts))
+    return raw
+
+
+SLEEP_CHANNELS = ("EEG Fpz-Cz", "EEG Pz-Oz", "EOG horizontal")
+STAGES = ("W", "1", "2", "3", "4", "R", "W", "?")
+LENGTHS = (67, 4, 6, 2, 2, 3, 61, 5)  # epochs of 30 s
+RATE, TRIAL_S = 250.0, 7.5  # of the competition's files
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("sleep")
+    for number, night in enumerate(("SC4001E", "SC4012G")):
+        noise(30 * sum(LENGTHS), SLEEP_CHANNELS, 100.0, seed=number).save(folder / f"{night}0-PSG_raw.fif", verbose="ERROR")
+        onsets = 30 * np.cumsum([0, *LENGTHS[:-1]])
+        hypnogram = mne.Annotations(onsets, 30 * np.array(LENGTHS), [f"Sleep stage {stage}" for stage in STAGES])
+        hypnogram.save(folder / f"{night[:-1]}{night[-1]}H-Hypnogram-annot.fif")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("graz")
+    names = [*read_page(find_page("bci_iv_2a")).electrodes.rename, "EOG-left", "EOG-central", "EOG-right"]
+    for number, session in enumerate("TE"):
+        events, codes, start = [], [], 0.0
+        for run in range(3):  # the first is one of eye movements, without cues
+            events.append((start, 0.0, "32766"))
+            for trial in range(8 if run else 0):
+                code = 1 + (3 * trial + run) % 4
+                codes.append(code)
+                events.append((start + 3 + trial * TRIAL_S, 1.25, str(768 + code) if session == "T" else "783"))
+            start += 70.0
+        raw = noise(start, names, RATE, events, seed=number)
+        raw._data[:, [0, round(70 * RATE), round(140 * RATE)]] = 0.5  # what GDF writes for a missing value between runs
+        raw.save(folder / f"A07{session}_raw.fif", verbose="ERROR")
+        savemat(folder / f"A07{session}.mat", {"classlabel": np.array(codes)[:, None]})
+    return folder
+
+
+class TestHypnograms:
+    """The shipped page sleep_edf on recordings of its shape: pairs of files, stages 3 and 4 merged, wake cropped."""
+
+    source = (
+        '[source]\nkind = "files"\npattern = "**/SC4{subject:2}{session:1}?0-PSG_raw.fif"\nannotations = "**/SC4{subject:2}{session:1}??-Hypnogram-annot.fif"\n'
+    )
+
+    def own_page(self, folder: Path) -> Path:
+        shipped = find_page("sleep_edf").read_text()
+        return page(folder, self.source + shipped[shipped.index("[[events]]") :])
+
+    def test_stages_become_windows_and_wake_is_kept_for_half_an_hour_around_sleep(self, nights, tmp_path):
+        windows = open_dataset(self.own_page(tmp_path), nights)
+        assert windows.values.shape == (2 * (60 + 4 + 6 + 4 + 3 + 60), 2, 3000)
+        assert windows.electrodes == ("Fpz-Cz", "Pz-Oz")
+        night = windows.metadata[windows.metadata.recording == "SC4001E0-PSG_raw"]
+        assert night.label.value_counts().to_dict() == {"W": 120, "N1": 4, "N2": 6, "N3": 4, "REM": 3}
+        assert (night.start_s.min(), night.stop_s.max()) == (7 * 30, (67 + 17 + 60) * 30)
+        assert windows.metadata[["subject", "session"]].drop_duplicates().to_numpy().tolist() == [["00", "1"], ["01", "2"]]
+        assert windows.page["dropped"]["reasons"] == {"W more than 1800 s from another label": 2 * (7 + 1)}
+
+    def test_a_recording_without_its_hypnogram_is_named(self, nights, tmp_path):
+        (tmp_path / "SC4021E0-PSG_raw.fif").symlink_to(nights / "SC4001E0-PSG_raw.fif")
+        with pytest.raises(FileNotFoundError, match=r"SC4021E0-PSG_raw.fif needs one file .*Hypnogram.* beside it; no file matches"):
+            open_dataset(self.own_page(tmp_path), tmp_path)
+
+
+class TestTheCompetitionsFiles:
+    """The shipped page bci_iv_2a on recordings of its shape: six runs in a file, classes of session E in a second file."""
+
+    def own_page(self, folder: Path, expect: str = "") -> Path:
+        text = find_page("bci_iv_2a").read_text()
+        text = text[text.index("[[source]]") : text.index("[expect]")].replace(".gdf", "_raw.fif")
+        return page(folder, text + expect)
+
+    def test_runs_are_cut_apart_classes_are_found_and_eog_stays_out(self, sessions, tmp_path):
+        windows = open_dataset(self.own_page(tmp_path), sessions)
+        assert windows.electrodes == read_page(find_page("bci_iv_2a")).expect.electrodes
+        assert windows.metadata.groupby(["session", "run"]).size().to_dict() == {("E", "1"): 8, ("E", "2"): 8, ("T", "1"): 8, ("T", "2"): 8}
+        assert windows.metadata.recording.nunique() == 4
+        order = ("left", "right", "feet", "tongue")
+        for _, run in windows.metadata.groupby("recording"):
+            assert run.label.tolist() == [order[(3 * trial + int(run.run.iloc[0])) % 4] for trial in range(8)]
+        # The half volt between the runs would be smeared into the windows beside it, had the file been filtered as a whole.
+        assert np.abs(windows.values).max() < 1e-4
+        assert windows.control_values.shape == (32, 22, 500)
+
+    def test_runs_inside_a_file_are_excluded_by_name(self, sessions, tmp_path):
+        windows = open_dataset(self.own_page(tmp_path), sessions, exclude=("sub-07/ses-T/run-2",))
+        assert windows.metadata.groupby("session").size().to_dict() == {"E": 16, "T": 8}
+        assert [each["recording"] for each in windows.page["excluded"]] == ["A07T_raw_run-2"]
+
+    def test_unknown_classes_without_their_file_are_an_error(self, sessions, tmp_path):
+        (tmp_path / "A07E_raw.fif").symlink_to(sessions / "A07E_raw.fif")
+        with pytest.raises(FileNotFoundError, match=r"A07E_raw.fif has 16 cues '783' of unknown class"):
+            open_dataset(self.own_page(tmp_path), tmp_path)
+
+    def test_a_file_with_too_few_classes_is_an_error(self, sessions, tmp_path):
+        (tmp_path / "A07E_raw.fif").symlink_to(sessions / "A07E_raw.fif")
+        savemat(tmp_path / "A07E.mat", {"classlabel": np.ones((15, 1))})
+        with pytest.raises(ValueError, match=r"A07E.mat has 15 labels, A07E_raw.fif has 16 cues"):
+            open_dataset(self.own_page(tmp_path), tmp_path)
+
+    def test_lost_trials_are_named(self, sessions, tmp_path):
+        with pytest.raises(ExpectationError, match="A07E_raw_run-1 has 2 trials of 'left' instead of 12"):
+            open_dataset(self.own_page(tmp_path, "[expect]\ntrials_per_run = { left = 12 }\n"), sessions)
+
+
+class StimulusChannelDataset:
+    """What MOABB's dataset classes offer, as `moabb.datasets.base` states it: subject_list, event_id and get_data(subjects)."""
+
+    subject_list = (1, 2, 3)
+    event_id = {"left_hand": 1, "right_hand": 2}  # noqa: RUF012
+
+    def get_data(self, subjects):
+        return {subject: {"0train": {"0": self.raw(subject)}, "1test": {"0": self.raw(subject + 10)}} for subject in subjects}
+
+    @staticmethod
+    def raw(seed: int) -> mne.io.RawArray:
+        values = 1e-5 * np.random.default_rng(seed).standard_normal((4, 2000))
+        values[3] = 0
+        values[3, 300:1700:200] = [1, 2, 2, 1, 2, 1, 1]
+        return mne.io.RawArray(values, mne.create_info(["C3", "Cz", "C4", "stim"], 100.0, ["eeg"] * 3 + ["stim"]), verbose="ERROR")
+
+
+class TestMoabb:
+    def test_stimulus_channels_become_events_at_the_cue(self):
+        recordings = list(recordings_of_moabb(StimulusChannelDataset(), "Name", 2.0, lambda subject: subject != "2"))
+        assert [(each.name, each.subject, each.session, each.run) for each in recordings] == [
+            (f"Name_{subject}_{session}_0", str(subject), session, "0") for subject in (1, 3) for session in ("0train", "1test")
+        ]
+        annotations = recordings[0].read().annotations
+        assert annotations.description.tolist() == ["left_hand", "right_hand", "right_hand", "left_hand", "right_hand", "left_hand", "left_hand"]
+        np.testing.assert_allclose(annotations.onset, np.arange(3.0, 17.0, 2.0) + 2.0)
+
+    @pytest.mark.skipif(__import__("importlib").util.find_spec("moabb") is not None, reason="moabb is installed")
+    def test_without_moabb_and_folder_the_page_says_what_it_needs(self):
+        with pytest.raises(FileNotFoundError, match=r"bci_iv_2a isn't here .*moabb isn't installed.*A01T.gdf"):
+            open_dataset("bci_iv_2a")
+
+
+class TestFetching:
+    def test_an_unknown_fetcher_is_named(self):
+        with pytest.raises(PageError, match="it must be eegbci, sleep_physionet_age or sleep_physionet_temazepam"):
+            _fetch(Fetched("mne", "eegbic", (1,), "*"), [1], None)
+
+    def test_excluded_subjects_are_not_fetched_and_that_is_told(self, tmp_path, monkeypatch):
+        from mne.datasets import eegbci
+
+        asked = []
+        monkeypatch.setattr(eegbci, "load_data", lambda subjects, runs, **_: asked.append((subjects, runs)) or [])
+        source = '[source]\nkind = "mne"\nfetcher = "eegbci"\nsubjects = [86, 88, 90, 91]\nruns = [4]\npattern = "**/S{subject:3}R{run:2}.edf"\n'
+        rest = '[[events]]\nlabels = { T1 = "left" }\n[window]\nstart_s = 0\nstop_s = 1\n[[exclude]]\nsubject = "088"\nreason = "128 Hz"\n'
+        with pytest.raises(FileNotFoundError, match="No file in what eegbci fetched"):
+            open_dataset(page(tmp_path, source + rest), exclude=("sub-90",))
+        assert asked == [([86, 91], [4])]
+
+    def test_a_subject_that_is_not_fetched_is_told_with_the_reason(self):
+        selection = Selection(read_page(find_page("physionet_mi")), exclude=("sub-7",))
+        assert [subject for subject in map(str, range(1, 110)) if not selection.fetches(subject)] == ["7", "88", "89", "92", "100", "104"]
+        assert {each["subject"]: each["by"] for each in selection.excluded} == {"7": "caller"} | dict.fromkeys(("88", "89", "92", "100", "104"), "page")
+        assert "128 Hz" in selection.excluded[1]["reason"]
+
+    def test_a_failed_download_says_what_else_can_be_done(self, tmp_path, monkeypatch):
+        from mne.datasets import eegbci
+
+        def fails(*_, **__):
+            raise OSError("no route")
+
+        monkeypatch.setattr(eegbci, "load_data", fails)
+        with pytest.raises(ConnectionError, match=r"couldn't fetch eegbci \(no route\).*folder=…"):
+            open_dataset("physionet_mi", only=("sub-1",))
+
+
+class TestArrays:
+    names = ("C3", "Cz", "C4", "X", "F7")
+
+    @pytest.fixture
+    def folder(self, tmp_path) -> Path:
+        generator = np.random.default_rng(0)
+        codes = {part: generator.integers(-20, 20, (11, 5, 61)).astype(np.int16) for part in ("train", "test")}
+        codes["test"][8] = codes["train"][7]  # a repeat
+        for part, values in codes.items():
+            trial = np.arange(11) if part == "train" else np.array([*range(11, 19), 7, 19, 20])
+            offset = np.full((11, 5), 2.0, np.float32)
+            labels = np.array(["a", "b", "z"])[np.arange(11) % 3]
+            labels[[7, 8]] = "a"
+            everything = {"codes": values, "offset": offset, "step": 0.5, "names": self.names, "rate": [64.0], "who": ["s1"] * 6 + ["s2"] * 5}
+            np.savez(tmp_path / f"{part}.npz", trial=trial, what=labels, **everything)
+        return tmp_path
+
+    text = (
+        '[source]\nkind = "arrays"\nvalues = "codes"\noffset = "offset"\nstep = "step"\nunit = "uV"\nelectrodes = "names"\nsampling_rate = "rate"\n'
+        'subject = "who"\ntrial = "trial"\nlabel = "what"\nfiles.train = "train.npz"\nfiles.test = "test.npz"\n'
+        '[[events]]\nlabels = { a = "one", b = "two" }\n[electrodes]\ndrop = ["X"]\n'
+    )
+
+    def test_values_are_decoded_to_volts_and_unused_labels_left_out(self, folder):
+        windows = open_dataset(page(folder, self.text), folder)
+        stored = np.load(folder / "train.npz")
+        rows = np.flatnonzero(stored["what"] != "z")
+        expected = 1e-6 * (2 + 0.5 * np.cumsum(stored["codes"].astype(int), axis=2))[rows][:, [0, 1, 2, 4]]
+        np.testing.assert_allclose(windows.values[: len(rows)], expected, rtol=1e-6)  # float32 against float64
+        assert windows.electrodes == ("C3", "Cz", "C4", "F7")
+        assert windows.classes == ("one", "two")
+        assert windows.metadata.start_s.isna().all()
+        assert windows.metadata.shipped.value_counts().to_dict() == {"train": len(rows), "test": len(windows) - len(rows)}
+        assert windows.metadata.subject.unique().tolist() == windows.metadata.recording.unique().tolist() == ["s1", "s2"]
+
+    def test_repeats_and_flat_trials_are_dropped_by_name_or_kept_on_request(self, folder):
+        stored = dict(np.load(folder / "train.npz"))
+        stored["codes"][4, 2] = 0
+        np.savez(folder / "train.npz", **stored)
+        path = page(folder, self.text + "[rejection]\nflat_v = 1e-9\nrepeats = true\n")
+        windows = open_dataset(path, folder)
+        told = windows.page["dropped"]
+        assert told["reasons"] == {"flat": 1, "repeat": 1}
+        reasons = [(row["trial"], row["reason"]) for row in told["windows"]]
+        assert reasons == [(4, "flat: C4 (below 1e-09 V)"), (7, "repeat: the same bytes as s2 trial 7 (train)")]
+        kept = open_dataset(path, folder, repeats="keep")
+        assert len(kept) == len(windows) + 1
+        assert kept.metadata[["recording", "trial"]].duplicated().sum() == 1  # so that nobody can put them into two parts
+        with pytest.raises(ValueError, match="repeats is 'twice'"):
+            open_dataset(path, folder, repeats="twice")
+
+    def test_subjects_inside_a_file_are_excluded_by_name(self, folder):
+        windows = open_dataset(page(folder, self.text), folder, exclude=("s1",))
+        assert set(windows.metadata.subject) == {"s2"}
+        assert {each["recording"] for each in windows.page["excluded"]} == {"s1"}
+
+    @pytest.mark.parametrize(
+        ("old", "new", "message"),
+        [
+            ('values = "codes"', 'values = "code"', "train.npz has no array 'code'; it has"),
+            ('unit = "uV"', 'unit = "µV"', "unit is 'µV'; it must be one of V, mV, uV, nV"),
+            ('drop = ["X"]', 'drop = ["EOG"]', "speaks of the electrodes EOG; there are C3"),
+            ('a = "one", b = "two"', 'c = "one"', "uses the labels c; the train part has none of them, but a, b, z"),
+            ("train.npz", "tarin.npz", "needs one file tarin.npz in .*; found 0"),
+            ("[electrodes]", "[window]\nstart_s = 0\nstop_s = 1\n[electrodes]", "its source holds finished windows"),
+            ("[electrodes]", "[expect]\nsampling_rate_hz = 128\n[electrodes]", "a sampling rate of 64 Hz instead of 128 Hz"),
+            ("[electrodes]", "[expect]\nduration_s = [1, 1.1]\n[electrodes]", "windows of 0.953125 s instead of 1 to 1.1 s"),
+            ('unit = "uV"', 'unit = "V"', "can't be volts"),
+        ],
+    )
+    def test_mistakes_are_named(self, folder, old, new, message):
+        assert old in self.text
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            open_dataset(page(folder, self.text.replace(old, new)), folder)
+
+    def test_a_truncated_file_is_named(self, folder):
+        (folder / "test.npz").write_bytes((folder / "test.npz").read_bytes()[:3000])
+        with pytest.raises(ValueError, match=r"test.npz can't be read"):
+            open_dataset(page(folder, self.text), folder)
+
+
+class TestTextSeries:
+    """Any .ts file of any installed package; here of one that the test makes."""
+
+    text = (
+        '[source]\nkind = "package"\npackage = "example_series"\nsampling_rate_hz = 50\nunit = "uV"\nfiles.train = "data/E_TRAIN.ts"\n'
+        '[[events]]\nlabels = { yes = "yes", no = "no" }\n'
+    )
+
+    @pytest.fixture
+    def package(self, tmp_path, monkeypatch) -> Path:
+        folder = tmp_path / "example_series"
+        (folder / "data").mkdir(parents=True)
+        (folder / "__init__.py").write_text("raise ImportError('a page never imports the package')")
+        monkeypatch.syspath_prepend(tmp_path)
+        values = np.random.default_rng(0).normal(0, 10, (7, 3, 23)).round(2)
+        self.write(folder, values, ["yes", "no", "no", "yes", "no", "yes", "yes"])
+        np.save(tmp_path / "values.npy", values)
+        return folder
+
+    @staticmethod
+    def write(folder: Path, values: np.ndarray, labels: list[str]) -> None:
+        cases = [":".join(",".join(map(str, channel)) for channel in case) for case in values]
+        lines = ["@problemName E", "@timeStamps false", "@seriesLength 99", "@classLabel true yes no", "@data"]
+        (folder / "data" / "E_TRAIN.ts").write_text("\n".join([*lines, *(f"{case}:{label}" for case, label in zip(cases, labels, strict=True))]) + "\n")
+
+    def test_the_lines_are_read_whatever_the_header_says_of_their_length(self, package, tmp_path):
+        windows = open_dataset(page(tmp_path, self.text))
+        np.testing.assert_allclose(windows.values, 1e-6 * np.load(tmp_path / "values.npy"), rtol=1e-6)  # float32 against float64
+        assert windows.labels.tolist() == ["yes", "no", "no", "yes", "no", "yes", "yes"]
+        assert windows.electrodes == ("electrode 1", "electrode 2", "electrode 3")
+        assert windows.metadata[["recording", "trial", "shipped"]].iloc[6].tolist() == ["E_TRAIN", 6, "train"]
+
+    def test_rows_that_repeat_each_other_are_told_and_can_be_laid_out_again(self, package, tmp_path):
+        electrodes = np.random.default_rng(1).normal(0, 10, (7, 6, 23)).round(2)
+        flat = electrodes.reshape(7, -1)
+        self.write(package, np.stack([flat[:, 5 * row : 5 * row + 23] for row in range(9)], axis=1), ["yes", "no"] * 3 + ["no"])
+        windows = open_dataset(page(tmp_path, self.text))
+        assert windows.values.shape == (7, 9, 23)
+        assert any("each row repeats the one before it, shifted by 5 samples" in note for note in windows.page["notes"])
+        whole = open_dataset(page(tmp_path, self.text.replace('unit = "uV"', 'unit = "uV"\nrow_step = 5'), name="whole"))
+        np.testing.assert_allclose(whole.values, 1e-6 * electrodes[:, :2], rtol=1e-6)  # float32 against float64
+        with pytest.raises(ValueError, match="row_step is not 4"):
+            open_dataset(page(tmp_path, self.text.replace('unit = "uV"', 'unit = "uV"\nrow_step = 4'), name="wrong"))
+
+    @pytest.mark.parametrize(
+        ("old", "new", "message"),
+        [
+            ("@data\n", "", "has no line @data"),
+            ("@timeStamps false", "@timeStamps true", "has time stamps"),
+            (":yes\n", ",1.5:yes\n", "case 0 has 70 numbers in 3 channels: its channels aren't equally long|case 1 has"),
+            (":no\n", ",?:no\n", "holds what is no number|case 1 has"),
+        ],
+    )
+    def test_damaged_files_are_named(self, package, tmp_path, old, new, message):
+        file = package / "data" / "E_TRAIN.ts"
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new, 1))
+        with pytest.raises(ValueError, match=message):
+            open_dataset(page(tmp_path, self.text))
+
+    @pytest.mark.parametrize("value", ["?", "NaN", "", "inf"])
+    def test_a_missing_sample_is_no_number(self, package, tmp_path, value):
+        file = package / "data" / "E_TRAIN.ts"
+        head, data = file.read_text().split("@data\n")
+        file.write_text(f"{head}@data\n{data.replace(data.split(',')[1], value, 1)}")
+        with pytest.raises(ValueError, match=r"E_TRAIN.ts(: case 0 holds NaN| holds what is no number)"):
+            open_dataset(page(tmp_path, self.text))
+
+    def test_a_package_that_is_not_installed_says_how_to_get_it(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"the package example_serie isn't installed.*needs: files"):
+            open_dataset(page(tmp_path, self.text.replace("example_series", "example_serie")))
+
+    def test_a_file_that_the_package_lacks_is_named(self, package, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"example_series holds no file data/F_TRAIN.ts"):
+            open_dataset(page(tmp_path, self.text.replace("E_TRAIN", "F_TRAIN")))
+
+
+def test_arrays_are_no_recordings(tmp_path):
+    opened = read_page(page(tmp_path, TestArrays.text))
+    with pytest.raises(TypeError, match="holds arrays"):
+        list_recordings(opened, opened.source[0], tmp_path, lambda subject: True)
