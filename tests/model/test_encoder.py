@@ -1,0 +1,157 @@
+"""The arithmetic of the encoder, its start and its parts that are off by default."""
+
+import pytest
+import torch
+
+from sigvit.model.encoder import Attention, Block, Encoder, Mlp, attention, attention_weights, branch, merge_heads, split_heads
+
+SUMS = 1e-6  # float32 sums of a few dozen products in another order
+
+
+def test_attention_is_the_weighted_mean_that_its_weights_say():
+    query, key, value = torch.randn(2, 3, 5, 7), torch.randn(2, 3, 11, 7), torch.randn(2, 3, 11, 7)
+    mask = torch.rand(2, 11) > 0.3
+    for real in (None, mask):
+        weights = attention_weights(query, key, real)
+        torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 5), rtol=0, atol=SUMS)
+        torch.testing.assert_close(attention(query, key, value, real), weights @ value, rtol=0, atol=SUMS)
+    assert (weights[0][..., ~mask[0]] == 0).all()
+
+
+def test_attention_to_nothing_is_zero():
+    x = torch.randn(2, 3, 5, 7)
+    assert (attention(x, x, x, torch.zeros(2, 5, dtype=torch.bool)) == 0).all()
+
+
+def test_heads_are_split_and_merged_without_loss():
+    x = torch.randn(2, 5, 21)
+    assert torch.equal(merge_heads(split_heads(x, 3)), x)
+    assert torch.equal(split_heads(x, 3)[1, 2, 4], x[1, 4, 14:])
+
+
+def test_multi_head_attention_is_the_naive_formula():
+    module, x = Attention(width=6, heads=2), torch.randn(3, 5, 6)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter)
+    q, k, v = (x @ matrix.T + bias for matrix, bias in zip(module.qkv.weight.chunk(3), module.qkv.bias.chunk(3), strict=True))
+    heads = []
+    for head in (slice(0, 3), slice(3, 6)):
+        scores = q[..., head] @ k[..., head].transpose(1, 2) / 3**0.5
+        heads.append(scores.softmax(-1) @ v[..., head])
+    expected = torch.cat(heads, -1) @ module.out.weight.T + module.out.bias
+    torch.testing.assert_close(module(x), expected, rtol=1e-5, atol=1e-5)  # values near 10 here
+
+
+def test_other_tokens_ask_the_same_way():
+    module, x = Attention(width=6, heads=2), torch.randn(3, 5, 6)
+    torch.testing.assert_close(module(x, query=x[:, 1:3]), module(x)[:, 1:3], rtol=0, atol=SUMS)
+
+
+def test_queries_keys_and_values_start_as_three_matrices():
+    torch.manual_seed(0)
+    module = Attention(width=768, heads=12)
+    bound = (6 / (768 + 768)) ** 0.5
+    for matrix in (*module.qkv.weight.chunk(3), module.out.weight):
+        assert matrix.abs().max() <= bound
+        # 589824 draws: the standard deviation, 0.0361, is known to about 0.1 %
+        assert matrix.std().item() == pytest.approx(bound / 3**0.5, rel=0.01)
+    assert not module.qkv.bias.any()
+    assert not module.out.bias.any()
+
+
+def test_the_mlp_starts_as_in_the_paper():
+    mlp = Mlp(width=97, hidden=389)
+    assert mlp.inner.weight.abs().max() <= (6 / (97 + 389)) ** 0.5
+    assert 0 < mlp.inner.bias.abs().max() < 1e-5
+    assert 0 < mlp.outer.bias.abs().max() < 1e-5
+
+
+def test_a_block_is_pre_norm_with_two_residuals():
+    block, x = Block(width=6, heads=2, mlp_width=11), torch.randn(3, 5, 6)
+    middle = x + block.attention(block.norm_attention(x))
+    torch.testing.assert_close(block(x), middle + block.mlp(block.norm_mlp(middle)), rtol=0, atol=SUMS)
+
+
+@pytest.mark.parametrize("outputs", [slice(0, 1), slice(2, 3), slice(1, None)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_computing_only_the_tokens_that_are_needed_is_exact(outputs, masked):
+    torch.manual_seed(0)
+    encoder, x = Encoder(width=6, depth=3, heads=2, mlp_width=11, layer_scale=0.5).double(), torch.randn(3, 7, 6, dtype=torch.float64)
+    mask = torch.arange(7) < torch.tensor([[7], [5], [3]]) if masked else None
+    # float64: the same sums, perhaps in another order
+    torch.testing.assert_close(encoder(x, mask, outputs), encoder(x, mask)[:, outputs], rtol=0, atol=1e-13)
+
+
+def test_gradients_of_the_needed_tokens_are_exact():
+    torch.manual_seed(0)
+    encoder, x = Encoder(width=6, depth=2, heads=2, mlp_width=11).double(), torch.randn(3, 7, 6, dtype=torch.float64)
+    every = torch.autograd.grad(encoder(x)[:, :1].square().sum(), list(encoder.parameters()))
+    needed = torch.autograd.grad(encoder(x, None, slice(0, 1)).square().sum(), list(encoder.parameters()))
+    # float64: the same sums, perhaps in another order
+    torch.testing.assert_close(needed, every, rtol=0, atol=1e-12)
+
+
+def test_checkpointing_gives_the_same_numbers_and_gradients_with_dropout_too():
+    found = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        encoder = Encoder(width=6, depth=3, heads=2, mlp_width=11, dropout=0.3, stochastic_depth=0.3, checkpointing=checkpointing)
+        x = torch.randn(5, 7, 6, requires_grad=True)
+        result = encoder(x, None, slice(0, 1))
+        found.append((result, *torch.autograd.grad(result.square().sum(), [x, *encoder.parameters()])))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_stochastic_depth_skips_the_branch_of_a_whole_sample_and_keeps_the_mean():
+    torch.manual_seed(0)
+    found = branch(torch.ones(997, 3, 5), None, dropout=0.0, stochastic_depth=0.3, training=True)
+    kept = found[:, 0, 0] > 0
+    assert torch.equal(found, kept[:, None, None].expand(-1, 3, 5) * torch.tensor(1 / 0.7))
+    # 997 draws: the rate is known to about 0.015
+    assert kept.float().mean().item() == pytest.approx(0.7, abs=0.05)
+
+
+def test_stochastic_depth_rises_linearly():
+    encoder = Encoder(width=6, depth=3, heads=2, mlp_width=11, stochastic_depth=0.4)
+    assert [block.stochastic_depth for block in encoder.blocks] == pytest.approx([0.0, 0.2, 0.4], abs=1e-7)  # float32 rates
+
+
+def test_dropout_layer_scale_and_stochastic_depth_are_off_by_default():
+    encoder, x = Encoder(width=6, depth=2, heads=2, mlp_width=11), torch.randn(3, 5, 6)
+    assert torch.equal(encoder.train()(x), encoder.eval()(x))
+    assert not any("scale" in name for name, _ in encoder.named_parameters())
+
+
+@pytest.mark.parametrize("name", ["dropout", "stochastic_depth"])
+def test_dropout_and_stochastic_depth_act_in_training_alone(name):
+    encoder, x = Encoder(width=6, depth=2, heads=2, mlp_width=11, **{name: 0.5}), torch.randn(3, 5, 6)
+    assert not torch.equal(encoder.train()(x), encoder(x))
+    assert torch.equal(encoder.eval()(x), encoder(x))
+
+
+def test_attention_maps_are_what_the_blocks_use():
+    encoder, x = Encoder(width=6, depth=2, heads=2, mlp_width=11), torch.randn(3, 5, 6)
+    mask = torch.arange(5) < torch.tensor([[5], [3], [1]])
+    maps = encoder.attention_maps(x, mask)
+    assert maps.shape == (3, 2, 2, 5, 5)
+    torch.testing.assert_close(maps.sum(-1), torch.ones(3, 2, 2, 5), rtol=0, atol=SUMS)
+    assert (maps[1, ..., 3:] == 0).all()
+    second = encoder.blocks[1]
+    expected = second.attention.weights(second.norm_attention(encoder.blocks[0](x, mask)), mask)
+    assert torch.equal(maps[:, 1], expected)
+
+
+def test_heads_that_do_not_divide_the_width_and_an_unknown_gelu_are_refused():
+    with pytest.raises(ValueError, match="7 can't be split among 2 heads"):
+        Encoder(width=7, depth=1, heads=2, mlp_width=11)
+    with pytest.raises(ValueError, match=r"'erf' .* and 'tanh'"):
+        Mlp(3, 5, gelu="relu")
+
+
+def test_the_two_kinds_of_gelu_differ_a_little():
+    torch.manual_seed(0)
+    exact, tanh = Mlp(6, 11), Mlp(6, 11, gelu="tanh")
+    tanh.load_state_dict(exact.state_dict())
+    x = torch.randn(3, 6)
+    assert 0 < (exact(x) - tanh(x)).abs().max() < 1e-2
