@@ -22,13 +22,12 @@ from sigvit.electrodes import canonical_name
 VOLTS = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "nV": 1e-9}
 
 
-def windows_of_package(page: Page, source: Package, notes: list[str]) -> Iterator[Windows]:
+def windows_of_package(page: Page, source: Package, home: Path, notes: list[str]) -> Iterator[Windows]:
     """One set a file: train, then test, as the page orders them."""
-    home = package_folder(source.package)
     for part, file in source.files.items():
         path = home / file
         if not path.is_file():
-            raise FileNotFoundError(f"The package {source.package} holds no file {file}: another version of it is installed. {page.name} needs: {page.needs}.")
+            raise FileNotFoundError(f"{home} holds no file {file}: it is another version of {source.package}. {page.name} needs: {page.needs}.")
         values, found = read_text_series(path)
         step = repeated_row_step(values)
         if source.row_step:

@@ -205,7 +205,7 @@ class Page:
     exclude: tuple[Exclusion, ...] = ()
     run_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)  # runs that are left out together: their name → the runs
     notes: tuple[str, ...] = ()
-    order_is_time: bool = True
+    order_is_time: bool = True  # false: nobody knows when a window was recorded, so its start and stop are NaN
     checksums: dict[str, str] = field(default_factory=dict)  # file name → SHA-256
     name: str = field(default="", metadata={"in_page": False})
     sha256: str = field(default="", metadata={"in_page": False})

@@ -13,7 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sigvit.data.page_arrays import windows_of_arrays, windows_of_package
+import numpy as np
+
+from sigvit.data.page_arrays import package_folder, windows_of_arrays, windows_of_package
 from sigvit.data.page_expectations import check_arrays, check_trials, check_whole
 from sigvit.data.page_format import Arrays, Bids, Fetched, Files, Moabb, Package, Page, Source
 from sigvit.data.page_reading import read_page
@@ -41,8 +43,8 @@ def open_dataset(
     Parameters
     ----------
     name_or_path : a page's name (`describe_datasets` lists them) or the path of a TOML page of your own.
-    folder : where the files lie, for pages that need local files. Default: the data folder (SIGVIT_DATA, else ../shared/data) where the page
-        names a sub-folder of it.
+    folder : where the files lie, for pages that need local files (of a package: its folder, unpacked). Default: the data folder (SIGVIT_DATA, else
+        ../shared/data) where the page names a sub-folder of it.
     only, exclude : parts by name: "sub-03", "sub-03/ses-01", "sub-03/ses-01/run-2", a recording's name, or a subject's bare id. `*` and `?` match.
     include : parts that the page excludes and you want nevertheless, by the same names.
     repeats : "keep" or "drop" byte-identical windows; default: what the page says.
@@ -77,6 +79,8 @@ def open_dataset(
         check_whole(page, windows, opening.n_recordings)
     if isinstance(source, Package | Arrays):
         check_signals(windows)
+    if not page.order_is_time:
+        windows.metadata[["start_s", "stop_s"]] = np.nan
     windows.page = opening.described(source, len(windows))
     return windows
 
@@ -109,7 +113,11 @@ class Opening:
 
     def _arrays(self, source: Package | Arrays, place: Path | None) -> Iterator[Windows]:
         page = self.page
-        parts = windows_of_package(page, source, self.notes) if isinstance(source, Package) else windows_of_arrays(page, source, place or Path())
+        parts = (
+            windows_of_package(page, source, place or package_folder(source.package), self.notes)
+            if isinstance(source, Package)
+            else windows_of_arrays(page, source, place or Path())
+        )
         for windows in parts:
             self.n_recordings += 1
             name = f"the {windows.metadata['shipped'].iloc[0]} part" if "shipped" in windows.metadata else "a file"
@@ -160,7 +168,15 @@ class Opening:
         told = {key: getattr(page, key) for key in ("name", "title", "task", "licence", "citation")}
         reasons = Counter(row["reason"].partition(":")[0] for row in rows)
         dropped = {"planned": self.n_planned, "kept": n_windows, "reasons": dict(reasons), "windows": rows}
-        found = {"source": source.kind, "excluded": self.selection.excluded, "dropped": dropped, "recordings": self.recordings, "cut": self.cut}
+        in_order = page.order_is_time and not isinstance(source, Package | Arrays)
+        found = {
+            "source": source.kind,
+            "order_is_time": in_order,
+            "excluded": self.selection.excluded,
+            "dropped": dropped,
+            "recordings": self.recordings,
+            "cut": self.cut,
+        }
         return told | {"notes": [*page.notes, *self.notes], "steps": page.steps(), "page": page.plain, "sha256": page.sha256} | found
 
 
@@ -217,8 +233,8 @@ def find_source(page: Page, folder: str | Path | None) -> tuple[Source, Path | N
                 return source, place
             looked.append(str(place) if place else "no folder was given")
         elif isinstance(source, Package):
-            if find_spec(source.package) is not None:
-                return source, None
+            if folder is not None or find_spec(source.package) is not None:
+                return source, None if folder is None else Path(folder)
             looked.append(f"the package {source.package} isn't installed")
         elif isinstance(source, Fetched) or find_spec("moabb") is not None:
             return source, None if folder is None else Path(folder)

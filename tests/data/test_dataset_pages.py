@@ -33,18 +33,8 @@ SETS = {
     "smni_s1_s2nomatch": ((616, 61, 256), {"S1": 316, "S2nomatch": 300}, 16, 0, 13),
     "smni_s2match_s2nomatch": ((600, 61, 256), {"S2match": 300, "S2nomatch": 300}, 16, 0, 28),
 }
-# One of each kind runs with the fast tests.
-SLOW = {
-    "eegmmidb_left_right",
-    "eegmmidb_fists_feet",
-    "eegmmidb_rest_move",
-    "smni_s2match_s2nomatch",
-    "smni_s1_s2match",
-    "smni_s1_s2nomatch",
-    "smni_group",
-    "muse_p300",
-    "eegmat",
-}
+# The others run with the slow tests; each kind of source has fast tests below.
+FAST = {"eegmmidb_four_classes", "muse_ssvep", "muse_n170"}
 
 
 @pytest.fixture
@@ -53,7 +43,7 @@ def data(shared_data, monkeypatch) -> Path:
     return shared_data
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SETS])
+@pytest.mark.parametrize("name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in SETS])
 def test_every_labelled_set_opens_as_its_page_expects(name, data):
     shape, trials, recordings, excluded, dropped = SETS[name]
     windows = open_dataset(name)
@@ -89,7 +79,7 @@ class TestEmbedded:
         n_train = {"scp1": 268, "finger_movements": 316}[name.removesuffix("_repaired")]
         assert windows.metadata.shipped.tolist() == ["train"] * n_train + ["test"] * (shape[0] - n_train)
         assert windows.metadata.start_s.isna().all()
-        assert windows.page["page"]["order_is_time"] is False
+        assert windows.page["order_is_time"] is False
         assert windows.metadata.subject.unique().tolist() == ["1"]
         assert not windows.metadata[["recording", "trial"]].duplicated().any()
 

@@ -358,8 +358,12 @@ class TestTextSeries:
         with pytest.raises(FileNotFoundError, match=r"the package example_serie isn't installed.*needs: files"):
             open_dataset(page(tmp_path, self.text.replace("example_series", "example_serie")))
 
+    def test_the_packages_folder_will_do_without_an_installation(self, package, tmp_path):
+        path = page(tmp_path, self.text.replace('package = "example_series"', 'package = "not_installed"'))
+        assert len(open_dataset(path, package)) == 7
+
     def test_a_file_that_the_package_lacks_is_named(self, package, tmp_path):
-        with pytest.raises(FileNotFoundError, match=r"example_series holds no file data/F_TRAIN.ts"):
+        with pytest.raises(FileNotFoundError, match=r"example_series holds no file data/F_TRAIN.ts: it is another version"):
             open_dataset(page(tmp_path, self.text.replace("E_TRAIN", "F_TRAIN")))
 
 

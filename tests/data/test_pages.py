@@ -130,6 +130,11 @@ class TestFiles:
         assert told["steps"] == ["windows from 0.5 to 1.5 s after the event"]
         assert told["sha256"] == read_page(example).sha256
 
+    def test_where_order_is_not_time_nothing_is_said_of_time(self, tmp_path, recordings):
+        windows = open_dataset(page(tmp_path, "order_is_time = false\n", SOURCE, EVENTS, WINDOW), recordings)
+        assert windows.metadata[["start_s", "stop_s"]].isna().all(axis=None)
+        assert windows.page["order_is_time"] is False
+
     def test_a_label_can_depend_on_the_run_and_runs_can_be_left_out_together(self, tmp_path, recordings):
         events = '[[events]]\nruns = "1"\nlabels = { left = "fists" }\n[[events]]\nruns = "2"\nlabels = { left = "left" }\n'
         windows = open_dataset(page(tmp_path, SOURCE, events, WINDOW, '[run_groups]\nboth = ["1", "2"]\n'), recordings)
