@@ -104,12 +104,13 @@ def _brainvision(path: Path) -> Promise:
         data = path.with_name(common["DataFile"].replace("$b", path.stem))
         n_channels = int(common["NumberOfChannels"])
         n_points = int(common["DataPoints"]) if common.get("DataPoints") else None
+        is_text = common.get("DataFormat", "BINARY") != "BINARY"
+        width = 0 if is_text else _BRAINVISION_BYTES[header["Binary Infos"]["BinaryFormat"]]
     except (ValueError, KeyError, configparser.Error) as error:
         raise ValueError(f"{path} isn't a readable BrainVision header: {error!r}.") from error
     if not data.is_file():
         raise ValueError(f"{path} names the data file {data.name}, which isn't beside it.")
-    width = _BRAINVISION_BYTES.get(header["Binary Infos"]["BinaryFormat"] if "Binary Infos" in header else "", 0)
-    if width == 0 or common.get("DataFormat", "BINARY") != "BINARY":
+    if is_text:
         return Promise(data, 0, False, 1)  # text: every line speaks for itself
     record = n_channels * width
     whole = -(-data.stat().st_size // record) * record if record > 0 else 0

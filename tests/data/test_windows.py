@@ -1,0 +1,178 @@
+"""Windows: what they check, how they are saved, loaded and joined."""
+
+import json
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.data.windows import GrowingArray, Windows, concatenate
+
+
+@pytest.fixture
+def windows():
+    whole = synthetic_windows(n_trials=5, sampling_rate=61.3)
+    return replace(whole, filter_support_s=0.37, name="seven", page={"title": "a", "steps": [1]}, control_values=whole.values[:, :, :13].copy())
+
+
+def assert_same(one, other):
+    np.testing.assert_array_equal(one.values, other.values)
+    np.testing.assert_array_equal(one.labels, other.labels)
+    pd.testing.assert_frame_equal(one.metadata, other.metadata)
+    assert (one.electrodes, one.sampling_rate, one.filter_support_s, one.name, one.page) == (
+        (other.electrodes, other.sampling_rate, other.filter_support_s, other.name, other.page)
+    )
+    # .fif files hold places in single precision.
+    np.testing.assert_allclose([ch["loc"][:3] for ch in one.info["chs"]], [ch["loc"][:3] for ch in other.info["chs"]], atol=1e-8)
+
+
+def test_what_is_saved_is_loaded_equal_and_mapped(windows, tmp_path):
+    extra = windows.metadata.assign(age=[1.5, np.nan] * 15, note=["x, y", "ä\n"] * 15, ok=[True, False] * 15)
+    windows = replace(windows, metadata=extra)
+    windows.save(tmp_path / "deep" / "set")
+    loaded = Windows.load(tmp_path / "deep" / "set")
+    assert_same(loaded, windows)
+    np.testing.assert_array_equal(loaded.control_values, windows.control_values)
+    assert isinstance(loaded.values, np.memmap)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["set"]
+    assert loaded.row_hashes() == windows.row_hashes()
+
+
+def test_labels_of_python_objects_are_saved_as_text(windows, tmp_path):
+    replace(windows, labels=windows.labels.astype(object)).save(tmp_path / "set")
+    assert Windows.load(tmp_path / "set").classes == ("left", "right")
+
+
+def test_mixed_labels_are_not_saved(windows, tmp_path):
+    with pytest.raises(ValueError, match="all text or all numbers"):
+        replace(windows, labels=np.array([1, "a"] * 15, dtype=object)).save(tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_while_saving_leaves_no_half_folder(windows, tmp_path, monkeypatch):
+    monkeypatch.setattr("mne.io.write_info", lambda *args, **more: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        windows.save(tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_only_overwritten_when_asked_and_when_it_holds_windows(windows, tmp_path):
+    windows.save(tmp_path / "set")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        windows.save(tmp_path / "set")
+    windows[:4].save(tmp_path / "set", overwrite=True)
+    assert len(Windows.load(tmp_path / "set")) == 4
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years")
+    with pytest.raises(FileExistsError, match="something else"):
+        windows.save(tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years"
+
+
+@pytest.mark.parametrize("file", ["values.npy", "control_values.npy", "labels.npy", "metadata.json", "electrodes-info.fif"])
+def test_a_file_cut_short_or_missing_is_named(windows, tmp_path, file):
+    windows.save(tmp_path / "set")
+    path = tmp_path / "set" / file
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(ValueError, match=f"{file} has .* bytes instead of"):
+        Windows.load(tmp_path / "set")
+    path.unlink()
+    with pytest.raises(ValueError, match=f"{file} is missing"):
+        Windows.load(tmp_path / "set")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"format": "windows of somebody else"})])
+def test_a_foreign_folder_is_refused(windows, tmp_path, text):
+    with pytest.raises(ValueError, match=r"holds no windows\.json"):
+        Windows.load(tmp_path / "nothing")
+    windows.save(tmp_path / "set")
+    (tmp_path / "set" / "windows.json").write_text(text)
+    with pytest.raises(ValueError, match=r"windows\.json (is damaged|isn't of the format)"):
+        Windows.load(tmp_path / "set")
+
+
+def test_no_windows_are_saved_and_loaded_too(windows, tmp_path):
+    windows[:0].save(tmp_path / "none")
+    assert Windows.load(tmp_path / "none").values.shape == (0, 3, 67)
+
+
+def test_contradictions_are_refused(windows):
+    with pytest.raises(ValueError, match="float32"):
+        replace(windows, values=windows.values.astype(float))
+    with pytest.raises(ValueError, match="29 labels"):
+        replace(windows, labels=windows.labels[1:])
+    with pytest.raises(ValueError, match="names 3 electrodes"):
+        replace(windows, values=windows.values[:, :2])
+    with pytest.raises(ValueError, match=r"lack the columns \['trial'\]"):
+        replace(windows, metadata=windows.metadata.drop(columns="trial"))
+    with pytest.raises(ValueError, match="control values have shape"):
+        replace(windows, control_values=windows.control_values[1:])
+
+
+@pytest.mark.parametrize("rows", [slice(3, 11), np.array([7, 0, 5]), np.arange(30) % 3 == 1])
+def test_rows_are_taken_from_everything_at_once(windows, rows):
+    part = windows[rows]
+    np.testing.assert_array_equal(part.values, windows.values[rows])
+    np.testing.assert_array_equal(part.control_values, windows.control_values[rows])
+    assert part.metadata["label"].tolist() == part.labels.tolist() == windows.labels[rows].tolist()
+    assert part.metadata.index.tolist() == list(range(len(part)))
+
+
+def test_parts_join_into_the_whole(windows):
+    joined = concatenate(part for part in (windows[:11], windows[11:12], windows[12:]))
+    assert_same(joined, windows)
+    np.testing.assert_array_equal(joined.control_values, windows.control_values)
+
+
+def test_joining_brings_electrodes_into_one_order_and_keeps_the_longest_support():
+    one, other = synthetic_windows(electrodes=("C3", "Cz", "C4")), synthetic_windows(electrodes=("C4", "C3", "Cz"), seed=1)
+    joined = concatenate([replace(one, filter_support_s=0.2), replace(other, filter_support_s=0.9)], name="both")
+    assert (joined.electrodes, joined.filter_support_s, joined.name) == (("C3", "Cz", "C4"), 0.9, "both")
+    np.testing.assert_array_equal(joined.values[60:], other.values[:, [1, 2, 0]])
+
+
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        ({"sampling_rate": 65.0}, "sampling rates of synthetic .* differ: 65 and 64 Hz"),
+        ({"n_times": 71}, "differ in length: 71 and 67"),
+        ({"electrodes": ("C3", "Cz", "Pz")}, r"\['C4', 'Pz'\] are only in one"),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(other, sentence):
+    with pytest.raises(ValueError, match=sentence) as raised:
+        concatenate([synthetic_windows(), synthetic_windows(**other)])
+    assert "sub-01_ses-1_run-1" in str(raised.value)
+
+
+def test_control_values_have_to_be_everywhere_or_nowhere(windows):
+    with pytest.raises(ValueError, match="control values"):
+        concatenate([windows, replace(windows, control_values=None)])
+    with pytest.raises(ValueError, match="no windows to concatenate"):
+        concatenate([])
+
+
+def test_joining_a_generator_needs_little_beyond_the_result():
+    part = synthetic_windows(n_subjects=1, n_runs=1, n_trials=20, n_times=5003)
+
+    def parts():
+        for number in range(40):
+            yield replace(part, values=part.values + np.float32(number))
+
+    tracemalloc.start()
+    joined = concatenate(parts())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # Two of the forty parts (5 %) and the table lie beside the result.
+    assert peak < 1.1 * joined.values.nbytes
+
+
+def test_a_growing_array_shortens_too():
+    rows = GrowingArray((2,))
+    rows.extend(5)[:] = np.arange(10).reshape(5, 2)
+    rows.shorten(3)
+    rows.extend(1)[:] = 7
+    assert rows.take().tolist() == [[0, 1], [2, 3], [7, 7]]
