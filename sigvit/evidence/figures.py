@@ -17,12 +17,12 @@ from sigvit.evidence.folds import Fold
 from sigvit.evidence.metrics import calibration_bins
 
 # Narrow enough that letters stay legible on a telephone, where a figure takes the whole width.
-WIDTH_INCHES = 5.6
+WIDTH_INCHES = 5.2
 STYLE: Any = {
-    "font.size": 10.5,
+    "font.size": 11,
+    "axes.titlesize": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 10.5,
     "legend.frameon": False,
     "svg.hashsalt": "sigvit",
 }
@@ -62,28 +62,26 @@ def draw_protocol(windows: Windows, folds: Sequence[Fold]) -> str:
     axes.hlines(np.arange(len(folds) - 1) + 0.5, 0, parts.shape[1], color="white", linewidth=1.5 if len(folds) <= MOST_LABELLED_FOLDS else 0.2)
     there = [name for number, name in enumerate(PARTS) if (parts == number).any()]
     handles = [matplotlib.patches.Patch(color=PARTS[name], label=name if name != "neither" else "in no part (guard)") for name in there]
-    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, columnspacing=1, handlelength=1)
-    axes.set_ylabel("left out for the test")
+    figure.legend(handles=handles, loc="outside upper right", ncols=4, columnspacing=1, handlelength=1)
     return _svg(figure)
 
 
 @matplotlib.rc_context(STYLE)
-def draw_scores(summary: pd.DataFrame, units: Mapping[str, np.ndarray], colours: Mapping[str, str], unit: str, chance: float) -> str:
+def draw_scores(summary: pd.DataFrame, units: Mapping[str, np.ndarray], colours: Mapping[str, str], chance: float) -> str:
     """Mean and interval of every pipeline over the scores of its units, with chance and the line that guessing rarely exceeds."""
     figure, axes = _figure(height=1.4 + 0.4 * len(summary))
-    for height, row in enumerate(summary.itertuples()):
-        colour, values = colours[row.pipeline], units[row.pipeline]
+    for height, row in enumerate(summary.to_dict("records")):
+        colour, values = colours[row["pipeline"]], units[row["pipeline"]]
         spread = 0.09 * np.where(np.arange(len(values)) % 2, 1, -1) if len(values) > 1 else np.zeros(len(values))
         axes.scatter(values, height + spread, s=20, color=colour, alpha=0.4, linewidths=0)
-        axes.plot([row.low, row.high], [height, height], color=colour, linewidth=2.5, solid_capstyle="butt")
-        axes.plot([row.score], [height], marker="D" if row.pipeline == "ViT" else "o", markersize=8, color=colour, markeredgecolor="white")
+        axes.plot([row["low"], row["high"]], [height, height], color=colour, linewidth=2.5, solid_capstyle="butt")
+        axes.plot([row["score"]], [height], marker="D" if row["pipeline"] == "ViT" else "o", markersize=8, color=colour, markeredgecolor="white")
     axes.axvline(chance, color="#555555", linestyle="--", linewidth=1, label=f"chance {chance:.2f}")
     axes.axvline(summary["chance_line"].iloc[0], color="#555555", linestyle=":", linewidth=1.5, label="5 % line of guessing")
     axes.set_yticks(range(len(summary)), summary["pipeline"])
     axes.set_ylim(len(summary) - 0.4, -0.6)
     axes.set_xlabel(metric_words(summary["metric"].iloc[0]))
-    axes.set_title(f"Large: mean, with 95 % interval. Small: {unit}.", loc="left", pad=26)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2)
+    figure.legend(loc="outside upper right", ncols=2)
     return _svg(figure)
 
 
@@ -91,26 +89,29 @@ def draw_scores(summary: pd.DataFrame, units: Mapping[str, np.ndarray], colours:
 def draw_differences(comparison: pd.DataFrame, colours: Mapping[str, str], metric: str) -> str:
     """The ViT's score minus every other pipeline's, with intervals; right of zero the ViT is better."""
     figure, axes = _figure(height=1.3 + 0.4 * len(comparison))
-    for height, row in enumerate(comparison.itertuples()):
-        axes.plot([row.low, row.high], [height, height], color=colours[row.pipeline], linewidth=2.5, solid_capstyle="butt")
-        axes.plot([row.difference], [height], "o", markersize=8, color=colours[row.pipeline], markeredgecolor="white")
+    for height, row in enumerate(comparison.to_dict("records")):
+        axes.plot([row["low"], row["high"]], [height, height], color=colours[row["pipeline"]], linewidth=2.5, solid_capstyle="butt")
+        axes.plot([row["difference"]], [height], "o", markersize=8, color=colours[row["pipeline"]], markeredgecolor="white")
     axes.axvline(0, color="#555555", linewidth=1)
     axes.set_yticks(range(len(comparison)), comparison["pipeline"])
     axes.set_ylim(len(comparison) - 0.4, -0.6)
     reach = 1.1 * np.nanmax(np.abs([0.01, *comparison["difference"], *comparison["low"], *comparison["high"]]))
     axes.set_xlim(-reach, reach)
-    axes.set_title("← the other is better      the ViT is better →", pad=8)
     axes.set_xlabel(f"{metric_words(metric)}, ViT minus other")
     return _svg(figure)
 
 
 @matplotlib.rc_context(STYLE)
 def draw_calibration(judged: Mapping[str, tuple[np.ndarray, np.ndarray]], colours: Mapping[str, str]) -> str:
-    """Accuracy against confidence in ten bins; the area of a mark is its share of windows. ``judged`` has hits and confidence of every pipeline."""
+    """Accuracy against confidence in ten bins; the area of a mark is its share of windows, and bins with less than 1 % of them are left out.
+
+    ``judged`` has hits and confidence of every pipeline.
+    """
     figure, axes = _figure(height=4.2)
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, label="perfectly calibrated")
     for name, (hits, confidence) in judged.items():
-        sure, accuracy, count = np.array(calibration_bins(hits, confidence)).T
+        bins = np.array(calibration_bins(hits, confidence))
+        sure, accuracy, count = bins[bins[:, 2] >= 0.01 * len(hits)].T
         axes.plot(sure, accuracy, color=colours[name], linewidth=1.5, label=name)
         axes.scatter(sure, accuracy, s=15 + 300 * count / count.sum(), color=colours[name], alpha=0.6, linewidths=0)
     lowest = min(float(confidence.min()) for _, confidence in judged.values())
@@ -118,7 +119,7 @@ def draw_calibration(judged: Mapping[str, tuple[np.ndarray, np.ndarray]], colour
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlabel("confidence (largest probability)")
     axes.set_ylabel("accuracy (share right)")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1 if max(map(len, judged)) > 16 else 2)
+    figure.legend(loc="outside upper right", ncols=1)
     return _svg(figure)
 
 
@@ -137,7 +138,7 @@ def draw_learning(histories: Sequence[Sequence[dict]], colour: str) -> str:
         axes.fill_between(mean.index, mean - spread, mean + spread, color=shade, alpha=0.18, linewidth=0)
     axes.set_xlabel("step of the optimiser")
     axes.set_ylabel("loss (nats a window)")
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
+    figure.legend(loc="outside upper right", ncols=2)
     return _svg(figure)
 
 
@@ -158,8 +159,8 @@ def draw_responses(windows: Windows, electrodes: Sequence[int]) -> str:
         panel.axhline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
     for panel in panels[len(electrodes) :]:
         panel.remove()
-    figure.supxlabel("seconds from the start of the window", fontsize=10.5)
-    figure.supylabel("µV", fontsize=10.5)
+    figure.supxlabel("seconds from the start of the window", fontsize=11)
+    figure.supylabel("µV", fontsize=11)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=2)
     return _svg(figure)
@@ -180,7 +181,7 @@ def draw_scalp(windows: Windows, sample: int) -> str | None:
     for panel, contrast, label in zip(panels, contrasts, windows.classes, strict=True):
         image, _ = mne.viz.plot_topomap(contrast, info, axes=panel, show=False, vlim=(-limit, limit), cmap="RdBu_r", contours=4)
         panel.set_title(_shortened(str(label), 18))
-    figure.colorbar(image, ax=list(panels), shrink=0.7, label="µV, class minus mean of classes")
+    figure.colorbar(image, ax=list(panels), shrink=0.7, label="µV")
     return _svg(figure)
 
 
@@ -202,15 +203,18 @@ def _class_spread(windows: Windows) -> np.ndarray:
 
 
 def _window_order(metadata: pd.DataFrame) -> tuple[np.ndarray, str, list[tuple[str, int]]]:
-    """Rows sorted by subject, session and run; the finest of these levels that has at most 16 groups, and its groups as (name, windows) in that order."""
+    """Rows sorted by subject, session and run; what the columns are grouped by, and the groups in that order as (name, windows).
+
+    Groups are as fine as sixteen of them allow; a level with one member says nothing and is left out of their names.
+    """
     levels = ["subject", "session", "run"]
     order = metadata.reset_index(drop=True).sort_values([*levels, "start_s"], kind="stable").index.to_numpy()
-    for depth in (3, 2, 1):
-        sizes = metadata.groupby(levels[:depth], sort=True).size()
-        if len(sizes) <= 16:
-            break
-    names = [str(name[-1]) if isinstance(name, tuple) else str(name) for name in sizes.index]
-    return order, levels[depth - 1], list(zip(names, sizes.tolist(), strict=True))
+    telling = [level for level in levels if metadata[level].nunique() > 1] or ["subject"]
+    while len(telling) > 1 and metadata.groupby(telling).ngroups > 16:
+        telling = telling[:-1]
+    names = metadata[telling].astype(str).agg("/".join, axis=1).iloc[order]
+    sizes = names.groupby((names != names.shift()).cumsum(), sort=True).agg(["first", "size"])
+    return order, "/".join(telling), list(zip(sizes["first"], sizes["size"].tolist(), strict=True))
 
 
 def _mark_groups(axes: Axes, groups: list[tuple[str, int]], level: str) -> None:

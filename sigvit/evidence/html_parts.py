@@ -11,7 +11,7 @@ import numpy as np
 
 STYLE = """
 :root { color: #1b1b1b; background: #fff; font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif; }
-body { margin: 0 auto; max-width: 1240px; padding: 0 20px 64px; }
+body { margin: 0 auto; max-width: 1330px; padding: 0 20px 64px; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 1.6rem 0 .6rem; }
 h2 { font-size: 1.3rem; border-bottom: 2px solid #12355b; margin: 2.6rem 0 .8rem; }
 p, li { max-width: 46rem; overflow-wrap: anywhere; }
@@ -28,7 +28,10 @@ caption { text-align: left; font-weight: 600; padding: .2rem 0 .4rem; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid #dde1e6; text-align: left; vertical-align: top; }
 thead th { border-bottom: 2px solid #8a96a3; vertical-align: bottom; }
 tbody th { font-weight: 500; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td { min-width: 9rem; max-width: 60rem; }
+td.number, td.brief { min-width: 0; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.number { text-align: right; }
+tbody th { white-space: nowrap; }
 tr.own { background: #e9eff6; }
 tr.own th { font-weight: 700; }
 figure { margin: .8rem 0; }
@@ -36,7 +39,8 @@ img { max-width: 100%; height: auto; display: block; }
 figcaption { font-size: .9rem; color: #444; max-width: 36rem; }
 .beside { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; align-items: flex-start; }
 .beside > * { flex: 0 1 auto; max-width: 100%; }
-table.confusion td { text-align: center; min-width: 3.6rem; border: 1px solid #fff; }
+table.confusion td { text-align: center; min-width: 3rem; border: 1px solid #fff; }
+table.confusion th { padding: .3rem .4rem; }
 table.confusion td.corner { font-size: .8rem; color: #555; }
 small { display: block; opacity: .85; }
 code, pre { font-family: ui-monospace, "Liberation Mono", Consolas, monospace; font-size: .88rem; }
@@ -80,6 +84,15 @@ def listed(names: Sequence[str]) -> str:
     'a, b and c'
     """
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "fold"), counted(3, "fold")
+    ('1 fold', '3 folds')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def paragraph(*sentences: str) -> str:
@@ -132,11 +145,18 @@ def confusion(classes: Sequence[Any], counts: np.ndarray, title: str) -> str:
 def _row(cells: Sequence[Any], emphasised: str | None) -> str:
     first, *others = cells
     mark = ' class="own"' if emphasised is not None and str(first) == emphasised else ""
-    kinds = ["" if isinstance(cell, str) else ' class="number"' for cell in others]
-    numbers = "".join(f"<td{kind}>{text(cell)}</td>" for kind, cell in zip(kinds, others, strict=True))
+    numbers = "".join(f"<td{_kind(cell)}>{text(cell)}</td>" for cell in others)
     return f'<tr{mark}><th scope="row">{text(first)}</th>{numbers}</tr>'
+
+
+def _kind(cell: Any) -> str:
+    """Numbers stand right; neither they nor a few words are broken into lines."""
+    if not isinstance(cell, str):
+        return ' class="number"'
+    return ' class="brief"' if len(cell) <= 24 else ""
 
 
 def _shaded(number: float, share: float) -> str:
     ink = "#fff" if share > 0.55 else "#1b1b1b"
-    return f'<td style="background:rgba(18,53,91,{share:.2f});color:{ink}">{share:.0%}<small>{number:.4g}</small></td>'
+    shown = f"{number:.1f}".removesuffix(".0")
+    return f'<td style="background:rgba(18,53,91,{share:.2f});color:{ink}">{share:.0%}<small>{shown}</small></td>'

@@ -124,15 +124,20 @@ def _control_words(control: dict) -> str:
 
 
 def _run_section(results: Results, configuration: dict[str, Any] | None) -> str:
-    fits = results.table.groupby("pipeline", sort=False)["time"].agg(["count", "mean", "sum"])
-    seconds = [[str(name), int(row["count"]), float(row["mean"]), float(row["sum"])] for name, row in fits.iterrows()]
+    by_pipeline = results.table.groupby("pipeline", sort=False)
+    seconds = [[str(name), len(own), float(own["time"].mean()), float(own["time"].sum()), _parameters(own)] for name, own in by_pipeline]
     reads = max((entry["test_reads"] for entry in results.provenance), default=0)
     words = paragraph(f"The test rows of a fold were read {'once' if reads == 1 else f'up to {reads} times'} by each fit.") if reads else ""
-    timed = table(["Pipeline", "Rows", "Seconds a fit", "Seconds in all"], seconds)
+    timed = table(["Pipeline", "Rows", "Seconds a fit", "Seconds in all", "Parameters"], seconds)
     machine = table(["Machine", "Value"], describe_machine().items())
     versions = table(["Package", "Version"], package_versions().items())
     asked = table(["Setting", "Value"], _lines(configuration), "Configuration") if configuration else ""
     return section("How it was run", words, side_by_side(timed, machine, versions), asked)
+
+
+def _parameters(fits: pd.DataFrame) -> int | None:
+    known = fits["parameters"].dropna()
+    return int(known.iloc[0]) if len(known) else None
 
 
 def _verification_section(folder: str) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from sigvit.data.windows import Windows
 from sigvit.evidence import figures
 from sigvit.evidence.folds import Fold
-from sigvit.evidence.html_parts import bullets, listed, paragraph, picture, section, side_by_side, table
+from sigvit.evidence.html_parts import bullets, counted, listed, paragraph, picture, section, side_by_side, table
 
 
 def task_section(windows: Windows) -> str:
@@ -25,6 +25,7 @@ def _facts(windows: Windows) -> list[tuple[str, str]]:
     _, electrodes, samples = windows.values.shape
     duration = f"{samples / windows.sampling_rate:.3g} s at {windows.sampling_rate:g} Hz"
     counts = pd.Series(np.asarray(windows.labels)).value_counts().sort_index()
+    subjects, recordings = metadata["subject"].nunique(), metadata["recording"].nunique()
     sessions = len(metadata[["subject", "session"]].drop_duplicates())
     return [
         ("Dataset", f"{windows.name}: {page['title']}" if page.get("title") else windows.name),
@@ -33,7 +34,7 @@ def _facts(windows: Windows) -> list[tuple[str, str]]:
             f"{len(windows)}, each {electrodes} electrodes × {samples} samples ({duration})",
         ),
         ("Classes", ", ".join(f"{label}: {count}" for label, count in counts.items())),
-        ("Recorded", f"{metadata['subject'].nunique()} subjects, {sessions} sessions, {metadata['recording'].nunique()} recordings"),
+        ("Recorded", ", ".join([counted(subjects, "subject"), counted(sessions, "session"), counted(recordings, "recording")])),
         ("Electrodes", ", ".join(windows.electrodes)),
         ("Filter support", f"{windows.filter_support_s:g} s to each side of a sample"),
         ("Licence", page.get("licence") or "not stated"),
@@ -43,12 +44,13 @@ def _facts(windows: Windows) -> list[tuple[str, str]]:
 
 def protocol_section(windows: Windows, folds: Sequence[Fold], scores: pd.DataFrame) -> str:
     train, validation, test = (_range([len(getattr(fold, part)) for fold in folds]) for part in ("train", "validation", "test"))
-    seeds = scores["seed"].nunique()
-    words = f"{len(folds)} {'fold' if len(folds) == 1 else 'folds'} ({folds[0].protocol}), {seeds} {'seed' if seeds == 1 else 'seeds'}."
+    words = f"{counted(len(folds), 'fold')} ({folds[0].protocol}), {counted(scores['seed'].nunique(), 'seed')}."
     parts = f"In each, {train} windows train, {validation} choose (the stopping point, where a pipeline has one) and {test} test."
     fitted = "Everything that is fitted is fitted without the test part, which each fit reads once."
     alternative = f"Strip chart of {len(folds)} folds over {len(windows)} windows: {train} train, {validation} choose, {test} test in each."
-    drawn = picture(figures.draw_protocol(windows, folds), alternative, "A row a fold, a column a window, in the order of subject, session and run.")
+    drawn = picture(
+        figures.draw_protocol(windows, folds), alternative, "A row a fold, named by its test part; a column a window, in the order of subject, session and run."
+    )
     return section("The protocol", paragraph(words, parts, fitted), drawn)
 
 
@@ -64,5 +66,11 @@ def responses_section(windows: Windows) -> str:
     scalp = figures.draw_scalp(windows, sample)
     if scalp is not None:
         at = f"{sample / windows.sampling_rate:.3f} s from the start of the window"
-        drawn.append(picture(scalp, f"Scalp maps of each class's average less the mean of all classes, at {at}.", f"At {at}, where the classes differ most."))
+        drawn.append(
+            picture(
+                scalp,
+                f"Scalp maps of each class's average less the mean of all classes, at {at}.",
+                f"Class average less the mean of all classes at {at}, where they differ most.",
+            )
+        )
     return section("Average response of each class", side_by_side(*drawn))

@@ -10,7 +10,7 @@ import pandas as pd
 from sigvit.evidence import figures, statistics
 from sigvit.evidence.certificate import Certificate
 from sigvit.evidence.cross_validation import Results
-from sigvit.evidence.html_parts import confusion, listed, paragraph, picture, section, side_by_side, table, text
+from sigvit.evidence.html_parts import confusion, counted, listed, paragraph, picture, section, side_by_side, table, text
 
 OWN = "ViT"
 
@@ -22,7 +22,8 @@ def scores_section(results: Results, summary: pd.DataFrame, comparison: pd.DataF
     drawn = [_scores_picture(results.table, summary, colours)]
     if comparison is not None:
         differences = "; ".join(f"{row.pipeline} {row.difference:+.3f}" for row in comparison.itertuples())
-        drawn.append(picture(figures.draw_differences(comparison, colours, summary["metric"].iloc[0]), f"{OWN} minus other: {differences}."))
+        caption = f"Differences with 95 % intervals; right of zero the {OWN} is better, left of it the other."
+        drawn.append(picture(figures.draw_differences(comparison, colours, summary["metric"].iloc[0]), f"{OWN} minus other: {differences}.", caption))
     scored = table(columns, rows, f"{metric[0].upper()}{metric[1:]}{stamp}", OWN)
     return section("Scores", scored, _method(summary, comparison), side_by_side(*drawn), _unit_table(results.table, unit))
 
@@ -31,26 +32,26 @@ def _scores_picture(scores: pd.DataFrame, summary: pd.DataFrame, colours: dict[s
     means = "; ".join(f"{row.pipeline} {row.score:.3f}" for row in summary.itertuples())
     chance = float(scores["chance"].iloc[0])
     small = {"window": "seeds", "subject": "subjects", "fold": "folds"}.get(summary["unit"].iloc[0], "groups of subjects")
-    return picture(figures.draw_scores(summary, _unit_values(scores), colours, small, chance), f"Scores with intervals: {means}; chance {chance:.2f}.")
+    caption = f"Large marks: means, with 95 % intervals. Small marks: {small}."
+    return picture(figures.draw_scores(summary, _unit_values(scores), colours, chance), f"Scores with intervals: {means}; chance {chance:.2f}.", caption)
 
 
 def _score_rows(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> tuple[list[str], list[list[Any]]]:
     """Column names and cells; the columns of the comparison stand between the score and the further metrics."""
-    tested = [] if comparison is None else [f"{OWN} minus it", "95 % interval", "p", "p (Holm)"]
-    columns = ["Pipeline", "Score", "95 % interval", "Seed SD", "Above chance", *tested]
-    columns += ["Accuracy", "Balanced accuracy", "Log-loss (nats)", "Calibration error", "Fit (s)", "Parameters"]
+    tested = [] if comparison is None else [f"{OWN} minus it [95 %]", "p", "p (Holm)"]
+    columns = ["Pipeline", "Score [95 %]", "Seed SD", "Above chance", *tested]
+    columns += ["Accuracy", "Balanced accuracy", "Log-loss (nats)", "Calibration error"]
     against = {} if comparison is None else {row["pipeline"]: _against(row) for row in comparison.to_dict("records")}
     rows = []
     for row in summary.to_dict("records"):
-        cells = [row["pipeline"], row["score"], interval_words(row), row["seed_sd"], bool(row["score"] > row["chance_line"])]
+        cells = [row["pipeline"], f"{text(row['score'])} {interval_words(row)}", row["seed_sd"], bool(row["score"] > row["chance_line"])]
         cells += against.get(row["pipeline"], [""] * len(tested))
-        parameters = None if pd.isna(row["parameters"]) else int(row["parameters"])
-        rows.append([*cells, row["accuracy"], row["balanced_accuracy"], row["log_loss"], row["calibration_error"], row["time"], parameters])
+        rows.append([*cells, row["accuracy"], row["balanced_accuracy"], row["log_loss"], row["calibration_error"]])
     return columns, rows
 
 
 def _against(row: dict) -> list[Any]:
-    return [f"{row['difference']:+.3f}", interval_words(row), p_words(row["p"]), p_words(row["p_holm"])]
+    return [f"{row['difference']:+.3f} {interval_words(row)}", p_words(row["p"]), p_words(row["p_holm"])]
 
 
 def _method(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> str:
@@ -116,7 +117,8 @@ def calibration_section(predictions: pd.DataFrame, summary: pd.DataFrame, classe
         numbers, probabilities = _judged(predictions[predictions["pipeline"] == pipeline], classes)
         judged[pipeline] = (probabilities.argmax(axis=1) == numbers, probabilities.max(axis=1))
     errors = summary.set_index("pipeline")["calibration_error"]
-    words = f"Expected calibration error (Guo et al. 2017, ten bins): {', '.join(f'{name} {errors[name]:.3f}' for name in judged)}. All are in the score table."
+    found = ", ".join(f"{name} {errors[name]:.3f}" for name in judged)
+    words = f"Expected calibration error (Guo et al. 2017, ten bins, mean over test parts): {found}. Bins with less than 1 % of the windows aren't drawn."
     alternative = f"Reliability diagram of {listed(list(judged))}: accuracy against confidence. {words}"
     return section("Calibration", picture(figures.draw_calibration(judged, colours), alternative, words))
 
@@ -126,7 +128,7 @@ def learning_section(histories: dict[tuple[str, int, int], list[dict]], colours:
     parts = []
     for name in pipelines:
         own = [history for key, history in histories.items() if key[0] == name and history]
-        words = f"{name}: mean loss of {len(own)} {'fit' if len(own) == 1 else 'fits'} by step, with standard deviation"
+        words = f"{name}: mean loss of {counted(len(own), 'fit')} by step, with standard deviation"
         parts.append(picture(figures.draw_learning(own, colours[name]), f"Learning curves. {words}.", f"{words}."))
     return section("Learning curves", side_by_side(*parts) if parts else paragraph("No pipeline here keeps a history of its training."))
 
