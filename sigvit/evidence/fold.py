@@ -104,7 +104,7 @@ class Division:
         shared = np.intersect1d(self.groups.recording[test], self.groups.recording[rest])
         if len(shared) and self.groups.label_follows_recording():
             raise ValueError(
-                f"{name} would train and test inside {len(shared)} recordings, and every recording holds one class: what identifies the recording "
+                f"{name} would train and test inside the same recordings ({len(shared)}), and every recording holds one class: what identifies the recording "
                 "would identify the class. Leave whole recordings or subjects out (cross_subject)."
             )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.stats import chi2_contingency, norm
+from scipy.stats import chi2, chi2_contingency, norm
 
 from sigvit.evidence.fold import Fold, first_rows
 from sigvit.evidence.groups import Groups, contingency
@@ -79,23 +79,42 @@ def _blocks(groups: Groups, chains: list[np.ndarray]) -> Iterator[str]:
 
 
 def _previous_label(groups: Groups, chains: list[np.ndarray]) -> Iterator[str]:
-    """Markov test: chi-squared test of independence of neighbouring trials' labels within recordings."""
-    if not chains:
+    """Markov test: are neighbouring trials' labels independent inside each recording?"""
+    n_classes = len(groups.classes)
+    tables = np.zeros((len(chains), n_classes, n_classes))
+    for table, chain in zip(tables, chains, strict=True):
+        np.add.at(table, (groups.label[chain[:-1]], groups.label[chain[1:]]), 1)
+    n_pairs = tables.sum()
+    if n_pairs == 0:
         return
-    before = np.concatenate([groups.label[chain[:-1]] for chain in chains])
-    after = np.concatenate([groups.label[chain[1:]] for chain in chains])
-    table = contingency(before, after)
-    if min(table.shape) < 2:
-        return
-    p = chi2_contingency(table).pvalue
-    accuracy, chance = table.max(axis=1).sum() / table.sum(), table.sum(axis=0).max() / table.sum()
+    p = _stratified_independence(tables)
+    accuracy = tables.sum(axis=0).max(axis=1).sum() / n_pairs
+    chance = max(tables.sum(axis=(0, 1)).max(), tables.sum(axis=1).max(axis=1).sum()) / n_pairs
     if p < 10 * RARE and accuracy >= chance + MATTERS:
-        alternating = (before != after).mean()
-        kind = "alternating classes" if alternating > 1 - 1 / table.shape[0] else "repeated classes"
+        changes = 1 - np.trace(tables.sum(axis=0)) / n_pairs
+        by_chance = 1 - sum((table.sum(axis=0) * table.sum(axis=1)).sum() / table.sum() for table in tables) / n_pairs
+        kind = "alternating" if changes > by_chance else "repeated"
         yield (
-            f"The label before tells the next: {accuracy:.0%} of {table.sum()} labels are named right by the one before (the commonest {chance:.0%}; "
-            f"Markov test p {_p(p)}; {kind}, {alternating:.0%} changes), so a response to the last trial can pass for one to this."
+            f"The label before tells the next: {accuracy:.0%} of {n_pairs:.0f} labels are named right by the one before ({chance:.0%} by the commonest; "
+            f"Markov test p {_p(p)}; {kind} classes, {changes:.0%} changes), so a response to the last trial can pass for one to this."
         )
+
+
+def _stratified_independence(tables: np.ndarray) -> float:
+    """p of general association over strata (Cochran, Mantel and Haenszel; Landis, Heyman and Koch, 1978): so that recordings with unlike classes don't count.
+
+    `tables` holds (strata, rows, columns) counts.
+    """
+    difference = np.zeros(tables[0].size)
+    covariance = np.zeros((tables[0].size, tables[0].size))
+    for table in tables[tables.sum(axis=(1, 2)) > 1]:
+        n, rows, columns = table.sum(), table.sum(axis=1), table.sum(axis=0)
+        difference += (table - np.outer(rows, columns) / n).ravel()
+        spread = [np.diag(margin) - np.outer(margin, margin) / n for margin in (rows, columns)]
+        covariance += np.kron(*spread) / (n - 1)
+    # margins are fixed, so (rows - 1) × (columns - 1) directions are free, fewer where classes are missing
+    free = np.linalg.matrix_rank(covariance)
+    return float(chi2.sf(difference @ np.linalg.pinv(covariance, hermitian=True) @ difference, free)) if free else 1.0
 
 
 def _time_alone(groups: Groups, folds: list[Fold]) -> Iterator[str]:

@@ -36,6 +36,7 @@ def set_warnings(groups: Groups, folds: list[Fold], signal: np.ndarray | None = 
         *_constant_labels(groups),
         *_few_trials(groups, folds),
         *_untested(groups, folds),
+        *_guard(groups, folds),
         *_duplicates(signal),
     ]
 
@@ -146,6 +147,23 @@ def _untested(groups: Groups, folds: list[Fold]) -> Iterator[str]:
     counts = np.bincount(np.concatenate([fold.test for fold in folds]), minlength=len(groups))
     if (counts > 1).any():
         yield f"{(counts > 1).sum()} windows are tested in several folds: the folds' scores aren't independent."
+
+
+def _guard(groups: Groups, folds: list[Fold]) -> Iterator[str]:
+    """Rows that a protocol would divide but that are in no part: any of a shipped split, else a tenth or more of a fold."""
+    everything = np.zeros_like(groups.subject)
+    divided = {"shipped": everything, "cross_subject": everything, "cross_session": groups.subject, "within_session": groups.session}
+    for protocol, codes in divided.items():
+        mine = [fold for fold in folds if fold.protocol == protocol]
+        counts = [np.isin(codes, codes[fold.test]).sum() for fold in mine]
+        unused = [count - len(fold.train) - len(fold.validation) - len(fold.test) for fold, count in zip(mine, counts, strict=True)]
+        shares = [number / count for number, count in zip(unused, counts, strict=True)]
+        if mine and max(shares) >= (0.1 if protocol != "shipped" else 1 / len(groups)):
+            most = int(np.argmax(shares))
+            yield (
+                f"Up to {shares[most]:.0%} of a fold ({unused[most]} of {counts[most]} windows, fold {mine[most].number}) lie too near another part, "
+                f"or belong to one of its trials, and are in no part ({protocol})."
+            )
 
 
 def _duplicates(signal: np.ndarray | None) -> Iterator[str]:
