@@ -58,7 +58,8 @@ def draw_protocol(windows: Windows, folds: Sequence[Fold]) -> str:
     )
     _mark_groups(axes, groups, level)
     shown = np.linspace(0, len(folds) - 1, min(len(folds), MOST_LABELLED_FOLDS)).astype(int)
-    axes.set_yticks(shown, [_shortened(folds[number].left_out or f"fold {folds[number].number}", 26) for number in shown])
+    names = _telling_names(folds)
+    axes.set_yticks(shown, [_shortened(names[number], 26) for number in shown])
     axes.hlines(np.arange(len(folds) - 1) + 0.5, 0, parts.shape[1], color="white", linewidth=1.5 if len(folds) <= MOST_LABELLED_FOLDS else 0.2)
     there = [name for number, name in enumerate(PARTS) if (parts == number).any()]
     handles = [matplotlib.patches.Patch(color=PARTS[name], label=name if name != "neither" else "in no part (guard)") for name in there]
@@ -86,7 +87,7 @@ def draw_scores(summary: pd.DataFrame, units: Mapping[str, np.ndarray], colours:
 
 
 @matplotlib.rc_context(STYLE)
-def draw_differences(comparison: pd.DataFrame, colours: Mapping[str, str], metric: str) -> str:
+def draw_differences(comparison: pd.DataFrame, colours: Mapping[str, str]) -> str:
     """The ViT's score minus every other pipeline's, with intervals; right of zero the ViT is better."""
     figure, axes = _figure(height=1.3 + 0.4 * len(comparison))
     for height, row in enumerate(comparison.to_dict("records")):
@@ -97,7 +98,7 @@ def draw_differences(comparison: pd.DataFrame, colours: Mapping[str, str], metri
     axes.set_ylim(len(comparison) - 0.4, -0.6)
     reach = 1.1 * np.nanmax(np.abs([0.01, *comparison["difference"], *comparison["low"], *comparison["high"]]))
     axes.set_xlim(-reach, reach)
-    axes.set_xlabel(f"{metric_words(metric)}, ViT minus other")
+    axes.set_xlabel("ViT minus other")
     return _svg(figure)
 
 
@@ -215,6 +216,13 @@ def _window_order(metadata: pd.DataFrame) -> tuple[np.ndarray, str, list[tuple[s
     names = metadata[telling].astype(str).agg("/".join, axis=1).iloc[order]
     sizes = names.groupby((names != names.shift()).cumsum(), sort=True).agg(["first", "size"])
     return order, "/".join(telling), list(zip(sizes["first"], sizes["size"].tolist(), strict=True))
+
+
+def _telling_names(folds: Sequence[Fold]) -> list[str]:
+    """What every fold leaves out, without what all of them have in common: "run 2" for "subject 1, run 2" where there is one subject."""
+    parts = [(fold.left_out or f"fold {fold.number}").split(", ") for fold in folds]
+    common = set.intersection(*map(set, parts)) if len(folds) > 1 else set()
+    return [", ".join(part for part in own if part not in common) or ", ".join(own) for own in parts]
 
 
 def _mark_groups(axes: Axes, groups: list[tuple[str, int]], level: str) -> None:

@@ -89,24 +89,34 @@ def _stamp_words(certificate: Certificate) -> str:
 def _headline(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> str:
     """The result in words; better and worse are said only where Holm's p is at most .05."""
     metric, by_name = figures.metric_words(summary["metric"].iloc[0]), summary.set_index("pipeline")
+    if summary["score"].isna().all():
+        return "No test part holds two classes, so there is no score."
     best = summary.sort_values("score", ascending=False, kind="stable").iloc[0]
     if comparison is None:
         return f"The highest {metric} is {best['score']:.3f}, of {best['pipeline']}; guessing stays below {best['chance_line']:.3f} in 95 of 100 sets."
     own = by_name.loc[OWN]
     parts = [f"The {OWN} reaches {metric} {own['score']:.3f} (95 % interval {interval_words(own)}); guessing stays below {own['chance_line']:.3f}."]
-    told = {name: "better" if difference > 0 else "worse" for name, difference, p in comparison[["pipeline", "difference", "p_holm"]].values if p <= 0.05}
-    for verdict in ("better", "worse"):
-        names = [name for name, found in told.items() if found == verdict]
-        parts += [f"It is {verdict} than {listed(names)}."] if names else []
-    rest = [name for name in comparison["pipeline"] if name not in told]
-    parts += [f"No difference from {listed(rest)} is shown."] if rest else []
+    parts += _decided(comparison)
     parts += [f"The highest mean is {best['score']:.3f}, of {best['pipeline']}."] if best["pipeline"] != OWN else []
-    return " ".join([*parts, "(Paired tests, Holm's correction, .05.)"])
+    return " ".join(parts)
+
+
+def _decided(comparison: pd.DataFrame) -> list[str]:
+    """Sentences on who is better; where the units are too few for any corrected p to reach .05, on the intervals that leave zero out."""
+    decisive = float(comparison["smallest_p"].max()) * len(comparison) <= 0.05
+    told = comparison["p_holm"] <= 0.05 if decisive else comparison["low"] * comparison["high"] > 0
+    too_few = f"A paired test of {comparison['n'].min()} differences can't reach .05 here; by the intervals of the differences:"
+    sentences = [] if decisive else [too_few]
+    for verdict, found in (("better than", told & (comparison["difference"] > 0)), ("worse than", told & (comparison["difference"] < 0))):
+        sentences += [f"It is {verdict} {listed(comparison['pipeline'][found].tolist())}."] if found.any() else []
+    rest = comparison["pipeline"][~told].tolist()
+    sentences += [f"No difference from {listed(rest)} is shown."] if rest else []
+    return [*sentences, "(Paired permutation tests with Holm's correction at .05.)"] if decisive else sentences
 
 
 def _verdict_section(certificate: Certificate) -> str:
     words = paragraph(VERDICTS.get(certificate.verdict, certificate.verdict))
-    tolerated = paragraph(f"Tolerated: {listed(list(certificate.tolerated))}.") if certificate.tolerated else ""
+    tolerated = paragraph(f"Checks that found an overlap: {listed(list(certificate.tolerated))}.") if certificate.tolerated else ""
     warnings = f'<div class="warnings"><p><strong>Warnings</strong></p>{bullets(certificate.warnings)}</div>' if certificate.warnings else ""
     checked = [[check.name, check.meaning, check.compared, check.found] for check in certificate.checks]
     checks = table(["Check", "What it says", "Compared", "Found"], checked)

@@ -65,12 +65,6 @@ def responses_section(windows: Windows) -> str:
     drawn = [picture(figures.draw_responses(windows, chosen), f"Average response of each class at {names}, in microvolts over seconds.", words)]
     scalp = figures.draw_scalp(windows, sample)
     if scalp is not None:
-        at = f"{sample / windows.sampling_rate:.3f} s from the start of the window"
-        drawn.append(
-            picture(
-                scalp,
-                f"Scalp maps of each class's average less the mean of all classes, at {at}.",
-                f"Class average less the mean of all classes at {at}, where they differ most.",
-            )
-        )
+        words = f"Class average less the mean of all classes at {sample / windows.sampling_rate:.3f} s from the start of the window, where they differ most."
+        drawn.append(picture(scalp, f"Scalp maps. {words}", words))
     return section("Average response of each class", side_by_side(*drawn))

@@ -21,15 +21,15 @@ def scores_section(results: Results, summary: pd.DataFrame, comparison: pd.DataF
     stamp = "" if certificate.verdict == "proved" else f" ({certificate.verdict.upper()}: the parts overlap)"
     drawn = [_scores_picture(results.table, summary, colours)]
     if comparison is not None:
-        differences = "; ".join(f"{row.pipeline} {row.difference:+.3f}" for row in comparison.itertuples())
-        caption = f"Differences with 95 % intervals; right of zero the {OWN} is better, left of it the other."
-        drawn.append(picture(figures.draw_differences(comparison, colours, summary["metric"].iloc[0]), f"{OWN} minus other: {differences}.", caption))
+        differences = "; ".join(f"{row['pipeline']} {signed_words(row['difference'])}" for row in comparison.to_dict("records"))
+        caption = f"Differences of {metric} with 95 % intervals; right of zero the {OWN} is better, left of it the other."
+        drawn.append(picture(figures.draw_differences(comparison, colours), f"{OWN} minus other: {differences}.", caption))
     scored = table(columns, rows, f"{metric[0].upper()}{metric[1:]}{stamp}", OWN)
     return section("Scores", scored, _method(summary, comparison), side_by_side(*drawn), _unit_table(results.table, unit))
 
 
 def _scores_picture(scores: pd.DataFrame, summary: pd.DataFrame, colours: dict[str, str]) -> str:
-    means = "; ".join(f"{row.pipeline} {row.score:.3f}" for row in summary.itertuples())
+    means = "; ".join(f"{row['pipeline']} {text(row['score'])}" for row in summary.to_dict("records"))
     chance = float(scores["chance"].iloc[0])
     small = {"window": "seeds", "subject": "subjects", "fold": "folds"}.get(summary["unit"].iloc[0], "groups of subjects")
     caption = f"Large marks: means, with 95 % intervals. Small marks: {small}."
@@ -51,7 +51,7 @@ def _score_rows(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> tuple
 
 
 def _against(row: dict) -> list[Any]:
-    return [f"{row['difference']:+.3f} {interval_words(row)}", p_words(row["p"]), p_words(row["p_holm"])]
+    return [f"{signed_words(row['difference'])} {interval_words(row)}", p_words(row["p"]), p_words(row["p_holm"])]
 
 
 def _method(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> str:
@@ -63,7 +63,8 @@ def _method(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> str:
         "fold": f"Means are over {n} folds of one subject (seeds averaged first); intervals are Nadeau and Bengio's, since training parts overlap.",
         "window": f"There is one test part: intervals are DeLong's over its {n} windows, with the training part as it is.",
     }
-    guessing = f'Guessing exceeds {summary["chance_line"].iloc[0]:.3f} in 5 of 100 sets; "above chance" is above that.'
+    line = text(float(summary["chance_line"].iloc[0]))
+    guessing = f'Guessing exceeds {line} in 5 of 100 sets; "above chance" is above that.'
     return paragraph(means[unit], guessing) + (_test_words(comparison, unit) if comparison is not None else "")
 
 
@@ -148,6 +149,10 @@ def _own_and_best(summary: pd.DataFrame) -> list[str]:
 
 def interval_words(row: Any) -> str:
     return f"[{row['low']:.3f}, {row['high']:.3f}]" if np.isfinite(row["low"]) else "–"
+
+
+def signed_words(value: float) -> str:
+    return f"{value:+.3f}" if np.isfinite(value) else "–"
 
 
 def p_words(value: float) -> str:
