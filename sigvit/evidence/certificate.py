@@ -213,7 +213,7 @@ def _signals(windows: Windows | pd.DataFrame) -> tuple[pd.DataFrame, list[str] |
 
 
 def _judged(windows: Windows | pd.DataFrame, metadata: pd.DataFrame, groups: Groups, hashes: list[str] | None, gap_s: float) -> Judged:
-    shipped = metadata["shipped"].astype(str).to_numpy() if "shipped" in metadata else None
+    shipped = np.array([str(value) for value in metadata["shipped"].tolist()]) if "shipped" in metadata else None
     if hashes is None or isinstance(windows, pd.DataFrame):
         return Judged(groups, gap_s, shipped=shipped)
     return Judged(groups, gap_s, pd.factorize(np.array(hashes, dtype=object))[0], find_copies(windows.values, groups), shipped)

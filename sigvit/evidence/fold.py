@@ -79,7 +79,7 @@ class Division:
         name = f"Fold {number} ({left_out} left out)"
         if protocol not in ("shipped", "shuffled_trials"):
             self._require_mixed_recordings(test, rest, name)
-        self._require_classes(rows, rest, name)
+        self._require_classes(rows, rest, len(rows) - len(test) - len(rest), name)
         if self.validation == 0:
             return Fold(rest, rest[:0], test, number, protocol, left_out)
         for validation in self._candidates(rest, keys, number):
@@ -89,15 +89,17 @@ class Division:
                 return Fold(train, validation, test, number, protocol, left_out)
         raise ValueError(f"{name} has {len(rest)} rows to train on, too few to spare a validation part and keep every class; validation=0 asks for none.")
 
-    def _require_classes(self, rows: np.ndarray, rest: np.ndarray, name: str) -> None:
+    def _require_classes(self, rows: np.ndarray, rest: np.ndarray, n_guarded: int, name: str) -> None:
         labels = self.groups.names["label"]
         classes = sorted(set(labels[rows]))
         lacking = [label for label in classes if label not in set(labels[rest])]
         if len(classes) < 2:
             raise ValueError(f"{name}: all {len(rows)} rows that it divides are of class {classes[0]!r}; a classifier needs two. Leave these rows out by name.")
         if lacking:
+            guard = f" ({n_guarded} others lie too near the test part or share its trials)" if n_guarded else ""
             raise ValueError(
-                f"{name} would train on {len(rest)} rows without class {', '.join(map(repr, lacking))}; leave other groups out, or drop these rows by name."
+                f"{name} would train on {len(rest)} rows{guard} without class {', '.join(map(repr, lacking))}; "
+                "leave other groups out, or drop these rows by name."
             )
 
     def _require_mixed_recordings(self, test: np.ndarray, rest: np.ndarray, name: str) -> None:

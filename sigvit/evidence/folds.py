@@ -142,10 +142,10 @@ def shipped(metadata: pd.DataFrame, *, guard_s: float = 0.0, filter_support_s: f
     groups = read_groups(metadata)
     if "shipped" not in metadata:
         raise ValueError("The metadata lacks 'shipped'; this set has no split of its own. Use cross_subject, cross_session or within_session.")
-    side = metadata["shipped"].astype(str).to_numpy()
+    side = np.array([str(value) for value in metadata["shipped"].tolist()])
     strange = sorted(set(side) - {"train", "test"})
     if strange or len(set(side)) < 2:
-        raise ValueError(f"Column 'shipped' must hold both 'train' and 'test' and nothing else; it holds {sorted(set(side))}.")
+        raise ValueError(f"Column 'shipped' must hold both 'train' and 'test' and nothing else; it holds {sorted(set(side.tolist()))}.")
     train, test = (np.flatnonzero(side == part) for part in ("train", "test"))
     kept = [codes for codes in (groups.subject, groups.session, groups.run) if not np.isin(codes[train], codes[test]).any()]
     division = Division(groups, validation, required_gap_s(filter_support_s, guard_s))
