@@ -48,18 +48,20 @@ class LearnedPositions(nn.Module):
 
     def __init__(self, grid: Grid, width: int, special: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.names, self.shape = grid.names, grid.shape
+        self.names, self.shape, self.special_names = grid.names, grid.shape, special
         self.table = nn.Parameter(nn.init.normal_(torch.empty(grid.n_tokens, width), std=0.02))
-        self.special = nn.ParameterDict({name: nn.init.normal_(torch.empty(width), std=0.02) for name in special})
+        self.special = nn.Parameter(nn.init.normal_(torch.empty(len(special), width), std=0.02)) if special else None
 
     def forward(self, tokens: Tokens) -> Tokens:
         """(B, T, D) → (B, T, D)."""
         shape = _run_time_shape(tokens, self.names, self.shape)
         table = self.table if shape == self.shape else resize_positions(self.table, self.shape, shape)
-        if not self.special:
+        if self.special is None:
             return _add(tokens, table)
-        rows = [self.special[name] if name in self.special else table.new_zeros(table.shape[1]) for name in tokens.special]
-        return tokens.with_values(tokens.values + torch.cat([row[None] for row in rows] + [table]))
+        by_name = dict(zip(self.special_names, self.special.split(1), strict=True))
+        nowhere = torch.zeros_like(table[:1])
+        front = [by_name.get(name, nowhere) for name in tokens.special]
+        return tokens.with_values(tokens.values + torch.cat([*front, table]))
 
 
 class FactorisedPositions(nn.Module):

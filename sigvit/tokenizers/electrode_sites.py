@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,8 @@ def read_electrodes(electrodes: Any, sampling_rate: float | None) -> tuple[int, 
         if sampling_rate is not None and sampling_rate != rate:
             raise ValueError(f"sampling_rate is {sampling_rate} Hz, but the info says {rate} Hz; leave it out, or resample the recording.")
         return len(electrodes["ch_names"]), list(electrodes["ch_names"]), sites_of_info(electrodes), rate
-    if isinstance(electrodes, int) and not isinstance(electrodes, bool):
-        return electrodes, None, None, sampling_rate
+    if isinstance(electrodes, Integral) and not isinstance(electrodes, bool):
+        return int(electrodes), None, None, sampling_rate
     if isinstance(electrodes, Sequence) and not isinstance(electrodes, str) and all(isinstance(name, str) for name in electrodes):
         return len(electrodes), list(electrodes), sites_of_names(electrodes), sampling_rate
     raise ValueError(f"Electrodes are said by an mne.Info, a list of names or a count, not by {type(electrodes).__name__} {electrodes!r:.60}.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -48,6 +46,7 @@ class ImagePatches(nn.Module):
         self.patch_size, self.in_channels, self.width, self.method, self.pad = (rows, columns), in_channels, width, method, pad
         self.weight = nn.Parameter(lecun_normal_(torch.empty(width, in_channels, rows, columns)))
         self.bias = nn.Parameter(torch.zeros(width))
+        self._grids: dict[tuple[int, int], Grid] = {}
 
     def arguments(self) -> dict:
         """What rebuilds this tokenizer, as plain data."""
@@ -66,11 +65,11 @@ class ImagePatches(nn.Module):
         """
         self._check(images)
         if mask is not None:
+            self._check_mask(mask, images)
             images = images.where(mask[:, None], 0.0)
         images = self._filled(images)
         values = self._convolved(images) if self.method == "convolution" else functional.linear(self.unfold(images), self.weight.flatten(1), self.bias)
-        grid = image_grid(images.shape[2], images.shape[3], self.patch_size)
-        return Tokens(values, grid, None if mask is None else self._patch_mask(mask))
+        return Tokens(values, self._grid(images.shape[2], images.shape[3]), None if mask is None else self._patch_mask(mask))
 
     def unfold(self, images: Tensor) -> Tensor:
         """The patches before their projection: (B, C, rows, columns) → (B, T, C · patch rows · patch columns), in the weight's order."""
@@ -84,6 +83,16 @@ class ImagePatches(nn.Module):
         rows, columns = self.patch_size
         cut = patches.unflatten(1, (-1, size[1] // columns)).unflatten(3, (-1, rows, columns))
         return cut.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+
+    def _grid(self, rows: int, columns: int) -> Grid:
+        """Where the patches of so many pixels sit; kept, because every forward pass asks for it."""
+        if (rows, columns) not in self._grids:
+            axes = (
+                Axis.regular(name, "px", pixels // patch, first=(patch - 1) / 2, step=patch)
+                for name, pixels, patch in zip(("row", "column"), (rows, columns), self.patch_size, strict=True)
+            )
+            self._grids[rows, columns] = Grid(tuple(axes))
+        return self._grids[rows, columns]
 
     def _convolved(self, images: Tensor) -> Tensor:
         return functional.conv2d(images, self.weight, self.bias, stride=self.patch_size).flatten(2).transpose(1, 2)
@@ -104,12 +113,7 @@ class ImagePatches(nn.Module):
                 nearest = f"{pixels - pixels % patch} or {pixels + -pixels % patch}" if pixels >= patch else str(patch)
                 raise ValueError(f"{pixels} {name} can't be cut into patches of {patch}; resize to {nearest} {name}, or fill with pad=True.")
 
-
-@lru_cache(maxsize=256)
-def image_grid(rows: int, columns: int, patch_size: tuple[int, int]) -> Grid:
-    """Where the patches of an image of this many pixels sit; kept, because every forward pass asks for it."""
-    axes = (
-        Axis.regular(name, "px", pixels // patch, first=(patch - 1) / 2, step=patch)
-        for name, pixels, patch in zip(("row", "column"), (rows, columns), patch_size, strict=True)
-    )
-    return Grid(tuple(axes))
+    def _check_mask(self, mask: Tensor, images: Tensor) -> None:
+        expected = (len(images), *images.shape[2:])
+        if mask.dtype != torch.bool or tuple(mask.shape) != expected:
+            raise ValueError(f"The mask must be bool of shape {expected}, but is {mask.dtype} of {tuple(mask.shape)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from sigvit.grid import Axis
@@ -53,11 +54,11 @@ def real_samples(mask: Tensor, recording: Tensor) -> Tensor:
     ------
     ValueError : a mask that isn't bool or has neither of the two shapes.
     """
-    if mask.dtype.is_floating_point or mask.dtype.is_complex or mask.shape not in (recording.shape[:2], recording.shape):
+    if mask.dtype != torch.bool or mask.shape not in (recording.shape[:2], recording.shape):
         raise ValueError(
             f"The mask must be bool of shape {tuple(recording.shape[:2])} or {tuple(recording.shape)}, but is {mask.dtype} of {tuple(mask.shape)}."
         )
-    return (mask if mask.ndim == 3 else mask[..., None].expand_as(recording)).bool()
+    return mask if mask.ndim == 3 else mask[..., None].expand_as(recording)
 
 
 def shape_error(n_electrodes: int, recording: Tensor) -> ValueError:

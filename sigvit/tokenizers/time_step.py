@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -46,6 +45,7 @@ class TimeStepTokens(nn.Module):
         self.n_electrodes, self.window, self.width, self.leftover, self.sampling_rate = n_electrodes, window, width, leftover, sampling_rate
         self.weight = nn.Parameter(lecun_normal_(torch.empty(width, n_electrodes)))
         self.bias = nn.Parameter(torch.zeros(width))
+        self._grids: dict[int, Grid] = {}
 
     @classmethod
     def from_info(cls, info: Any, window_s: float, width: int = 192, leftover: str = "drop") -> TimeStepTokens:
@@ -73,8 +73,7 @@ class TimeStepTokens(nn.Module):
             raise shape_error(self.n_electrodes, recording)
         mask = None if mask is None else real_samples(mask, recording)
         values = functional.linear(self.averages(recording, mask), self.weight, self.bias)
-        steps = values.shape[1]
-        return Tokens(values, _kept_grid(steps, self.window, self.sampling_rate), None if mask is None else self._cut(mask).any(-1).any(-1))
+        return Tokens(values, self._grid(values.shape[1]), None if mask is None else self._cut(mask).any(-1).any(-1))
 
     def averages(self, recording: Tensor, mask: Tensor | None = None) -> Tensor:
         """The vectors before their projection: (B, E, samples) → (B, T, E)."""
@@ -85,14 +84,14 @@ class TimeStepTokens(nn.Module):
         real = self._cut(torch.ones_like(recording, dtype=torch.bool) if mask is None else mask)
         return self._cut(recording).where(real, 0.0).sum(-1) / real.sum(-1).clamp(min=1)
 
+    def _grid(self, steps: int) -> Grid:
+        """Kept, because every forward pass asks for it."""
+        if steps not in self._grids:
+            self._grids[steps] = Grid((time_axis(steps, self.window, self.window, self.sampling_rate),))
+        return self._grids[steps]
+
     def _cut(self, signal: Tensor) -> Tensor:
         """(B, E, samples) → (B, T, E, window); a last window that is only partly there is filled with zeros."""
         n_times = n_steps(signal.shape[2], self.window, self.window, self.leftover) * self.window
         fitting = functional.pad(signal, (0, n_times - signal.shape[2])) if n_times > signal.shape[2] else signal[..., :n_times]
         return fitting.unflatten(-1, (-1, self.window)).transpose(1, 2)
-
-
-@lru_cache(maxsize=256)
-def _kept_grid(steps: int, window: int, sampling_rate: float | None) -> Grid:
-    """Kept, because every forward pass asks for it."""
-    return Grid((time_axis(steps, window, window, sampling_rate),))

@@ -48,7 +48,7 @@ def save_pretrained(model: VisionTransformer, folder: str | Path) -> None:
     into = Path(folder)
     into.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, into / "model.safetensors.partial")
-    (into / "config.json.partial").write_text(json.dumps(description, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (into / "config.json.partial").write_text(_json(description), encoding="utf-8")
     for name in ("model.safetensors", "config.json"):
         os.replace(into / f"{name}.partial", into / name)
 
@@ -73,6 +73,11 @@ def from_pretrained(folder: str | Path) -> VisionTransformer:
     _check_weights(model.state_dict(), weights, folder)
     model.load_state_dict(weights, assign=True)
     return model.eval()
+
+
+def _json(description: dict) -> str:
+    """As text; numbers of numpy, such as a count of samples, become plain ones."""
+    return json.dumps(description, indent=1, allow_nan=False, default=lambda number: number.item()) + "\n"
 
 
 def _describe(tokenizer: nn.Module) -> dict:

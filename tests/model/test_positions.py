@@ -30,14 +30,14 @@ def test_learned_positions_go_to_the_tokens_by_name(special):
     found = positions(blank(grid, 7, special))
     assert torch.equal(found.patches().values[1], positions.table)
     for name in special:
-        assert torch.equal(found.token(name)[1], positions.special["class"] if name == "class" else torch.zeros(7))
+        assert torch.equal(found.token(name)[1], positions.special[0] if name == "class" else torch.zeros(7))
 
 
 def test_learned_positions_of_another_image_size_are_the_resized_table():
     positions = LearnedPositions(image_grid(3, 5), 7, special=("class",))
     found = positions(blank(image_grid(4, 2), 7, ("class",)))
     assert torch.equal(found.patches().values[0], resize_positions(positions.table, (3, 5), (4, 2)))
-    assert torch.equal(found.token("class")[0], positions.special["class"])
+    assert torch.equal(found.token("class")[0], positions.special[0])
 
 
 def test_factorised_positions_are_the_sum_of_a_vector_for_each_axis():

@@ -55,7 +55,7 @@ def renamed(peer, model) -> dict[str, torch.Tensor]:
     special = len(positions) - model.grid.n_tokens
     if "class_token" in weights:
         weights["class_token"] = weights["class_token"][0, 0]
-        weights["positions.special.class"] = positions[0] if special else torch.zeros_like(positions[0])
+        weights["positions.special"] = positions[:1] if special else torch.zeros_like(positions[:1])
     if len(registers):  # a learned token and its learned position are one vector
         weights["register_tokens"] = registers + (positions[1:special] if special else 0)
     weights["positions.table"] = positions[special:]

@@ -77,6 +77,12 @@ def test_images_of_another_shape_are_refused(shape):
         ImagePatches(16)(torch.zeros(shape))
 
 
+@pytest.mark.parametrize("mask", [torch.ones(2, 16, 16), torch.ones(2, 16, dtype=torch.bool)])
+def test_masks_of_another_kind_are_refused(mask):
+    with pytest.raises(ValueError, match="mask must be bool"):
+        ImagePatches(16)(torch.zeros(2, 3, 16, 16), mask)
+
+
 def test_the_projection_starts_with_the_variance_that_lecun_gives():
     torch.manual_seed(0)
     weight = ImagePatches(16, in_channels=3, width=192).weight

@@ -3,6 +3,7 @@
 import json
 
 import mne
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -65,6 +66,11 @@ def test_a_model_that_came_back_can_be_trained_and_saved_again(saved, tmp_path):
     assert all(parameter.requires_grad for parameter in model.parameters())
     model.save_pretrained(tmp_path / "again")
     assert sigvit.VisionTransformer.from_pretrained(tmp_path / "again").config.num_classes == 2
+
+
+def test_numbers_of_numpy_are_plain_numbers(tmp_path):
+    sigvit.signal_vit(np.int64(3), np.int64(40), np.float64(10.0), num_classes=np.int64(2)).save_pretrained(tmp_path)
+    assert sigvit.VisionTransformer.from_pretrained(tmp_path).config.input_shape == (3, 40)
 
 
 def test_the_number_format_is_kept(tmp_path):
