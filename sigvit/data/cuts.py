@@ -190,7 +190,7 @@ def plan(raw: mne.io.BaseRaw, starts: Sequence[tuple[float, Event]], cut: Cut, r
     kept = []
     for start_s, event in starts:
         first, cue = round(start_s * rate), round(event.onset_s * rate)
-        reason = _reason(_extent(first, cue, positions.n_times, cut, rate), spans, rate, stop_s)
+        reason = _reason(extent(first, cue, positions.n_times, cut, rate), spans, rate, stop_s)
         if reason:
             positions.dropped.append({"trial": event.trial, "label": event.label, "start_s": first / rate, "reason": reason})
         else:
@@ -222,10 +222,10 @@ def recording_starts(label: str | int, cut: Cut, stop_s: float, where: str) -> l
 
 
 def bad_spans(raw: mne.io.BaseRaw, further: Sequence[str] = ()) -> list[tuple[float, float, str]]:
-    """(from, to, description) in seconds of the annotations that begin with "bad" or are named."""
+    """(from, to, description) in seconds of the annotations that begin with "bad" or "edge" (where recordings were joined) or are named."""
     onsets = raw.annotations.onset - raw.first_time
     rows = zip(onsets, raw.annotations.duration, map(str, raw.annotations.description), strict=True)
-    return [(float(onset), float(onset + duration), name) for onset, duration, name in rows if name.lower().startswith("bad") or name in further]
+    return [(float(onset), float(onset + duration), name) for onset, duration, name in rows if name.lower().startswith(("bad", "edge")) or name in further]
 
 
 def _count(span_s: float, window_s: float, stride_s: float) -> int:
@@ -233,17 +233,20 @@ def _count(span_s: float, window_s: float, stride_s: float) -> int:
     return max(0, int(np.floor((span_s - window_s) / stride_s + 1e-6)) + 1) if span_s + 1e-6 >= window_s else 0
 
 
-def _extent(first: int, cue: int, n_times: int, cut: Cut, rate: float) -> tuple[int, int]:
-    """Samples from the first to the one after the last that the window, its baseline and its control need."""
-    low, high = first, first + n_times
-    for span in (cut.baseline_s, cut.control_s):
-        if span is not None:
-            low, high = min(low, cue + round(span[0] * rate)), max(high, cue + round(span[0] * rate) + n_samples(span[1] - span[0], rate))
-    return low, high
+def extent(first: int, cue: int, n_times: int, cut: Cut, rate: float) -> tuple[int, int]:
+    """Samples from the first to the one after the last that a window, its baseline and its control need."""
+    spans = [slice(first, first + n_times), *(span_of(cue, span_s, rate) for span_s in (cut.baseline_s, cut.control_s) if span_s is not None)]
+    return min(span.start for span in spans), max(span.stop for span in spans)
 
 
-def _reason(extent: tuple[int, int], bad: list[tuple[float, float, str]], rate: float, stop_s: float) -> str | None:
-    low, high = extent
+def span_of(cue: int, span_s: tuple[float, float], rate: float) -> slice:
+    """The samples of a span that is given in seconds from the cue's sample."""
+    start = cue + round(span_s[0] * rate)
+    return slice(start, start + n_samples(span_s[1] - span_s[0], rate))
+
+
+def _reason(needed: tuple[int, int], bad: list[tuple[float, float, str]], rate: float, stop_s: float) -> str | None:
+    low, high = needed
     if low < 0:
         return "begins before the recording"
     if high > round(stop_s * rate):

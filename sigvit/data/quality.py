@@ -11,7 +11,7 @@ from sigvit.data.windows import Windows
 
 LARGEST_V = 5e-3  # a window's standard deviation on the scalp is some 1e-5 V; above this the values were in another unit
 SMALLEST_V = 1e-9
-_CHUNK_BYTES = 2**18
+_WINDOWS_FOR_THE_UNIT = 100  # spread over the set; the median of their spreads tells volts from microvolts
 
 
 def check_windows(windows: Windows, constant_electrodes: str = "refuse") -> None:
@@ -52,10 +52,10 @@ def check_signals(windows: Windows, constant_electrodes: str = "refuse") -> None
         raise ValueError(f"{windows.name} holds no windows at all.")
     if windows.values.shape[2] == 0:
         raise ValueError(f"The windows of {windows.name} have no samples.")
-    spread, finite, moving = _measure(windows.values)
+    finite, moving = _measure(windows.values)
     _check_finite(windows, finite)
     _check_constant(windows, moving, constant_electrodes)
-    _check_unit(windows, spread)
+    _check_unit(windows)
 
 
 def find_gaps(timestamps_s: Sequence[float] | np.ndarray, sampling_rate: float, tolerance_samples: float = 1.5) -> list[tuple[int, float]]:
@@ -93,19 +93,14 @@ def check_gaps(timestamps_s: Sequence[float] | np.ndarray, sampling_rate: float,
         raise ValueError(f"The clock of {where} has {len(gaps)} gaps, {first}; cut it there into recordings of their own.")
 
 
-def _measure(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per window and electrode: standard deviation, whether all is finite, whether it moves; a few windows at once, so that no copy is needed."""
-    shape = values.shape[:2]
-    spread, finite, moving = np.zeros(shape), np.zeros(shape, bool), np.zeros(shape, bool)
-    size = max(1, _CHUNK_BYTES // (4 * values[0].size))
-    for start in range(0, len(values), size):
-        part = np.asarray(values[start : start + size])
-        rows = slice(start, start + len(part))
-        finite[rows] = np.isfinite(part).all(axis=2)
-        with np.errstate(invalid="ignore", over="ignore"):
-            moving[rows] = part.max(axis=2) != part.min(axis=2)
-            spread[rows] = part.std(axis=2)  # numpy centres first, so the mean doesn't matter
-    return spread, finite, moving
+def _measure(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Per window and electrode: whether all is finite, whether it moves. One window after the other, so that no copy is needed."""
+    finite, moving = np.zeros(values.shape[:2], bool), np.zeros(values.shape[:2], bool)
+    for row, window in enumerate(values):
+        highest, lowest = window.max(axis=1), window.min(axis=1)  # NaN and infinity show in one of them
+        finite[row] = np.isfinite(highest) & np.isfinite(lowest)
+        moving[row] = highest != lowest
+    return finite, moving
 
 
 def _check_finite(windows: Windows, finite: np.ndarray) -> None:
@@ -132,8 +127,10 @@ def _check_constant(windows: Windows, moving: np.ndarray, constant_electrodes: s
     warnings.warn(f"{len(np.unique(rows))} of {len(windows)} windows of {windows.name} hold electrodes that don't move: {where}.", stacklevel=4)
 
 
-def _check_unit(windows: Windows, spread: np.ndarray) -> None:
+def _check_unit(windows: Windows) -> None:
     eeg = np.array([kind == "eeg" for kind in windows.info.get_channel_types()])
+    some = range(0, len(windows), max(1, len(windows) // _WINDOWS_FOR_THE_UNIT))
+    spread = np.array([windows.values[row].std(axis=1) for row in some])  # numpy centres first, so the mean doesn't matter
     moving = spread[:, eeg][spread[:, eeg] > 0]
     if moving.size == 0:
         return

@@ -13,7 +13,7 @@ import pandas as pd
 
 from sigvit.data.arrays import windows_from_arrays, windows_from_epochs
 from sigvit.data.channels import left_out, pick_channels
-from sigvit.data.cuts import Cut, Event, Positions, find_events, n_samples, plan, recording_starts, window_starts
+from sigvit.data.cuts import Cut, Event, Positions, extent, find_events, n_samples, plan, recording_starts, span_of, window_starts
 from sigvit.data.electrode_info import info_of, place
 from sigvit.data.quality import check_signals
 from sigvit.data.readers import read_recording
@@ -251,49 +251,31 @@ def _prepared(raw: mne.io.BaseRaw, cut: Cut, where: str) -> tuple[mne.io.BaseRaw
 
 def _cut_out(signals: Signals, positions: Positions, values: np.ndarray, control: np.ndarray | None) -> None:
     """Writes the windows of one recording to `values` and, where there is one, the stretches before the cue to `control`."""
-    if signals.stays_as_it_is:
-        for row, first in enumerate(positions.first):
-            baseline = _baseline(positions, row, signals.cut)
-            low, high = min(first, baseline.start), max(first + positions.n_times, baseline.stop)
-            stretch = signals.read(int(low), int(high))
-            values[row] = stretch[:, first - low : first - low + positions.n_times] - _mean(stretch, baseline, int(low))
-            if control is not None:
-                before = _span(positions, row, signals.cut.control_s)
-                control[row] = signals.read(before.start, before.stop)
-        return
-    for where, block in signals.blocks(values.nbytes // 20):
-        for row, first in enumerate(positions.first):
-            values[row, where] = block[:, first : first + positions.n_times] - _mean(block, _baseline(positions, row, signals.cut), 0)
-            if control is not None:
-                control[row, where] = block[:, _span(positions, row, signals.cut.control_s)]
-
-
-def _span(positions: Positions, row: int, span_s: tuple[float, float] | None) -> slice:
-    assert span_s is not None
-    start = int(positions.cue[row]) + round(span_s[0] * positions.rate)
-    return slice(start, start + n_samples(span_s[1] - span_s[0], positions.rate))
-
-
-def _baseline(positions: Positions, row: int, cut: Cut) -> slice:
-    """The samples whose mean is subtracted; none where no baseline is asked for."""
-    first = int(positions.first[row])
-    return slice(first, first) if cut.baseline_s is None else _span(positions, row, cut.baseline_s)
-
-
-def _mean(values: np.ndarray, baseline: slice, offset: int) -> np.ndarray | float:
-    return values[:, baseline.start - offset : baseline.stop - offset].mean(axis=1, keepdims=True) if baseline.stop > baseline.start else 0.0
+    cut, n_times = signals.cut, positions.n_times
+    starts = list(zip(positions.first.tolist(), positions.cue.tolist(), strict=True))
+    extents = [extent(first, cue, n_times, cut, positions.rate) for first, cue in starts]
+    for low, high, rows in signals.stretches(extents):
+        for which, stretch in signals.read(low, high, values.nbytes // 16):
+            for row in rows:
+                first, cue = starts[row]
+                window = stretch[:, first - low : first - low + n_times]
+                if cut.baseline_s is not None:
+                    window = window - stretch[:, span_of(cue - low, cut.baseline_s, positions.rate)].mean(axis=1, keepdims=True)
+                values[row, which] = window
+                if control is not None and cut.control_s is not None:
+                    control[row, which] = stretch[:, span_of(cue - low, cut.control_s, positions.rate)]
 
 
 def _within(values: np.ndarray, reject_v: float | None, signals: Signals, positions: Positions) -> np.ndarray:
     """Which windows stay: none of their electrodes has a larger peak-to-peak value; the others are noted."""
     if reject_v is None:
         return np.ones(len(values), bool)
-    extent = np.array([np.ptp(window, axis=1) for window in values]).reshape(values.shape[:2])
-    keep = np.asarray((extent <= reject_v).all(axis=1))
+    swing = np.array([np.ptp(window, axis=1) for window in values]).reshape(values.shape[:2])
+    keep = np.asarray((swing <= reject_v).all(axis=1))
     for row in np.flatnonzero(~keep):
-        worst = signals.channels[int(extent[row].argmax())]
+        worst = signals.channels[int(swing[row].argmax())]
         window = {"trial": int(positions.trial[row]), "label": positions.label[row].item(), "start_s": positions.first[row] / positions.rate}
-        positions.dropped.append({**window, "reason": f"exceeds {reject_v:g} V peak to peak", "electrode": worst, "peak_to_peak_v": float(extent[row].max())})
+        positions.dropped.append({**window, "reason": f"exceeds {reject_v:g} V peak to peak", "electrode": worst, "peak_to_peak_v": float(swing[row].max())})
     return keep
 
 

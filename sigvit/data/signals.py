@@ -1,30 +1,35 @@
-"""A recording's electrodes, referenced, filtered and resampled a few at a time, so that no second copy of it is needed."""
+"""Stretches of a recording's electrodes, referenced, filtered and resampled where windows lie: no second copy of the recording is needed.
+
+The filters are those that mne designs (zero-phase FIR, its default transitions) and pads as mne does, by odd reflection at the recording's ends. A stretch is
+read with as much on both sides as the filters reach, so its values are those of the whole recording filtered at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
 import mne
 import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import resample_poly
 
 from sigvit.data.channels import all_electrodes, pick_channels
 from sigvit.data.cuts import Cut
 
 _RESAMPLE_REACH = 10  # samples of the slower of the two clocks, to each side: scipy's default filter
-_BLOCK_BYTES = 2**18
-_COPIES = 4  # arrays of a block's size that filters hold at once
+_LEAST_BYTES = 2**18
+_COPIES = 5  # arrays of a stretch's size that filters hold at once
+_WORTH = 8  # a stretch should be so many times as long as what filters need beside it
+
+Stage = Callable[[int, int], np.ndarray]
 
 
 @dataclass
 class Signals:
-    """The picked channels of a recording with what is to be done to them before cutting.
-
-    `read` gives stretches of untouched recordings; `blocks` gives whole processed channels.
-    """
+    """The picked channels of a recording with what is to be done to them before cutting; sample numbers are those of the resampled recording."""
 
     raw: mne.io.BaseRaw
     channels: list[str]
@@ -32,74 +37,148 @@ class Signals:
     where: str
 
     def __post_init__(self) -> None:
-        self.nyquist = self.raw.info["sfreq"] / 2
+        rate, nyquist = self.raw.info["sfreq"], self.raw.info["sfreq"] / 2
         highest = max([*(edge for edge in self.cut.band_hz or () if edge), *np.atleast_1d(self.cut.notch_hz or [])], default=0)
-        if highest >= self.nyquist:
-            raise ValueError(
-                f"{self.where} is sampled at {self.raw.info['sfreq']:g} Hz, which holds nothing at {highest:g} Hz: filter below {self.nyquist:g} Hz."
-            )
-        self.references = self._reference_channels()
+        if highest >= nyquist:
+            raise ValueError(f"{self.where} is sampled at {rate:g} Hz, which holds nothing at {highest:g} Hz: filter below {nyquist:g} Hz.")
+        self.filters = design_filters(self.cut, rate)
+        self.ratio = resampling_ratio(rate, self.rate)
+        self.references = self._numbers(self._reference_channels())
+        self.spans = unbroken_spans(self.raw)
 
     @property
     def rate(self) -> float:
         """Hz, of the windows."""
         return float(self.cut.resample_hz or self.raw.info["sfreq"])
 
-    @property
-    def stays_as_it_is(self) -> bool:
-        """Whether stretches can be read without the rest of the recording."""
-        return self.cut.band_hz is None and self.cut.notch_hz is None and self.rate == self.raw.info["sfreq"]
+    def stretches(self, extents: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, list[int]]]:
+        """(first, after last, which) sample of stretches that hold the extents, so long that what filters need beside them is little work."""
+        reach = round(sum(map(len, self.filters)) / 2 * self.ratio)
+        first = last = 0
+        held: list[int] = []
+        for number in sorted(range(len(extents)), key=lambda number: extents[number]):
+            low, high = extents[number]
+            if held and (low - last > 2 * reach or max(last, high) - first > max(_WORTH * reach, high - low)):
+                yield first, last, held
+                held = []
+            first, last = (first, max(last, high)) if held else (low, high)
+            held.append(number)
+        if held:
+            yield first, last, held
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """float64 (channels, samples) of a recording that stays as it is."""
-        values = self.raw.get_data(picks=self.channels, start=start, stop=stop)
-        if self.references:
-            values = values - self.raw.get_data(picks=self.references, start=start, stop=stop).mean(axis=0)
-        return values
-
-    def blocks(self, budget_bytes: int) -> Iterator[tuple[slice, np.ndarray]]:
-        """Which channels, and their processed values, float64 (channels, samples of the resampled recording); about so many bytes at once."""
-        raw = self.raw if self.raw.preload else self.raw.copy().pick(list(dict.fromkeys([*self.channels, *self.references]))).load_data(verbose="ERROR")
-        size = max(1, max(budget_bytes, _BLOCK_BYTES) // (_COPIES * 8 * raw.n_times))
-        reference = self._reference(raw, size)
-        spans = unbroken_spans(raw)
+    def read(self, first: int, last: int, budget_bytes: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """Which channels, and float64 (channels, last - first) of them, a few at a time: about so many bytes at once."""
+        span = self._span(first, last)
+        low, high = self._needed(first, last, span)
+        size = max(1, max(budget_bytes, _LEAST_BYTES) // (_COPIES * 8 * (high - low)))
+        # Reading single channels of a file costs as much as reading all.
+        picks = self._numbers(self.channels)
+        whole = None if self.raw.preload else self._values(picks, low, high)
+        reference = self._reference(low, high, size)
         for start in range(0, len(self.channels), size):
-            values = raw.get_data(picks=self.channels[start : start + size])
-            if reference is not None:
-                values -= reference
-            for first, last in spans:
-                values[:, first:last] = self._filtered(values[:, first:last])
-            yield slice(start, start + len(values)), self._resampled(values)
+            which = slice(start, start + size)
+            values = self._values(picks[which], low, high) if whole is None else whole[which]
+            source = _offset(values if reference is None else values - reference, low)
+            for taps in self.filters:
+                source = _filtered(source, taps, span)
+            yield which, _resampled(source, self.ratio, span)(first, last)
+
+    def _span(self, first: int, last: int) -> tuple[int, int]:
+        """The unbroken span of the recording that holds the stretch's middle, in samples of the recording."""
+        middle = (first + last) / 2 / self.ratio
+        return next(span for span in self.spans if span[0] <= middle <= span[1])
+
+    def _needed(self, first: int, last: int, span: tuple[int, int]) -> tuple[int, int]:
+        low, high = _resampling_source(first, last, self.ratio)
+        reach = sum(len(taps) // 2 for taps in self.filters)
+        return max(span[0], low - reach), min(span[1], high + reach)
 
     def _reference_channels(self) -> list[str]:
         reference, info = self.cut.reference, self.raw.info
         if reference is None:
             return []
         if reference == "average":
-            return [name for name in all_electrodes(info, self.where) if name not in info["bads"] or self.cut.bad_electrodes in ("keep", "interpolate")]
+            return [name for name in all_electrodes(info, self.where) if name not in info["bads"] or self.cut.bad_electrodes == "keep"]
         return pick_channels(info, [reference] if isinstance(reference, str) else reference, self.cut.rename, self.cut.bad_electrodes, self.where)
 
-    def _reference(self, raw: mne.io.BaseRaw, size: int) -> np.ndarray | None:
-        if not self.references:
-            return None
-        total = np.zeros(raw.n_times)
-        for start in range(0, len(self.references), size):
-            total += raw.get_data(picks=self.references[start : start + size]).sum(axis=0)
-        return total / len(self.references)
+    def _numbers(self, names: Sequence[str]) -> list[int]:
+        return [self.raw.ch_names.index(name) for name in names]
 
-    def _filtered(self, values: np.ndarray) -> np.ndarray:
-        rate = self.raw.info["sfreq"]
-        if self.cut.notch_hz is not None:
-            values = mne.filter.notch_filter(values, rate, np.atleast_1d(self.cut.notch_hz), copy=False, verbose="WARNING")
-        if self.cut.band_hz is not None:
-            values = mne.filter.filter_data(values, rate, *self.cut.band_hz, copy=False, verbose="WARNING")
+    def _values(self, picks: list[int], low: int, high: int) -> np.ndarray:
+        values, _ = self.raw[picks, low:high]
         return values
 
-    def _resampled(self, values: np.ndarray) -> np.ndarray:
-        if self.rate == self.raw.info["sfreq"]:
-            return values
-        ratio = resampling_ratio(self.raw.info["sfreq"], self.rate)
-        return resample_poly(values, ratio.numerator, ratio.denominator, axis=1, padtype="line")
+    def _reference(self, low: int, high: int, size: int) -> np.ndarray | None:
+        if not self.references:
+            return None
+        step = size if self.raw.preload else len(self.references)
+        parts = [self.references[start : start + step] for start in range(0, len(self.references), step)]
+        return np.sum([self._values(part, low, high).sum(axis=0) for part in parts], axis=0) / len(self.references)
+
+
+def _offset(values: np.ndarray, low: int) -> Stage:
+    """Samples first to last of values that begin at sample `low`."""
+    return lambda first, last: values[:, first - low : last - low]
+
+
+def _filtered(source: Stage, taps: np.ndarray, span: tuple[int, int]) -> Stage:
+    """The source after a symmetric FIR filter; beyond the span's ends the signal goes on as its odd reflection."""
+    half = len(taps) // 2
+
+    def stage(first: int, last: int) -> np.ndarray:
+        values = _reflected(source, first - half, last + half, span)
+        length = next_fast_len(values.shape[1], real=True)  # what wraps around lies within the margins
+        spectrum = rfft(values, length, axis=1)
+        spectrum *= rfft(taps, length)
+        return irfft(spectrum, length, axis=1, overwrite_x=True)[:, len(taps) - 1 : values.shape[1]]
+
+    return stage
+
+
+def _resampled(source: Stage, ratio: Fraction, span: tuple[int, int]) -> Stage:
+    """The source at another rate; samples are counted on the new clock."""
+    if ratio == 1:
+        return source
+
+    def stage(first: int, last: int) -> np.ndarray:
+        low, high = _resampling_source(first, last, ratio)
+        values = resample_poly(_reflected(source, low, high, span), ratio.numerator, ratio.denominator, axis=1)
+        start = first - low * ratio.numerator // ratio.denominator
+        return values[:, start : start + last - first]
+
+    return stage
+
+
+def _resampling_source(first: int, last: int, ratio: Fraction) -> tuple[int, int]:
+    """The old samples that new ones depend on; the first is one that both clocks share."""
+    if ratio == 1:
+        return first, last
+    reach = -(-_RESAMPLE_REACH * max(ratio.numerator, ratio.denominator) // ratio.numerator)
+    low = first // ratio.numerator * ratio.denominator - -(-reach // ratio.denominator) * ratio.denominator
+    return low, -(-last * ratio.denominator // ratio.numerator) + reach + 1
+
+
+def _reflected(source: Stage, first: int, last: int, span: tuple[int, int]) -> np.ndarray:
+    """Samples first to last of a source that exists within the span only."""
+    low, high = max(first, span[0]), min(last, span[1])
+    values = source(low, high)
+    if (low, high) == (first, last):
+        return values
+    return np.pad(values, ((0, 0), (low - first, last - high)), mode="reflect", reflect_type="odd")
+
+
+def design_filters(cut: Cut, sampling_rate: float) -> list[np.ndarray]:
+    """The taps of the cut's filters, in the order in which they are applied: mne's defaults for notch and band."""
+    filters = []
+    if cut.notch_hz is not None:
+        # What mne.filter.notch_filter designs: widths of a 200th, transitions of half a hertz.
+        frequencies = np.atleast_1d(np.asarray(cut.notch_hz, dtype=float))
+        half = frequencies / 400 + 0.5
+        edges = (frequencies + half, frequencies - half)
+        filters.append(mne.filter.create_filter(None, sampling_rate, *edges, l_trans_bandwidth=0.5, h_trans_bandwidth=0.5, verbose="ERROR"))
+    if cut.band_hz is not None:
+        filters.append(mne.filter.create_filter(None, sampling_rate, *cut.band_hz, verbose="ERROR"))
+    return filters
 
 
 def filter_support_s(cut: Cut, sampling_rate: float) -> float:
@@ -108,11 +187,7 @@ def filter_support_s(cut: Cut, sampling_rate: float) -> float:
     >>> filter_support_s(Cut(0.0, 1.0, band_hz=(8, 32)), 160.0)
     0.825
     """
-    support = cut.filter_support_s + cut.baseline_reach_s
-    if cut.notch_hz is not None:
-        support += _notch_support_s(np.atleast_1d(cut.notch_hz), sampling_rate)
-    if cut.band_hz is not None:
-        support += band_support_s(*cut.band_hz, sampling_rate)
+    support = cut.filter_support_s + cut.baseline_reach_s + sum(len(taps) // 2 for taps in design_filters(cut, sampling_rate)) / sampling_rate
     if cut.resample_hz is not None and cut.resample_hz != sampling_rate:
         support += _RESAMPLE_REACH / min(cut.resample_hz, sampling_rate)
     return support
@@ -125,15 +200,6 @@ def band_support_s(low_hz: float | None, high_hz: float | None, sampling_rate: f
     1.648
     """
     taps = mne.filter.create_filter(None, sampling_rate, low_hz, high_hz, verbose="ERROR")
-    return (len(taps) - 1) / 2 / sampling_rate
-
-
-def _notch_support_s(frequencies: np.ndarray, sampling_rate: float) -> float:
-    # The band-stop filter that mne.filter.notch_filter designs: widths of a 200th, transitions of half a hertz.
-    half_width = frequencies / 400 + 0.5
-    taps = mne.filter.create_filter(
-        None, sampling_rate, frequencies + half_width, frequencies - half_width, l_trans_bandwidth=0.5, h_trans_bandwidth=0.5, verbose="ERROR"
-    )
     return (len(taps) - 1) / 2 / sampling_rate
 
 

@@ -1,0 +1,113 @@
+"""What can't be a recording of brain signals gets a sentence that names the place."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sigvit.data.quality import check_gaps, check_signals, check_windows, find_gaps
+from sigvit.data.recordings import windows_from_arrays, windows_from_raw
+from sigvit.data.synthetic import synthetic_raw, synthetic_windows
+
+
+@pytest.fixture
+def windows():
+    return synthetic_windows(n_subjects=2, n_runs=1, n_trials=5)
+
+
+def changed(windows, rows, electrodes, value):
+    values = windows.values.copy()
+    values[rows, electrodes] = value
+    return replace(windows, values=values)
+
+
+def test_sound_windows_pass(windows, recwarn):
+    check_windows(windows)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_placed(windows, value):
+    values = windows.values.copy()
+    values[7, 2, 13] = value
+    with pytest.raises(ValueError, match=r"NaN or infinite values in 1 of 10 windows: rows 7 on C4 \(sub-02_ses-1_run-1\)"):
+        check_signals(replace(windows, values=values))
+
+
+@pytest.mark.parametrize("value", [0.0, 3e-5])
+def test_an_electrode_that_never_moves_in_a_recording_is_refused_unless_asked(windows, value):
+    dead = changed(windows, slice(5, 10), 1, value)
+    with pytest.raises(ValueError, match=r"In sub-02_ses-1_run-1 the electrodes Cz never move"):
+        check_signals(dead)
+    with pytest.warns(UserWarning, match="5 of 10 windows of synthetic hold electrodes that don't move: rows 5, 6, 7, 8, 9 on Cz"):
+        check_signals(dead, constant_electrodes="keep")
+    with pytest.raises(ValueError, match="must be"):
+        check_signals(dead, constant_electrodes="maybe")
+
+
+def test_single_flat_windows_are_named_but_allowed(windows):
+    with pytest.warns(UserWarning, match="1 of 10 windows of synthetic hold electrodes that don't move: rows 3 on C3, C4"):
+        check_signals(changed(windows, 3, [0, 2], 0.0))
+
+
+@pytest.mark.parametrize(("factor", "sentence"), [(1e6, "microvolts: multiply by 1e-06"), (1e3, "millivolts: multiply by 0.001"), (1e-6, "can't be volts")])
+def test_values_that_cannot_be_volts_are_refused(windows, factor, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        check_signals(replace(windows, values=windows.values * np.float32(factor)))
+
+
+def test_a_large_offset_and_one_loud_electrode_are_no_reason_to_refuse(windows):
+    values = windows.values + np.float32(0.03)
+    values[:, 1] *= 1000
+    check_signals(replace(windows, values=values))
+
+
+def test_the_unit_of_other_sensors_is_not_judged():
+    import mne
+
+    source = synthetic_windows()
+    windows_from_arrays(source.values * 1e5, source.labels, mne.create_info(["a", "b", "c"], 64.0, "emg"))
+
+
+def test_empty_sets_and_single_classes_are_refused(windows):
+    with pytest.raises(ValueError, match="synthetic holds no windows"):
+        check_windows(windows[:0])
+    with pytest.raises(ValueError, match="no samples"):
+        check_windows(replace(windows, values=windows.values[:, :, :0]))
+    with pytest.raises(ValueError, match="one class only"):
+        check_windows(windows[windows.labels == "left"])
+
+
+def test_what_enters_through_the_doors_is_checked(windows):
+    with pytest.raises(ValueError, match="microvolts"):
+        windows_from_arrays(windows.values * 1e6, windows.labels, windows.info)
+    raw = synthetic_raw()
+    raw._data[1] = 1e-5
+    with pytest.raises(ValueError, match="electrodes Cz never move"):
+        windows_from_raw(raw, {"left": 0, "right": 1}, 0, 1)
+    with pytest.warns(UserWarning, match="don't move"):
+        windows_from_raw(raw, {"left": 0, "right": 1}, 0, 1, constant_electrodes="keep")
+    raw._data[1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        windows_from_raw(raw, {"left": 0, "right": 1}, 0, 1)
+
+
+def test_gaps_of_a_clock_are_found_and_jitter_is_not():
+    clock = np.arange(1000) / 256
+    jitter = clock + np.random.default_rng(0).uniform(-0.2, 0.2, 1000) / 256
+    assert find_gaps(clock, 256.0) == find_gaps(jitter, 256.0) == []
+    torn = clock.copy()
+    torn[400:] += 0.5
+    torn[700:] -= 3
+    assert [at for at, _ in find_gaps(torn, 256.0)] == [400, 700]
+    with pytest.raises(ValueError, match="clock of run 2 has 2 gaps, the first before sample 400"):
+        check_gaps(torn, 256.0, "run 2")
+    with pytest.raises(ValueError, match="3 values that aren't finite"):
+        find_gaps([0.0, np.nan, np.nan, np.inf], 1.0)
+
+
+def test_the_clock_of_a_real_recording_is_read(shared_data):
+    pd = pytest.importorskip("pandas")
+    table = pd.read_csv(shared_data / "formats" / "csv" / "muse_ssvep.csv.gz")
+    assert find_gaps(table["timestamps"], 256.0) == []
+    assert len(find_gaps(table["timestamps"].drop(range(5000, 5100)), 256.0)) == 1

@@ -1,0 +1,162 @@
+"""Files that were cut short, damaged or lie about themselves are named instead of opened."""
+
+import time
+
+import mne
+import numpy as np
+import pytest
+
+from sigvit.data.headers import check_header
+from sigvit.data.readers import read_recording
+from sigvit.data.synthetic import synthetic_raw
+
+DAMAGE = "can't|cut short|doesn't|has b'|promises|so a header|isn't a readable"
+
+
+def edf(n_records=3, n_signals=2, n_samples=50, header=None, missing=0):
+    """The bytes of an EDF file: ramps of two signals."""
+
+    def fields(width, *values):
+        return b"".join(str(value).encode().ljust(width) for value in values)
+
+    length = 256 * (n_signals + 1) if header is None else header
+    head = fields(8, "0") + fields(80, "X X X X", "Startdate X X X X") + fields(8, "01.01.20", "00.00.00", length) + fields(44, "") + fields(8, n_records, 1)
+    head += fields(4, n_signals)
+    signals = fields(16, *(f"EEG C{3 + k}" for k in range(2))) + fields(80, "", "") + fields(8, "uV", "uV", -200, -200, 200, 200, -2000, -2000, 2000, 2000)
+    signals += fields(80, "", "") + fields(8, n_samples, n_samples) + fields(32, "", "")
+    data = np.arange(3 * 2 * 50, dtype="<i2").tobytes()
+    return head + signals + data[: len(data) - missing]
+
+
+def written(path, content):
+    path.write_bytes(content)
+    return path
+
+
+def test_a_sound_file_is_opened(tmp_path):
+    raw = read_recording(written(tmp_path / "a.edf", edf()))
+    assert (raw.n_times, raw.ch_names) == (150, ["EEG C3", "EEG C4"])
+    assert check_header(tmp_path / "a.edf") is None
+
+
+@pytest.mark.parametrize("missing", [1, 100, 250, 599])
+def test_an_edf_cut_short_is_named_though_mne_opens_it(tmp_path, missing):
+    path = written(tmp_path / "S001R04.edf", edf(missing=missing))
+    with pytest.raises(ValueError, match=r"S001R04\.edf is cut short: its header promises 1368 bytes"):
+        read_recording(path)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not match the file size")
+def test_what_is_there_is_used_if_asked_and_never_silently(tmp_path):
+    path = written(tmp_path / "a.edf", edf(missing=250))
+    with pytest.warns(UserWarning, match=r"is cut short: .*; what is there is used"):
+        raw = read_recording(path, truncated="keep")
+    assert raw.n_times == 50
+
+
+def test_a_file_longer_than_its_header_says_is_named(tmp_path):
+    with pytest.raises(ValueError, match="longer than its header says: 1371 bytes instead of 1368"):
+        read_recording(written(tmp_path / "a.edf", edf() + b"\r\n\r"))
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"n_records": -1},
+        {"n_records": 0},
+        {"n_records": 10**8 - 1},
+        {"n_records": "3x"},
+        {"n_signals": 0},
+        {"n_signals": 9999},
+        {"n_signals": "two"},
+        {"n_samples": 10**7},
+        {"n_samples": -5},
+        {"n_samples": 0},
+        {"header": 512},
+        {"header": 2**23},
+    ],
+)
+@pytest.mark.parametrize("ending", ["edf", "bdf"])
+def test_headers_that_lie_are_refused_at_once(tmp_path, lie, ending):
+    head = {"n_signals": 2, **lie}
+    content = edf(**{**head, "n_signals": 2})
+    content = content[:252] + str(head["n_signals"]).encode().ljust(4) + content[256:]
+    started = time.perf_counter()
+    with pytest.raises(ValueError, match=DAMAGE):
+        read_recording(written(tmp_path / f"a.{ending}", content))
+    assert time.perf_counter() - started < 2  # a second and more is what a machine under load needs; a trusted lie takes minutes or all memory
+
+
+@pytest.mark.parametrize("content", [b"", b"0", b"not an EDF file at all" * 40, bytes(5000)])
+@pytest.mark.parametrize("ending", ["edf", "bdf", "gdf", "vhdr", "set", "fif", "cnt", "xyz", "raw"])
+def test_files_of_something_else_get_a_sentence(tmp_path, content, ending):
+    with pytest.raises(ValueError, match=rf"a\.{ending}"):
+        read_recording(written(tmp_path / f"a.{ending}", content))
+
+
+def test_missing_files_and_unknown_readers_get_a_sentence(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"There is no recording at .*gone\.edf"):
+        read_recording(tmp_path / "gone.edf")
+    with pytest.raises(ValueError, match=r"mne has no reader 'eff'; it has .*edf"):
+        read_recording(written(tmp_path / "a.edf", edf()), reader="eff")
+    with pytest.raises(ValueError, match="must be"):
+        read_recording(tmp_path / "a.edf", truncated="perhaps")
+
+
+def brainvision(folder, **changes):
+    """A BrainVision recording of 2 channels and 100 samples."""
+    common = {"DataFile": "a.eeg", "MarkerFile": "a.vmrk", "DataFormat": "BINARY", "DataOrientation": "MULTIPLEXED", "NumberOfChannels": 2}
+    common |= {"SamplingInterval": 4000, **changes}
+    lines = ["Brain Vision Data Exchange Header File Version 1.0", "[Common Infos]", *(f"{key}={value}" for key, value in common.items())]
+    lines += ["[Binary Infos]", "BinaryFormat=INT_16", "[Channel Infos]", "Ch1=C3,,0.5,µV", "Ch2=C4,,0.5,µV"]
+    (folder / "a.vhdr").write_text("\n".join(lines) + "\n", "utf-8")
+    marks = ["Brain Vision Data Exchange Marker File, Version 1.0", "[Common Infos]", "DataFile=a.eeg", "[Marker Infos]"]
+    (folder / "a.vmrk").write_text("\n".join([*marks, "Mk1=New Segment,,1,1,0,0", "Mk2=Stimulus,S  1,90,1,0"]) + "\n")
+    np.arange(200, dtype="<i2").tofile(folder / "a.eeg")
+    return folder / "a.vhdr"
+
+
+@pytest.mark.filterwarnings("ignore:.*No info on DataPoints")
+def test_a_brainvision_recording_cut_short_is_named(tmp_path):
+    path = brainvision(tmp_path)
+    assert read_recording(path).n_times == 100
+    whole = (tmp_path / "a.eeg").read_bytes()
+    (tmp_path / "a.eeg").write_bytes(whole[:-3])
+    with pytest.raises(ValueError, match=r"a\.eeg is cut short"):
+        read_recording(path)
+    (tmp_path / "a.eeg").write_bytes(whole[:320])  # whole samples, but a marker lies behind them
+    with pytest.raises(ValueError, match=r"a\.vhdr is cut short: .*outside data range"):
+        read_recording(path)
+    (tmp_path / "a.eeg").unlink()
+    with pytest.raises(ValueError, match=r"names the data file a\.eeg, which isn't beside it"):
+        read_recording(path)
+
+
+def test_a_brainvision_header_that_says_how_many_samples_is_believed(tmp_path):
+    with pytest.raises(ValueError, match=r"cut short: its header promises 484 bytes, 400 are there"):
+        read_recording(brainvision(tmp_path, DataPoints=121))
+    with pytest.raises(ValueError, match="promises 99999999 channels"):
+        read_recording(brainvision(tmp_path, NumberOfChannels=99999999))
+
+
+@pytest.mark.parametrize("name", ["gdf/test_1ch.gdf", "bdf/test_bdf_stim_channel.bdf", "fif/muse_raw.fif.gz", "egi/test_egi.raw", "eeglab/test_raw_2021.set"])
+def test_real_files_cut_short_are_named(shared_data, tmp_path, name):
+    source = shared_data / "formats" / name
+    content = source.read_bytes()
+    path = written(tmp_path / source.name, content[: len(content) * 3 // 5])
+    with pytest.raises(ValueError, match=rf"{source.name}.*(cut short|can't be read)"):
+        read_recording(path)
+
+
+def test_warnings_of_mne_are_passed_on_with_the_name_of_the_file(tmp_path):
+    raw = synthetic_raw(n_trials=2)
+    raw.save(tmp_path / "badly_named.fif", verbose="ERROR")
+    with pytest.warns(RuntimeWarning, match=r"badly_named\.fif: This filename .* does not conform"):
+        read_recording(tmp_path / "badly_named.fif")
+
+
+def test_options_reach_the_reader(tmp_path):
+    raw = read_recording(written(tmp_path / "a.edf", edf()), options={"exclude": ["EEG C4"]}, preload=True)
+    assert raw.preload
+    assert len(raw.ch_names) == 1
+    assert isinstance(raw, mne.io.BaseRaw)
