@@ -120,7 +120,7 @@ def test_losing_is_said_in_the_first_sentences(large):
 
 
 def test_too_few_folds_for_a_test_are_said_to_be_too_few():
-    windows = synthetic_windows(n_subjects=1, n_runs=3)
+    windows = synthetic_windows(n_subjects=1, n_runs=3, effect=0.5)
     page = rendered(windows, folds.within_session(windows.metadata), {"ViT": baselines.shrinkage_lda(4), "Majority": baselines.majority()})
     words = Page(page).words
     assert "A paired test of 3 differences can't reach .05 here" in words
