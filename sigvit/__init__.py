@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sigvit.evidence.cross_validation import Results, cross_validate
     from sigvit.evidence.folds import Fold
     from sigvit.grid import Axis, Grid
+    from sigvit.model.resize import resize_positions
     from sigvit.model.vision_transformer import VisionTransformer, signal_vit, vit
     from sigvit.tokens import Tokens
 
@@ -28,6 +29,7 @@ _HOMES = {
     "VisionTransformer": "sigvit.model.vision_transformer",
     "vit": "sigvit.model.vision_transformer",
     "signal_vit": "sigvit.model.vision_transformer",
+    "resize_positions": "sigvit.model.resize",
     "Windows": "sigvit.data.windows",
     "open_dataset": "sigvit.data.pages",
     "windows_from_raw": "sigvit.data.recordings",

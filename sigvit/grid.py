@@ -7,6 +7,7 @@ and resizing is the same act for a larger image, a longer window and another cap
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,9 @@ class Axis:
             raise ValueError(f"Axis {self.name!r} mixes coordinates of {sorted(dimensions)} numbers; give each step as many.")
         if self.labels and len(self.labels) != self.size:
             raise ValueError(f"Axis {self.name!r} has {self.size} steps but {len(self.labels)} labels; give one label a step or none.")
+        # One NaN object for all: tuples compare by identity first, so that axes with unknown coordinates are equal where all else is.
+        steps = tuple(tuple(math.nan if math.isnan(number) else float(number) for number in step) for step in self.coordinates)
+        object.__setattr__(self, "coordinates", steps)
 
     @property
     def size(self) -> int:
@@ -57,12 +61,12 @@ class Axis:
 
     def to_dict(self) -> dict:
         """Plain data for JSON; an unknown coordinate (NaN) becomes None."""
-        steps = [[None if np.isnan(number) else number for number in step] for step in self.coordinates]
+        steps = [[None if math.isnan(number) else number for number in step] for step in self.coordinates]
         return {"name": self.name, "unit": self.unit, "coordinates": steps, "labels": list(self.labels)}
 
     @classmethod
     def from_dict(cls, data: dict) -> Axis:
-        steps = tuple(tuple(float("nan") if number is None else float(number) for number in step) for step in data["coordinates"])
+        steps = tuple(tuple(math.nan if number is None else number for number in step) for step in data["coordinates"])
         return cls(data["name"], data["unit"], steps, tuple(data["labels"]))
 
     @classmethod
@@ -104,7 +108,7 @@ class Grid:
 
     @property
     def n_tokens(self) -> int:
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     def axis(self, name: str) -> Axis:
         """The axis called ``name``; KeyError names those that are there."""

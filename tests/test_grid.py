@@ -26,7 +26,8 @@ def test_grid_survives_json_with_unknown_coordinates():
     grid = Grid((ELECTRODES, TIME))
     restored = Grid.from_dict(json.loads(json.dumps(grid.to_dict(), allow_nan=False)))
     np.testing.assert_array_equal(restored.coordinates(), grid.coordinates())
-    assert restored.names == grid.names
+    assert restored == grid
+    assert hash(restored) == hash(grid)
     assert restored.axis("electrode").labels == ("C3", "unknown", "Cz")
 
 
