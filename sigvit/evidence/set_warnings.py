@@ -77,7 +77,7 @@ def _protocols(groups: Groups, folds: list[Fold]) -> Iterator[str]:
         codes = getattr(groups, group)
         close = [fold for fold in folds if claimed_group(fold) == group and np.isin(codes[fold.validation], codes[fold.train]).any()]
         if close:
-            yield f"In {len(close)} of {len(folds)} folds validation shares a {group} with train, for want of another: a choice made there knows it."
+            yield f"In {len(close)} of {len(folds)} folds validation shares a {group} with train, for want of another: choices made there are optimistic."
 
 
 def _shared_groups(groups: Groups, folds: list[Fold]) -> Iterator[str]:

@@ -1,0 +1,319 @@
+"""Certificate: every planted leak is named by row, honest folds are proved, and what was proved can be read back."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut, StratifiedKFold
+
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.data.windows import Windows
+from sigvit.evidence import folds as splitters
+from sigvit.evidence.certificate import Certificate, Leak, certify, rows_sha256
+from sigvit.evidence.folds import Fold, cross_session, cross_subject, shipped, shuffled_trials, within_session
+from sigvit.evidence.leak_checks import CHECKS
+
+
+@pytest.fixture
+def windows() -> Windows:
+    """3 subjects × 2 sessions × 2 runs × 11 trials; 67 samples at 64 Hz, a second apart."""
+    return synthetic_windows(n_subjects=3, n_sessions=2, n_runs=2, n_trials=11)
+
+
+def found(certificate: Certificate) -> dict[str, int]:
+    return {check.name: check.found for check in certificate.checks}
+
+
+def compared(certificate: Certificate) -> dict[str, int]:
+    return {check.name: check.compared for check in certificate.checks}
+
+
+def move(fold: Fold, row: int) -> Fold:
+    """The fold with one test row moved into train: what a shuffled trial looks like."""
+    return dataclasses.replace(fold, train=np.union1d(fold.train, [row]), test=np.setdiff1d(fold.test, [row]))
+
+
+@pytest.mark.parametrize("splitter", [cross_subject, cross_session, within_session])
+def test_honest_folds_are_proved_and_everything_was_compared(windows: Windows, splitter) -> None:
+    certificate = certify(windows, splitter(windows.metadata))
+    assert certificate.verdict == "proved"
+    assert certificate.tolerated == ()
+    assert set(found(certificate).values()) == {0}
+    claimed = {cross_subject: "subject", cross_session: "session", within_session: "run"}[splitter]
+    for name in ("row", "trial", "interval", "signal", "copy", claimed):
+        assert compared(certificate)[name] > 0
+
+
+def test_counts_are_the_pairs_of_rows(windows: Windows) -> None:
+    fold = cross_subject(windows.metadata)[0]
+    n_train, n_validation, n_test = len(fold.train), len(fold.validation), len(fold.test)
+    n_pairs = n_train * n_test + n_validation * n_test + n_train * n_validation
+    certificate = certify(windows, [fold])
+    assert compared(certificate)["row"] == compared(certificate)["interval"] == n_pairs
+    assert certificate.sizes == ({"fold": 0, "left_out": "subject 01", "train": n_train, "validation": n_validation, "test": n_test},)
+
+
+@pytest.mark.parametrize(
+    ("splitter", "check"),
+    [(cross_subject, "subject"), (cross_session, "session"), (within_session, "run"), (lambda table: within_session(table, k=3, by="block"), "block")],
+)
+def test_a_shuffled_trial_is_caught_and_its_row_named(windows: Windows, splitter, check: str) -> None:
+    folds = splitter(windows.metadata)
+    row = int(folds[0].test[len(folds[0].test) // 2])
+    folds[0] = move(folds[0], row)
+    with pytest.raises(Leak, match="Fold 0") as caught:
+        certify(windows, folds)
+    assert caught.value.checks == [check]
+    assert row in caught.value.rows
+    assert f"row {row} " in str(caught.value)
+    assert any(row in pair for pair in caught.value.pairs)
+
+
+def test_a_shared_row_is_caught(windows: Windows) -> None:
+    fold = cross_subject(windows.metadata)[0]
+    with pytest.raises(Leak) as caught:
+        certify(windows, [dataclasses.replace(fold, validation=np.union1d(fold.validation, fold.test[:1]))])
+    assert caught.value.checks[0] == "row"
+    assert (int(fold.test[0]), int(fold.test[0])) in caught.value.pairs
+
+
+def test_windows_of_one_trial_in_two_parts_are_caught(windows: Windows) -> None:
+    windows.metadata = windows.metadata.assign(trial=windows.metadata.trial // 2)
+    with pytest.raises(Leak, match="share trials") as caught:
+        certify(windows, KFold(5, shuffle=True, random_state=0).split(windows.values))
+    assert "trial" in caught.value.checks
+
+
+def test_overlapping_windows_under_shuffled_folds_are_caught_with_their_seconds() -> None:
+    windows = synthetic_windows(n_subjects=1, n_runs=2, n_trials=31, gap_s=-0.25)
+    with pytest.raises(Leak, match=r"recording sub-01_ses-1_run-1, trial \d+, \d+\.\d{3} to \d+\.\d{3} s") as caught:
+        certify(windows, shuffled_trials(windows.metadata, k=3))
+    assert caught.value.checks == ["interval"]
+    assert certify(windows, within_session(windows.metadata, by="run")).verdict == "proved"
+    assert certify(windows, within_session(windows.metadata, k=3, by="block")).verdict == "proved"
+
+
+@pytest.mark.parametrize(
+    ("support_s", "guard_s", "leaks"), [(0.0, 0.0, False), (0.49, 0.0, False), (0.51, 0.0, True), (0.0, 0.99, False), (0.0, 1.01, True), (0.3, 0.5, True)]
+)
+def test_a_filter_or_guard_longer_than_the_gap_is_caught(windows: Windows, support_s: float, guard_s: float, leaks: bool) -> None:
+    """The windows lie 1 s apart; a filter smears both, so half a second to each side is the most it may reach."""
+    folds = within_session(windows.metadata, k=3, by="block")
+    windows.filter_support_s = support_s
+    if not leaks:
+        certificate = certify(windows, folds, guard_s=guard_s)
+        assert (certificate.verdict, certificate.filter_support_s, certificate.guard_s) == ("proved", support_s, guard_s)
+        return
+    with pytest.raises(Leak, match="lie nearer than") as caught:
+        certify(windows, folds, guard_s=guard_s)
+    assert caught.value.checks == ["interval"]
+    guarded = within_session(windows.metadata, k=3, by="block", filter_support_s=support_s, guard_s=guard_s, validation=0)
+    assert certify(windows, guarded, guard_s=guard_s).verdict == "proved"
+
+
+def test_windows_that_touch_do_not_overlap_whatever_the_dust_of_sums() -> None:
+    windows = synthetic_windows(n_subjects=1, n_runs=1, n_trials=31, gap_s=0.0)
+    start_s = np.cumsum(np.full(31, 0.1)) + 1e5
+    windows.metadata = windows.metadata.assign(start_s=start_s, stop_s=start_s + 0.1)
+    certificate = certify(windows.metadata, KFold(3, shuffle=True, random_state=0).split(windows.values))
+    assert found(certificate)["interval"] == 0
+
+
+def test_a_recording_copied_under_a_second_session_is_caught(windows: Windows) -> None:
+    one, two = (np.flatnonzero((windows.metadata.subject == "02") & (windows.metadata.session == session)) for session in "12")
+    windows.values[two] = windows.values[one]
+    with pytest.raises(Leak, match="byte-identical") as caught:
+        certify(windows, cross_session(windows.metadata))
+    assert caught.value.rows == sorted([*one, *two])
+    assert certify(windows, cross_subject(windows.metadata)).verdict == "proved"
+
+
+@pytest.mark.parametrize("shift", [1, 29])
+def test_a_copied_recording_is_caught_when_its_windows_lie_elsewhere(windows: Windows, shift: int) -> None:
+    one, two = (np.flatnonzero((windows.metadata.subject == "02") & (windows.metadata.session == session)) for session in "12")
+    windows.values[two, :, shift:] = windows.values[one, :, :-shift]
+    with pytest.raises(Leak, match="copied from the other part") as caught:
+        certify(windows, cross_session(windows.metadata))
+    assert caught.value.checks == ["copy"]
+    assert caught.value.rows == sorted([*one, *two])
+    row, partner = caught.value.pairs[0]
+    assert abs(row - partner) == 22
+
+
+def test_hidden_overlap_without_a_clock_is_caught_by_its_samples() -> None:
+    windows = synthetic_windows(n_subjects=1, n_runs=1, n_trials=20)
+    signal = np.random.default_rng(0).standard_normal((3, 1000)).astype(np.float32)
+    windows.values[:] = np.stack([signal[:, 30 * trial : 30 * trial + 67] for trial in range(20)])
+    windows.metadata = windows.metadata.assign(start_s=np.nan, stop_s=np.nan)
+    with pytest.raises(Leak) as caught:
+        certify(windows, shuffled_trials(windows.metadata, k=4))
+    assert caught.value.checks == ["copy"]
+
+
+def test_flat_and_clipped_stretches_are_no_copies(windows: Windows) -> None:
+    windows.values[:, :, 20:] = np.float32(3e-4)
+    assert certify(windows, cross_subject(windows.metadata)).verdict == "proved"
+
+
+def test_the_sources_split_is_compared_with_the_source(windows: Windows) -> None:
+    windows.metadata = windows.metadata.assign(shipped=np.where(windows.metadata.subject == "02", "test", "train"))
+    (fold,) = shipped(windows.metadata)
+    row = int(fold.test[3])
+    with pytest.raises(Leak, match="put on the other side") as caught:
+        certify(windows, [move(fold, row)])
+    assert caught.value.rows == [row]
+
+
+def test_validation_may_not_share_a_subject_where_it_need_not(windows: Windows) -> None:
+    fold = cross_subject(windows.metadata)[0]
+    mixed = dataclasses.replace(fold, train=np.union1d(fold.train[1:], fold.validation[:1]), validation=np.union1d(fold.validation[1:], fold.train[:1]))
+    with pytest.raises(Leak, match="train and validation share subjects"):
+        certify(windows, [mixed])
+    two = windows[(windows.metadata.subject != "03").to_numpy()]
+    certificate = certify(two, cross_subject(two.metadata))
+    assert any("2 of 2 folds validation shares a subject with train, for want of another" in warning for warning in certificate.warnings)
+
+
+def test_windows_of_one_class_recordings_may_not_stand_on_both_sides() -> None:
+    """Rest and task in recordings of their own: shuffled windows measure the recording."""
+    windows = synthetic_windows(n_subjects=4, n_runs=2, n_trials=13)
+    windows.metadata["label"] = windows.labels = np.where(windows.metadata.run == "1", "rest", "task")
+    with pytest.raises(Leak, match="every recording holds one class") as caught:
+        certify(windows, shuffled_trials(windows.metadata))
+    assert caught.value.checks == ["recording"]
+    certificate = certify(windows, cross_subject(windows.metadata))
+    assert any("Every one of 8 recordings holds one class" in warning for warning in certificate.warnings)
+
+
+def test_an_overlap_is_tolerated_by_name_only_and_stamped() -> None:
+    windows = synthetic_windows(n_subjects=1, n_runs=2, n_trials=31, gap_s=-0.25)
+    folds = shuffled_trials(windows.metadata, k=3)
+    certificate = certify(windows, folds, tolerate=["interval", "trial"])
+    assert (certificate.verdict, certificate.tolerated) == ("tolerated", ("interval",))
+    assert found(certificate)["interval"] > 0
+    with pytest.raises(Leak):
+        certify(windows, folds, tolerate=["trial"])
+    assert certify(windows, within_session(windows.metadata), tolerate=["interval"]).verdict == "proved"
+
+
+@pytest.mark.parametrize("tolerate", [["overlap"], "interval"])
+def test_an_unknown_check_cannot_be_tolerated(windows: Windows, tolerate) -> None:
+    with pytest.raises(ValueError, match="to tolerate; tolerate is a list of names out of row, trial, interval"):
+        certify(windows, cross_subject(windows.metadata), tolerate=tolerate)
+
+
+def test_pairs_of_any_splitter_are_audited_with_a_bare_table(windows: Windows) -> None:
+    table = windows.metadata[["subject", "session", "run"]]
+    by_subject = list(LeaveOneGroupOut().split(table, groups=table.subject))
+    assert certify(table, by_subject, protocol="cross_subject").verdict == "proved"
+    certificate = certify(table, StratifiedKFold(3, shuffle=True, random_state=0).split(table, windows.labels))
+    assert "The metadata lacks recording, start_s, stop_s, trial, label; what these would show was not compared." in certificate.warnings
+    assert any("share subjects (up to 3 in a fold; the protocol is index_pairs)" in warning for warning in certificate.warnings)
+    with pytest.raises(Leak, match="share subjects"):
+        certify(table, KFold(3, shuffle=True, random_state=0).split(table), protocol="cross_subject")
+    with pytest.raises(ValueError, match="lacks 'subject'"):
+        certify(table.drop(columns="subject"), by_subject)
+
+
+def test_masks_and_unsorted_rows_are_read_and_broken_ones_refused(windows: Windows) -> None:
+    table, n_rows = windows.metadata, len(windows)
+    test = (table.subject == "01").to_numpy()
+    rows = np.random.default_rng(0).permutation(n_rows)
+    certificates = [certify(table, [(~test, test)]), certify(table, [(rows[~test[rows]], np.flatnonzero(test).tolist())])]
+    assert certificates[0] == certificates[1]
+    for pair, sentence in (
+        (([0, 0, 1], [2]), "The train part of fold 0 names row 0 2 times"),
+        (([0], [n_rows]), f"names row {n_rows}, but there are {n_rows} rows"),
+        (([0], [-1]), "rows are counted from 0, not from the end"),
+        (([0.5], [1]), "array of float64"),
+        (([], [1]), "an empty train part"),
+        ((test[:5], test), r"has shape \(5,\), but there are 132 rows"),
+        ("ab3", "give a Fold or a pair"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            certify(table, [pair])
+    with pytest.raises(ValueError, match="There are no folds to judge"):
+        certify(table, [])
+    folds = cross_subject(table)
+    with pytest.raises(ValueError, match="Fold number 0 stands for several folds"):
+        certify(table, [folds[0], folds[0]])
+    with pytest.raises(ValueError, match="did you mean 'cross_subject'"):
+        certify(table, [dataclasses.replace(folds[0], protocol="cross-subjects")])
+    with pytest.raises(ValueError, match="is for index pairs"):
+        certify(table, folds, protocol="cross_subject")
+    with pytest.raises(ValueError, match="not list"):
+        certify([1, 2], folds)
+
+
+def test_group_splits_of_scikit_learn_match_our_own(windows: Windows) -> None:
+    pairs = list(GroupKFold(3).split(windows.values, groups=windows.metadata.subject))
+    certificate = certify(windows, pairs, protocol="cross_subject")
+    assert certificate.verdict == "proved"
+    assert compared(certificate)["subject"] == sum(len(train) * len(test) for train, test in pairs)
+
+
+def test_labels_that_differ_from_the_metadata_are_refused(windows: Windows) -> None:
+    windows.labels = np.roll(windows.labels, 1)
+    with pytest.raises(ValueError, match=r"windows.labels and windows.metadata\['label'\] differ, first in row \d+"):
+        certify(windows, cross_subject(windows.metadata))
+
+
+def test_certificate_fits_its_own_windows_and_folds_only(windows: Windows) -> None:
+    folds = cross_subject(windows.metadata)
+    certificate = certify(windows, folds)
+    certificate.require_match(windows, folds)
+    other = windows[np.arange(len(windows))]
+    other.values[0, 0, 0] += 1e-6
+    relabelled = windows[np.arange(len(windows))]
+    relabelled.metadata.loc[0, "run"] = "9"
+    for changed, divided in ((other, folds), (relabelled, folds), (windows, folds[:2]), (windows, [*folds[:2], move(folds[2], int(folds[2].test[0]))])):
+        with pytest.raises(ValueError, match="was made of other windows or folds"):
+            certificate.require_match(changed, divided)
+
+
+def test_certificate_comes_back_from_json_with_results(windows: Windows, tmp_path: Path) -> None:
+    folds = cross_subject(windows.metadata)
+    windows.page = {"title": "Synthetic", "steps": ["none"]}
+    entry = {"pipeline": "LDA", "fold": 0, "seed": 0, "fit_rows_sha256": "", "n_fit_rows": 1, "selection": "none", "test_reads": 1}
+    certificate = certify(windows, folds).with_results("abc", [entry])
+    certificate.write(tmp_path / "certificate.json")
+    assert Certificate.read(tmp_path / "certificate.json") == certificate
+    assert list(tmp_path.iterdir()) == [tmp_path / "certificate.json"]
+    splitters.write_csv(tmp_path / "folds.csv", folds, windows)
+    assert hashlib.sha256((tmp_path / "folds.csv").read_bytes()).hexdigest() == certificate.folds_sha256
+    assert (certificate.n_rows, certificate.dataset) == (132, "synthetic")
+    assert [check.name for check in certificate.checks] == list(CHECKS)
+    with pytest.raises(ValueError, match=r"the entries \['verdict'\] are missing and \['judgement'\] unknown"):
+        Certificate.from_dict({**{name: value for name, value in certificate.to_dict().items() if name != "verdict"}, "judgement": "proved"})
+
+
+def test_equal_pages_have_equal_hashes(windows: Windows) -> None:
+    folds = cross_subject(windows.metadata)
+    hashes = []
+    for page in ({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1, "b": 3}):
+        windows.page = page
+        hashes.append(certify(windows, folds).page_sha256)
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_leak_survives_pickling(windows: Windows) -> None:
+    fold = cross_subject(windows.metadata)[0]
+    with pytest.raises(Leak) as caught:
+        certify(windows, [move(fold, int(fold.test[0]))])
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copy), copy.rows, copy.pairs, copy.checks) == (str(caught.value), caught.value.rows, caught.value.pairs, caught.value.checks)
+
+
+def test_rows_hash_ignores_order_and_is_plain_text() -> None:
+    assert rows_sha256(np.array([11, 2, 3])) == rows_sha256(np.array([2, 3, 11])) == hashlib.sha256(b"2,3,11").hexdigest()
+
+
+def test_an_empty_set_gets_a_sentence(windows: Windows) -> None:
+    with pytest.raises(ValueError, match="an empty window set can't be divided"):
+        certify(pd.DataFrame(columns=windows.metadata.columns), [([0], [1])])
