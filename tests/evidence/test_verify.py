@@ -1,0 +1,279 @@
+"""Verify: an honest results folder is confirmed from its files alone, and every edit of them is refuted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.evidence import baselines, verify
+from sigvit.evidence import folds as splitters
+from sigvit.evidence.certificate import certify
+from sigvit.evidence.cross_validation import cross_validate
+
+
+def write_folder(folder: Path, windows, folds, **asked) -> Path:
+    """What the experiment writes, without the report."""
+    results = cross_validate({"LDA": baselines.shrinkage_lda(), "dummy": baselines.majority()}, windows, folds, range(2), certify(windows, folds, **asked))
+    folder.mkdir(exist_ok=True)
+    results.table.to_csv(folder / "results.csv", index=False, lineterminator="\n")
+    splitters.write_csv(folder / "folds.csv", folds, windows)
+    digest = hashlib.sha256((folder / "results.csv").read_bytes()).hexdigest()
+    results.certificate.with_results(digest, results.provenance).write(folder / "certificate.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    windows = synthetic_windows(n_subjects=3, n_sessions=2, n_trials=7)
+    return write_folder(tmp_path_factory.mktemp("honest"), windows, splitters.cross_subject(windows.metadata))
+
+
+@pytest.fixture
+def folder(honest: Path, tmp_path: Path) -> Path:
+    """A copy to tamper with."""
+    return Path(shutil.copytree(honest, tmp_path / "copy"))
+
+
+def edit_table(folder: Path, name: str, change: Callable[[pd.DataFrame], pd.DataFrame], rehash: bool = True) -> None:
+    """Change a table; with `rehash` the forger also updates its hash in the certificate."""
+    path = folder / f"{name}.csv"
+    change(pd.read_csv(path, dtype=str, keep_default_na=False)).to_csv(path, index=False, lineterminator="\n")
+    if rehash:
+        edit_certificate(folder, **{f"{name}_sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
+
+
+def edit_certificate(folder: Path, **entries: object) -> None:
+    path = folder / "certificate.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+
+
+def test_an_honest_folder_is_confirmed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify.verify(folder) == []
+    assert verify.main([str(folder)]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("CONFIRMED")
+    assert "verdict 'proved': 3 folds, 12 fits" in text
+    assert "not to be seen from these files: copied stretches" in text
+
+
+def test_the_file_alone_does_it_without_sigvit(folder: Path, tmp_path: Path) -> None:
+    """Copied out, run with an isolated interpreter that sees no installed package."""
+    alone = Path(shutil.copy(verify.__file__, tmp_path / "verify.py"))
+    run = subprocess.run([sys.executable, "-I", "-S", str(alone), str(folder)], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith("CONFIRMED")
+
+
+@pytest.mark.parametrize("name", ["folds", "results"])
+def test_an_edit_of_either_table_is_noticed(folder: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / f"{name}.csv"
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert any(f"{name}.csv was changed after the certificate" in finding for finding in verify.verify(folder))
+    assert verify.main([str(folder)]) == 1
+    assert capsys.readouterr().out.startswith("REFUTED")
+
+
+def move_row(table: pd.DataFrame) -> pd.DataFrame:
+    """A test row of fold 0 becomes a training row."""
+    row = table.index[(table.fold == "0") & (table.part == "test")][3]
+    table.loc[row, "part"] = "train"
+    return table
+
+
+def copy_bytes(table: pd.DataFrame) -> pd.DataFrame:
+    table.loc[table.row == "5", "sha256"] = table.sha256[table.row == "50"].iloc[0]
+    return table
+
+
+def overlap(table: pd.DataFrame) -> pd.DataFrame:
+    """Row 50 is said to be of row 5's recording, three quarters of a second later."""
+    for column in ("recording", "start_s", "stop_s"):
+        table.loc[table.row == "50", column] = table[column][table.row == "5"].iloc[0]
+    table.loc[table.row == "50", ["start_s", "stop_s", "trial"]] = ["6.85", "7.85", "other"]
+    return table
+
+
+def one_trial(table: pd.DataFrame) -> pd.DataFrame:
+    for column in ("recording", "trial"):
+        table.loc[table.row == "50", column] = table[column][table.row == "5"].iloc[0]
+    return table
+
+
+def twice(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([table, table[(table.fold == "1") & (table.row == "5")].assign(part="test")])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (move_row, "share subjects"),
+        (copy_bytes, "share byte-identical windows, such as row"),
+        (overlap, "hold windows less than 0 s apart, such as row"),
+        (one_trial, "share trials"),
+        (twice, "share rows, such as row 5 and row 5"),
+        (lambda table: table.assign(start_s=np.where(table.row == "5", "99.0", table.start_s)), "Row 5 starts at 99.0 s and stops at"),
+        (lambda table: table.assign(label=np.where((table.row == "5") & (table.fold == "1"), "right", "left")), "describes row 5 in two ways"),
+        (lambda table: table.assign(left_out=np.where(table.index == 7, "subject 09", table.left_out)), "describes fold 0 (subject 01) in two ways"),
+        (lambda table: table.drop(index=3), "Fold 0: the certificate counts"),
+        (lambda table: table.assign(row=np.where(table.row == "5", "999", table.row)), "names rows 0 to 999, but 84 rows were certified"),
+        (lambda table: table[table.fold != "2"], "Fold 2: the certificate counts"),
+    ],
+)
+def test_edited_folds_are_refuted_even_with_a_forged_hash(folder: Path, change: Callable, sentence: str) -> None:
+    edit_table(folder, "folds", change)
+    assert sentence in "\n".join(verify.verify(folder))
+
+
+def cell(column: str, value: str, line: int = 0) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def change(table: pd.DataFrame) -> pd.DataFrame:
+        table.loc[line, column] = value
+        return table
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda table: table.drop(index=4), "lacks pipeline 'LDA', fold 2, seed 0 and 0 more fits"),
+        (lambda table: pd.concat([table, table[:1]]), "has 2 rows of pipeline 'LDA', fold 0, seed 0"),
+        (cell("fold", "7"), "folds.csv has no such fold"),
+        (cell("samples", "13"), "13 training and 0 validation rows, but the fold has 28 and 28"),
+        (cell("samples_test", "13"), "samples_test is '13', but it should be '28'"),
+        (cell("score", "1.5"), "the score is '1.5', not between 0 and 1"),
+        (cell("score", ""), "it has no score, though 2 classes were tested"),
+        (cell("accuracy", "-0.1"), "accuracy is '-0.1', not between 0 and 1"),
+        (cell("metric", "balanced_accuracy"), "its metric, balanced_accuracy, is"),
+        (cell("metric", "luck"), "two classes have roc_auc"),
+        (cell("n_classes", "1"), "2 of 1 classes were tested"),
+        (cell("protocol", "within_session"), "protocol is 'within_session', but it should be 'cross_subject'"),
+        (cell("left_out", "subject 09"), "left_out is 'subject 09'"),
+        (cell("subject", "02"), "subject is '02', but the test rows are of 01"),
+        (cell("dataset", "other"), "dataset is 'other', but it should be 'synthetic'"),
+        (cell("pipeline", "ViT"), "The certificate says nothing of how pipeline 'ViT', fold 0, seed 0 was fitted"),
+    ],
+)
+def test_edited_results_are_refuted_even_with_a_forged_hash(folder: Path, change: Callable, sentence: str) -> None:
+    edit_table(folder, "results", change)
+    assert sentence in "\n".join(verify.verify(folder))
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"fit_rows_sha256": "0" * 64}, "rows that aren't the training part of fold 0 (subject 01)"),
+        ({"n_fit_rows": 13}, "the certificate counts 13 fitted rows and results.csv 56, but there are 56"),
+        ({"selection": "test"}, "chosen on 'test'"),
+        ({"selection": "validation"}, "chosen on validation rows that it was also fitted on"),
+        ({"test_reads": 2}, "the test rows were read 2 times, not once"),
+        ({"seed": 9}, "which results.csv doesn't have"),
+    ],
+)
+def test_provenance_that_cannot_be_right_is_refuted(folder: Path, entry: dict, sentence: str) -> None:
+    provenance = json.loads((folder / "certificate.json").read_text())["provenance"]
+    edit_certificate(folder, provenance=[{**provenance[0], **entry}, *provenance[1:]])
+    assert sentence in "\n".join(verify.verify(folder))
+
+
+def test_a_scaler_that_saw_every_row_is_refuted(folder: Path) -> None:
+    """The hash of all rows is that of no fold's training part."""
+    certificate = json.loads((folder / "certificate.json").read_text())
+    everything = hashlib.sha256(",".join(map(str, range(certificate["n_rows"]))).encode()).hexdigest()
+    provenance = [{**entry, "fit_rows_sha256": everything, "n_fit_rows": certificate["n_rows"]} for entry in certificate["provenance"]]
+    edit_certificate(folder, provenance=provenance)
+    assert len([finding for finding in verify.verify(folder) if "aren't the training part" in finding]) == 12
+
+
+@pytest.mark.parametrize(
+    ("entries", "sentence"),
+    [
+        ({"tolerated": ["subject"]}, "The verdict is 'proved', but what was tolerated is ['subject']"),
+        ({"verdict": "tolerated"}, "The verdict is 'tolerated', but what was tolerated is []"),
+        ({"filter_support_s": 2.0}, "hold windows less than 4 s apart"),
+        ({"guard_s": -1.0}, "aren't seconds from 0 upwards"),
+    ],
+)
+def test_a_certificate_that_contradicts_the_folds_is_refuted(tmp_path: Path, entries: dict, sentence: str) -> None:
+    windows = synthetic_windows(n_subjects=1, n_runs=1, n_trials=41)
+    folder = write_folder(tmp_path / "blocks", windows, splitters.within_session(windows.metadata, k=3))
+    assert verify.verify(folder) == []
+    edit_certificate(folder, **entries)
+    assert sentence in "\n".join(verify.verify(folder))
+
+
+def test_a_tolerated_overlap_is_confirmed_as_tolerated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    windows = synthetic_windows(n_subjects=1, n_trials=31, gap_s=-0.25)
+    folder = write_folder(tmp_path / "overlap", windows, splitters.shuffled_trials(windows.metadata, k=3), tolerate=["interval"])
+    assert verify.main([str(folder)]) == 0
+    assert "verdict 'tolerated', with interval tolerated by name" in capsys.readouterr().out
+    edit_certificate(folder, tolerated=[], verdict="proved")
+    assert "hold windows less than 0 s apart" in "\n".join(verify.verify(folder))
+
+
+def test_a_test_part_of_one_class_may_lack_its_score(tmp_path: Path) -> None:
+    windows = synthetic_windows(n_subjects=4, n_trials=7)
+    windows.metadata["label"] = windows.labels = np.where(windows.metadata.subject.isin(["01", "02"]), "patient", "control")
+    folder = write_folder(tmp_path / "patients", windows, splitters.cross_subject(windows.metadata))
+    assert pd.read_csv(folder / "results.csv").score.isna().all()
+    assert verify.verify(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("folds.csv", None, "folds.csv can't be read (No such file or directory)"),
+        ("folds.csv", "fold,row\n0,1\n", "lacks the columns protocol"),
+        ("folds.csv", "{head}", "holds no folds"),
+        ("folds.csv", "{head}0,cross_subject,subject 1,x,train,1,1,1,r,1,0.0,1.0,a,\n", "should be a number"),
+        ("folds.csv", "{head}0,cross_subject,subject 1,1,exam,1,1,1,r,1,0.0,1.0,a,\n", "in the part 'exam'"),
+        ("folds.csv", "{head}0,cross_subject,subject 1\n", "line 2, has another number of columns"),
+        ("certificate.json", "{", "isn't JSON"),
+        ("certificate.json", "[]", "lacks verdict, tolerated"),
+        ("certificate.json", '{"verdict": "proved"}', "lacks tolerated, n_rows"),
+        ("results.csv", "pipeline\nLDA\n", "lacks the columns dataset"),
+        ("results.csv", b"\xff\xfe", "isn't a table"),
+    ],
+)
+def test_files_that_cannot_be_read_are_named(folder: Path, name: str, content: str | bytes | None, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / name
+    if content is None:
+        path.unlink()
+    else:
+        head = ",".join(verify.FOLD_COLUMNS) + "\n"
+        path.write_bytes(content if isinstance(content, bytes) else content.replace("{head}", head).encode())
+    assert verify.main([str(folder)]) == 2
+    text = capsys.readouterr().out
+    assert text.startswith("UNREADABLE")
+    assert sentence in text
+
+
+def test_entries_of_the_wrong_kind_are_unreadable_not_a_crash(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for entries in ({"sizes": [{}]}, {"provenance": [{"pipeline": "LDA"}]}, {"n_rows": "many"}, {"filter_support_s": "wide"}):
+        shutil.copy(folder / "certificate.json", folder / "kept.json")
+        edit_certificate(folder, **entries)
+        assert verify.main([str(folder)]) == 2
+        shutil.move(folder / "kept.json", folder / "certificate.json")
+    assert "the files lack what a results folder has" in capsys.readouterr().out
+    assert verify.main([]) == 2
+    assert "usage: python verify.py RESULTS_FOLDER" in capsys.readouterr().err
+
+
+def test_a_hundred_thousand_lines_take_seconds(tmp_path: Path) -> None:
+    table = synthetic_windows(n_subjects=20, n_runs=5, n_trials=50, electrodes=("Cz",), n_times=2, gap_s=0.0).metadata
+    splitters.write_csv(tmp_path / "folds.csv", splitters.cross_subject(table), table)
+    start = time.process_time()
+    folds, rows, findings = verify.read_folds(tmp_path / "folds.csv")
+    assert sum(len(part) for fold in folds.values() for part in fold.parts.values()) == 100_000
+    assert [*findings, *(leak for fold in folds.values() for leak in verify.leaks_of(fold, rows, 0.0, set()))] == []
+    assert time.process_time() - start < 15  # measured 1.5 s; a quadratic comparison would take hours
