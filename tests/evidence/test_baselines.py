@@ -28,6 +28,12 @@ def split(classes=("left", "right"), **settings):
     return windows.values[train], windows.labels[train], windows.values[~train], windows.labels[~train]
 
 
+@functools.cache
+def fitted_once(name):
+    train, labels, _, _ = split()
+    return pipeline(name).fit(train, labels)
+
+
 def test_the_list_is_fixed():
     assert list(everything(synthetic_windows())) == NAMES
 
@@ -43,14 +49,13 @@ def test_planted_source_is_found_in_another_run(name, classes):
 @pytest.mark.parametrize("name", NAMES)
 def test_fits_twice_to_the_same_bits(name):
     train, labels, test, _ = split()
-    first, second = (clone(pipeline(name)).fit(train, labels).predict_proba(test) for _ in range(2))
-    assert np.array_equal(first, second)
+    again = clone(fitted_once(name)).fit(train, labels)
+    assert np.array_equal(again.predict_proba(test), fitted_once(name).predict_proba(test))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_window_is_judged_alone(name):
-    train, labels, test, _ = split()
-    fitted = pipeline(name).fit(train, labels)
+    test, fitted = split()[2], fitted_once(name)
     # Matrix products of one and of many rows sum in another order; logits are of order 1 to 100.
     np.testing.assert_allclose(fitted.predict_proba(test[5:6]), fitted.predict_proba(test)[5:6], atol=1e-9)
 
@@ -65,8 +70,7 @@ def test_average_reference_does_no_harm(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_survives_pickling(name):
-    train, labels, test, _ = split()
-    fitted = pipeline(name).fit(train, labels)
+    test, fitted = split()[2], fitted_once(name)
     assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(test), fitted.predict_proba(test))
 
 

@@ -94,12 +94,12 @@ def test_corrected_t_without_overlap_is_the_paired_t_test():
 def test_corrected_t_keeps_its_level_for_folds_with_a_shared_training_part():
     """Fold scores that share a part of their noise: ρ = test / (test + train), as Nadeau and Bengio assume, makes the plain test reject too often."""
     generator, folds, rho = np.random.default_rng(0), 5, 0.2
-    shared = generator.normal(0, np.sqrt(rho), (3000, 1))
-    differences = shared + generator.normal(0, np.sqrt(1 - rho), (3000, folds))
+    shared = generator.normal(0, np.sqrt(rho), (1200, 1))
+    differences = shared + generator.normal(0, np.sqrt(1 - rho), (1200, folds))
     zeros = np.zeros(folds)
     rejected = np.mean([corrected_t(row, zeros, overlap=rho / (1 - rho)) < 0.05 for row in differences])
     plain = np.mean([ttest_1samp(row, 0).pvalue < 0.05 for row in differences])
-    assert rejected <= 0.05 + 0.012 < plain  # three standard errors of 3000 draws
+    assert rejected <= 0.05 + 0.019 < plain  # three standard errors of 1200 draws
 
 
 def test_holm_of_a_hand_computed_case():
