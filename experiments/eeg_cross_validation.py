@@ -22,6 +22,7 @@ from rich.table import Table
 
 import sigvit
 from sigvit.evidence.convnets import ConvNetClassifier
+from sigvit.evidence.fit_store import describe
 from sigvit.evidence.results_folder import claim_folder, write_results
 
 NETWORKS: dict[str, Any] = {
@@ -63,7 +64,7 @@ def main(configuration: Configuration) -> None:
     protocol, folds = make_folds(configuration, windows)
     pipelines = choose_pipelines(configuration, windows)
     output = configuration.output or Path("results") / f"{windows.name}-{protocol}"
-    record = describe(configuration, protocol, windows, pipelines)
+    record = describe_run(configuration, protocol, windows, pipelines)
     claim_folder(output, record)
     certificate = sigvit.certify(windows, folds, guard_s=configuration.guard_s)
     console.print(f"{windows.name}: {len(windows)} windows, {len(folds)} folds ({protocol}); the certificate says: {certificate.verdict}.")
@@ -95,10 +96,10 @@ def choose_pipelines(configuration: Configuration, windows: sigvit.Windows) -> d
     return {name: available[name] for name in configuration.pipelines or available}
 
 
-def describe(configuration: Configuration, protocol: str, windows: sigvit.Windows, pipelines: dict[str, Any]) -> dict[str, Any]:
+def describe_run(configuration: Configuration, protocol: str, windows: sigvit.Windows, pipelines: dict[str, Any]) -> dict[str, Any]:
     """What decides the results, for config.toml: another entry is another protocol."""
     asked = {name: str(value) for name, value in asdict(configuration).items() if name not in ("output", "folder", "pipelines")}
-    parameters = {name: " ".join(repr(pipeline.get_params()).split()) for name, pipeline in pipelines.items()}
+    parameters = {name: describe(pipeline) for name, pipeline in pipelines.items()}
     page = {"name": windows.name, "sha256": str(windows.page.get("sha256", "")), "windows": len(windows)}
     return {"sigvit": sigvit.__version__, "asked": {**asked, "protocol": protocol}, "page": page, "pipelines": parameters}
 
@@ -113,13 +114,16 @@ def progress_bar(console: Console, total: int) -> Iterator[Callable[[str, sigvit
 
 
 def print_summary(console: Console, results: sigvit.Results) -> None:
-    summary = results.summary()
-    table = Table(title=f"{results.table['metric'].iloc[0]}, verdict of the certificate: {results.certificate.verdict}")
-    for column in summary.columns:
-        table.add_column(str(column), justify="left" if column == "pipeline" else "right")
-    for row in summary.itertuples(index=False):
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+    """The score table on the terminal, best first; the report has all columns."""
+    summary = results.summary().sort_values("score", ascending=False)
+    table = Table(title=f"{summary['metric'].iloc[0]}; the certificate's verdict: {results.certificate.verdict}")
+    for heading in ("pipeline", "score", "95 % interval", "accuracy", "log-loss", "seconds a fit"):
+        table.add_column(heading, justify="left" if heading == "pipeline" else "right")
+    for row in summary.to_dict("records"):
+        interval = f"{row['low']:.3f} … {row['high']:.3f}"
+        table.add_row(row["pipeline"], f"{row['score']:.3f}", interval, f"{row['accuracy']:.3f}", f"{row['log_loss']:.3f}", f"{row['time']:.1f}")
     console.print(table)
+    console.print(f"Chance stays below {summary['chance_line'].max():.3f} in 95 of 100 sets.")
     for warning in results.certificate.warnings:
         console.print(f"[yellow]warning[/yellow] {warning}")
 

@@ -1,0 +1,89 @@
+"""Killed at any moment, out of disk, or pointed at a foreign folder: nothing is lost and nothing is confused."""
+
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sigvit.evidence.fit_store import write_atomically
+from sigvit.evidence.results_folder import claim_folder
+
+RUN = """
+import sys, torch, sigvit
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.evidence import baselines
+from sigvit.evidence.results_folder import claim_folder, write_results
+torch.set_num_threads(1)
+windows = synthetic_windows(n_subjects=3)
+folds = sigvit.folds.cross_subject(windows.metadata)
+pipelines = {"ViT": sigvit.SignalViTClassifier(steps=40, width=8, heads=2, mlp_width=16, classical=None), "LDA": baselines.shrinkage_lda()}
+claim_folder(sys.argv[1], {"steps": 40})
+results = sigvit.cross_validate(pipelines, windows, folds, range(2), folder=sys.argv[1])
+write_results(sys.argv[1], results, windows, folds, {"steps": 40})
+"""
+
+
+def start(folder: Path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", RUN, str(folder)], stderr=subprocess.PIPE)
+
+
+def table(folder: Path) -> str:
+    """The table as text, times aside."""
+    return pd.read_csv(folder / "results.csv", dtype=str).drop(columns="time").to_csv()
+
+
+def run_with_kills(folder: Path, kills: int, seed: int) -> int:
+    """Start, kill at a random moment after the folder is claimed, start again; returns how many kills met a living process."""
+    generator, met = random.Random(seed), 0
+    for _ in range(kills):
+        process = start(folder)
+        while process.poll() is None and not (folder / "fits").exists():
+            time.sleep(0.01)
+        time.sleep(generator.uniform(0, 1.0))
+        met += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+    process = start(folder)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return met
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_killed_run_goes_on_and_ends_with_the_same_table(tmp_path, kills):
+    run_with_kills(tmp_path / "whole", 0, seed=0)
+    met = run_with_kills(tmp_path / "killed", kills, seed=kills)
+    assert met > 0
+    assert table(tmp_path / "killed") == table(tmp_path / "whole")
+    assert (tmp_path / "killed" / "folds.csv").read_bytes() == (tmp_path / "whole" / "folds.csv").read_bytes()
+
+
+def test_a_full_disk_is_a_sentence_and_the_old_file_survives(tmp_path):
+    path = tmp_path / "fit.json"
+    write_atomically(path, "old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match=r"fit\.json could not be written"):
+            write_atomically(path, "new" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["fit.json"]
+
+
+def test_a_folder_of_another_protocol_is_refused_with_what_differs(tmp_path):
+    claim_folder(tmp_path, {"steps": 40})
+    claim_folder(tmp_path, {"steps": 40})
+    with pytest.raises(ValueError, match="there: steps = 40; now: steps = 50"):
+        claim_folder(tmp_path, {"steps": 50})
