@@ -190,3 +190,12 @@ def test_nothing_to_report_gets_a_sentence():
     results = cross_validate({"Majority": baselines.majority()}, windows, divided)
     with pytest.raises(ValueError, match="0 folds"):
         render_report(results, windows, [], results.certificate, "folder")
+
+
+def test_score_of_the_signal_before_the_cue_stands_beside_the_verdict():
+    windows = synthetic_windows(n_subjects=2)
+    windows = replace(windows, control_values=windows.values[:, :, :16])
+    divided = folds.cross_subject(windows.metadata)
+    certificate = certify(windows, divided)
+    page = rendered(windows, divided, {"Majority": baselines.majority()}, certificate=certificate)
+    assert f"gives area under the ROC curve {certificate.control['score']:.3f} over 2 folds" in Page(page).words
