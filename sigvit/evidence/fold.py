@@ -119,7 +119,7 @@ class Division:
             has[member, self.groups.label[rest]] = True
             has = has[:, has.any(axis=0)]
             if not (has & (has.sum(axis=0) == 1)).any(axis=1).all():  # some unit is not the last of any class
-                for chosen in _rotations(has, self.validation, turn):
+                for chosen in _neighbours(has, np.bincount(member), self.validation, turn):
                     yield rest[np.isin(member, chosen)]
                 return
 
@@ -129,21 +129,25 @@ class Division:
         return key[rest]
 
 
-def _rotations(has: np.ndarray, share: float, turn: int) -> Iterator[np.ndarray]:
-    """Runs of neighbouring units, as many as the share asks for, beginning at `turn`; first those that hold every class and leave every class."""
-    n_units = len(has)
+def _neighbours(has: np.ndarray, counts: np.ndarray, share: float, turn: int) -> Iterator[np.ndarray]:
+    """Neighbouring units that leave every class, beginning at `turn`; first those that hold every class, and of them those with about the share of rows.
+
+    `has` (units, classes) says which classes a unit holds, `counts` how many rows.
+    """
+    n_units, wanted_rows = len(has), share * counts.sum()
     wanted = min(max(1, round(share * n_units)), n_units - 1)
-    partial = []
+    others: list[tuple[bool, float, int, np.ndarray]] = []
     for size in [*range(wanted, min(2 * wanted + 1, n_units - 1) + 1), *range(wanted - 1, 0, -1)]:
         for first in range(n_units):
             chosen = (turn + first + np.arange(size)) % n_units
             if not np.delete(has, chosen, axis=0).any(axis=0).all():
                 continue
-            if has[chosen].any(axis=0).all():
+            lacks_class, misses = not has[chosen].any(axis=0).all(), abs(counts[chosen].sum() - wanted_rows)
+            if not lacks_class and misses <= wanted_rows / 2:
                 yield chosen
             else:
-                partial.append(chosen)
-    yield from partial
+                others.append((lacks_class, misses, len(others), chosen))
+    yield from (chosen for _, _, _, chosen in sorted(others, key=lambda other: other[:3]))
 
 
 def block_codes(groups: Groups, rows: np.ndarray, n_blocks: int, inside_classes: bool = False) -> np.ndarray:

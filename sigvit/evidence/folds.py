@@ -85,7 +85,7 @@ def cross_session(
             folds.append(division.fold(rows, test, keys, len(folds), "cross_session", f"{words}, {_words(groups, test, 'session')}"))
     if not folds:
         n_subjects = groups.subject.max() + 1
-        raise ValueError(f"cross_session needs a subject with two sessions or more; the {n_subjects} subjects here have one each. Try within_session.")
+        raise ValueError(f"cross_session needs a subject with two sessions or more, and none of the {n_subjects} here has them. Try within_session.")
     return folds
 
 
@@ -94,6 +94,7 @@ def within_session(
     k: int | None = None,
     by: str | None = None,
     *,
+    undividable: str = "refuse",
     guard_s: float = 0.0,
     filter_support_s: float = 0.0,
     validation: float = 0.2,
@@ -104,6 +105,7 @@ def within_session(
     ----------
     k : number of groups of neighbouring runs (None: one run at a time), or of blocks (None: 5).
     by : "run", "block", or None: runs in sessions that have two or more, blocks in the others.
+    undividable : what becomes of a session that is too small to divide: "refuse", or "leave out": its rows are in no fold, which the certificate says.
 
     Where a recording has no clock, its row order isn't time; blocks are then cut inside each class, in row order, and protect little.
 
@@ -113,18 +115,21 @@ def within_session(
     """
     if by not in (None, "run", "block"):
         raise ValueError(f"within_session can't divide by {by!r}; by is 'run', 'block' or None.")
+    if undividable not in ("refuse", "leave out"):
+        raise ValueError(f"undividable is {undividable!r}; it is 'refuse' or 'leave out'.")
     groups = read_groups(metadata)
     division = Division(groups, validation, required_gap_s(filter_support_s, guard_s))
     folds: list[Fold] = []
+    refusal = None
     for session in np.unique(groups.session):
-        rows = np.flatnonzero(groups.session == session)
-        words = f"{_words(groups, rows, 'subject')}, {_words(groups, rows, 'session')}"
-        n_runs = len(np.unique(groups.run[rows]))
-        if by == "run" or (by is None and n_runs > 1):
-            _require_groups(n_runs, k or 2, "runs", f"within_session of {words}")
-            folds += _run_folds(division, rows, k, words, len(folds))
-        else:
-            folds += _block_folds(division, rows, 5 if k is None else k, words, len(folds))
+        try:
+            folds += _session_folds(division, np.flatnonzero(groups.session == session), k, by, len(folds))
+        except ValueError as error:
+            refusal = error
+            if undividable == "refuse":
+                raise ValueError(f"{error} (undividable='leave out' leaves such sessions out.)") from error
+    if refusal is not None and not folds:
+        raise refusal
     return folds
 
 
@@ -175,6 +180,16 @@ def shuffled_trials(metadata: pd.DataFrame, k: int = 5, seed: int = 0, *, valida
             left_out = f"{words}, shuffled part {part + 1} of {k}"
             folds.append(division.fold(rows, np.flatnonzero(parts == part), [parts], len(folds), "shuffled_trials", left_out))
     return folds
+
+
+def _session_folds(division: Division, rows: np.ndarray, k: int | None, by: str | None, first_number: int) -> list[Fold]:
+    groups = division.groups
+    words = f"{_words(groups, rows, 'subject')}, {_words(groups, rows, 'session')}"
+    n_runs = len(np.unique(groups.run[rows]))
+    if by == "run" or (by is None and n_runs > 1):
+        _require_groups(n_runs, k or 2, "runs", f"within_session of {words}")
+        return _run_folds(division, rows, k, words, first_number)
+    return _block_folds(division, rows, 5 if k is None else k, words, first_number)
 
 
 def _run_folds(division: Division, rows: np.ndarray, k: int | None, words: str, first_number: int) -> list[Fold]:

@@ -11,6 +11,7 @@ import pytest
 
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence import folds as splitters
+from sigvit.evidence.certificate import certify
 from sigvit.evidence.folds import Fold, cross_session, cross_subject, shipped, shuffled_trials, within_session
 
 
@@ -96,7 +97,7 @@ def test_a_subject_with_one_session_is_in_no_fold(table: pd.DataFrame) -> None:
     folds = cross_session(rows)
     used = np.concatenate([np.concatenate([fold.train, fold.validation, fold.test]) for fold in folds])
     assert "03" not in set(rows.subject[used])
-    with pytest.raises(ValueError, match="two sessions or more; the 5 subjects here have one each"):
+    with pytest.raises(ValueError, match="two sessions or more, and none of the 5 here has them"):
         cross_session(table[table.session == "1"])
 
 
@@ -108,6 +109,31 @@ def test_runs_are_left_out_where_there_are_runs_and_blocks_where_there_is_one(ta
         *(f"subject 01, session 2, block {block} of 5" for block in (1, 2)),
     ]
     assert {fold.protocol for fold in folds} == {"within_session"}
+
+
+def test_a_session_too_small_to_divide_is_refused_or_left_out_if_asked(table: pd.DataFrame) -> None:
+    rows = table[(table.subject != "03") | ((table.session == "2") & (table.run == "1") & (table.trial < 2))].reset_index(drop=True)
+    with pytest.raises(ValueError, match=r"subject 03, session 2 needs 5 trials for 5 folds, but there are 2; .* \(undividable='leave out' leaves such"):
+        within_session(rows)
+    folds = within_session(rows, undividable="leave out")
+    assert [fold.number for fold in folds] == list(range(4 * 2 * 3))
+    assert not any("subject 03" in fold.left_out for fold in folds)
+    assert any("2 of 170 windows are tested in no fold, of subject 03" in sentence for sentence in certify(rows, folds).warnings)
+    with pytest.raises(ValueError, match="needs 2 runs"):
+        within_session(table[table.run == "1"], by="run", undividable="leave out")
+    with pytest.raises(ValueError, match="it is 'refuse' or 'leave out'"):
+        within_session(rows, undividable="skip")
+
+
+def test_validation_holds_about_its_share_of_rows_when_subjects_are_unequal() -> None:
+    """One subject of four in the rest may hold a fortieth of it; then another, or two, are taken."""
+    table = synthetic_windows(n_subjects=5, n_runs=1, n_trials=80).metadata
+    keep = table.trial < table.subject.map({"01": 80, "02": 60, "03": 80, "04": 4, "05": 30})
+    table = table[keep].reset_index(drop=True)
+    for seed in range(5):
+        for fold in cross_subject(table, seed=seed):
+            share = len(fold.validation) / (len(fold.train) + len(fold.validation))
+            assert 0.1 <= share <= 0.4
 
 
 def test_blocks_are_contiguous_in_time_and_guarded() -> None:
