@@ -127,7 +127,7 @@ def within_session(
         except ValueError as error:
             refusal = error
             if undividable == "refuse":
-                raise ValueError(f"{error} (undividable='leave out' leaves such sessions out.)") from error
+                raise ValueError(f"{error} Or: undividable='leave out' leaves such sessions out.") from error
     if refusal is not None and not folds:
         raise refusal
     return folds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -67,16 +68,22 @@ def _chunks(folds: Iterable[Fold], windows: Windows | pd.DataFrame, hashes: Sequ
     groups = read_groups(metadata, may_lack=METADATA_COLUMNS)
     names = [groups.names[column] for column in ("subject", "session", "run", "recording", "trial")]
     clock = [np.array([repr(number) for number in seconds.tolist()], dtype=object) for seconds in (groups.start_s, groups.stop_s)]
-    described = pd.DataFrame(dict(zip(COLUMNS[5:], [*names, *clock, groups.names["label"], np.array(hashes, dtype=object)], strict=True)), dtype=object)
+    described = [_line(values) for values in zip(*names, *clock, groups.names["label"], hashes, strict=True)]
     yield ",".join(COLUMNS) + "\n"
     for fold in folds:
-        rows = np.concatenate([fold.train, fold.validation, fold.test])
-        if len(rows) and rows.max() >= len(metadata):
-            raise ValueError(f"Fold {fold.number} names row {rows.max()}, but there are {len(metadata)} rows; the folds belong to another set.")
-        part = np.repeat(PARTS, [len(getattr(fold, name)) for name in PARTS])
-        lines = described.iloc[rows].reset_index(drop=True)
-        leading = pd.DataFrame({"fold": fold.number, "protocol": fold.protocol, "left_out": fold.left_out, "row": rows, "part": part}, dtype=object)
-        yield pd.concat([leading, lines], axis=1).to_csv(index=False, header=False, lineterminator="\n")
+        leading = _line([fold.number, fold.protocol, fold.left_out])
+        for part in PARTS:
+            rows = getattr(fold, part).tolist()
+            if rows and rows[-1] >= len(described):
+                raise ValueError(f"Fold {fold.number} names row {rows[-1]}, but there are {len(described)} rows; the folds belong to another set.")
+            yield "".join([f"{leading},{row},{part},{described[row]}\n" for row in rows])
+
+
+def _line(values: Iterable[object]) -> str:
+    """These values between commas, quoted where they need it."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(values)
+    return text.getvalue()
 
 
 def read_csv(path: str | Path) -> list[Fold]:

@@ -33,6 +33,7 @@ def near(groups: Groups, rows: np.ndarray, others: np.ndarray, gap_s: float) -> 
     timed = np.flatnonzero(~np.isnan(groups.start_s[others]))
     if not len(rows) or not len(timed):
         return found
+    timed = timed[np.isin(groups.recording[others[timed]], groups.recording[rows])]  # most often none: parts seldom share a recording
     theirs = others[timed]
     recordings = groups.recording[rows], groups.recording[theirs]
     begun = _count_below(recordings, groups.start_s[rows], groups.stop_s[theirs] + gap_s - TOUCH_S, or_equal=False)

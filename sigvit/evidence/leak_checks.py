@@ -95,17 +95,17 @@ def is_block(fold: Fold) -> bool:
 
 
 def _compare(fold: Fold, parts: tuple[str, str], first: np.ndarray, second: np.ndarray, judged: Judged) -> Iterator[tuple]:
-    groups, n_pairs = judged.groups, len(first) * len(second)
+    groups, n_pairs, only = judged.groups, len(first) * len(second), _apart(first, second)
     yield "row", n_pairs, _sharing(np.arange(len(groups)), first, second)
     yield "trial", n_pairs, _sharing(groups.trial, first, second)
-    yield "interval", _timed(groups, first) * _timed(groups, second), _too_near(groups, first, second, judged.gap_s)
+    yield "interval", _timed(groups, first) * _timed(groups, second), _too_near(groups, *only, judged.gap_s)
     claimed = claimed_group(fold)
     if claimed is not None and ("test" in parts or can_spare(getattr(groups, claimed), groups.label, np.union1d(first, second))):
         yield claimed, n_pairs, _sharing(getattr(groups, claimed), first, second)
     if "test" in parts and groups.label_follows_recording():
         yield "recording", n_pairs, _sharing(groups.recording, first, second)
     if judged.signal is not None:
-        yield "signal", n_pairs, _sharing(judged.signal, np.setdiff1d(first, second), np.setdiff1d(second, first))
+        yield "signal", n_pairs, _sharing(judged.signal, *only)
     if judged.copies is not None:
         yield "copy", judged.copies.compared, _copied(judged, first, second)
 
@@ -119,8 +119,16 @@ def can_spare(codes: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> bool:
 
 
 def _sharing(codes: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    shared = np.intersect1d(codes[first], codes[second])
-    return first[np.isin(codes[first], shared)], second[np.isin(codes[second], shared)]
+    """Rows of either part whose code the other part holds too."""
+    held = np.zeros((2, codes.max() + 1), bool)
+    held[0, codes[first]], held[1, codes[second]] = True, True
+    return first[held[1, codes[first]]], second[held[0, codes[second]]]
+
+
+def _apart(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both parts without the rows that stand in both: those are judged as rows, and their own signal or interval says nothing more."""
+    shared = np.intersect1d(first, second, assume_unique=True)
+    return np.setdiff1d(first, shared, assume_unique=True), np.setdiff1d(second, shared, assume_unique=True)
 
 
 def _timed(groups: Groups, rows: np.ndarray) -> int:
@@ -128,9 +136,7 @@ def _timed(groups: Groups, rows: np.ndarray) -> int:
 
 
 def _too_near(groups: Groups, first: np.ndarray, second: np.ndarray, gap_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """A row that stands in both parts is judged as a row; its own interval says nothing more."""
-    only_first, only_second = np.setdiff1d(first, second), np.setdiff1d(second, first)
-    return only_first[near(groups, only_second, only_first, gap_s)], only_second[near(groups, only_first, only_second, gap_s)]
+    return first[near(groups, second, first, gap_s)], second[near(groups, first, second, gap_s)]
 
 
 def _copied(judged: Judged, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

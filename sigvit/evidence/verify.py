@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import math
+import operator
 import re
 import sys
 from collections import Counter, defaultdict
@@ -86,8 +87,8 @@ def verify(folder: str | Path) -> list[str]:
     folder = Path(folder)
     certificate = read_certificate(folder / "certificate.json")
     folds, rows, findings = read_folds(folder / "folds.csv")
-    results = list(read_table(folder / "results.csv", RESULT_COLUMNS))
-    findings += check_hashes(folder, certificate)
+    results = read_results(folder / "results.csv")
+    findings = check_hashes(folder, certificate) + findings
     findings += check_certificate(certificate, folds, rows)
     findings += check_leaks(certificate, folds, rows)
     findings += check_results(certificate, folds, rows, results)
@@ -106,49 +107,73 @@ def read_certificate(path: Path) -> dict[str, Any]:
     return certificate
 
 
-def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    """The lines of a table that has these columns, and perhaps others."""
+def read_lines(path: Path, columns: tuple[str, ...]) -> tuple[list[str], Iterator[list[str]]]:
+    """Head and lines of a table that has these columns, and perhaps others."""
     try:
-        reader = csv.DictReader(io.StringIO(_bytes(path).decode("utf-8"), newline=""), strict=True)
-        missing = [column for column in columns if column not in (reader.fieldnames or ())]
-        if missing:
-            raise Unreadable(f"{path} lacks the columns {', '.join(missing)}.")
-        for line in reader:
-            if None in line or None in line.values():
-                raise Unreadable(f"{path}, line {reader.line_num}, has another number of columns than its head.")
-            yield line
+        reader = csv.reader(io.StringIO(_bytes(path).decode("utf-8"), newline=""), strict=True)
+        head = next(reader, [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise Unreadable(f"{path} isn't a table ({error}).") from error
+    missing = [column for column in columns if column not in head]
+    if missing or len(set(head)) < len(head):
+        raise Unreadable(f"{path} lacks the columns {', '.join(missing)}, or has one twice.")
+    return head, _whole_lines(path, reader, len(head))
+
+
+def _whole_lines(path: Path, reader: Any, n_columns: int) -> Iterator[list[str]]:
+    try:
+        for line in reader:
+            if len(line) not in (0, n_columns):
+                raise Unreadable(f"{path}, line {reader.line_num}, has {len(line)} columns, its head {n_columns}.")
+            if line:
+                yield line
+    except csv.Error as error:
+        raise Unreadable(f"{path} isn't a table ({error}).") from error
+
+
+def read_results(path: Path) -> list[dict[str, str]]:
+    """Every line of results.csv by column."""
+    head, lines = read_lines(path, RESULT_COLUMNS)
+    return [dict(zip(head, line, strict=True)) for line in lines]
 
 
 def read_folds(path: Path) -> tuple[dict[int, Fold], dict[int, Row], list[str]]:
     """Folds by number, rows by number, and where one fold or row is described in two ways."""
-    folds: dict[int, Fold] = {}
-    rows: dict[int, Row] = {}
+    folds: dict[str, Fold] = {}
+    texts: dict[str, list[str]] = {}
     findings = []
-    for line in read_table(path, FOLD_COLUMNS):
-        try:
-            number, row = int(line["fold"]), int(line["row"])
-            described = _row(line)
-        except ValueError as error:
-            raise Unreadable(f"{path} holds something that should be a number ({error}).") from error
-        fold = folds.setdefault(number, Fold(number, line["protocol"], line["left_out"]))
-        if line["part"] not in PARTS:
-            raise Unreadable(f"{path}: row {row} of {fold} is in the part {line['part']!r}; parts are {', '.join(PARTS)}.")
-        if (fold.protocol, fold.left_out) != (line["protocol"], line["left_out"]):
+    head, lines = read_lines(path, FOLD_COLUMNS)
+    arrange = operator.itemgetter(*(head.index(column) for column in FOLD_COLUMNS))
+    for line in lines:
+        number, protocol, left_out, row, part, *described = arrange(line)
+        if number not in folds:
+            folds[number] = Fold(_whole(number, path), protocol, left_out)
+        fold = folds[number]
+        if part not in PARTS:
+            raise Unreadable(f"{path}: row {row} of {fold} is in the part {part!r}; parts are {', '.join(PARTS)}.")
+        if (fold.protocol, fold.left_out) != (protocol, left_out):
             findings.append(f"folds.csv describes {fold} in two ways.")
-        # compared as text, since an unknown time (nan) doesn't equal itself
-        if repr(rows.setdefault(row, described)) != repr(described):
+        if texts.setdefault(row, described) != described:
             findings.append(f"folds.csv describes row {row} in two ways, the second in {fold}.")
-        fold.parts[line["part"]].append(row)
+        fold.parts[part].append(_whole(row, path))
     if not folds:
         raise Unreadable(f"{path} holds no folds.")
-    return folds, rows, list(dict.fromkeys(findings))
+    rows = {_whole(row, path): _row(described, path) for row, described in texts.items()}
+    return {fold.number: fold for fold in folds.values()}, rows, list(dict.fromkeys(findings))
 
 
-def _row(line: dict[str, str]) -> Row:
-    names = (line["subject"], line["session"], line["run"], line["recording"], line["trial"])
-    return Row(*names, start_s=float(line["start_s"]), stop_s=float(line["stop_s"]), label=line["label"], sha256=line["sha256"])
+def _whole(text: str, path: Path) -> int:
+    if not (text.isascii() and text.isdecimal() and text == str(int(text))):
+        raise Unreadable(f"{path} holds {text!r} where the number of a fold or row should be.")
+    return int(text)
+
+
+def _row(described: list[str], path: Path) -> Row:
+    subject, session, run, recording, trial, start_s, stop_s, label, sha256 = described
+    try:
+        return Row(subject, session, run, recording, trial, float(start_s), float(stop_s), label, sha256)
+    except ValueError as error:
+        raise Unreadable(f"{path} holds a time that should be a number of seconds ({error}).") from error
 
 
 def check_hashes(folder: Path, certificate: dict[str, Any]) -> list[str]:
