@@ -11,7 +11,7 @@ from sigvit.data.windows import Windows
 
 LARGEST_V = 5e-3  # a window's standard deviation on the scalp is some 1e-5 V; above this the values were in another unit
 SMALLEST_V = 1e-9
-_WINDOWS_FOR_THE_UNIT = 100  # spread over the set; the median of their spreads tells volts from microvolts
+_WINDOWS_FOR_THE_UNIT = 16  # spread over the set; the median of their spreads tells volts from microvolts
 
 
 def check_windows(windows: Windows, constant_electrodes: str = "refuse") -> None:

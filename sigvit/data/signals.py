@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from itertools import pairwise
 
 import mne
@@ -51,14 +52,19 @@ class Signals:
         """Hz, of the windows."""
         return float(self.cut.resample_hz or self.raw.info["sfreq"])
 
-    def stretches(self, extents: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, list[int]]]:
-        """(first, after last, which) sample of stretches that hold the extents, so long that what filters need beside them is little work."""
+    def stretches(self, extents: Sequence[tuple[int, int]], budget_bytes: int) -> Iterator[tuple[int, int, list[int]]]:
+        """(first, after last, which) sample of stretches that hold the extents, so long that what filters need beside them is little work.
+
+        Without filters they are as long as all channels of a few neighbouring extents may take up.
+        """
         reach = round(sum(map(len, self.filters)) / 2 * self.ratio)
+        longest = max((high - low for low, high in extents), default=0)
+        gap, limit = (2 * reach, _WORTH * reach) if reach else (longest, budget_bytes // (16 * len(self.channels)))
         first = last = 0
         held: list[int] = []
         for number in sorted(range(len(extents)), key=lambda number: extents[number]):
             low, high = extents[number]
-            if held and (low - last > 2 * reach or max(last, high) - first > max(_WORTH * reach, high - low)):
+            if held and (low - last > gap or max(last, high) - first > max(limit, high - low)):
                 yield first, last, held
                 held = []
             first, last = (first, max(last, high)) if held else (low, high)
@@ -70,22 +76,23 @@ class Signals:
         """Which channels, and float64 (channels, last - first) of them, a few at a time: about so many bytes at once."""
         span = self._span(first, last)
         low, high = self._needed(first, last, span)
-        size = max(1, max(budget_bytes, _LEAST_BYTES) // (_COPIES * 8 * (high - low)))
+        copies = _COPIES if self.filters or self.ratio != 1 else 1
+        size = max(1, max(budget_bytes, _LEAST_BYTES) // (copies * 8 * (high - low)))
         # Reading single channels of a file costs as much as reading all.
-        picks = self._numbers(self.channels)
-        whole = None if self.raw.preload else self._values(picks, low, high)
+        whole = None if self.raw.preload else self._values(self.picks, low, high)
         reference = self._reference(low, high, size)
         for start in range(0, len(self.channels), size):
             which = slice(start, start + size)
-            values = self._values(picks[which], low, high) if whole is None else whole[which]
+            values = self._values(self.picks[which], low, high) if whole is None else whole[which]
             source = _offset(values if reference is None else values - reference, low)
             for taps in self.filters:
                 source = _filtered(source, taps, span)
             yield which, _resampled(source, self.ratio, span)(first, last)
+            del values, source  # the memory is free before the next are read
 
     def _span(self, first: int, last: int) -> tuple[int, int]:
         """The unbroken span of the recording that holds the stretch's middle, in samples of the recording."""
-        middle = (first + last) / 2 / self.ratio
+        middle = (first + last) / 2 / float(self.ratio)
         return next(span for span in self.spans if span[0] <= middle <= span[1])
 
     def _needed(self, first: int, last: int, span: tuple[int, int]) -> tuple[int, int]:
@@ -103,6 +110,11 @@ class Signals:
 
     def _numbers(self, names: Sequence[str]) -> list[int]:
         return [self.raw.ch_names.index(name) for name in names]
+
+    @cached_property
+    def picks(self) -> list[int]:
+        """Where the channels are in the recording."""
+        return self._numbers(self.channels)
 
     def _values(self, picks: list[int], low: int, high: int) -> np.ndarray:
         values, _ = self.raw[picks, low:high]

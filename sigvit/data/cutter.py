@@ -1,0 +1,219 @@
+"""Fills one array of windows from recordings, one after the other, and keeps the record of what was dropped."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import mne
+import numpy as np
+import pandas as pd
+
+from sigvit.data.channels import left_out, pick_channels
+from sigvit.data.cuts import Cut, Event, Positions, extent, find_events, n_samples, plan, recording_starts, span_of, window_starts
+from sigvit.data.electrode_info import info_of, place
+from sigvit.data.quality import check_signals
+from sigvit.data.signals import Signals, constant_tail_s, filter_support_s
+from sigvit.data.windows import GrowingArray, Windows
+
+_WORTH_A_WARNING = 0.1  # of the windows dropped
+
+
+@dataclass(frozen=True)
+class LabelledRecording:
+    """An open recording, whose it is, and what its events (or all of it) mean.
+
+    Attributes
+    ----------
+    raw : any `mne.io.Raw`; it isn't changed, and need not be loaded.
+    events : annotation description (or event code) → label; or
+    label : the class of the whole recording, which `Cut.window_s` then cuts up.
+    recording : the name of its clock; made of subject, session and run where it isn't given.
+    extra : further columns of the metadata, one value each.
+    """
+
+    raw: mne.io.BaseRaw
+    events: Mapping[str | int, str | int] | None = None
+    label: str | int | None = None
+    subject: str = "1"
+    session: str = "1"
+    run: str = "1"
+    recording: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.recording or f"sub-{self.subject}_ses-{self.session}_run-{self.run}"
+
+
+class Cutter:
+    """Fills one array from recordings, one after the other."""
+
+    def __init__(self, cut: Cut) -> None:
+        self.cut = cut
+        self.first: tuple[str, mne.Info] | None = None
+        self.tables: list[pd.DataFrame] = []
+        self.dropped: list[dict] = []
+        self.notes: dict[str, dict] = {}
+        self.wanted: set = set()
+        self.seen: set = set()
+        self.support_s = 0.0
+
+    def add(self, recording: LabelledRecording) -> None:
+        """Cuts one recording; what doesn't fit the earlier ones raises."""
+        where = recording.name
+        if where in self.notes:
+            raise ValueError(f"There are two recordings {where}; tell them apart by subject, session, run or recording=….")
+        raw, channels = _prepared(recording.raw, self.cut, where)
+        signals = Signals(raw, channels, self.cut, where)
+        signals.channels = self._in_common_order(where, info_of(raw.info, channels, signals.rate, self.cut.rename), channels)
+        padding_s = constant_tail_s(raw, channels)
+        self.notes[where] = {"left_out": left_out(raw.info, channels), "padding_s": padding_s, "sampling_rate": float(raw.info["sfreq"])}
+        stop_s = raw.n_times / raw.info["sfreq"]
+        positions = plan(raw, self._starts(recording, stop_s - padding_s), self.cut, signals.rate, stop_s, padding_s)
+        self.support_s = max(self.support_s, filter_support_s(self.cut, raw.info["sfreq"]))
+        self._fill(recording, signals, positions)
+
+    def _in_common_order(self, where: str, info: mne.Info, channels: list[str]) -> list[str]:
+        """The channels in the order of the first recording's electrodes; starts the arrays there."""
+        if self.first is None:
+            self.first = (where, info)
+            length_s, control = self.cut.length_s, self.cut.control_s
+            self.values = GrowingArray((len(channels), n_samples(length_s, info["sfreq"])))
+            self.control = None if control is None else GrowingArray((len(channels), n_samples(control[1] - control[0], info["sfreq"])))
+        earlier, common = self.first
+        if info["sfreq"] != common["sfreq"]:
+            raise ValueError(f"{where} is sampled at {info['sfreq']:g} Hz but {earlier} at {common['sfreq']:g} Hz; give resample_hz, or leave one out.")
+        different = sorted(set(info["ch_names"]) ^ set(common["ch_names"]))
+        if different:
+            raise ValueError(f"The electrodes {different} are only in one of {where} and {earlier}; name those in common with electrodes=….")
+        return [channels[info["ch_names"].index(name)] for name in common["ch_names"]]
+
+    def _starts(self, recording: LabelledRecording, stop_s: float) -> list[tuple[float, Event]]:
+        if (recording.events is None) == (recording.label is None):
+            raise ValueError(f"{recording.name} needs either events (description → label) or a label for all of it, with window_s.")
+        if recording.label is not None:
+            return recording_starts(recording.label, self.cut, stop_s, recording.name)
+        assert recording.events is not None
+        events, seen = find_events(recording.raw, recording.events, recording.name)
+        self.wanted |= set(recording.events)
+        self.seen |= seen
+        return window_starts(events, self.cut)
+
+    def _fill(self, recording: LabelledRecording, signals: Signals, positions: Positions) -> None:
+        values = self.values.extend(len(positions))
+        control = None if self.control is None else self.control.extend(len(positions))
+        _cut_out(signals, positions, values, control)
+        keep = _within(values, self.cut.reject_v, signals, positions)
+        n_rejected = len(positions) - int(keep.sum())
+        if n_rejected:
+            _close_ranks(values, keep)
+            self.values.shorten(n_rejected)
+            if self.control is not None and control is not None:
+                _close_ranks(control, keep)
+                self.control.shorten(n_rejected)
+        self.dropped += [{"recording": recording.name, **window} for window in positions.dropped]
+        self.tables.append(_table(recording, positions, keep))
+
+    def finish(self, name: str, page: dict) -> Windows:
+        """The windows of all recordings, checked."""
+        if self.first is None:
+            raise ValueError("There are no recordings to cut windows from.")
+        kept, planned = sum(map(len, self.tables)), sum(map(len, self.tables)) + len(self.dropped)
+        reasons = dict(Counter(window["reason"] for window in self.dropped).most_common())
+        if planned == 0:
+            raise ValueError(f"No span of {name} is as long as a window of {self.cut.length_s:g} s.")
+        lost = f"{len(self.dropped)} of {planned} windows of {name} are dropped ({', '.join(f'{reason}: {n}' for reason, n in reasons.items())})"
+        if kept == 0:
+            raise ValueError(f"{lost}, so none is left.")
+        if self.wanted - self.seen:
+            warnings.warn(f"The events {sorted(map(str, self.wanted - self.seen))} occur in no recording of {name}.", stacklevel=4)
+        if len(self.dropped) > _WORTH_A_WARNING * planned:
+            warnings.warn(f"{lost}; page['dropped'] names them.", stacklevel=4)
+        table = pd.concat([table for table in self.tables if len(table)], ignore_index=True)
+        dropped = {"planned": planned, "kept": kept, "reasons": reasons, "windows": self.dropped}
+        page = {**page, "cut": _said(self.cut), "dropped": dropped, "recordings": self.notes}
+        control = None if self.control is None else self.control.take()
+        windows = Windows(self.values.take(), table["label"].to_numpy(), table, self.first[1], self.support_s, name, page, control)
+        check_signals(windows, self.cut.constant_electrodes)
+        return windows
+
+
+def _prepared(raw: mne.io.BaseRaw, cut: Cut, where: str) -> tuple[mne.io.BaseRaw, list[str]]:
+    """The recording with its projectors applied and, if asked, its bad electrodes interpolated (in a copy), and the picked channels."""
+    if any(not projector["active"] for projector in raw.info["projs"]):
+        raw = raw.copy().load_data(verbose="ERROR").apply_proj(verbose="ERROR")  # as mne.Epochs does
+    channels = pick_channels(raw.info, cut.electrodes, cut.rename, cut.bad_electrodes, where)
+    if cut.bad_electrodes == "interpolate" and set(raw.info["bads"]) & set(channels):
+        raw = raw.copy().load_data(verbose="ERROR")
+        place(raw.info)
+        raw.interpolate_bads(verbose="ERROR")
+    return raw, channels
+
+
+def _cut_out(signals: Signals, positions: Positions, values: np.ndarray, control: np.ndarray | None) -> None:
+    """Writes the windows of one recording to `values` and, where there is one, the stretches before the cue to `control`."""
+    cut, n_times = signals.cut, positions.n_times
+    starts = list(zip(positions.first.tolist(), positions.cue.tolist(), strict=True))
+    extents = [extent(first, cue, n_times, cut, positions.rate) for first, cue in starts]
+    budget = values.nbytes // 16
+    for low, high, rows in signals.stretches(extents, budget):
+        for which, stretch in signals.read(low, high, budget):
+            for row in rows:
+                first, cue = starts[row]
+                window = stretch[:, first - low : first - low + n_times]
+                if cut.baseline_s is not None:
+                    window = window - stretch[:, span_of(cue - low, cut.baseline_s, positions.rate)].mean(axis=1, keepdims=True)
+                values[row, which] = window
+                if control is not None and cut.control_s is not None:
+                    control[row, which] = stretch[:, span_of(cue - low, cut.control_s, positions.rate)]
+            del stretch, window  # the memory is free before the next is read
+
+
+def _within(values: np.ndarray, reject_v: float | None, signals: Signals, positions: Positions) -> np.ndarray:
+    """Which windows stay: none of their electrodes has a larger peak-to-peak value; the others are noted."""
+    if reject_v is None:
+        return np.ones(len(values), bool)
+    swing = np.array([np.ptp(window, axis=1) for window in values]).reshape(values.shape[:2])
+    keep = np.asarray((swing <= reject_v).all(axis=1))
+    for row in np.flatnonzero(~keep):
+        worst = signals.channels[int(swing[row].argmax())]
+        window = {"trial": int(positions.trial[row]), "label": positions.label[row].item(), "start_s": positions.first[row] / positions.rate}
+        positions.dropped.append({**window, "reason": f"exceeds {reject_v:g} V peak to peak", "electrode": worst, "peak_to_peak_v": float(swing[row].max())})
+    return keep
+
+
+def _close_ranks(rows: np.ndarray, keep: np.ndarray) -> None:
+    """Moves the rows that stay to the front, in place."""
+    for new, old in enumerate(np.flatnonzero(keep)):
+        if new != old:
+            rows[new] = rows[old]
+
+
+def _table(recording: LabelledRecording, positions: Positions, keep: np.ndarray) -> pd.DataFrame:
+    first = positions.first[keep]
+    return pd.DataFrame(
+        {
+            "subject": str(recording.subject),
+            "session": str(recording.session),
+            "run": str(recording.run),
+            "recording": recording.name,
+            "start_s": first / positions.rate,
+            "stop_s": (first + positions.n_times) / positions.rate,
+            "trial": positions.trial[keep],
+            "label": positions.label[keep],
+            **recording.extra,
+        },
+        index=range(len(first)),
+    )
+
+
+def _said(cut: Cut) -> dict[str, Any]:
+    """What a cut says beyond its defaults, as plain data."""
+    default = Cut(0.0, 1.0)
+    said = {entry.name: getattr(cut, entry.name) for entry in fields(cut)}
+    plain = {name: dict(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value for name, value in said.items()}
+    return {name: value for name, value in plain.items() if name in ("start_s", "stop_s") or said[name] != getattr(default, name)}
