@@ -46,8 +46,8 @@ def find_copies(values: np.ndarray, groups: Groups) -> Copies:
     parts = [_stretches(np.asarray(values[first : first + size]), first, step) for first in range(0, n_windows, size)]
     hashes, rows, offsets = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(hashes, kind="stable")
-    equal = hashes[order][1:] == hashes[order][:-1]
-    repeated = order[np.r_[False, equal] | np.r_[equal, False]]
+    equal = np.diff(hashes[order], prepend=~hashes[order][:1], append=~hashes[order][-1:]) == 0
+    repeated = order[equal[1:] | equal[:-1]]
     if not len(repeated):
         return Copies(nothing, nothing, len(hashes))
     return _in_two_places(hashes[repeated], rows[repeated], offsets[repeated], n_times, groups, len(hashes))

@@ -125,6 +125,8 @@ def twice(table: pd.DataFrame) -> pd.DataFrame:
         (lambda table: table.assign(start_s=np.where(table.row == "5", "99.0", table.start_s)), "Row 5 starts at 99.0 s and stops at"),
         (lambda table: table.assign(label=np.where((table.row == "5") & (table.fold == "1"), "right", "left")), "describes row 5 in two ways"),
         (lambda table: table.assign(left_out=np.where(table.index == 7, "subject 09", table.left_out)), "describes fold 0 (subject 01) in two ways"),
+        (lambda table: pd.concat([table, table[:1]]), "names row 56 more than once"),
+        (lambda table: table[(table.fold != "1") | (table.part != "test")], "its test part is empty"),
         (lambda table: table.drop(index=3), "Fold 0: the certificate counts"),
         (lambda table: table.assign(row=np.where(table.row == "5", "999", table.row)), "names rows 0 to 999, but 84 rows were certified"),
         (lambda table: table[table.fold != "2"], "Fold 2: the certificate counts"),
@@ -148,6 +150,7 @@ def cell(column: str, value: str, line: int = 0) -> Callable[[pd.DataFrame], pd.
     [
         (lambda table: table.drop(index=4), "lacks pipeline 'LDA', fold 2, seed 0 and 0 more fits"),
         (lambda table: pd.concat([table, table[:1]]), "has 2 rows of pipeline 'LDA', fold 0, seed 0"),
+        (lambda table: table[:0], "results.csv holds no rows"),
         (cell("fold", "7"), "folds.csv has no such fold"),
         (cell("samples", "13"), "13 training and 0 validation rows, but the fold has 28 and 28"),
         (cell("samples_test", "13"), "samples_test is '13', but it should be '28'"),
@@ -177,6 +180,7 @@ def test_edited_results_are_refuted_even_with_a_forged_hash(folder: Path, change
         ({"selection": "test"}, "chosen on 'test'"),
         ({"selection": "validation"}, "chosen on validation rows that it was also fitted on"),
         ({"test_reads": 2}, "the test rows were read 2 times, not once"),
+        ({"fold": 9}, "which results.csv doesn't have"),
         ({"seed": 9}, "which results.csv doesn't have"),
     ],
 )
@@ -243,6 +247,8 @@ def test_a_test_part_of_one_class_may_lack_its_score(tmp_path: Path) -> None:
         ("certificate.json", "[]", "lacks verdict, tolerated"),
         ("certificate.json", '{"verdict": "proved"}', "lacks tolerated, n_rows"),
         ("results.csv", "pipeline\nLDA\n", "lacks the columns dataset"),
+        ("results.csv", '{results}"a"b,', "isn't a table"),
+        ("results.csv", "{results}LDA,synthetic,cross_subject,first,,0,,,,,2,1,1,1\n", "a fold or seed that isn't a whole number"),
         ("results.csv", b"\xff\xfe", "isn't a table"),
     ],
 )
@@ -252,7 +258,8 @@ def test_files_that_cannot_be_read_are_named(folder: Path, name: str, content: s
         path.unlink()
     else:
         head = ",".join(verify.FOLD_COLUMNS) + "\n"
-        path.write_bytes(content if isinstance(content, bytes) else content.replace("{head}", head).encode())
+        results = ",".join(verify.RESULT_COLUMNS) + "\n"
+        path.write_bytes(content if isinstance(content, bytes) else content.replace("{head}", head).replace("{results}", results).encode())
     assert verify.main([str(folder)]) == 2
     text = capsys.readouterr().out
     assert text.startswith("UNREADABLE")
