@@ -177,18 +177,22 @@ class SignalViTClassifier(NetworkClassifier):
             return None
         if isinstance(self.classical, str) and self.classical != "auto":
             raise ValueError(f'classical is {self.classical!r}; it must be "auto", None, or a classifier with predict_proba.')
-        half = choose_classical(part) if isinstance(self.classical, str) else clone(self.classical)
-        return half.fit(part.signals, part.targets)
+        if isinstance(self.classical, str):
+            return fit_best_classical(part)
+        return clone(self.classical).fit(part.signals, part.targets)
 
 
-def choose_classical(part: TrainingPart) -> BaseEstimator:
-    """The unfitted classical pipeline with the lowest log-loss on inner folds of the training part (whole groups where there are several)."""
-    candidates = [baselines.shrinkage_lda(), baselines.tangent_space(), baselines.xdawn_tangent_space()]
+def fit_best_classical(part: TrainingPart) -> BaseEstimator:
+    """The classical pipeline with the lowest log-loss on inner folds of the training part (whole groups where there are several), fitted on all of it."""
+    discriminant = baselines.shrinkage_lda().fit(part.signals, part.targets, groups=part.groups)
     folds = inner_folds(part.targets, part.groups)
-    if not folds or part.signals.shape[1] < 2:
-        return candidates[0]
-    losses = [_inner_log_loss(candidate, part, folds) for candidate in candidates]
-    return candidates[int(np.argmin(losses))]
+    if not folds or not discriminant.log_loss_ or part.signals.shape[1] < 2:
+        return discriminant
+    others = [baselines.tangent_space(), baselines.xdawn_tangent_space()]
+    losses = [_inner_log_loss(other, part, folds) for other in others]
+    if min(discriminant.log_loss_.values()) <= min(losses):
+        return discriminant
+    return others[int(np.argmin(losses))].fit(part.signals, part.targets)
 
 
 def _inner_log_loss(candidate: BaseEstimator, part: TrainingPart, folds: list[tuple[np.ndarray, np.ndarray]]) -> float:
