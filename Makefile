@@ -1,7 +1,7 @@
 # make demo: the main job on embedded real EEG; make test: every proof that is quick.
 PYTHON ?= python3
 BIN := .venv/bin
-export OMP_NUM_THREADS ?= 2
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: install demo test test-all lint bench clean
 

@@ -27,7 +27,6 @@ from sigvit.evidence.results_folder import claim_folder, write_results
 
 NETWORKS: dict[str, Any] = {
     "ViT": sigvit.SignalViTClassifier(),
-    "Network alone": sigvit.SignalViTClassifier(classical=None),
     "EEGNet": ConvNetClassifier("EEGNet"),
     "ShallowConvNet": ConvNetClassifier("ShallowConvNet"),
 }
@@ -48,17 +47,17 @@ class Configuration:
     guard_s: float = 0.0
     """Seconds around test windows that no training window may touch, beyond the support of the filters."""
     pipelines: tuple[str, ...] = ()
-    """Names of pipelines; left out, all: ViT, Network alone, EEGNet, ShallowConvNet and the classical baselines."""
+    """Names of pipelines; left out, all: ViT (its network and classical half get rows of their own), EEGNet, ShallowConvNet and the classical baselines."""
     seeds: int = 5
     """Seeds 0, 1, … of the pipelines that have any randomness."""
     output: Path | None = None
     """Results folder; left out, results/DATASET-PROTOCOL."""
-    threads: int = 2
-    """Threads of torch. More change the last bits of the networks' sums."""
+    jobs: int = -1
+    """Processes that share the pipelines × folds, each with one thread; -1 takes one a core."""
 
 
 def main(configuration: Configuration) -> None:
-    torch.set_num_threads(configuration.threads)
+    torch.set_num_threads(1)  # as in the processes, so that one process and several give the same bits
     console = Console()
     windows = sigvit.open_dataset(configuration.dataset, folder=configuration.folder)
     protocol, folds = make_folds(configuration, windows)
@@ -68,8 +67,9 @@ def main(configuration: Configuration) -> None:
     claim_folder(output, record)
     certificate = sigvit.certify(windows, folds, guard_s=configuration.guard_s)
     console.print(f"{windows.name}: {len(windows)} windows, {len(folds)} folds ({protocol}); the certificate says: {certificate.verdict}.")
+    seeds = range(configuration.seeds)
     with progress_bar(console, len(pipelines) * len(folds)) as on_fold:
-        results = sigvit.cross_validate(pipelines, windows, folds, range(configuration.seeds), certificate, folder=output, on_fold=on_fold)
+        results = sigvit.cross_validate(pipelines, windows, folds, seeds, certificate, output, on_fold, configuration.jobs)
     write_results(output, results, windows, folds, record)
     print_summary(console, results)
     console.print(f"Report: {output / 'report.html'}   Check it: sigvit verify {output}")
@@ -81,10 +81,14 @@ def make_folds(configuration: Configuration, windows: sigvit.Windows) -> tuple[s
     if protocol == "auto":
         several = metadata["subject"].nunique() > 1
         protocol = "shipped" if "shipped" in metadata else "cross_subject" if several else "within_session"
+    guard_s, support_s = configuration.guard_s, windows.filter_support_s
     if protocol == "shipped":
-        return protocol, sigvit.folds.shipped(metadata)
-    maker = {"within_session": sigvit.folds.within_session, "cross_session": sigvit.folds.cross_session, "cross_subject": sigvit.folds.cross_subject}[protocol]
-    return protocol, maker(metadata, k=configuration.k, guard_s=configuration.guard_s, filter_support_s=windows.filter_support_s)
+        return protocol, sigvit.folds.shipped(metadata, guard_s=guard_s, filter_support_s=support_s)
+    if protocol == "within_session":
+        folds = sigvit.folds.within_session(metadata, configuration.k, undividable="leave out", guard_s=guard_s, filter_support_s=support_s)
+        return protocol, folds
+    maker = sigvit.folds.cross_session if protocol == "cross_session" else sigvit.folds.cross_subject
+    return protocol, maker(metadata, configuration.k, guard_s=guard_s, filter_support_s=support_s)
 
 
 def choose_pipelines(configuration: Configuration, windows: sigvit.Windows) -> dict[str, Any]:
@@ -98,7 +102,7 @@ def choose_pipelines(configuration: Configuration, windows: sigvit.Windows) -> d
 
 def describe_run(configuration: Configuration, protocol: str, windows: sigvit.Windows, pipelines: dict[str, Any]) -> dict[str, Any]:
     """What decides the results, for config.toml: another entry is another protocol."""
-    asked = {name: str(value) for name, value in asdict(configuration).items() if name not in ("output", "folder", "pipelines")}
+    asked = {name: str(value) for name, value in asdict(configuration).items() if name not in ("output", "folder", "pipelines", "jobs")}
     parameters = {name: describe(pipeline) for name, pipeline in pipelines.items()}
     page = {"name": windows.name, "sha256": str(windows.page.get("sha256", "")), "windows": len(windows)}
     return {"sigvit": sigvit.__version__, "asked": {**asked, "protocol": protocol}, "page": page, "pipelines": parameters}

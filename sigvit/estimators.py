@@ -164,13 +164,17 @@ class SignalViTClassifier(NetworkClassifier):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """(windows, classes): the normalised geometric mean of both halves' probabilities, in the order of `classes_`."""
+        return self.predict_parts(X)[""]
+
+    def predict_parts(self, X: Any) -> dict[str, np.ndarray]:
+        """ "" → the probabilities of the whole, and, where there is a classical half, "network" and "classical half" → those of each alone."""
         network = super().predict_proba(X)
         if self.classical_ is None:
-            return network
+            return {"": network}
         classical = self.classical_.predict_proba(self._read(X, None, reset=False)[0])
         # Far below any probability that a few hundred windows support; keeps the logarithm finite.
         blended = np.sqrt(np.maximum(network, 1e-12) * np.maximum(classical, 1e-12))
-        return blended / blended.sum(1, keepdims=True)
+        return {"": blended / blended.sum(1, keepdims=True), "network": network, "classical half": classical}
 
     def _fit_classical(self, part: TrainingPart) -> BaseEstimator | None:
         if self.classical is None:

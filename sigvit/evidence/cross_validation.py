@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from sklearn.base import clone
+from joblib import Parallel, delayed, parallel_config
 
 from sigvit.data.windows import Windows
-from sigvit.evidence import metrics, statistics
-from sigvit.evidence.certificate import Certificate, certify, rows_sha256
-from sigvit.evidence.fit_job import FitJob
+from sigvit.evidence import statistics
+from sigvit.evidence.certificate import Certificate, certify
 from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.folds import Fold
+from sigvit.evidence.judging import TABLE_COLUMNS, fit_and_judge, has_seed
 
-TABLE_COLUMNS = (
-    *("pipeline", "dataset", "protocol", "subject", "session", "fold", "left_out", "seed", "score", "metric"),
-    *("accuracy", "balanced_accuracy", "log_loss", "calibration_error", "n_classes", "chance"),
-    *("samples", "samples_validation", "samples_test", "channels", "n_sessions", "n_times", "sampling_rate", "parameters", "time"),
-)
+__all__ = ["TABLE_COLUMNS", "Results", "cross_validate"]
 
 
 @dataclass
@@ -59,18 +52,21 @@ def cross_validate(
     certificate: Certificate | None = None,
     folder: str | Path | None = None,
     on_fold: Callable[[str, Fold], None] | None = None,
+    n_jobs: int = 1,
 ) -> Results:
     """Fit every pipeline on every fold with every seed and judge it once on the fold's test rows.
 
     Parameters
     ----------
     pipelines : name → scikit-learn classifier with `predict_proba`. A class attribute `takes_windows = True` asks for `Windows` instead of an array;
-        `fit` is given `validation=(X, y)` and `groups` (subjects) where its signature has them; others are fitted on train and validation rows together.
+        `fit` is given `validation=(X, y)` and `groups` (subjects, sessions or recordings, as the protocol has it) where its signature has them; others
+        are fitted on train and validation rows together. One with `predict_parts` is judged in several rows, "name" and "name: part".
     windows, folds : the set and its divisions.
     seeds : a parameter called `random_state`, of the pipeline or a step, receives each; a pipeline without one is fitted once and stands for all seeds.
     certificate : of these windows and folds; made here where it is left out.
     folder : where finished fits are kept, so that a killed run goes on with those that are missing.
     on_fold : called with the pipeline's name and the fold when all its seeds are done.
+    n_jobs : processes, each with one thread, that share the pipelines × folds; 1 stays in this process with its threads.
 
     Raises
     ------
@@ -88,144 +84,30 @@ def cross_validate(
         raise ValueError(f"Nothing to fit: there are {len(pipelines)} pipelines and {len(seeds)} seeds; give at least one of each.")
     certificate = certificate or certify(windows, folds)
     certificate.require_match(windows, folds)
-    store = FitStore(folder)
     identity = fingerprint((windows.row_hashes(), windows.metadata, windows.sampling_rate, windows.electrodes, windows.page))
-    records: list[dict] = []
-    for name, pipeline in pipelines.items():
-        own_seeds = seeds if _has_seed(pipeline) else seeds[:1]
-        for fold in folds:
-            keys = {seed: fingerprint((identity, fold.train, fold.validation, fold.test, name, pipeline, seed)) for seed in own_seeds}
-            stored = {seed: store.load(key) for seed, key in keys.items()}
-            missing = [seed for seed in own_seeds if stored[seed] is None]
-            for seed, record in zip(missing, fit_and_judge(name, pipeline, windows, fold, missing), strict=False):
-                store.save(keys[seed], record)
-                stored[seed] = record
-            records += [_with_seed(stored[seed if seed in stored else seeds[0]], seed) for seed in seeds]
+    units = [(name, fold) for name in pipelines for fold in folds]
+    calls = (delayed(_fit_seeds)(number, *unit, pipelines[unit[0]], windows, seeds, identity, folder) for number, unit in enumerate(units))
+    finished: dict[int, list[dict]] = {}
+    with parallel_config("loky", inner_max_num_threads=1) if n_jobs != 1 else parallel_config("sequential"):
+        for number, records in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls):
+            finished[number] = records
             if on_fold is not None:
-                on_fold(name, fold)
-    return _collect(records, certificate)
+                on_fold(*units[number])
+    return _collect([record for number in range(len(units)) for record in finished[number]], certificate)
 
 
-def fit_and_judge(name: str, pipeline: Any, windows: Windows, fold: Fold, seeds: list[int]) -> Iterator[dict]:
-    """Fit fresh copies on the fold's training part, one a seed, and predict its test rows once with each; yields plain data."""
-    if not hasattr(pipeline, "predict_proba"):
-        raise ValueError(f"Pipeline {name!r} has no predict_proba; log-loss and calibration need probabilities (wrap it in CalibratedClassifierCV).")
-    takes_validation = "validation" in inspect.signature(pipeline.fit).parameters and len(fold.validation) > 0
-    for seed, estimator, seconds in _fitted(pipeline, windows, fold, seeds, takes_validation):
-        probabilities = _predict(estimator, windows, fold)
-        rows = fold.train if takes_validation and getattr(estimator, "selection_", "none") == "validation" else _fit_rows(fold)
-        yield {
-            "row": _table_row(name, estimator, windows, fold, seed, rows, probabilities, seconds),
-            "predictions": probabilities.tolist(),
-            "labels": windows.labels[fold.test].tolist(),
-            "test_rows": fold.test.tolist(),
-            "classes": list(windows.classes),
-            "history": getattr(estimator, "history_", []),
-            "provenance": {
-                "pipeline": name,
-                "fold": fold.number,
-                "seed": seed,
-                "fit_rows_sha256": rows_sha256(rows),
-                "n_fit_rows": len(rows),
-                "selection": getattr(estimator, "selection_", "none"),
-                "test_reads": 1,
-            },
-        }
-
-
-def _fitted(pipeline: Any, windows: Windows, fold: Fold, seeds: list[int], takes_validation: bool) -> Iterator[tuple[int, Any, float]]:
-    """(seed, fitted estimator, seconds) for every seed; at once where the pipeline can."""
-    groups = _groups(windows, fold)
-    if hasattr(pipeline, "fit_many"):
-        jobs = [FitJob(fold.train, fold.validation, seed, groups=groups[fold.train]) for seed in seeds]
-        start = time.perf_counter()
-        estimators = pipeline.fit_many(windows, jobs) if jobs else []
-        seconds = (time.perf_counter() - start) / max(1, len(jobs))
-        yield from ((seed, estimator, seconds) for seed, estimator in zip(seeds, estimators, strict=True))
-        return
-    rows = fold.train if takes_validation else _fit_rows(fold)
-    for seed in seeds:
-        estimator = with_random_state(clone(pipeline), seed)
-        extra: dict[str, Any] = {}
-        if takes_validation:
-            extra["validation"] = (_signals(estimator, windows, fold.validation), windows.labels[fold.validation])
-        if "groups" in inspect.signature(estimator.fit).parameters:
-            extra["groups"] = groups[rows]
-        start = time.perf_counter()
-        estimator.fit(_signals(estimator, windows, rows), windows.labels[rows], **extra)
-        yield seed, estimator, time.perf_counter() - start
-
-
-def _fit_rows(fold: Fold) -> np.ndarray:
-    return np.sort(np.concatenate([fold.train, fold.validation]))
-
-
-def _groups(windows: Windows, fold: Fold) -> np.ndarray:
-    """What inner folds keep whole: subjects or sessions where the protocol does, else recordings."""
-    column = {"cross_subject": "subject", "cross_session": "session"}.get(fold.protocol, "recording")
-    return windows.metadata[column].astype(str).to_numpy()
-
-
-def with_random_state(estimator: Any, seed: int) -> Any:
-    """The estimator with every parameter called random_state, its own or a step's, set to the seed."""
-    seeded = {name: seed for name in estimator.get_params(deep=True) if name.split("__")[-1] == "random_state"}
-    return estimator.set_params(**seeded)
-
-
-def _has_seed(pipeline: Any) -> bool:
-    return any(name.split("__")[-1] == "random_state" for name in pipeline.get_params(deep=True))
-
-
-def _signals(estimator: Any, windows: Windows, rows: np.ndarray) -> Windows | np.ndarray:
-    return windows[rows] if getattr(estimator, "takes_windows", False) else windows.values[rows]
-
-
-def _predict(estimator: Any, windows: Windows, fold: Fold) -> np.ndarray:
-    """(test rows, classes of the whole set): the one reading of the test rows; a class that training never saw has probability 0."""
-    predicted = np.asarray(estimator.predict_proba(_signals(estimator, windows, fold.test)), dtype=np.float64)
-    probabilities = np.zeros((len(fold.test), len(windows.classes)))
-    columns = [windows.classes.index(label) for label in np.asarray(estimator.classes_).tolist()]
-    probabilities[:, columns] = predicted
-    return probabilities
-
-
-def _table_row(
-    name: str,
-    estimator: Any,
-    windows: Windows,
-    fold: Fold,
-    seed: int,
-    rows: np.ndarray,
-    probabilities: np.ndarray,
-    seconds: float,
-) -> dict:
-    tested = windows.metadata.iloc[fold.test]
-    row = {
-        "pipeline": name,
-        "dataset": windows.name,
-        "protocol": fold.protocol,
-        "subject": _joined(tested["subject"]),
-        "session": _joined(tested["session"]),
-        "fold": fold.number,
-        "left_out": fold.left_out,
-        "seed": seed,
-        "n_classes": len(windows.classes),
-        "samples": len(rows),
-        "samples_validation": len(fold.validation) if rows is fold.train else 0,
-        "samples_test": len(fold.test),
-        "channels": windows.values.shape[1],
-        "n_sessions": int(windows.metadata["session"].nunique()),
-        "n_times": windows.values.shape[2],
-        "sampling_rate": windows.sampling_rate,
-        "parameters": getattr(estimator, "n_parameters_", None),
-        "time": seconds,
-        **metrics.score_predictions(windows.labels[fold.test], probabilities, windows.classes),
-    }
-    return {column: row[column] for column in TABLE_COLUMNS}
-
-
-def _joined(column: pd.Series) -> str:
-    return "+".join(sorted(set(column.astype(str))))
+def _fit_seeds(
+    number: int, name: str, fold: Fold, pipeline: Any, windows: Windows, seeds: list[int], identity: str, folder: str | Path | None
+) -> tuple[int, list[dict]]:
+    """All seeds of one pipeline on one fold: those in the folder as they are, the others fitted and kept; with the unit's number."""
+    store, own_seeds = FitStore(folder), seeds if has_seed(pipeline) else seeds[:1]
+    keys = {seed: fingerprint((identity, fold.train, fold.validation, fold.test, name, pipeline, seed)) for seed in own_seeds}
+    stored = {seed: store.load(key) for seed, key in keys.items()}
+    missing = [seed for seed in own_seeds if stored[seed] is None]
+    for seed, record in zip(missing, fit_and_judge(name, pipeline, windows, fold, missing), strict=False):
+        store.save(keys[seed], record)
+        stored[seed] = record
+    return number, [_with_seed(part, seed) for seed in seeds for part in (stored[seed if seed in stored else seeds[0]] or {})["parts"]]
 
 
 def _with_seed(record: dict, seed: int) -> dict:

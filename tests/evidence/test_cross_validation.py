@@ -18,9 +18,10 @@ from sigvit.data.synthetic import synthetic_windows
 from sigvit.estimators import SignalViTClassifier
 from sigvit.evidence import baselines
 from sigvit.evidence.convnets import ConvNetClassifier
-from sigvit.evidence.cross_validation import TABLE_COLUMNS, cross_validate, fit_and_judge
+from sigvit.evidence.cross_validation import TABLE_COLUMNS, cross_validate
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.fit_store import FitStore, fingerprint
+from sigvit.evidence.judging import fit_and_judge
 
 QUICK = {
     "ViT": SignalViTClassifier(steps=7, width=8, heads=2, mlp_width=16),
@@ -56,7 +57,7 @@ def test_test_rows_change_no_fitted_artefact(windows, folds, name, monkeypatch):
     artefacts = []
     for each in (windows, other_test_values(windows, folds[1])):
         kept = []
-        monkeypatch.setattr("sigvit.evidence.cross_validation._predict", lambda estimator, w, f, kept=kept: _keep(kept, estimator, w, f))
+        monkeypatch.setattr("sigvit.evidence.judging._predict", lambda estimator, w, f, kept=kept: _keep(kept, estimator, w, f))
         list(fit_and_judge(name, everything(windows)[name], each, folds[1], [3]))
         artefacts.append(every_bit(kept[0]))
     assert artefacts[0] == artefacts[1]
@@ -77,7 +78,7 @@ def every_bit(estimator) -> bytes:
 
 def _keep(kept, estimator, windows, fold):
     kept.append(estimator)
-    return np.full((len(fold.test), 2), 0.5)
+    return {"": np.full((len(fold.test), 2), 0.5)}
 
 
 def test_a_pipeline_that_peeks_would_be_seen(windows, folds):
@@ -89,11 +90,12 @@ def test_a_pipeline_that_peeks_would_be_seen(windows, folds):
 def test_one_row_a_pipeline_fold_and_seed(windows, folds):
     results = cross_validate({"ViT": QUICK["ViT"], "LDA": baselines.shrinkage_lda()}, windows, folds, seeds=[0, 5])
     assert list(results.table.columns) == list(TABLE_COLUMNS)
-    assert len(results.table) == 2 * 3 * 2
+    assert set(results.table["pipeline"]) == {"ViT", "ViT: network", "ViT: classical half", "LDA"}
+    assert len(results.table) == 4 * 3 * 2
     assert not results.table.duplicated(["pipeline", "fold", "seed"]).any()
     assert set(results.table["metric"]) == {"roc_auc"}
-    assert len(results.predictions) == 2 * 2 * len(windows)
-    assert set(results.histories) == {("ViT", fold, seed) for fold in range(3) for seed in (0, 5)}
+    assert len(results.predictions) == 4 * 2 * len(windows)
+    assert {("ViT", fold, seed) for fold in range(3) for seed in (0, 5)} <= set(results.histories)
     assert results.certificate.verdict == "proved"
     assert {"pipeline", "score"} <= set(results.summary().columns) | {"score"}
 
@@ -138,6 +140,12 @@ def test_without_a_validation_argument_validation_rows_are_trained_on(windows, f
     assert table["samples_validation"].tolist() == [0]
 
 
+def test_processes_give_the_table_of_one_process(windows, folds):
+    pipelines = {"LDA": baselines.shrinkage_lda(), "TS": baselines.tangent_space()}
+    tables = [cross_validate(pipelines, windows, folds, n_jobs=n_jobs).table.drop(columns="time") for n_jobs in (1, 2)]
+    assert tables[0].to_csv() == tables[1].to_csv()
+
+
 def test_finished_fits_are_not_fitted_again_and_give_the_same_table(windows, folds, tmp_path):
     first = cross_validate({"counting": Counting()}, windows, folds, folder=tmp_path)
     Counting.diary.clear()
@@ -167,7 +175,7 @@ def test_fit_many_and_fit_give_one_table(windows, folds):
     held_out = windows[fold.validation]
     single.fit(windows[fold.train], groups=windows.metadata["subject"].to_numpy()[fold.train], validation=(held_out, held_out.labels))
     expected = single.predict_proba(windows[fold.test])
-    row = together[(together["fold"] == 1) & (together["seed"] == 1)].iloc[0]
+    row = together[(together["pipeline"] == "ViT") & (together["fold"] == 1) & (together["seed"] == 1)].iloc[0]
     accuracy = (single.classes_[expected.argmax(1)] == windows.labels[fold.test]).mean()
     assert row["accuracy"] == accuracy
     assert model.fit_many(windows, [FitJob(fold.train, fold.validation, 1, groups=windows.metadata["subject"].to_numpy()[fold.train])])

@@ -1,0 +1,154 @@
+"""One fit and its judgement: fitted on the fold's training part, its test rows predicted once."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from sigvit.data.windows import Windows
+from sigvit.evidence import metrics
+from sigvit.evidence.certificate import rows_sha256
+from sigvit.evidence.fit_job import FitJob
+from sigvit.evidence.folds import Fold
+
+TABLE_COLUMNS = (
+    *("pipeline", "dataset", "protocol", "subject", "session", "fold", "left_out", "seed", "score", "metric"),
+    *("accuracy", "balanced_accuracy", "log_loss", "calibration_error", "n_classes", "chance"),
+    *("samples", "samples_validation", "samples_test", "channels", "n_sessions", "n_times", "sampling_rate", "parameters", "time"),
+)
+
+
+def fit_and_judge(name: str, pipeline: Any, windows: Windows, fold: Fold, seeds: list[int]) -> Iterator[dict]:
+    """Fit fresh copies on the fold's training part, one a seed, and predict its test rows once with each.
+
+    Yields plain data: {"parts": [record, …]}, the pipeline's own record first, then those of its parts (see `cross_validate`).
+    """
+    if not hasattr(pipeline, "predict_proba"):
+        raise ValueError(f"Pipeline {name!r} has no predict_proba; log-loss and calibration need probabilities (wrap it in CalibratedClassifierCV).")
+    takes_validation = "validation" in inspect.signature(pipeline.fit).parameters and len(fold.validation) > 0
+    for seed, estimator, seconds in _fitted(pipeline, windows, fold, seeds, takes_validation):
+        chose = takes_validation and getattr(estimator, "selection_", "none") == "validation"
+        rows = fold.train if chose else _fit_rows(fold)
+        told = {"samples": len(rows), "samples_validation": len(fold.validation) if chose else 0, "seed": seed, "time": seconds}
+        predicted = _predict(estimator, windows, fold)
+        yield {"parts": [_record(_part_name(name, part), estimator, windows, fold, rows, told, predicted[part]) for part in predicted]}
+
+
+def _record(name: str, estimator: Any, windows: Windows, fold: Fold, rows: np.ndarray, told: dict, probabilities: np.ndarray) -> dict:
+    chose = told["samples_validation"] > 0
+    return {
+        "row": _table_row(name, estimator, windows, fold, told, probabilities),
+        "predictions": probabilities.tolist(),
+        "labels": windows.labels[fold.test].tolist(),
+        "test_rows": fold.test.tolist(),
+        "classes": list(windows.classes),
+        "history": getattr(estimator, "history_", []),
+        "provenance": {
+            "pipeline": name,
+            "fold": fold.number,
+            "seed": told["seed"],
+            "fit_rows_sha256": rows_sha256(rows),
+            "n_fit_rows": len(rows),
+            "selection": "validation" if chose else "none",
+            "test_reads": 1,
+        },
+    }
+
+
+def _fitted(pipeline: Any, windows: Windows, fold: Fold, seeds: list[int], takes_validation: bool) -> Iterator[tuple[int, Any, float]]:
+    """(seed, fitted estimator, seconds) for every seed; at once where the pipeline can."""
+    groups = _groups(windows, fold)
+    if hasattr(pipeline, "fit_many"):
+        jobs = [FitJob(fold.train, fold.validation, seed, groups=groups[fold.train]) for seed in seeds]
+        start = time.perf_counter()
+        estimators = pipeline.fit_many(windows, jobs) if jobs else []
+        seconds = (time.perf_counter() - start) / max(1, len(jobs))
+        yield from ((seed, estimator, seconds) for seed, estimator in zip(seeds, estimators, strict=True))
+        return
+    rows = fold.train if takes_validation else _fit_rows(fold)
+    for seed in seeds:
+        estimator = with_random_state(clone(pipeline), seed)
+        extra: dict[str, Any] = {}
+        if takes_validation:
+            extra["validation"] = (_signals(estimator, windows, fold.validation), windows.labels[fold.validation])
+        if "groups" in inspect.signature(estimator.fit).parameters:
+            extra["groups"] = groups[rows]
+        start = time.perf_counter()
+        estimator.fit(_signals(estimator, windows, rows), windows.labels[rows], **extra)
+        yield seed, estimator, time.perf_counter() - start
+
+
+def _fit_rows(fold: Fold) -> np.ndarray:
+    return np.sort(np.concatenate([fold.train, fold.validation]))
+
+
+def _groups(windows: Windows, fold: Fold) -> np.ndarray:
+    """What inner folds keep whole: subjects or sessions where the protocol does, else recordings."""
+    column = {"cross_subject": "subject", "cross_session": "session"}.get(fold.protocol, "recording")
+    return windows.metadata[column].astype(str).to_numpy()
+
+
+def with_random_state(estimator: Any, seed: int) -> Any:
+    """The estimator with every parameter called random_state, its own or a step's, set to the seed."""
+    seeded = {name: seed for name in estimator.get_params(deep=True) if name.split("__")[-1] == "random_state"}
+    return estimator.set_params(**seeded)
+
+
+def has_seed(pipeline: Any) -> bool:
+    return any(name.split("__")[-1] == "random_state" for name in pipeline.get_params(deep=True))
+
+
+def _signals(estimator: Any, windows: Windows, rows: np.ndarray) -> Windows | np.ndarray:
+    return windows[rows] if getattr(estimator, "takes_windows", False) else windows.values[rows]
+
+
+def _predict(estimator: Any, windows: Windows, fold: Fold) -> dict[str, np.ndarray]:
+    """Part → (test rows, classes of the whole set), "" being the whole pipeline; the one reading of the test rows.
+
+    A class that training never saw has probability 0.
+    """
+    signals = _signals(estimator, windows, fold.test)
+    predicted = estimator.predict_parts(signals) if hasattr(estimator, "predict_parts") else {"": estimator.predict_proba(signals)}
+    columns = [windows.classes.index(label) for label in np.asarray(estimator.classes_).tolist()]
+    probabilities = {}
+    for part, known in predicted.items():
+        probabilities[part] = np.zeros((len(fold.test), len(windows.classes)))
+        probabilities[part][:, columns] = known
+    return probabilities
+
+
+def _part_name(name: str, part: str) -> str:
+    return f"{name}: {part}" if part else name
+
+
+def _table_row(name: str, estimator: Any, windows: Windows, fold: Fold, told: dict, probabilities: np.ndarray) -> dict:
+    tested = windows.metadata.iloc[fold.test]
+    row = {
+        "pipeline": name,
+        "dataset": windows.name,
+        "protocol": fold.protocol,
+        "subject": _joined(tested["subject"]),
+        "session": _joined(tested["session"]),
+        "fold": fold.number,
+        "left_out": fold.left_out,
+        "n_classes": len(windows.classes),
+        "samples_test": len(fold.test),
+        "channels": windows.values.shape[1],
+        "n_sessions": int(windows.metadata["session"].nunique()),
+        "n_times": windows.values.shape[2],
+        "sampling_rate": windows.sampling_rate,
+        "parameters": getattr(estimator, "n_parameters_", None),
+        **told,
+        **metrics.score_predictions(windows.labels[fold.test], probabilities, windows.classes),
+    }
+    return {column: row[column] for column in TABLE_COLUMNS}
+
+
+def _joined(column: pd.Series) -> str:
+    return "+".join(sorted(set(column.astype(str))))
