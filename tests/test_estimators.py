@@ -5,6 +5,7 @@ import pickle
 import mne
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -14,7 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.estimators import SignalViTClassifier
 from sigvit.evidence import baselines
-from sigvit.evidence.convnets import ConvNetClassifier
+from sigvit.evidence.convnets import ConvNetClassifier, ShallowConvNet
 from sigvit.evidence.fit_job import FitJob
 
 QUICK = SignalViTClassifier(steps=40, classical=None, width=8, heads=2, mlp_width=16)
@@ -131,6 +132,13 @@ def test_convolutional_parameter_counts_are_the_papers():
     network = ConvNetClassifier("EEGNet", sampling_rate=128.0).build(64, 128, 4)
     convolutions = 8 * 64 + 16 * 64 + 16 * 16 + 16 * 16
     assert sum(parameter.numel() for parameter in network.parameters()) == convolutions + 2 * (8 + 16 + 16) + 4 * (16 * 4) + 4
+
+
+def test_joint_filters_are_the_spatial_after_the_temporal_convolution():
+    network = ShallowConvNet(5, 101, 3, sampling_rate=250.0).double()
+    values = torch.randn(2, 5, 101, dtype=torch.float64)
+    expected = network.spatial(network.temporal(values[:, None]))[:, :, 0]
+    torch.testing.assert_close(torch.nn.functional.conv1d(values, *network.joint_filters()), expected)
 
 
 @pytest.mark.parametrize(
