@@ -185,7 +185,7 @@ def _hold_out(part: TrainingPart, seed: int) -> TrainingPart:
     """A validation part of whole groups where there are several, else the last fifth of each class."""
     chosen = np.zeros(len(part.targets), dtype=bool)
     names = np.unique(part.groups) if part.groups is not None else np.array([])
-    if len(names) > 1:
+    if part.groups is not None and len(names) > 1:
         shuffled = np.random.default_rng(seed).permutation(names)
         chosen = np.isin(part.groups, shuffled[: max(1, round(VALIDATION_SHARE * len(names)))])
     else:

@@ -73,8 +73,7 @@ def train(
                 average.exchange()
                 if stop:
                     break
-    if recipe.ema_decay:
-        average.exchange()
+    average.exchange()
     keeper.restore(model)
     model.eval()
     return history
@@ -123,7 +122,8 @@ class _BestWeights:
     """Keeps the weights of the lowest validation loss and says when patience is at its end."""
 
     def __init__(self, patience: int) -> None:
-        self.patience, self.best, self.weights, self.waited = patience, float("inf"), None, 0
+        self.patience, self.best, self.waited = patience, float("inf"), 0
+        self.weights: dict[str, Tensor] | None = None
 
     def look(self, model: nn.Module, loss: float) -> bool:
         self.waited += 1

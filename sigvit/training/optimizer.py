@@ -10,8 +10,9 @@ from sigvit.training.recipe import Recipe
 
 def undecayed_names(model: nn.Module) -> set[str]:
     """Parameters that weight decay leaves alone: those the model names, else every vector and scalar (biases and norms)."""
-    if hasattr(model, "no_decay_names"):
-        return model.no_decay_names()
+    named_by_model = getattr(model, "no_decay_names", None)
+    if callable(named_by_model):
+        return named_by_model()
     return {name for name, parameter in model.named_parameters() if parameter.ndim < 2}
 
 
@@ -31,7 +32,7 @@ class MovingAverage:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.averages: list[Tensor] = [parameter.detach().clone() for parameter in self.parameters]
 
     @torch.no_grad()
