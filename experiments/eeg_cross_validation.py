@@ -68,8 +68,8 @@ def main(configuration: Configuration) -> None:
     certificate = sigvit.certify(windows, folds, guard_s=configuration.guard_s)
     console.print(f"{windows.name}: {len(windows)} windows, {len(folds)} folds ({protocol}); the certificate says: {certificate.verdict}.")
     seeds = range(configuration.seeds)
-    with progress_bar(console, len(pipelines) * len(folds)) as on_fold:
-        results = sigvit.cross_validate(pipelines, windows, folds, seeds, certificate, output, on_fold, configuration.jobs)
+    with progress_bar(console) as on_fit:
+        results = sigvit.cross_validate(pipelines, windows, folds, seeds, certificate, output, on_fit, configuration.jobs)
     write_results(output, results, windows, folds, record)
     print_summary(console, results)
     console.print(f"Report: {output / 'report.html'}   Check it: sigvit verify {output}")
@@ -109,12 +109,12 @@ def describe_run(configuration: Configuration, protocol: str, windows: sigvit.Wi
 
 
 @contextmanager
-def progress_bar(console: Console, total: int) -> Iterator[Callable[[str, sigvit.Fold], None]]:
-    """A progress bar with the time left; gives the function to call after each pipeline × fold."""
+def progress_bar(console: Console) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar with the time left; gives the function to call after each fit."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("fitting", total=total)
-        yield lambda name, fold: progress.update(task, advance=1, description=f"{name}, fold {fold.number}")
+        task = progress.add_task("fitting", total=None)
+        yield lambda done, total, what: progress.update(task, completed=done, total=total, description=what)
 
 
 def print_summary(console: Console, results: sigvit.Results) -> None:

@@ -51,7 +51,7 @@ def cross_validate(
     seeds: Iterable[int] = (0,),
     certificate: Certificate | None = None,
     folder: str | Path | None = None,
-    on_fold: Callable[[str, Fold], None] | None = None,
+    on_fit: Callable[[int, int, str], None] | None = None,
     n_jobs: int = 1,
 ) -> Results:
     """Fit every pipeline on every fold with every seed and judge it once on the fold's test rows.
@@ -65,7 +65,7 @@ def cross_validate(
     seeds : a parameter called `random_state`, of the pipeline or a step, receives each; a pipeline without one is fitted once and stands for all seeds.
     certificate : of these windows and folds; made here where it is left out.
     folder : where finished fits are kept, so that a killed run goes on with those that are missing.
-    on_fold : called with the pipeline's name and the fold when all its seeds are done.
+    on_fit : called with (done, total, what was just fitted).
     n_jobs : processes, each with one thread, that share the pipelines × folds; 1 stays in this process with its threads.
 
     Raises
@@ -85,33 +85,42 @@ def cross_validate(
     certificate = certificate or certify(windows, folds)
     certificate.require_match(windows, folds)
     identity = fingerprint((windows.row_hashes(), windows.metadata, windows.sampling_rate, windows.electrodes, windows.page))
-    units = [(name, fold) for name in pipelines for fold in folds]
-    calls = (delayed(_fit_seeds)(number, *unit, pipelines[unit[0]], windows, seeds, identity, folder) for number, unit in enumerate(units))
-    finished: dict[int, list[dict]] = {}
+    units = [(name, fold, share) for name, pipeline in pipelines.items() for fold in folds for share in _seed_shares(pipeline, seeds)]
+    calls = (delayed(_fit_share)(number, *unit, pipelines[unit[0]], windows, identity, folder) for number, unit in enumerate(units))
+    records: dict[tuple[str, int, int], list[dict]] = {}
     with parallel_config("loky", inner_max_num_threads=1) if n_jobs != 1 else parallel_config("sequential"):
-        for number, records in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls):
-            finished[number] = records
-            if on_fold is not None:
-                on_fold(*units[number])
-    return _collect([record for number in range(len(units)) for record in finished[number]], certificate)
+        for done, (number, found) in enumerate(Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls), start=1):
+            name, fold, _ = units[number]
+            records |= {(name, fold.number, seed): parts for seed, parts in found.items()}
+            if on_fit is not None:
+                on_fit(done, len(units), f"{name}, fold {fold.number}")
+    ordered = ((name, fold.number, seed) for name in pipelines for fold in folds for seed in seeds)
+    # The fit of a seedless pipeline stands for every seed.
+    return _collect([_with_seed(part, key[2]) for key in ordered for part in records.get(key) or records[(*key[:2], seeds[0])]], certificate)
 
 
-def _fit_seeds(
-    number: int, name: str, fold: Fold, pipeline: Any, windows: Windows, seeds: list[int], identity: str, folder: str | Path | None
-) -> tuple[int, list[dict]]:
-    """All seeds of one pipeline on one fold: those in the folder as they are, the others fitted and kept; with the unit's number."""
-    store, own_seeds = FitStore(folder), seeds if has_seed(pipeline) else seeds[:1]
-    keys = {seed: fingerprint((identity, fold.train, fold.validation, fold.test, name, pipeline, seed)) for seed in own_seeds}
+def _seed_shares(pipeline: Any, seeds: list[int]) -> list[list[int]]:
+    """Which seeds are fitted in one go: all where the pipeline can, else each alone; the first where there is no seed to set."""
+    if not has_seed(pipeline):
+        return [seeds[:1]]
+    return [seeds] if hasattr(pipeline, "fit_many") else [[seed] for seed in seeds]
+
+
+def _fit_share(
+    number: int, name: str, fold: Fold, seeds: list[int], pipeline: Any, windows: Windows, identity: str, folder: str | Path | None
+) -> tuple[int, dict[int, list[dict]]]:
+    """The unit's number, and seed → records: those in the folder as they are, the others fitted and kept."""
+    store = FitStore(folder)
+    keys = {seed: fingerprint((identity, fold.train, fold.validation, fold.test, name, pipeline, seed)) for seed in seeds}
     stored = {seed: store.load(key) for seed, key in keys.items()}
-    missing = [seed for seed in own_seeds if stored[seed] is None]
+    missing = [seed for seed in seeds if stored[seed] is None]
     for seed, record in zip(missing, fit_and_judge(name, pipeline, windows, fold, missing), strict=False):
         store.save(keys[seed], record)
         stored[seed] = record
-    return number, [_with_seed(part, seed) for seed in seeds for part in (stored[seed if seed in stored else seeds[0]] or {})["parts"]]
+    return number, {seed: record["parts"] for seed, record in stored.items() if record is not None}
 
 
 def _with_seed(record: dict, seed: int) -> dict:
-    """The record of a seedless pipeline stands for every seed."""
     return {**record, "row": {**record["row"], "seed": seed}, "provenance": {**record["provenance"], "seed": seed}}
 
 
