@@ -37,7 +37,7 @@ class SignalViTClassifier(NetworkClassifier):
     early_stopping : hold out a validation part, or take the one given to `fit`, and return the weights with the lowest loss there, giving up
         after `patience` looks without a better one.
     class_weight : None, "balanced", or {class: weight} of the network's loss.
-    device : "cpu", "cuda", or "auto".
+    device : "cpu", "cuda", or "auto". progress : show a bar with the time left while the network trains.
     random_state : seed of weights, order, dropout and augmentation. None draws one.
 
     Attributes
@@ -79,6 +79,7 @@ class SignalViTClassifier(NetworkClassifier):
         patience: int = 10,
         class_weight: str | dict | None = None,
         device: str = "cpu",
+        progress: bool = False,
         random_state: int | None = 0,
     ) -> None:
         self.tokenizer = tokenizer
@@ -106,6 +107,7 @@ class SignalViTClassifier(NetworkClassifier):
         self.patience = patience
         self.class_weight = class_weight
         self.device = device
+        self.progress = progress
         self.random_state = random_state
 
     def recipe(self, n_windows: int) -> Recipe:

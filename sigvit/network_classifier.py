@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.progress import Progress
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -44,6 +45,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     class_weight: Any
     device: str
     early_stopping: bool
+    progress: bool
 
     def recipe(self, n_windows: int) -> Recipe:
         raise NotImplementedError
@@ -143,8 +145,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.model_ = model.to(self._device(), self._dtype)
         self.n_parameters_ = sum(parameter.numel() for parameter in model.parameters())
         held_out = part.held_out and (self._standardise(part.held_out[0]), self._on_device(part.held_out[1]))
-        weights = self._class_weights(part.targets)
-        self.history_ = train(self.model_, self._standardise(part.signals), self._on_device(part.targets), recipe, seed, weights, held_out)
+        weights, targets = self._class_weights(part.targets), self._on_device(part.targets)
+        with Progress(disable=not self.progress) as bar:
+            task = bar.add_task("training", total=recipe.steps)
+            done = (lambda step: bar.update(task, completed=step)) if self.progress else None
+            self.history_ = train(self.model_, self._standardise(part.signals), targets, recipe, seed, weights, held_out, done)
 
     def _standardise(self, signals: np.ndarray) -> Tensor:
         """Each electrode less its training mean, by its training deviation; (windows, electrodes, samples) on the device."""

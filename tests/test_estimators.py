@@ -110,6 +110,14 @@ def test_without_early_stopping_validation_windows_are_trained_on(windows):
     assert joined.selection_ == "none"
 
 
+def test_progress_is_shown_when_asked_for_and_changes_nothing(windows, capsys):
+    quiet = clone(QUICK).fit(windows).predict_proba(windows)
+    assert capsys.readouterr().out == ""
+    shown = clone(QUICK).set_params(progress=True).fit(windows).predict_proba(windows)
+    assert "training" in capsys.readouterr().out
+    np.testing.assert_array_equal(shown, quiet)
+
+
 def test_class_weights_move_the_decision(windows):
     plain = clone(QUICK).set_params(steps=60).fit(windows).predict_proba(windows)[:, 1].mean()
     weighted = clone(QUICK).set_params(steps=60, class_weight={windows.classes[1]: 10.0}).fit(windows).predict_proba(windows)[:, 1].mean()

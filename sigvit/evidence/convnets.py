@@ -98,7 +98,7 @@ class ConvNetClassifier(NetworkClassifier):
     network : "EEGNet" or "ShallowConvNet".
     sampling_rate : Hz; None takes it from Epochs or Windows.
     epochs, batch_size, learning_rate : of Adam without weight decay.
-    early_stopping, patience, class_weight, device, random_state : see `sigvit.SignalViTClassifier`.
+    early_stopping, patience, class_weight, device, progress, random_state : see `sigvit.SignalViTClassifier`.
     """
 
     def __init__(
@@ -112,6 +112,7 @@ class ConvNetClassifier(NetworkClassifier):
         patience: int = 0,
         class_weight: str | dict | None = None,
         device: str = "cpu",
+        progress: bool = False,
         random_state: int | None = 0,
     ) -> None:
         self.network = network
@@ -123,6 +124,7 @@ class ConvNetClassifier(NetworkClassifier):
         self.patience = patience
         self.class_weight = class_weight
         self.device = device
+        self.progress = progress
         self.random_state = random_state
 
     def recipe(self, n_windows: int) -> Recipe:

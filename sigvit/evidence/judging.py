@@ -37,7 +37,9 @@ def fit_and_judge(name: str, pipeline: Any, windows: Windows, fold: Fold, seeds:
         rows = fold.train if chose else _fit_rows(fold)
         told = {"samples": len(rows), "samples_validation": len(fold.validation) if chose else 0, "seed": seed, "time": seconds}
         predicted = _predict(estimator, windows, fold)
-        yield {"parts": [_record(_part_name(name, part), estimator, windows, fold, rows, told, predicted[part]) for part in predicted]}
+        parts = [_record(_part_name(name, part), estimator, windows, fold, rows, told, predicted[part]) for part in predicted]
+        parts[0]["history"] = getattr(estimator, "history_", [])
+        yield {"parts": parts}
 
 
 def _record(name: str, estimator: Any, windows: Windows, fold: Fold, rows: np.ndarray, told: dict, probabilities: np.ndarray) -> dict:
@@ -48,7 +50,7 @@ def _record(name: str, estimator: Any, windows: Windows, fold: Fold, rows: np.nd
         "labels": windows.labels[fold.test].tolist(),
         "test_rows": fold.test.tolist(),
         "classes": list(windows.classes),
-        "history": getattr(estimator, "history_", []),
+        "history": [],
         "provenance": {
             "pipeline": name,
             "fold": fold.number,

@@ -95,7 +95,7 @@ def test_one_row_a_pipeline_fold_and_seed(windows, folds):
     assert not results.table.duplicated(["pipeline", "fold", "seed"]).any()
     assert set(results.table["metric"]) == {"roc_auc"}
     assert len(results.predictions) == 4 * 2 * len(windows)
-    assert {("ViT", fold, seed) for fold in range(3) for seed in (0, 5)} <= set(results.histories)
+    assert set(results.histories) == {("ViT", fold, seed) for fold in range(3) for seed in (0, 5)}
     assert results.certificate.verdict == "proved"
     assert {"pipeline", "score"} <= set(results.summary().columns) | {"score"}
 
