@@ -22,19 +22,19 @@ RESULTS = Path("results/benchmark")
 TABLE = Path(__file__).parent / "results" / "eeg_datasets.md"
 # Page → protocol → number of groups (None: one run, session or subject left out at a time).
 PLAN: dict[str, dict[str, int | None]] = {
-    "eegmmidb_left_right": {"within_session": None},
-    "eegmmidb_fists_feet": {"within_session": None},
-    "eegmmidb_rest_move": {"within_session": None},
-    "eegmmidb_four_classes": {"within_session": None},
     "finger_movements": {"shipped": None, "within_session": 5},
     "finger_movements_repaired": {"shipped": None, "within_session": 5},
     "scp1": {"shipped": None, "within_session": 5},
     "scp1_repaired": {"shipped": None, "within_session": 5},
-    "muse_ssvep": {"within_session": None, "cross_session": None, "cross_subject": None},
-    "muse_n170": {"within_session": None, "cross_session": None, "cross_subject": None},
-    "muse_p300": {"within_session": None, "cross_session": None, "cross_subject": None},
+    "eegmmidb_left_right": {"within_session": None},
+    "eegmmidb_fists_feet": {"within_session": None},
+    "eegmmidb_four_classes": {"within_session": None},
+    "muse_ssvep": {"cross_subject": None, "cross_session": None, "within_session": None},
+    "muse_n170": {"cross_subject": None, "cross_session": None, "within_session": None},
     "eegmat": {"cross_subject": 6},
     "smni_s1_s2match": {"cross_subject": 4},
+    "eegmmidb_rest_move": {"within_session": None},
+    "muse_p300": {"cross_subject": None, "cross_session": None, "within_session": None},
     "smni_s1_s2nomatch": {"cross_subject": 4},
     "smni_s2match_s2nomatch": {"cross_subject": 4},
     "smni_group": {"cross_subject": 4},
@@ -104,7 +104,7 @@ def main() -> None:
     for page in pages:
         for protocol, k in PLAN[page].items():
             run(page, protocol, k)
-    write_table()
+            write_table()
 
 
 if __name__ == "__main__":

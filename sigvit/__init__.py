@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sigvit.evidence import baselines, folds
     from sigvit.evidence.certificate import Certificate, Leak, certify
     from sigvit.evidence.cross_validation import Results, cross_validate
+    from sigvit.evidence.fit_job import FitJob
     from sigvit.evidence.folds import Fold
     from sigvit.grid import Axis, Grid
     from sigvit.model.resize import resize_positions
@@ -36,6 +37,7 @@ _HOMES = {
     "windows_from_epochs": "sigvit.data.recordings",
     "windows_from_arrays": "sigvit.data.recordings",
     "Fold": "sigvit.evidence.folds",
+    "FitJob": "sigvit.evidence.fit_job",
     "folds": "sigvit.evidence.folds",
     "baselines": "sigvit.evidence.baselines",
     "Certificate": "sigvit.evidence.certificate",

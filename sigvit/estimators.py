@@ -155,8 +155,8 @@ class SignalViTClassifier(NetworkClassifier):
         fitted = [clone(self).set_params(random_state=job.seed, **job.parameters) for job in jobs]
         halves: dict[tuple, BaseEstimator | None] = {}
         for classifier, job in zip(fitted, jobs, strict=True):
-            held_out = windows[job.validation]
-            part = classifier._prepare(windows[job.train], None, job.groups, (held_out, None) if len(held_out) else None)
+            held_out = windows[job.validation] if len(job.validation) else None
+            part = classifier._prepare(windows[job.train], None, job.groups, (held_out, None) if held_out else None)
             classifier._train(part)
             asked = (job.train.tobytes(), job.validation.tobytes(), classifier.early_stopping, repr(classifier.classical))
             if asked not in halves:

@@ -13,7 +13,7 @@ class FitJob:
 
     Attributes
     ----------
-    train : rows to train on. validation : rows that choose the stopping point, or are trained on as well where nothing is chosen.
+    train : rows to train on. validation : rows that choose the stopping point, or are trained on as well where nothing is chosen; None for none.
     seed : becomes `random_state`. parameters : what differs from the estimator's own parameters.
     groups : (train rows,) what inner folds keep whole; None where there is nothing to keep.
     """
@@ -23,3 +23,7 @@ class FitJob:
     seed: int
     parameters: dict = field(default_factory=dict)
     groups: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "train", np.asarray(self.train, dtype=np.int64))
+        object.__setattr__(self, "validation", np.asarray([] if self.validation is None else self.validation, dtype=np.int64))
