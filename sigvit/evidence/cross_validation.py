@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +90,7 @@ def cross_validate(
     units = [(name, fold, share) for name, pipeline in pipelines.items() for fold in folds for share in _seed_shares(pipeline, seeds)]
     calls = (delayed(_fit_share)(number, *unit, pipelines[unit[0]], windows, identity, folder) for number, unit in enumerate(units))
     records: dict[tuple[str, int, int], list[dict]] = {}
-    with parallel_config("loky", inner_max_num_threads=1) if n_jobs != 1 else parallel_config("sequential"):
+    with _processes(n_jobs):
         for done, (number, found) in enumerate(Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls), start=1):
             name, fold, _ = units[number]
             records |= {(name, fold.number, seed): parts for seed, parts in found.items()}
@@ -97,6 +99,15 @@ def cross_validate(
     ordered = ((name, fold.number, seed) for name in pipelines for fold in folds for seed in seeds)
     # The fit of a seedless pipeline stands for every seed.
     return _collect([_with_seed(part, key[2]) for key in ordered for part in records.get(key) or records[(*key[:2], seeds[0])]], certificate)
+
+
+@contextmanager
+def _processes(n_jobs: int) -> Iterator[None]:
+    """Several processes with a thread each, or this one as it is."""
+    with warnings.catch_warnings(), parallel_config("loky", inner_max_num_threads=1) if n_jobs != 1 else parallel_config("sequential"):
+        # Loading torch looks to joblib like a leak of memory: it starts a fresh process after the fit, and says so.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+        yield
 
 
 def _seed_shares(pipeline: Any, seeds: list[int]) -> list[list[int]]:
