@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,8 @@ class SignalViTClassifier(NetworkClassifier):
 
     Parameters
     ----------
-    tokenizer : a module (windows, electrodes, samples) → `Tokens`; None cuts all electrodes × about a sixteenth of the window.
+    tokenizer : a module (windows, electrodes, samples) → `Tokens`; None cuts all electrodes × about a sixteenth of the window. A given
+        one is copied with its weights, which every seed then starts from.
     width, depth, heads, mlp_width, pool, positions, dropout, stochastic_depth : of the encoder; see `sigvit.signal_vit`.
     epochs : passes over the training windows; None trains for `steps` optimiser steps whatever the number of windows.
     steps, batch_size, learning_rate, weight_decay, label_smoothing, ema_decay, time_shift, noise, mixup, dtype : see `sigvit.training.recipe.Recipe`.
@@ -132,7 +134,7 @@ class SignalViTClassifier(NetworkClassifier):
             electrodes,
             n_times=n_times,
             num_classes=n_classes,
-            tokenizer=self.tokenizer,
+            tokenizer=copy.deepcopy(self.tokenizer),  # training must not change a parameter of the classifier
             width=self.width,
             depth=self.depth,
             heads=self.heads,

@@ -1,5 +1,6 @@
 """The classifiers as scikit-learn sees them, and what each reads, chooses and keeps."""
 
+import copy
 import pickle
 
 import mne
@@ -17,6 +18,7 @@ from sigvit.estimators import SignalViTClassifier
 from sigvit.evidence import baselines
 from sigvit.evidence.convnets import ConvNetClassifier, ShallowConvNet
 from sigvit.evidence.fit_job import FitJob
+from sigvit.tokenizers import TimeStepTokens
 
 QUICK = SignalViTClassifier(steps=40, classical=None, width=8, heads=2, mlp_width=16)
 
@@ -116,6 +118,14 @@ def test_progress_is_shown_when_asked_for_and_changes_nothing(windows, capsys):
     shown = clone(QUICK).set_params(progress=True).fit(windows).predict_proba(windows)
     assert "training" in capsys.readouterr().out
     np.testing.assert_array_equal(shown, quiet)
+
+
+def test_a_given_tokenizer_is_used_and_left_as_it_is(windows):
+    tokenizer = TimeStepTokens(3, window=7, width=8, leftover="drop")
+    before = copy.deepcopy(tokenizer.state_dict())
+    fitted = clone(QUICK).set_params(tokenizer=tokenizer).fit(windows)
+    assert isinstance(fitted.model_.tokenizer, TimeStepTokens)
+    assert all(torch.equal(before[name], tensor) for name, tensor in tokenizer.state_dict().items())
 
 
 def test_class_weights_move_the_decision(windows):

@@ -70,7 +70,7 @@ def fingerprint(value: Any) -> str:
 
 
 def describe(value: Any) -> str:
-    """A text that tells values apart: parameters of estimators, bytes of arrays, code of functions."""
+    """A text that tells values apart: parameters of estimators, bytes of arrays, weights of modules, code of functions."""
     if value is None or isinstance(value, bool | int | float | str | bytes | np.generic):
         return f"{type(value).__name__}:{value!r}"
     if isinstance(value, np.ndarray):
@@ -97,6 +97,9 @@ def _describe_object(value: Any) -> str:
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if hasattr(value, "get_params"):
         return f"{kind}{describe(value.get_params(deep=False))}"
+    if hasattr(value, "state_dict"):
+        weights = {name: np.asarray(tensor) for name, tensor in value.state_dict().items()}
+        return f"{kind}{describe(weights)}{describe(value.arguments() if hasattr(value, 'arguments') else repr(value))}"
     text = repr(value)
     if " at 0x" in text:
         raise TypeError(f"{kind} describes itself by its address in memory ({text}), so its fits could not be told apart; give it a __repr__ or get_params.")

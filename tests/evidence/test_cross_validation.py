@@ -1,5 +1,6 @@
 """Cross-validation: fitted inside the fold, test rows read once, finished fits kept and never confused."""
 
+import copy
 import io
 import json
 import pickle
@@ -22,6 +23,7 @@ from sigvit.evidence.cross_validation import TABLE_COLUMNS, cross_validate
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.judging import fit_and_judge
+from sigvit.tokenizers import ElectrodeTimePatches
 
 QUICK = {
     "ViT": SignalViTClassifier(steps=7, width=8, heads=2, mlp_width=16),
@@ -184,6 +186,15 @@ def test_fit_many_and_fit_give_one_table(windows, folds):
 def test_a_function_inside_a_pipeline_is_told_apart_by_its_code():
     assert fingerprint(FunctionTransformer(lambda x: x + 1)) != fingerprint(FunctionTransformer(lambda x: x + 2))
     assert fingerprint(FunctionTransformer(np.abs)) != fingerprint(FunctionTransformer(np.negative))
+
+
+def test_modules_are_told_apart_by_weights_and_arguments():
+    torch.manual_seed(0)
+    first, other = (ElectrodeTimePatches(3, "all", 8, 8, 8) for _ in range(2))
+    overlapping = ElectrodeTimePatches(3, "all", 8, 4, 8)
+    overlapping.load_state_dict(first.state_dict())
+    assert len({fingerprint(module) for module in (first, other, overlapping)}) == 3
+    assert fingerprint(copy.deepcopy(first)) == fingerprint(first)
 
 
 def test_what_has_no_stable_description_is_refused():
