@@ -220,8 +220,7 @@ def test_pages_are_listed_from_an_installed_wheel(tmp_path):
         pytest.skip("sigvit runs from an installation, not from a checkout")
     source = tmp_path / "source"
     shutil.copytree(root / "sigvit", source / "sigvit", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("datasets", "experiments"):
-        shutil.copytree(root / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(root / "datasets", source / "datasets")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, source / name)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(tmp_path / "installed")]
