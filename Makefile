@@ -25,10 +25,10 @@ demo: .venv/installed
 	$(BIN)/python experiments/eeg_cross_validation.py --dataset finger_movements --output results/demo/finger_movements
 
 test: .venv/parity
-	$(BIN)/python -m pytest -m "not slow" --doctest-modules sigvit tests
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --doctest-modules sigvit tests
 
 test-all: .venv/parity
-	$(BIN)/python -m pytest --doctest-modules sigvit tests
+	$(BIN)/python -m pytest -n auto --dist loadfile --doctest-modules sigvit tests
 
 lint: .venv/installed
 	$(BIN)/ruff check .
