@@ -64,8 +64,8 @@ def open_dataset(
 
     Examples
     --------
-    >>> windows = open_dataset("finger_movements")  # doctest: +SKIP
-    >>> windows.values.shape, windows.classes  # doctest: +SKIP
+    >>> windows = open_dataset("finger_movements")
+    >>> windows.values.shape, windows.classes
     ((416, 28, 50), ('left', 'right'))
     """
     if failures not in ("raise", "exclude"):
