@@ -1,0 +1,58 @@
+"""k nearest neighbours by cosine similarity: what features are worth without training anything.
+
+Wu et al. 2018 (arXiv:1805.01978), as DINO evaluates (Caron et al. 2021, arXiv:2104.14294).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sigvit.evaluation.features import Features, Labels, read_split
+
+ROWS_AT_ONCE = 2**26  # similarities held at once: half a gigabyte in float64
+
+
+def nearest_neighbours(
+    train_features: Features,
+    train_labels: Labels,
+    test_features: Features,
+    test_labels: Labels,
+    k: int = 20,
+    weighting: str = "similarity",
+    temperature: float = 0.07,
+) -> float:
+    """Test accuracy when the k most similar training rows vote.
+
+    Parameters
+    ----------
+    train_features, train_labels, test_features, test_labels : as for `few_shot`; features are scaled to length 1.
+    k : neighbours; at most the training rows.
+    weighting : "similarity": a vote weighs exp(cosine / temperature), as in DINO; "equal": one each. A tie goes to the class that sorts first.
+    temperature : of the votes, above 0.
+
+    Raises
+    ------
+    ValueError : arrays that don't belong together, k or temperature out of range, another weighting.
+
+    >>> nearest_neighbours([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], ["a", "a", "b"], [[2.0, 0.1], [0.1, 3.0]], ["a", "b"], k=1)
+    1.0
+    """
+    split = read_split(train_features, train_labels, test_features, test_labels)
+    if not 1 <= k <= len(split.train):
+        raise ValueError(f"k is {k}; it must be from 1 to the number of training rows, {len(split.train)}.")
+    if weighting not in ("similarity", "equal") or not temperature > 0:
+        raise ValueError(f"weighting is {weighting!r} and temperature {temperature}; there are 'similarity' and 'equal', and temperatures above 0.")
+    train, test = functional.normalize(split.train), functional.normalize(split.test)
+    sharpness = 1 / temperature if weighting == "similarity" else 0.0
+    parts = test.split(max(1, ROWS_AT_ONCE // len(train)))
+    predicted = torch.cat([_votes(part @ train.T, split.train_labels, k, sharpness, len(split.classes)).argmax(1) for part in parts])
+    return (predicted == split.test_labels).double().mean().item()
+
+
+def _votes(similarity: Tensor, labels: Tensor, k: int, sharpness: float, n_classes: int) -> Tensor:
+    """(N, training rows) similarities → (N, classes) sums of votes; cosines are taken from the nearest one's, so that it never underflows."""
+    cosine, rows = similarity.topk(k, dim=1)
+    votes = similarity.new_zeros(len(similarity), n_classes)
+    return votes.scatter_add_(1, labels[rows], ((cosine - cosine[:, :1]) * sharpness).exp())

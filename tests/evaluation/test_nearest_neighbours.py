@@ -1,0 +1,61 @@
+"""Nearest neighbours vote as the naive formula says."""
+
+import numpy as np
+import pytest
+
+from sigvit.evaluation import nearest_neighbours as room
+from sigvit.evaluation.nearest_neighbours import nearest_neighbours
+
+
+def naive(train, labels, test, test_labels, k, temperature):
+    hits = 0
+    for row, label in zip(test, test_labels, strict=True):
+        cosine = train @ row / np.linalg.norm(train, axis=1) / np.linalg.norm(row)
+        nearest = np.argsort(-cosine)[:k]
+        weights = np.exp(cosine[nearest] / temperature) if temperature else np.ones(k)
+        votes = [weights[labels[nearest] == number].sum() for number in range(labels.max() + 1)]
+        hits += int(np.argmax(votes) == label)
+    return hits / len(test)
+
+
+def parts(seed):
+    generator = np.random.default_rng(seed)
+    centres = generator.standard_normal((5, 7))
+    labels, test_labels = generator.permutation(np.arange(101) % 5), np.arange(43) % 5
+    return centres[labels] + generator.standard_normal((101, 7)), labels, centres[test_labels] + generator.standard_normal((43, 7)), test_labels
+
+
+@pytest.mark.parametrize("k", [1, 7, 101])
+@pytest.mark.parametrize("temperature", [0.07, 0.5, None], ids=["DINO's", "soft", "equal votes"])
+def test_votes_equal_the_naive_formula(k, temperature, monkeypatch):
+    train, labels, test, test_labels = parts(0)
+    choices = {"weighting": "equal"} if temperature is None else {"temperature": temperature}
+    whole = nearest_neighbours(train, labels, test, test_labels, k=k, **choices)
+    assert whole == pytest.approx(naive(train, labels, test, test_labels, k, temperature), abs=1e-12)  # both are counts over 43
+    monkeypatch.setattr(room, "ROWS_AT_ONCE", 3 * len(train))
+    assert nearest_neighbours(train, labels, test, test_labels, k=k, **choices) == whole
+
+
+def test_length_of_a_feature_vector_means_nothing():
+    train, labels, test, test_labels = parts(1)
+    scaled = nearest_neighbours(train * np.arange(1, 102)[:, None], labels, test * 1e4, test_labels)
+    assert scaled == nearest_neighbours(train, labels, test, test_labels)
+
+
+def test_a_tiny_temperature_leaves_the_nearest_alone():
+    train, labels, test, test_labels = parts(2)
+    assert nearest_neighbours(train, labels, test, test_labels, k=50, temperature=1e-9) == nearest_neighbours(train, labels, test, test_labels, k=1)
+
+
+@pytest.mark.parametrize(
+    ("choices", "sentence"),
+    [
+        ({"k": 0}, "k is 0"),
+        ({"k": 102}, "number of training rows, 101"),
+        ({"weighting": "none"}, "weighting is 'none'"),
+        ({"temperature": 0.0}, "temperatures above 0"),
+    ],
+)
+def test_bad_input_gets_a_sentence(choices, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        nearest_neighbours(*parts(3), **choices)
