@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sigvit.training.augment_recordings import add_noise, shift_time
-from sigvit.training.mixing import mixup
+from sigvit.training.batches import RecordingBatches
 from sigvit.training.optimizer import MovingAverage, make_optimizer
-from sigvit.training.randomness import batch_rows, derive_seed
+from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe
 from sigvit.training.schedule import cosine
 
@@ -50,12 +49,11 @@ def train(
     history: list[dict[str, float]] = []
     losses: list[Tensor] = []
     n_classes = int(targets.max()) + 1 if class_weights is None else len(class_weights)
-    one_hot = functional.one_hot(targets, n_classes).to(values.dtype)
+    batches = RecordingBatches(values, targets, recipe, seed, n_classes)
     model.train()
     with torch.random.fork_rng(devices=[]):
         for step in range(recipe.steps):
-            rows = batch_rows(len(values), recipe.batch_size, seed, step).to(values.device)
-            batch, batch_targets = augment(values[rows], one_hot[rows], recipe, seed, step)
+            batch, batch_targets = batches.batch(step)
             _set_learning_rate(optimizer, recipe.learning_rate * cosine(step, recipe.steps, recipe.warmup_steps))
             torch.manual_seed(derive_seed(seed, "dropout", step))
             losses.append(update(model, optimizer, batch, batch_targets, recipe, class_weights))
@@ -89,12 +87,6 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, ta
     nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
     optimizer.step()
     return loss.detach()
-
-
-def augment(batch: Tensor, targets: Tensor, recipe: Recipe, seed: int, step: int) -> tuple[Tensor, Tensor]:
-    """The batch of this step and its targets as the model sees them; a pure function of (seed, step)."""
-    shifted = shift_time(batch, int(recipe.time_shift * batch.shape[2]), seed, step)
-    return mixup(add_noise(shifted, recipe.noise, seed, step), targets, recipe.mixup, seed, step)
 
 
 @torch.no_grad()

@@ -1,28 +1,130 @@
-"""Mixing of whole samples and their targets, for images and recordings alike."""
+"""Mixing of whole samples and their targets, for images and recordings alike: arithmetic with given partners and draws."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sigvit.training.randomness import derive_seed, generator
+from sigvit.training.recipe import Recipe
+
+# B = batch, C = classes; the axes after (batch, channels or electrodes) are where CutMix cuts: rows and columns, or samples
 
 
-def mixup(values: Tensor, targets: Tensor, alpha: float, seed: int, step: int) -> tuple[Tensor, Tensor]:
-    """Each sample mixed with another of its batch, each with its own weight from Beta(alpha, alpha); targets (batch, classes) likewise.
+class Draws(NamedTuple):
+    """What chance decides for each sample of a whole batch.
 
-    Zhang et al. (2018), "mixup: Beyond Empirical Risk Minimization". alpha 0 leaves both as they are.
-
-    >>> values, targets = mixup(torch.eye(3), torch.eye(3), 1.0, seed=0, step=0)
-    >>> torch.equal(values, targets), targets.sum(1).tolist()
-    (True, [1.0, 1.0, 1.0])
+    Attributes
+    ----------
+    own : (B,) float64, the share of itself that a sample keeps; 1 leaves it as it is.
+    cut : (B,) bool, CutMix instead of mixup; None where the recipe has no CutMix.
+    centre : (B, 2) float64 in [0, 1), the middle of CutMix's box along each axis; None where the recipe has no CutMix.
     """
-    if alpha == 0:
-        return values, targets
-    batch = len(values)
-    weights = np.random.default_rng(derive_seed(seed, "mixup", step)).beta(alpha, alpha, batch)
-    own = torch.as_tensor(weights, dtype=values.dtype).to(values.device)
-    partner = torch.randperm(batch, generator=generator(seed, "partner", step)).to(values.device)
-    spread = own.view(-1, *[1] * (values.ndim - 1))
-    return torch.lerp(values[partner], values, spread), torch.lerp(targets[partner], targets, own[:, None])
+
+    own: Tensor
+    cut: Tensor | None = None
+    centre: Tensor | None = None
+
+    def part(self, rows: slice) -> Draws:
+        """The draws of a share of the batch."""
+        return Draws(*(None if drawn is None else drawn[rows] for drawn in self))  # type: ignore[arg-type]
+
+
+def draw_mixing(batch: int, recipe: Recipe, seed: int, step: int) -> Draws | None:
+    """The draws of step `step`, a pure function of its arguments; None where the recipe mixes nothing.
+
+    Shares are from Beta(alpha, alpha), alpha being `recipe.mixup` or `recipe.cutmix`. Where the recipe has both, every sample takes one or the other
+    with equal chance (as DeiT does for whole batches); with probability 1 − `recipe.mixing_probability` it stays unmixed.
+    """
+    if recipe.mixup == 0 and recipe.cutmix == 0:
+        return None
+    own = _beta(recipe.mixup or recipe.cutmix, batch, seed, "mixup", step)
+    # Columns: whether to mix, whether to cut, and where.
+    chance = torch.rand(batch, 4, generator=generator(seed, "mixing", step), dtype=torch.float64)
+    cut = None
+    if recipe.cutmix:
+        cut = chance[:, 1] < (0.5 if recipe.mixup else 1.0)
+        own = torch.where(cut, _beta(recipe.cutmix, batch, seed, "cutmix", step), own)
+    if recipe.mixing_probability < 1:
+        own = own.masked_fill(chance[:, 0] >= recipe.mixing_probability, 1.0)
+    return Draws(own, cut, chance[:, 2:] if recipe.cutmix else None)
+
+
+def mix(values: Tensor, targets: Tensor, partner: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    """Each sample mixed with its partner as drawn: (B, channels, …) and target shares (B, C).
+
+    Parameters
+    ----------
+    partner : (B,) int64, the row in `values` that each sample is mixed with.
+    draws : of the same B samples, on any device.
+    """
+    if draws.cut is None or draws.centre is None:
+        return mixup(values, targets, partner, draws.own)
+    own, cut = draws.own.to(values.device), draws.cut.to(values.device)
+    outside = outside_box(own, draws.centre.to(values.device), values.shape[2:])
+    keep = torch.where(_spread(cut, outside), outside, _spread(own, outside))
+    return _blend(values, targets, partner, keep, torch.where(cut, _area(outside), own))
+
+
+def mixup(values: Tensor, targets: Tensor, partner: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Values and targets of each sample and of its partner, weighted `own` and 1 − `own`, (B,).
+
+    Zhang et al. (2018), "mixup: Beyond Empirical Risk Minimization", arXiv:1710.09412.
+
+    >>> mixed, targets = mixup(torch.tensor([[[0.0]], [[8.0]]]), torch.eye(2), torch.tensor([1, 0]), torch.tensor([0.75, 1.0]))
+    >>> mixed.flatten().tolist(), targets.tolist()
+    ([2.0, 8.0], [[0.75, 0.25], [0.0, 1.0]])
+    """
+    own = own.to(values.device)
+    return _blend(values, targets, partner, own.view(-1, *[1] * (values.ndim - 2)), own)
+
+
+def cutmix(values: Tensor, targets: Tensor, partner: Tensor, own: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
+    """A box of each sample replaced by the same place of its partner; targets are shared by the area that was really replaced.
+
+    Yun et al. (2019), "CutMix", arXiv:1905.04899. In a recording the box is a stretch of time on all electrodes.
+
+    Parameters
+    ----------
+    own : (B,) the share of the area that stays, where the box isn't cut off by an edge; centre : (B, at least as many as axes) in [0, 1).
+
+    >>> mixed, targets = cutmix(torch.tensor([[[1.0] * 8], [[2.0] * 8]]), torch.eye(2), torch.tensor([1, 0]), torch.tensor([0.5, 1.0]), torch.full((2, 1), 0.5))
+    >>> mixed[0, 0].tolist(), targets[0].tolist()
+    ([1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 1.0, 1.0], [0.5, 0.5])
+    """
+    outside = outside_box(own.to(values.device), centre.to(values.device), values.shape[2:])
+    return _blend(values, targets, partner, outside, _area(outside))
+
+
+def outside_box(own: Tensor, centre: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """(B, *shape) bool, False in each sample's box, whose sides are all the same share of the axes: (1 − own) to the power 1 / number of axes."""
+    side = (1 - own) ** (1 / len(shape))
+    inside = torch.ones((), dtype=torch.bool, device=own.device)
+    for axis, length in enumerate(shape):
+        half = (side * length).long() // 2
+        middle = (centre[:, axis] * length).long()
+        place = torch.arange(length, device=own.device)
+        within = (place >= (middle - half)[:, None]) & (place < (middle + half)[:, None])
+        inside = inside & within.view(-1, *[length if axis == other else 1 for other in range(len(shape))])
+    return ~inside
+
+
+def _blend(values: Tensor, targets: Tensor, partner: Tensor, keep: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """`keep` (B, …) is the weight of a sample's own values, `own` (B,) that of its targets."""
+    mixed = torch.lerp(values[partner], values, keep.to(values.dtype)[:, None])
+    return mixed, torch.lerp(targets[partner], targets, own.to(targets.dtype)[:, None])
+
+
+def _spread(per_sample: Tensor, like: Tensor) -> Tensor:
+    return per_sample.view(-1, *[1] * (like.ndim - 1))
+
+
+def _area(outside: Tensor) -> Tensor:
+    return outside.flatten(1).double().mean(1)
+
+
+def _beta(alpha: float, batch: int, seed: int, purpose: str, step: int) -> Tensor:
+    return torch.as_tensor(np.random.default_rng(derive_seed(seed, purpose, step)).beta(alpha, alpha, batch))

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CHOICES = {
+    "dtype": ("float32", "float64", "bfloat16"),
+    "optimizer": ("adamw", "adam", "sgd"),
+    "schedule": ("cosine", "linear", "rsqrt", "constant"),
+    "loss": ("softmax", "sigmoid"),
+}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -11,28 +18,45 @@ class Recipe:
 
     Attributes
     ----------
-    steps : optimiser steps. The learning rate falls along a cosine to zero over all of them.
-    batch_size : windows or images a step; at most the training set.
-    learning_rate, warmup_steps, weight_decay : of AdamW (Loshchilov & Hutter 2019); biases, norms, special tokens and positions are not decayed.
-    clip_norm : largest norm of the whole gradient.
+    steps : optimiser steps; the schedule runs over all of them.
+    batch_size : windows or images a step, over all processes and accumulation steps. Recordings take at most the training set.
+    accumulation : equal parts of the batch that each process works on one after the other: less memory, the same gradient.
+    optimizer : "adamw" (decoupled weight decay, Loshchilov & Hutter 2019), "adam" (Kingma & Ba 2015; the decay is an L2 term of the gradient, so it is
+        divided by the gradient's size like the rest) or "sgd" (with momentum; the decay is an L2 term). The ViT paper's "Adam" is "adamw" here: JAX
+        decays decoupled.
+    learning_rate, weight_decay : at the top of the schedule. A decoupled decay is multiplied by the learning rate, as PyTorch does: big_vision's 1e-4
+        at a rate of 1e-3 is 0.1 here. Biases, norms, special tokens and positions are not decayed.
+    betas : decays of Adam's two moments. momentum : of SGD.
+    layer_decay : each block's learning rate is this times the next one's; embedding lowest, norm after the blocks and head full (Bao et al. 2022, BEiT).
+    schedule : "cosine", "linear", "rsqrt" (reciprocal square root) or "constant", each after `warmup_steps` from zero; see `sigvit.training.schedule`.
+    final_factor : where cosine, line or cooldown ends, as a share of the learning rate.
+    cooldown_steps : last steps over which "rsqrt" and "constant" fall along a line to `final_factor`.
+    clip_norm : largest norm of the whole gradient; infinity doesn't clip.
+    loss : "softmax" or "sigmoid" cross-entropy; see `sigvit.training.losses`.
     label_smoothing : share of each target that is spread over all classes (Szegedy et al. 2016).
     ema_decay : decay of the moving average of the weights, which is what training returns; 0 returns the last weights.
     time_shift : largest circular shift of a window, as a share of its length, drawn anew for every window and step.
     noise : standard deviation of Gaussian noise added to the standardised signal.
-    mixup : parameter of the Beta distribution that windows and targets are mixed by (Zhang et al. 2018); 0 mixes nothing.
+    mixup, cutmix : parameters of the Beta distributions that samples and targets are mixed by (Zhang et al. 2018; Yun et al. 2019); 0 mixes nothing.
+        With both, every sample takes one or the other.
+    mixing_probability : share of the samples that are mixed.
     validate_every : steps between looks at the validation part, where there is one.
     patience : looks without a better validation loss until training stops; 0 never stops early. The best look's weights are returned.
     dtype : "float32", "float64", or "bfloat16" (autocast over float32 weights).
+    compile : run the model through `torch.compile`: minutes at first, then faster.
 
     Raises
     ------
-    ValueError : a number outside its range, named.
+    ValueError : a number outside its range, named; a choice that the others leave without a reader.
 
     >>> Recipe(steps=7).steps
     7
     >>> Recipe(label_smoothing=1.5)
     Traceback (most recent call last):
     ValueError: label_smoothing is 1.5; it must be at least 0 and below 1.
+    >>> Recipe(optimizer="adamw", momentum=0.8)
+    Traceback (most recent call last):
+    ValueError: momentum is 0.8, but nothing reads it: optimizer is 'adamw', and only 'sgd' has a momentum.
     """
 
     steps: int = 1000
@@ -49,18 +73,52 @@ class Recipe:
     validate_every: int = 25
     patience: int = 0
     dtype: str = "float32"
+    accumulation: int = 1
+    optimizer: str = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = 0.9
+    layer_decay: float = 1.0
+    schedule: str = "cosine"
+    final_factor: float = 0.0
+    cooldown_steps: int = 0
+    loss: str = "softmax"
+    cutmix: float = 0.0
+    mixing_probability: float = 1.0
+    compile: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "validate_every"):
+        for name in ("steps", "batch_size", "validate_every", "accumulation"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("warmup_steps", "weight_decay", "noise", "mixup", "patience"):
+        for name in ("warmup_steps", "weight_decay", "noise", "mixup", "cutmix", "patience", "cooldown_steps"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("learning_rate", "clip_norm"):
             self._require(name, getattr(self, name) > 0, "above 0")
-        for name in ("label_smoothing", "ema_decay", "time_shift"):
+        for name in ("label_smoothing", "ema_decay", "time_shift", "momentum"):
             self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
-        self._require("dtype", self.dtype in ("float32", "float64", "bfloat16"), '"float32", "float64" or "bfloat16"')
+        for name in ("layer_decay", "mixing_probability"):
+            self._require(name, 0 < getattr(self, name) <= 1, "above 0 and at most 1")
+        self._require("final_factor", 0 <= self.final_factor <= 1, "from 0 to 1")
+        self._require("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two numbers, each at least 0 and below 1")
+        for name, words in CHOICES.items():
+            self._require(name, getattr(self, name) in words, ", ".join(map(repr, words[:-1])) + f" or {words[-1]!r}")
+        self._require_readers()
 
     def _require(self, name: str, holds: bool, range_in_words: str) -> None:
         if not holds:
             raise ValueError(f"{name} is {getattr(self, name)}; it must be {range_in_words}.")
+
+    def _require_readers(self) -> None:
+        """A field that was set although the others leave nothing to read it is a misunderstanding."""
+        falls = self.schedule in ("cosine", "linear")
+        chosen = f"schedule is {self.schedule!r}"
+        unread = {
+            "momentum": (self.optimizer != "sgd", f"optimizer is {self.optimizer!r}, and only 'sgd' has a momentum"),
+            "betas": (self.optimizer == "sgd", "optimizer is 'sgd', which has a momentum instead"),
+            "cooldown_steps": (falls, f"{chosen}, which falls to its end by itself"),
+            "final_factor": (not falls and not self.cooldown_steps, f"{chosen} without cooldown_steps"),
+            "mixing_probability": (not self.mixup and not self.cutmix, "neither mixup nor cutmix is on"),
+        }
+        for name, (nobody_reads_it, reason) in unread.items():
+            value = getattr(self, name)
+            if nobody_reads_it and value != type(self).__dataclass_fields__[name].default:
+                raise ValueError(f"{name} is {value}, but nothing reads it: {reason}.")

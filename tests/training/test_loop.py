@@ -6,7 +6,6 @@ from torch import nn
 
 from sigvit.training.augment_recordings import add_noise, shift_time
 from sigvit.training.loop import train
-from sigvit.training.mixing import mixup
 from sigvit.training.optimizer import MovingAverage, make_optimizer
 from sigvit.training.randomness import batch_rows, derive_seed
 from sigvit.training.recipe import Recipe
@@ -109,15 +108,6 @@ def test_augmentation_is_a_function_of_seed_and_step():
         assert torch.equal(augment(1, 2), augment(1, 2))
         assert not torch.equal(augment(1, 2), augment(1, 3))
         assert not torch.equal(augment(1, 2), augment(2, 2))
-
-
-def test_mixup_mixes_values_and_targets_by_one_weight():
-    values = torch.eye(7)
-    mixed, targets = mixup(values, values, 0.7, seed=1, step=2)
-    assert torch.equal(mixed, targets)
-    torch.testing.assert_close(targets.sum(1), torch.ones(7))
-    assert (targets.diagonal() < 1).sum() >= 5
-    assert not torch.equal(mixup(values, values, 0.7, seed=1, step=3)[0], mixed)
 
 
 def test_noise_has_the_deviation_asked_for():

@@ -1,0 +1,91 @@
+"""Batches: what step t sees is a pure function of (seed, t), whole or in equal shares."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sigvit.training.augment_recordings import add_noise, shift_time
+from sigvit.training.mixing import draw_mixing, mix
+from sigvit.training.randomness import batch_rows, generator
+from sigvit.training.recipe import Recipe
+
+# B = batch, N = windows, E = electrodes, S = samples, C = classes
+
+
+class Share(NamedTuple):
+    """Part `number` of `of` equal consecutive parts of a step's batch: one for each process and accumulation step.
+
+    >>> Share(1, of=3).rows(6)
+    slice(2, 4, None)
+    >>> Share(0, of=4).rows(6)
+    Traceback (most recent call last):
+    ValueError: A batch of 6 can't be cut into 4 equal shares (accumulation steps × processes); choose a batch size that 4 divides.
+    """
+
+    number: int = 0
+    of: int = 1
+
+    def rows(self, batch: int) -> slice:
+        """Which rows of the whole batch are this share's."""
+        if batch % self.of:
+            raise ValueError(
+                f"A batch of {batch} can't be cut into {self.of} equal shares (accumulation steps × processes); choose a batch size that {self.of} divides."
+            )
+        size = batch // self.of
+        return slice(self.number * size, (self.number + 1) * size)
+
+
+class Batches(Protocol):
+    """Where a training gets its batches from."""
+
+    n_classes: int
+
+    def batch(self, step: int, share: Share = ...) -> tuple[Tensor, Tensor]:
+        """Inputs and target shares (rows, classes) as the model sees them, augmented and mixed, on the model's device.
+
+        A pure function of (seed, step, share): the shares of a step, one after the other, are the step's whole batch, bit for bit.
+        """
+        ...
+
+
+class RecordingBatches:
+    """Batches of windows that lie in memory, shifted in time, with noise, and mixed.
+
+    Parameters
+    ----------
+    values : (windows, electrodes, samples), standardised, on the model's device; targets : (windows,) int64 class numbers.
+    recipe : says batch size and augmentation. A batch is never larger than the set.
+    seed : of order and augmentation.
+    n_classes : None counts up to the largest target.
+
+    >>> batches = RecordingBatches(torch.zeros(7, 3, 11), torch.arange(7) % 2, Recipe(batch_size=5), seed=0)
+    >>> [part.shape for part in batches.batch(step=4)]
+    [torch.Size([5, 3, 11]), torch.Size([5, 2])]
+    """
+
+    def __init__(self, values: Tensor, targets: Tensor, recipe: Recipe, seed: int, n_classes: int | None = None) -> None:
+        self.n_classes = int(targets.max()) + 1 if n_classes is None else n_classes
+        self.values, self.recipe, self.seed = values, recipe, seed
+        self.targets = functional.one_hot(targets, self.n_classes).to(values.dtype)
+
+    def batch(self, step: int, share: Share = Share()) -> tuple[Tensor, Tensor]:  # noqa: B008 (a tuple: nothing can change it)
+        rows = batch_rows(len(self.values), self.recipe.batch_size, self.seed, step).to(self.values.device)
+        # A window's partner may lie in another share, so the whole batch is made and cut afterwards.
+        values, targets = self._mixed(self._augmented(self.values[rows], step), self.targets[rows], step)
+        part = share.rows(len(rows))
+        return values[part], targets[part]
+
+    def _augmented(self, values: Tensor, step: int) -> Tensor:
+        shifted = shift_time(values, int(self.recipe.time_shift * values.shape[2]), self.seed, step)
+        return add_noise(shifted, self.recipe.noise, self.seed, step)
+
+    def _mixed(self, values: Tensor, targets: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        draws = draw_mixing(len(values), self.recipe, self.seed, step)
+        if draws is None:
+            return values, targets
+        partner = torch.randperm(len(values), generator=generator(self.seed, "partner", step)).to(values.device)
+        return mix(values, targets, partner, draws)

@@ -1,0 +1,29 @@
+"""Losses of logits against shares of the classes, so that labels, smoothed labels and mixed samples are one case."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+# B = batch, C = classes
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, label_smoothing: float = 0.0, kind: str = "softmax") -> Tensor:
+    """Mean loss over the batch, a scalar. The mean over equal shares of a batch is the mean over the batch.
+
+    Parameters
+    ----------
+    logits, targets : (B, C); the targets are shares of the classes.
+    class_weights : (C,); each class's term is multiplied by its weight, and the mean stays over samples.
+    label_smoothing : share of the target that is spread over all classes (Szegedy et al. 2016).
+    kind : "softmax", or "sigmoid": a yes-no question for each class, their losses added (Beyer et al. 2020, "Are we done with ImageNet?"; the
+        ViT paper's pre-training). Torch's own binary loss divides by C, which no learning rate of the papers means.
+
+    >>> import torch
+    >>> round(float(cross_entropy(torch.zeros(1, 4), torch.eye(4)[:1])), 4), round(float(cross_entropy(torch.zeros(1, 4), torch.eye(4)[:1], kind="sigmoid")), 4)
+    (1.3863, 2.7726)
+    """
+    if kind == "softmax":
+        return functional.cross_entropy(logits, targets, class_weights, label_smoothing=label_smoothing)
+    smoothed = targets * (1 - label_smoothing) + label_smoothing / targets.shape[1]
+    return functional.binary_cross_entropy_with_logits(logits.to(smoothed.dtype), smoothed, class_weights, reduction="sum") / len(logits)
