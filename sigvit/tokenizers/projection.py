@@ -11,5 +11,7 @@ def lecun_normal_(weight: Tensor) -> Tensor:
 
     LeCun et al., "Efficient BackProp", 1998; the paper's patch projection starts so (flax `lecun_normal`).
     """
+    if weight.is_meta:  # a shape without numbers, as costs are predicted from: there is nothing to fill
+        return weight
     scale = weight[0].numel() ** -0.5 / CUT_STANDARD_DEVIATION
     return nn.init.trunc_normal_(weight, std=scale, a=-2 * scale, b=2 * scale)
