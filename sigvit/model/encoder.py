@@ -1,18 +1,59 @@
 """The Transformer encoder: the arithmetic in free functions, the weights in modules; it imports nothing of ours.
 
 Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021 (arXiv:2010.11929): every block is ``x + attention(norm(x))``, then ``x + mlp(norm(x))``.
+
+The same functions run one model and K stacked ones: where the weights have a leading axis K, so has x, and member k of the one meets member k of the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-# B = batch, T = tokens, Q = tokens that are asked for, H = heads, D = width, d = D / H
+# B = batch, T = tokens, Q = tokens that are asked for, H = heads, D = width, d = D / H, K = stacked models
+
+# What dropout multiplies x with, drawn for (x, rate): stacked models bring their own, so that each sees what it would see alone.
+Draw = Callable[[Tensor, "float | tuple[float, ...]"], Tensor]
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(…, inputs) → (…, outputs) by a matrix (outputs, inputs); or (K, …, inputs) by K matrices (K, outputs, inputs), as one batched product.
+
+    >>> x, weight = torch.randn(2, 3, 5), torch.randn(2, 7, 5)
+    >>> torch.allclose(linear(x, weight, None)[1], linear(x[1], weight[1], None), atol=1e-6)
+    True
+    """
+    if weight.ndim == 2:
+        return functional.linear(x, weight, bias)
+    rows = x.reshape(len(weight), -1, x.shape[-1])
+    product = torch.bmm(rows, weight.transpose(1, 2)) if bias is None else torch.baddbmm(bias[:, None], rows, weight.transpose(1, 2))
+    return product.view(*x.shape[:-1], -1)
+
+
+def along(vector: Tensor, x: Tensor) -> Tensor:
+    """A vector (D,) as it is, K of them (K, D) as (K, 1, …, 1, D): shaped to meet x, (…, D) or (K, …, D)."""
+    return vector if vector.ndim == 1 else vector.view(len(vector), *[1] * (x.ndim - 2), -1)
+
+
+def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """(…, D) → (…, D) with the weights of one norm, or (K, …, D) with stacked ones."""
+    if norm.weight.ndim == 1:
+        return norm(x)
+    return torch.addcmul(along(norm.bias, x), functional.layer_norm(x, x.shape[-1:], eps=norm.eps), along(norm.weight, x))
+
+
+def dropout(x: Tensor, rate: float | tuple[float, ...], training: bool, draw: Draw | None = None) -> Tensor:
+    """x with a share of its numbers set to zero and the others scaled up; `draw` gives the factors where torch's own generator shall not."""
+    if not training or not rate:
+        return x
+    if draw is not None:
+        return x * draw(x, rate)
+    assert not isinstance(rate, tuple), "stacked models draw for each member"
+    return functional.dropout(x, rate)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -35,7 +76,12 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
     [1.0, 0.0, 0.0]
     """
     keys = None if mask is None else mask[..., None, None, :]
-    return functional.scaled_dot_product_attention(query, key, value, attn_mask=keys)
+    if query.ndim < 5:
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=keys)
+    # The fast kernels know one batch axis: stacked models join theirs to it.
+    lead = query.shape[:-3]
+    folded = (each.flatten(0, -4) for each in (query, key, value))
+    return functional.scaled_dot_product_attention(*folded, attn_mask=None if keys is None else keys.flatten(0, -4)).unflatten(0, lead)
 
 
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -65,7 +111,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None, query: Tensor | None = None) -> Tensor:
         """(B, T, D) → (B, T, D), or (B, Q, D) → (B, Q, D) where other tokens than x itself ask."""
-        return self.out(merge_heads(attention(*self._heads(x, query), mask)))
+        return linear(merge_heads(attention(*self._heads(x, query), mask)), self.out.weight, self.out.bias)
 
     def weights(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, T, D) → (B, H, T, T)."""
@@ -75,11 +121,11 @@ class Attention(nn.Module):
     def _heads(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, H, Q, d), keys and values (B, H, T, d)."""
         if query is None:
-            q, k, v = self.qkv(x).reshape(*x.shape[:-1], 3, self.heads, -1).transpose(-2, -4).unbind(-3)
+            q, k, v = linear(x, self.qkv.weight, self.qkv.bias).reshape(*x.shape[:-1], 3, self.heads, -1).transpose(-2, -4).unbind(-3)
             return q, k, v
         width = x.shape[-1]
-        q = functional.linear(query, self.qkv.weight[:width], self.qkv.bias[:width])
-        both = functional.linear(x, self.qkv.weight[width:], self.qkv.bias[width:])
+        q = linear(query, self.qkv.weight[..., :width, :], self.qkv.bias[..., :width])
+        both = linear(x, self.qkv.weight[..., width:, :], self.qkv.bias[..., width:])
         k, v = both.reshape(*x.shape[:-1], 2, self.heads, -1).transpose(-2, -4).unbind(-3)
         return split_heads(q, self.heads), k, v
 
@@ -93,31 +139,37 @@ class Mlp(nn.Module):
             raise ValueError(f"gelu is {gelu!r}; there are 'erf' (the exact one) and 'tanh' (the approximation of the JAX models).")
         self.inner, self.outer = nn.Linear(width, hidden), nn.Linear(hidden, width)
         self.approximate = "none" if gelu == "erf" else "tanh"
-        self.dropout = dropout
+        self.dropout: float | tuple[float, ...] = dropout
         for layer in (self.inner, self.outer):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.normal_(layer.bias, std=1e-6)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, draw: Draw | None = None) -> Tensor:
         """(…, D) → (…, D)."""
-        hidden = functional.gelu(self.inner(x), approximate=self.approximate)
-        return self.outer(functional.dropout(hidden, self.dropout, self.training))
+        hidden = functional.gelu(linear(x, self.inner.weight, self.inner.bias), approximate=self.approximate)
+        return linear(dropout(hidden, self.dropout, self.training, draw), self.outer.weight, self.outer.bias)
 
 
-def branch(x: Tensor, scale: Tensor | None, dropout: float, stochastic_depth: float, training: bool) -> Tensor:
+def branch(
+    x: Tensor,
+    scale: Tensor | None,
+    rate: float | tuple[float, ...],
+    stochastic_depth: float | tuple[float, ...],
+    training: bool,
+    draw: Draw | None = None,
+) -> Tensor:
     """What happens to a branch (B, T, D) before it is added to the residual stream: LayerScale (D,), dropout, stochastic depth; each may be off.
 
     LayerScale: Touvron et al. 2021 (arXiv:2103.17239). Stochastic depth: Huang et al. 2016 (arXiv:1603.09382), the whole branch of a sample at a time.
 
-    >>> branch(torch.ones(1, 2, 3), torch.full((3,), 0.5), dropout=0.0, stochastic_depth=0.9, training=False)[0, 0].tolist()
+    >>> branch(torch.ones(1, 2, 3), torch.full((3,), 0.5), rate=0.0, stochastic_depth=0.9, training=False)[0, 0].tolist()
     [0.5, 0.5, 0.5]
     """
     if scale is not None:
-        x = x * scale
-    if training and dropout > 0:
-        x = functional.dropout(x, dropout)
-    if training and stochastic_depth > 0:
-        x = x * functional.dropout(x.new_ones(len(x), 1, 1), stochastic_depth)
+        x = x * along(scale, x)
+    x = dropout(x, rate, training, draw)
+    if training and stochastic_depth:
+        x = x * dropout(x.new_ones(*x.shape[:-2], 1, 1), stochastic_depth, training, draw)
     return x
 
 
@@ -142,19 +194,20 @@ class Block(nn.Module):
         super().__init__()
         self.norm_attention, self.attention = nn.LayerNorm(width, eps), Attention(width, heads)
         self.norm_mlp, self.mlp = nn.LayerNorm(width, eps), Mlp(width, mlp_width, gelu, dropout)
-        self.dropout, self.stochastic_depth = dropout, stochastic_depth
+        self.dropout: float | tuple[float, ...] = dropout
+        self.stochastic_depth: float | tuple[float, ...] = stochastic_depth
         self.scale_attention = None if layer_scale is None else nn.Parameter(torch.full((width,), float(layer_scale)))
         self.scale_mlp = None if layer_scale is None else nn.Parameter(torch.full((width,), float(layer_scale)))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, outputs: slice | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, outputs: slice | None = None, draw: Draw | None = None) -> Tensor:
         """(B, T, D) → (B, T, D), or only the tokens in `outputs`: the others are then keys and values and cost nothing more."""
-        normed = self.norm_attention(x)
+        normed = layer_norm(x, self.norm_attention)
         if outputs is None:
             attended = self.attention(normed, mask)
         else:
-            x, attended = x[:, outputs], self.attention(normed, mask, query=normed[:, outputs])
-        x = x + branch(attended, self.scale_attention, self.dropout, self.stochastic_depth, self.training)
-        return x + branch(self.mlp(self.norm_mlp(x)), self.scale_mlp, self.dropout, self.stochastic_depth, self.training)
+            x, attended = x[..., outputs, :], self.attention(normed, mask, query=normed[..., outputs, :])
+        x = x + branch(attended, self.scale_attention, self.dropout, self.stochastic_depth, self.training, draw)
+        return x + branch(self.mlp(layer_norm(x, self.norm_mlp), draw), self.scale_mlp, self.dropout, self.stochastic_depth, self.training, draw)
 
 
 class Encoder(nn.Module):
@@ -189,25 +242,25 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(width, eps)
         self.checkpointing = checkpointing
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, outputs: slice | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, outputs: slice | None = None, draw: Draw | None = None) -> Tensor:
         """(B, T, D) → (B, T, D), or (B, Q, D) for the tokens in `outputs`, which is exact and spares the last block the others' queries and MLP.
 
-        `mask` is (B, T) bool, True = real; padded tokens never influence real ones.
+        `mask` is (B, T) bool, True = real; padded tokens never influence real ones. `draw`: see `dropout`.
         """
         *earlier, last = self.blocks
         for block in earlier:
-            x = self._run(block, x, mask, None)
-        return self.norm(self._run(last, x, mask, outputs))
+            x = self._run(block, x, mask, None, draw)
+        return layer_norm(self._run(last, x, mask, outputs, draw), self.norm)
 
     def attention_maps(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attention weights of every block and head, (B, T, D) → (B, depth, H, T, T)."""
         maps = []
         for block in self.blocks:
-            maps.append(block.attention.weights(block.norm_attention(x), mask))
+            maps.append(block.attention.weights(layer_norm(x, block.norm_attention), mask))
             x = block(x, mask)
         return torch.stack(maps, dim=1)
 
-    def _run(self, block: nn.Module, x: Tensor, mask: Tensor | None, outputs: slice | None) -> Tensor:
+    def _run(self, block: nn.Module, x: Tensor, mask: Tensor | None, outputs: slice | None, draw: Draw | None) -> Tensor:
         if self.checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(block, x, mask, outputs, use_reentrant=False)
-        return block(x, mask, outputs)
+            return checkpoint(block, x, mask, outputs, draw, use_reentrant=False)
+        return block(x, mask, outputs, draw)

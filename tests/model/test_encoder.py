@@ -105,7 +105,7 @@ def test_checkpointing_gives_the_same_numbers_and_gradients_with_dropout_too():
 
 def test_stochastic_depth_skips_the_branch_of_a_whole_sample_and_keeps_the_mean():
     torch.manual_seed(0)
-    found = branch(torch.ones(997, 3, 5), None, dropout=0.0, stochastic_depth=0.3, training=True)
+    found = branch(torch.ones(997, 3, 5), None, rate=0.0, stochastic_depth=0.3, training=True)
     kept = found[:, 0, 0] > 0
     assert torch.equal(found, kept[:, None, None].expand(-1, 3, 5) * torch.tensor(1 / 0.7))
     # 997 draws: the rate is known to about 0.015
