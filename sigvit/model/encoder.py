@@ -79,9 +79,9 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
     if query.ndim < 5:
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=keys)
     # The fast kernels know one batch axis: stacked models join theirs to it.
-    lead = query.shape[:-3]
-    folded = (each.flatten(0, -4) for each in (query, key, value))
-    return functional.scaled_dot_product_attention(*folded, attn_mask=None if keys is None else keys.flatten(0, -4)).unflatten(0, lead)
+    folded_keys = None if keys is None else keys.flatten(0, -4)
+    folded = functional.scaled_dot_product_attention(query.flatten(0, -4), key.flatten(0, -4), value.flatten(0, -4), attn_mask=folded_keys)
+    return folded.unflatten(0, query.shape[:-3])
 
 
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sigvit.model.encoder import Attention, Mlp
+from sigvit.model.encoder import Attention, Mlp, layer_norm
 
-# B = batch, Q = tokens that are asked for, D = width
+# B = batch, Q = tokens that are asked for, D = width; stacked models put their axis in front of all
 
 KINDS = ("class", "mean", "map")
 
@@ -22,7 +22,7 @@ class ClassPool(nn.Module):
 
     def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, 1, D) → (B, D)."""
-        return values[:, 0]
+        return values[..., 0, :]
 
 
 class MeanPool(nn.Module):
@@ -39,9 +39,9 @@ class MeanPool(nn.Module):
         [[3.0]]
         """
         if mask is None:
-            return values.mean(1)
-        count = mask.sum(1, keepdim=True).clamp(min=1)
-        return values.masked_fill(~mask[..., None], 0.0).sum(1) / count
+            return values.mean(-2)
+        count = mask.sum(-1, keepdim=True).clamp(min=1)
+        return values.masked_fill(~mask[..., None], 0.0).sum(-2) / count
 
 
 class AttentionPool(nn.Module):
@@ -64,5 +64,5 @@ class AttentionPool(nn.Module):
 
     def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, Q, D) and (B, Q) bool → (B, D)."""
-        probed = self.attention(values, mask, query=self.probe.expand(len(values), 1, -1))
-        return (probed + self.mlp(self.norm(probed)))[:, 0]
+        probed = self.attention(values, mask, query=self.probe.unsqueeze(-3).expand(*values.shape[:-2], 1, -1))
+        return (probed + self.mlp(layer_norm(probed, self.norm)))[..., 0, :]

@@ -96,14 +96,18 @@ class VisionTransformer(nn.Module):
 
     def embed(self, signal: Tensor, mask: Tensor | None = None) -> Tokens:
         """What the encoder reads: the tokenizer's tokens behind the special ones, with positions and dropout."""
+        placed = self.place(signal, mask)
+        if not self.training or self.config.dropout == 0:
+            return placed
+        return placed.with_values(functional.dropout(placed.values, self.config.dropout))
+
+    def place(self, signal: Tensor, mask: Tensor | None = None) -> Tokens:
+        """What `embed` gives, before dropout."""
         patches = self.tokenizer(signal) if mask is None else self.tokenizer(signal, mask)
         special = {} if self.class_token is None else {"class": self.class_token}
         if self.register_tokens is not None:
             special |= {f"register {k}": token for k, token in enumerate(self.register_tokens)}
-        placed = self.positions(patches.prepend(special))
-        if not self.training or self.config.dropout == 0:
-            return placed
-        return placed.with_values(functional.dropout(placed.values, self.config.dropout))
+        return self.positions(patches.prepend(special))
 
     def reset_head(self, num_classes: int) -> None:
         """A new head for so many classes, at zero."""
