@@ -1,28 +1,31 @@
-"""Position tables for another grid; imports nothing of ours."""
+"""Position tables for another grid, and patch projections for another patch; imports nothing of ours but the matrices."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sigvit.model.resize_matrices import METHODS, PATCH_METHODS, line_matrix
+
 
 def resize_positions(table: Tensor, old_grid: Sequence[int], new_grid: Sequence[int], method: str = "sigvit", prefix: int = 0) -> Tensor:
     """A position table (prefix + old tokens, width) for another grid: (prefix + new tokens, width).
 
-    Each axis is resampled by one matrix in float64: Keys' cubic with a = -0.5, half-pixel centres, widened when shrinking (antialiased), rows that sum
-    to one. So constants are kept, equal grids give the table itself, and no pair of sizes is special. Library interpolation is not used: torch's
-    antialiased one is wrong on a CPU where the new width is 1.
+    Each axis is resampled by one matrix in float64, so no pair of sizes is special, and equal grids give the table itself. Library interpolation is not
+    used: torch's antialiased one is wrong on a CPU where the new width is 1, scipy's zoom leaves a row of zeros at some sizes (24 → 22).
 
     Parameters
     ----------
     table : (prefix + tokens, width), tokens row-major.
     old_grid, new_grid : tokens along each axis, the same number of axes.
-    method : "sigvit", described above.
+    method : "sigvit": Keys' cubic with a = -0.5, half-pixel centres, widened when shrinking (antialiased), rows that sum to one. The others give the numbers
+        of the code that a checkpoint comes from: "google" (linear, corners aligned; Dosovitskiy et al. and big_vision), "timm" (the same as "sigvit"),
+        "torchvision" (cubic a = -0.75, corners aligned), "hugging_face" and "mae" (cubic a = -0.75, half-pixel; DeiT too), "dinov2" (that, of a grid 0.1
+        longer, also along an axis that keeps its size; its models with registers are "timm") and "flexivit" (antialiased linear).
     prefix : leading rows that sit on no grid (class token, registers); they are returned bit-equal.
 
     Raises
@@ -33,36 +36,60 @@ def resize_positions(table: Tensor, old_grid: Sequence[int], new_grid: Sequence[
     torch.Size([17, 5])
     """
     old, new = tuple(old_grid), tuple(new_grid)
-    if method != "sigvit":
-        raise ValueError(f"There is no method {method!r} to resize positions; there is 'sigvit'.")
+    if method not in METHODS:
+        raise ValueError(f"There is no method {method!r} to resize positions; there are {', '.join(map(repr, METHODS))}.")
     if len(old) != len(new) or min(old + new) < 1:
         raise ValueError(f"Positions of the grid {old} can't be resized to {new}; give as many axes, each with at least one token.")
     if table.ndim != 2 or len(table) != prefix + prod(old):
         raise ValueError(f"The table must be ({prefix} + {prod(old)} tokens, width) for the grid {old}, but is {tuple(table.shape)}.")
-    if old == new:
+    if not _symbolic(new) and old == new:
         return table
-    patches = table[prefix:].double().unflatten(0, old)
-    for axis, (before, after) in enumerate(zip(old, new, strict=True)):
-        if before != after:
-            matrix = torch.tensor(cubic_matrix(before, after), device=table.device)
-            patches = torch.tensordot(matrix, patches, dims=([1], [axis])).movedim(0, axis)
+    # The numbers of a trace are computed in its graph, so that a size may stay open.
+    xp = torch if torch.compiler.is_compiling() else np
+    matrices = (line_matrix(method, before, after, xp) for before, after in zip(old, new, strict=True))
+    patches = _resample(table[prefix:].double().unflatten(0, old), matrices)
     return torch.cat([table[:prefix], patches.flatten(0, -2).to(table.dtype)])
 
 
-@lru_cache(maxsize=256)
-def cubic_matrix(old: int, new: int) -> np.ndarray:
-    """(new, old) float64 weights that resample a line of `old` values to `new` (Keys, IEEE TASSP 29, 1981).
+def resize_patches(weight: Tensor, new_patch: tuple[int, int], method: str = "sigvit") -> Tensor:
+    """A patch projection (width, channels, rows, columns) for patches of another size: (width, channels, *new_patch).
 
-    >>> cubic_matrix(2, 1)
-    array([[0.5, 0.5]])
+    The pseudo-inverse of the image's own resizing, in float64 (FlexiViT: Beyer et al. 2023, arXiv:2212.08013): a patch and the same patch enlarged give
+    the same token, exactly. A smaller patch can't hold all that the larger one saw: there the tokens come as near as they can for patches of white noise.
+
+    Parameters
+    ----------
+    weight : (width, channels, rows, columns).
+    new_patch : pixels, (rows, columns).
+    method : how images are resized: "sigvit" and "timm" (cubic, antialiased, as Pillow and torchvision do), or "flexivit" (linear, not antialiased).
+
+    Raises
+    ------
+    ValueError : another method, or sizes that make no patch.
+
+    >>> resize_patches(torch.ones(7, 3, 2, 2), (4, 5)).shape
+    torch.Size([7, 3, 4, 5])
     """
-    widening = max(old / new, 1.0)
-    centres = (np.arange(new) + 0.5) * old / new - 0.5
-    weights = _cubic((np.arange(old) - centres[:, None]) / widening)
-    return weights / weights.sum(axis=1, keepdims=True)
+    if method not in PATCH_METHODS:
+        raise ValueError(f"There is no method {method!r} to resize patches; there are {', '.join(map(repr, PATCH_METHODS))}.")
+    if weight.ndim != 4 or len(new_patch) != 2 or min(new_patch) < 1:
+        raise ValueError(f"A projection (width, channels, rows, columns) is resized to (rows, columns), but got {tuple(weight.shape)} and {tuple(new_patch)}.")
+    old = tuple(weight.shape[2:])
+    if old == tuple(new_patch):
+        return weight
+    resizing = (PATCH_METHODS[method](before, after, np) for before, after in zip(old, new_patch, strict=True))
+    kernels = weight.double().permute(2, 3, 0, 1)
+    return _resample(kernels, (np.linalg.pinv(matrix).T for matrix in resizing)).permute(2, 3, 0, 1).to(weight.dtype)
 
 
-def _cubic(distance: np.ndarray) -> np.ndarray:
-    """Keys' kernel with a = -0.5."""
-    x = np.abs(distance)
-    return np.where(x < 1, (1.5 * x - 2.5) * x * x + 1, np.where(x < 2, ((-0.5 * x + 2.5) * x - 4) * x + 2, 0.0))
+def _resample(values: Tensor, matrices: Iterable[np.ndarray | Tensor]) -> Tensor:
+    """Each of the leading axes of `values` by its matrix (new, old)."""
+    for axis, matrix in enumerate(matrices):
+        weights = matrix.to(values.device) if isinstance(matrix, Tensor) else torch.tensor(matrix, device=values.device)
+        values = torch.tensordot(weights, values, dims=([1], [axis])).movedim(0, axis)
+    return values
+
+
+def _symbolic(sizes: Sequence[int]) -> bool:
+    """Whether a size is left open, as it is while an exporter traces the model."""
+    return any(isinstance(size, torch.SymInt) for size in sizes)

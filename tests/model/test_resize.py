@@ -1,12 +1,14 @@
 """Position tables for another grid: right for every pair of sizes."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from sigvit.model.resize import cubic_matrix, resize_positions
+from sigvit.model.resize import resize_positions
+from sigvit.model.resize_matrices import METHODS, line_matrix
 
 EXACT = 1e-12  # float64: sums of at most 16 products
 
@@ -51,42 +53,70 @@ def test_it_is_the_antialiased_cubic_of_torch_where_that_is_right(old, new):
     torch.testing.assert_close(resize_positions(table, old, new), expected, rtol=0, atol=1e-5)
 
 
-def test_a_new_width_of_one_does_not_copy_the_first_row():
-    """Torch's antialiased interpolation does, on a CPU, for contiguous tables: the reason for a resize of our own."""
+@pytest.mark.parametrize("method", METHODS)
+def test_a_new_width_of_one_does_not_copy_the_first_row(method):
+    """Torch's antialiased interpolation does, on a CPU, for contiguous tables (see tests/parity): the reason for a resize of our own."""
     table = torch.arange(8.0)[:, None]
-    found = resize_positions(table, (8, 1), (4, 1))
+    found = resize_positions(table, (8, 1), (4, 1), method)
     assert (found.diff(dim=0) > 1).all()
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(1, 16), st.integers(1, 16), st.integers(1, 16), st.integers(1, 16))
-def test_constants_are_kept_and_axes_are_alike(a, b, c, d):
+@pytest.mark.parametrize("method", METHODS)
+@settings(max_examples=20, deadline=None)
+@given(a=st.integers(1, 16), b=st.integers(1, 16), c=st.integers(1, 16), d=st.integers(1, 16))
+def test_constants_are_kept_and_axes_are_alike(method, a, b, c, d):
     table = torch.randn(a * b, 2, dtype=torch.float64)
-    constant = resize_positions(torch.full((a * b, 2), 3.7, dtype=torch.float64), (a, b), (c, d))
+    constant = resize_positions(torch.full((a * b, 2), 3.7, dtype=torch.float64), (a, b), (c, d), method)
     torch.testing.assert_close(constant, torch.full_like(constant, 3.7), rtol=0, atol=EXACT)
-    turned = resize_positions(table.unflatten(0, (a, b)).transpose(0, 1).flatten(0, 1), (b, a), (d, c))
-    straight = resize_positions(table, (a, b), (c, d))
+    turned = resize_positions(table.unflatten(0, (a, b)).transpose(0, 1).flatten(0, 1), (b, a), (d, c), method)
+    straight = resize_positions(table, (a, b), (c, d), method)
     torch.testing.assert_close(turned.unflatten(0, (d, c)).transpose(0, 1).flatten(0, 1), straight, rtol=0, atol=EXACT)
 
 
-def test_equal_grids_give_the_table_itself():
+@pytest.mark.parametrize("method", METHODS)
+def test_every_row_of_weights_sums_to_one(method):
+    for old in range(1, 33):
+        for new in range(1, 33):
+            matrix = line_matrix(method, old, new)
+            assert matrix.shape == (new, old)
+            assert np.abs(matrix.sum(1) - 1).max() < EXACT
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_grids_give_the_table_itself(method):
     table = torch.randn(1 + 15, 7)
-    assert resize_positions(table, (3, 5), (3, 5), prefix=1) is table
-    assert (cubic_matrix(5, 5) == torch.eye(5).numpy()).all()
+    assert resize_positions(table, (3, 5), (3, 5), method, prefix=1) is table
 
 
-def test_as_many_tokens_in_another_shape_are_resized():
-    table = torch.randn(16, 7)
-    assert not torch.equal(resize_positions(table, (4, 4), (2, 8)), table)
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "dinov2"])
+def test_an_axis_that_keeps_its_size_keeps_its_numbers(method):
+    assert (line_matrix(method, 5, 5) == np.eye(5)).all()
 
 
+def test_dinov2_moves_also_an_axis_that_keeps_its_size_as_its_source_does():
+    assert np.abs(line_matrix("dinov2", 5, 5) - np.eye(5)).max() > 0.01
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("old", "new"), [((4, 4), (2, 8)), ((4, 9), (6, 6)), ((2, 8), (8, 2)), ((4, 16), (8, 8))])
+def test_as_many_tokens_in_another_shape_are_resized(method, old, new):
+    table = torch.randn(old[0] * old[1], 7)
+    assert not torch.equal(resize_positions(table, old, new, method), table)
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_prefix_rows_are_bit_equal_and_the_number_format_stays(dtype):
+def test_prefix_rows_are_bit_equal_and_the_number_format_stays(method, dtype):
     table = torch.randn(3 + 15, 7).to(dtype)
-    found = resize_positions(table, (3, 5), (7, 2), prefix=3)
+    found = resize_positions(table, (3, 5), (7, 2), method, prefix=3)
     assert found.dtype == dtype
     assert torch.equal(found[:3], table[:3])
-    assert torch.equal(found[3:], resize_positions(table[3:].double(), (3, 5), (7, 2)).to(dtype))
+    assert torch.equal(found[3:], resize_positions(table[3:].double(), (3, 5), (7, 2), method).to(dtype))
+
+
+def test_what_is_kept_between_calls_can_not_be_changed():
+    with pytest.raises(ValueError, match="read-only"):
+        line_matrix("sigvit", 3, 5)[0] = 0
 
 
 def test_gradients_flow_to_every_row():

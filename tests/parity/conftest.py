@@ -26,3 +26,9 @@ def timm():
     library = declare_missing_torchvision_operators()  # held while the tests run: a library that is collected takes its operators with it
     yield pytest.importorskip("timm", reason="timm is not installed (extra 'parity')")
     del library
+
+
+@pytest.fixture(scope="session")
+def torchvision(timm):
+    """Its Python code alone is used; timm's fixture has declared what its compiled part may lack."""
+    return pytest.importorskip("torchvision", reason="torchvision is not installed")
