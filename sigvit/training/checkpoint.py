@@ -219,16 +219,20 @@ def _fault(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
         manifest = json.loads((path / "manifest.json").read_bytes())
-        length, sha256 = manifest["length"], manifest["sha256"]
+        length, sha256, version = manifest["length"], manifest["sha256"], manifest["format"]
         found = (path / "state.pt").stat().st_size
         if found != length:
             return f"state.pt has {found} bytes instead of {length}"
         with open(path / "state.pt", "rb") as file:
-            return None if hashlib.file_digest(file, "sha256").hexdigest() == sha256 else "state.pt has another SHA-256 than was written"
+            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                return "state.pt has another SHA-256 than was written"
     except OSError as error:
         return f"{Path(error.filename).name}: {error.strerror}"
     except (ValueError, KeyError, TypeError):
         return "manifest.json can't be read"
+    if version != FORMAT:
+        raise ValueError(f"The checkpoint {path} has the format {version!r}, but this version of sigvit reads format {FORMAT}.")
+    return None
 
 
 def _read(path: Path) -> dict[str, Any]:
