@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sigvit.model import pooling, positions
+from sigvit.model import joint_pooling, pooling, positions
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class ModelConfig:
     input_shape : what the model was built for: (channels, rows, columns) of images, (electrodes, samples) of recordings.
     num_classes : logits of the head.
     width, depth, heads, mlp_width : length of a token, number of blocks, attention heads, hidden units of each MLP.
-    pool : "class" (the class token), "mean" (of the patch tokens) or "map" (attention pooling).
+    pool : "class" (the class token), "mean" (of the patch tokens) or "map" (attention pooling); as others have it, "mean_then_norm" (the final LayerNorm
+        behind the mean), "class_and_mean" or "class_and_register" (side by side, so that the head sees twice the width).
     class_token : whether there is one; "class" needs it, the others neither need nor pool it.
     registers : further learned tokens that only attention sees (Darcet et al. 2024, arXiv:2309.16588).
     positions : "learned", "factorised", "sincos" or "none".
@@ -60,13 +61,20 @@ class ModelConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
         if self.width % self.heads:
             raise ValueError(f"A width of {self.width} can't be split among {self.heads} heads; heads must divide the width.")
-        for name, kinds in (("pool", pooling.KINDS), ("positions", positions.KINDS), ("gelu", ("erf", "tanh"))):
+        for name, kinds in (("pool", (*pooling.KINDS, *joint_pooling.KINDS)), ("positions", positions.KINDS), ("gelu", ("erf", "tanh"))):
             if getattr(self, name) not in kinds:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; there are {', '.join(map(repr, kinds))}.")
         for name in ("dropout", "stochastic_depth"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is a rate from 0 to below 1.")
-        if self.pool == "class" and not self.class_token:
-            raise ValueError("pool='class' reads the class token, but class_token is False; use pool='mean' or 'map', or have one.")
+        if self.pool.startswith("class") and not self.class_token:
+            raise ValueError(f"pool={self.pool!r} reads the class token, but class_token is False; use pool='mean' or 'map', or have one.")
+        if self.pool == "class_and_register" and self.registers < 1:
+            raise ValueError("pool='class_and_register' reads the first register, but there is none; give registers=1.")
         if self.registers < 0 or (self.representation is not None and self.representation < 1):
             raise ValueError(f"registers ({self.registers}) can't be negative, and representation ({self.representation}) must be at least 1, or None.")
+
+    @property
+    def pooled_width(self) -> int:
+        """Numbers that the pooling gives."""
+        return 2 * self.width if self.pool in ("class_and_mean", "class_and_register") else self.width

@@ -25,6 +25,42 @@ FAMILIES = {
 }
 
 
+class ResNet(NamedTuple):
+    """The ResNet of a hybrid: residual units of each stage, how many times 64 channels its root has, and the patch on its feature map."""
+
+    layers: tuple[int, ...]
+    width_factor: int = 1
+    patch: int = 1
+
+
+# Names as in the paper and AugReg (arXiv:2106.10270): "R50x1" is "R50". A sixteenth has no fourth stage, and its units in the third instead.
+RESNETS = {
+    "R50+…/16": ResNet((3, 4, 9)),
+    "R50+…/32": ResNet((3, 4, 6, 3)),
+    "R50x2+…/16": ResNet((3, 4, 9), width_factor=2),
+    "R50x2+…/32": ResNet((3, 4, 6, 3), width_factor=2),
+    "R26+…/32": ResNet((2, 2, 2, 2)),
+    "R+…/16": ResNet((), patch=8),
+}
+
+
+def hybrid(name: str) -> tuple[str, ResNet | None]:
+    """The Transformer's own name, and the ResNet that a name such as "R50+B/16" puts in front of it.
+
+    >>> hybrid("R50+B/16")
+    ('B/16', ResNet(layers=(3, 4, 9), width_factor=1, patch=1))
+    >>> hybrid("B/16")
+    ('B/16', None)
+    """
+    resnet, plus, transformer = name.rpartition("+")
+    if not plus:
+        return name, None
+    key = f"{resnet.removesuffix('x1')}+…/{transformer.partition('/')[2]}"
+    if key not in RESNETS:
+        raise ValueError(f"There is no hybrid {name!r}; there are {', '.join(RESNETS)}, where … is one of {', '.join(FAMILIES)}, such as 'R50+B/16'.")
+    return transformer, RESNETS[key]
+
+
 def family(name: str) -> tuple[Size, int | None]:
     """The size and the patch, in pixels, that a name such as "B/16" means; "B" alone has no patch.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from torch.nn import functional
 from sigvit.grid import Grid
 from sigvit.model.config import ModelConfig
 from sigvit.model.encoder import Encoder
-from sigvit.model.families import family
+from sigvit.model.families import family, hybrid
+from sigvit.model.joint_pooling import ClassAndMeanPool, ClassAndRegisterPool, NoNorm, NormedMeanPool
 from sigvit.model.pooling import AttentionPool, ClassPool, MeanPool
 from sigvit.model.positions import make_positions
 from sigvit.tokenizers import ElectrodeTimePatches, ImagePatches
 from sigvit.tokenizers.electrode_sites import read_electrodes
 from sigvit.tokenizers.projection import lecun_normal_
+from sigvit.tokenizers.resnet import ResNetPatches
 from sigvit.tokens import Tokens
 
 # B = batch, T = tokens, D = width
@@ -65,8 +68,10 @@ class VisionTransformer(nn.Module):
             config.checkpointing,
         )
         self.pool = _pool(config)
-        self.representation = _representation(width, config.representation)
-        self.head = nn.Linear(config.representation or width, config.num_classes)
+        if config.pool == "mean_then_norm":
+            self.encoder.norm = NoNorm()  # type: ignore[assignment]
+        self.representation = _representation(config.pooled_width, config.representation)
+        self.head = nn.Linear(config.representation or config.pooled_width, config.num_classes)
         _zero(self.head)
 
     def forward(self, signal: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -127,6 +132,22 @@ class VisionTransformer(nn.Module):
         save_pretrained(self, folder)
 
     @classmethod
+    def from_weights(
+        cls,
+        weights: str | Path | Mapping[str, Any],
+        source: str,
+        heads: int | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        *,
+        gelu: str | None = None,
+        eps: float | None = None,
+    ) -> VisionTransformer:
+        """The model that a foreign file or state dict describes, with its weights, in evaluation mode; see `sigvit.weights.load.from_weights`."""
+        from sigvit.weights.load import from_weights
+
+        return from_weights(weights, source, heads, image_size, gelu=gelu, eps=eps)
+
+    @classmethod
     def from_pretrained(cls, folder: str | Path) -> VisionTransformer:
         """The model that `save_pretrained` wrote, in evaluation mode."""
         from sigvit.weights.pretrained import from_pretrained
@@ -161,12 +182,12 @@ def vit(
 
     Parameters
     ----------
-    name : size and patch, "Ti/16" … "g/14"; `patch_size`, `width`, `depth`, `heads` and `mlp_width` replace what it says, and another
-        width without an `mlp_width` has four times as many hidden units.
+    name : size and patch, "Ti/16" … "g/14", or a hybrid, "R50+B/16", whose `patch_size` is on the ResNet's feature map; `patch_size`, `width`, `depth`,
+        `heads` and `mlp_width` replace what it says, and another width without an `mlp_width` has four times as many hidden units.
     image_size : pixels, an int or (rows, columns); positions are built for it, and resized at run time for other sizes.
     num_classes, in_channels : of the task and of the images.
-    pool : "class", "mean" or "map". Without "class" there is no class token unless `class_token=True`; it is never in the mean. The final
-        LayerNorm comes before the pooling, as in big_vision.
+    pool : "class", "mean", "map", or another of `ModelConfig`. Without "class" there is no class token unless `class_token=True`; it is never in the mean.
+        The final LayerNorm comes before the pooling, as in big_vision.
     registers, positions, gelu, eps, dropout, stochastic_depth, layer_scale, checkpointing : see `ModelConfig`.
     representation : units of a tanh layer before the head; True for as many as the width.
 
@@ -178,12 +199,16 @@ def vit(
     >>> model(torch.zeros(2, 3, 32, 48)).shape, model(torch.zeros(2, 3, 24, 24)).shape
     (torch.Size([2, 10]), torch.Size([2, 10]))
     """
-    size, patch = family(name)
+    transformer, resnet = hybrid(name)
+    size, patch = family(transformer)
+    patch = patch if resnet is None else resnet.patch
     patch_size = patch if patch_size is None else patch_size
     if patch_size is None:
         raise ValueError(f"The name {name!r} has no patch; write {name}/16, or give patch_size.")
     new_width = size.width if width is None else width
-    tokenizer = ImagePatches(patch_size, in_channels, new_width)
+    tokenizer: nn.Module = ImagePatches(patch_size, in_channels, new_width)
+    if resnet is not None:
+        tokenizer = ResNetPatches(resnet.layers, resnet.width_factor, patch_size, in_channels, new_width)
     rows, columns = (image_size, image_size) if isinstance(image_size, int) else image_size
     config = ModelConfig(
         input_shape=(in_channels, rows, columns),
@@ -193,7 +218,7 @@ def vit(
         heads=size.heads if heads is None else heads,
         mlp_width=mlp_width or (size.mlp_width if new_width == size.width else 4 * new_width),
         pool=pool,
-        class_token=pool == "class" if class_token is None else class_token,
+        class_token=pool.startswith("class") if class_token is None else class_token,
         registers=registers,
         positions=positions,
         gelu=gelu,
@@ -268,7 +293,7 @@ def signal_vit(
         heads=heads,
         mlp_width=2 * found if mlp_width is None else mlp_width,
         pool=pool,
-        class_token=pool == "class" if class_token is None else class_token,
+        class_token=pool.startswith("class") if class_token is None else class_token,
         registers=registers,
         positions=positions,
         gelu=gelu,
@@ -296,9 +321,15 @@ def _grid(tokenizer: nn.Module, config: ModelConfig) -> Grid:
     return tokens.grid
 
 
-def _pool(config: ModelConfig) -> ClassPool | MeanPool | AttentionPool:
+def _pool(config: ModelConfig) -> ClassPool | MeanPool | AttentionPool | ClassAndMeanPool | ClassAndRegisterPool:
     if config.pool == "map":
         return AttentionPool(config.width, config.heads, config.mlp_width, config.gelu, config.eps)
+    if config.pool == "mean_then_norm":
+        return NormedMeanPool(nn.LayerNorm(config.width, config.eps))
+    if config.pool == "class_and_mean":
+        return ClassAndMeanPool(config.registers)
+    if config.pool == "class_and_register":
+        return ClassAndRegisterPool()
     return ClassPool() if config.pool == "class" else MeanPool()
 
 

@@ -22,12 +22,13 @@ import sigvit
 from sigvit.grid import Grid
 from sigvit.model.config import ModelConfig
 from sigvit.tokenizers import ElectrodeTimePatches, ImagePatches, TimeStepTokens
+from sigvit.tokenizers.resnet import ResNetPatches
 
 if TYPE_CHECKING:
     from sigvit.model.vision_transformer import VisionTransformer
 
 FORMAT = 1
-TOKENIZERS: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in (ElectrodeTimePatches, ImagePatches, TimeStepTokens)}
+TOKENIZERS: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in (ElectrodeTimePatches, ImagePatches, ResNetPatches, TimeStepTokens)}
 KEYS = ("format", "version", "model", "tokenizer", "grid")
 
 
@@ -125,8 +126,9 @@ def _tokenizer(data: dict) -> nn.Module:
     kind, arguments = TOKENIZERS[data["class"]], dict(data["arguments"])
     names = kind.__init__.__code__.co_varnames[1 : kind.__init__.__code__.co_argcount]
     _check_fields(arguments, names, f"the arguments of {data['class']} in config.json")
-    if "patch_size" in arguments:
-        arguments["patch_size"] = tuple(arguments["patch_size"])
+    for name in ("patch_size", "layers"):
+        if name in arguments:
+            arguments[name] = tuple(arguments[name])
     return kind(**arguments)
 
 

@@ -108,7 +108,7 @@ def test_a_tokenizer_of_ones_own_cannot_be_described(tmp_path):
         (lambda d: d.update(format=2), "format 2, but this version of sigvit reads format 1"),
         (lambda d: d.update(extra=1), "unknown field 'extra'"),
         (lambda d: d.pop("grid"), r"lacks \['grid'\]"),
-        (lambda d: d["tokenizer"].update({"class": "Wavelets"}), "'Wavelets'; this version of sigvit has ElectrodeTimePatches, ImagePatches, TimeStepTokens"),
+        (lambda d: d["tokenizer"].update({"class": "Wavelets"}), "'Wavelets'; this version of sigvit has ElectrodeTimePatches, ImagePatches, ResNetPatches, TimeStepTokens"),
         (lambda d: d["tokenizer"]["arguments"].update(windows=5), "unknown field 'windows'; did you mean 'window'"),
         (lambda d: d["tokenizer"]["arguments"].pop("stride"), r"lacks \['stride'\]"),
         (lambda d: d["model"].update(pool="max"), "pool is 'max'"),

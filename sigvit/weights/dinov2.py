@@ -1,0 +1,22 @@
+"""DINOv2's names (facebookresearch/dinov2; Oquab et al. 2024, arXiv:2304.07193; registers: Darcet et al. 2024, arXiv:2309.16588).
+
+timm's, with register tokens that have no positions. Checkpoints of training hold blocks in chunks, and heads that are thrown away.
+"""
+
+from sigvit.weights import timm
+from sigvit.weights.layout import Layout, Rule
+
+TRAINING = tuple(rule._replace(theirs=rule.theirs.replace("blocks.", "blocks.{chunk}.", 1)) for rule in (*timm.BLOCK, *timm.LAYER_SCALE))
+
+PLAIN = Layout(
+    rules=(*timm.EMBEDDING, Rule("register_tokens", "register_tokens", "rows"), *timm.BLOCK, *timm.LAYER_SCALE, *timm.END, *TRAINING),
+    resize="dinov2",
+    square=False,
+    prefixes=("module.", "_orig_mod.", "backbone."),
+    wrappers=("teacher", "model", "state_dict"),
+    dropped=("mask_token", "dino_head.{any}", "ibot_head.{any}"),
+    refused=(*timm.SWIGLU, *(refusal._replace(theirs=refusal.theirs.replace("blocks.", "blocks.{chunk}.", 1)) for refusal in timm.SWIGLU)),
+)
+
+# Models with registers are run with another interpolation: antialiased, without the offset.
+WITH_REGISTERS = Layout(**{**vars(PLAIN), "resize": "timm", "marker": "register_tokens"})

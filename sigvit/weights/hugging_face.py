@@ -1,0 +1,83 @@
+"""Hugging Face's names: ViT and DINOv2, of transformers 5 and of the versions before (encoder.layer.i.attention.attention.query)."""
+
+from sigvit.weights.layout import Layout, Refusal, Rule
+
+EMBEDDING = (
+    Rule("embeddings.cls_token", "class_token", "token"),
+    Rule("embeddings.position_embeddings", "positions", "rows"),
+    Rule("embeddings.patch_embeddings.projection.{k}", "tokenizer.{k}"),
+)
+
+END = (
+    Rule("layernorm.{k}", "encoder.norm.{k}"),
+    Rule("classifier.{k}", "head.{k}"),
+)
+
+ATTENTION = (
+    Rule("layers.{i}.attention.q_proj.{k}", "encoder.blocks.{i}.attention.qkv.{k}", thirds=(0, 1)),
+    Rule("layers.{i}.attention.k_proj.{k}", "encoder.blocks.{i}.attention.qkv.{k}", thirds=(1, 2)),
+    Rule("layers.{i}.attention.v_proj.{k}", "encoder.blocks.{i}.attention.qkv.{k}", thirds=(2, 3)),
+    Rule("layers.{i}.attention.o_proj.{k}", "encoder.blocks.{i}.attention.out.{k}"),
+)
+
+OLD_ATTENTION = (
+    Rule("encoder.layer.{i}.attention.attention.query.{k}", "encoder.blocks.{i}.attention.qkv.{k}", thirds=(0, 1)),
+    Rule("encoder.layer.{i}.attention.attention.key.{k}", "encoder.blocks.{i}.attention.qkv.{k}", thirds=(1, 2)),
+    Rule("encoder.layer.{i}.attention.attention.value.{k}", "encoder.blocks.{i}.attention.qkv.{k}", thirds=(2, 3)),
+    Rule("encoder.layer.{i}.attention.output.dense.{k}", "encoder.blocks.{i}.attention.out.{k}"),
+)
+
+CONFIG = {"num_attention_heads": "heads", "image_size": "image_size", "hidden_act": "gelu", "layer_norm_eps": "eps"}
+
+VIT = Layout(
+    rules=(
+        *EMBEDDING,
+        Rule("layers.{i}.layernorm_before.{k}", "encoder.blocks.{i}.norm_attention.{k}"),
+        *ATTENTION,
+        Rule("layers.{i}.layernorm_after.{k}", "encoder.blocks.{i}.norm_mlp.{k}"),
+        Rule("layers.{i}.mlp.fc1.{k}", "encoder.blocks.{i}.mlp.inner.{k}"),
+        Rule("layers.{i}.mlp.fc2.{k}", "encoder.blocks.{i}.mlp.outer.{k}"),
+        Rule("encoder.layer.{i}.layernorm_before.{k}", "encoder.blocks.{i}.norm_attention.{k}"),
+        *OLD_ATTENTION,
+        Rule("encoder.layer.{i}.layernorm_after.{k}", "encoder.blocks.{i}.norm_mlp.{k}"),
+        Rule("encoder.layer.{i}.intermediate.dense.{k}", "encoder.blocks.{i}.mlp.inner.{k}"),
+        Rule("encoder.layer.{i}.output.dense.{k}", "encoder.blocks.{i}.mlp.outer.{k}"),
+        *END,
+        Rule("pooler.dense.{k}", "representation.0.{k}"),
+    ),
+    eps=1e-12,
+    resize="hugging_face",
+    square=False,
+    prefixes=("module.", "_orig_mod.", "vit."),
+    dropped=("embeddings.mask_token",),
+    config=CONFIG,
+)
+
+DINOV2 = Layout(
+    rules=(
+        *EMBEDDING,
+        Rule("embeddings.register_tokens", "register_tokens", "rows"),
+        Rule("encoder.layer.{i}.norm1.{k}", "encoder.blocks.{i}.norm_attention.{k}"),
+        *(rule._replace(theirs=rule.theirs.replace("layers.", "encoder.layer.", 1)) for rule in ATTENTION),
+        *OLD_ATTENTION,
+        Rule("encoder.layer.{i}.norm2.{k}", "encoder.blocks.{i}.norm_mlp.{k}"),
+        Rule("encoder.layer.{i}.mlp.fc1.{k}", "encoder.blocks.{i}.mlp.inner.{k}"),
+        Rule("encoder.layer.{i}.mlp.fc2.{k}", "encoder.blocks.{i}.mlp.outer.{k}"),
+        Rule("encoder.layer.{i}.layer_scale1.lambda1", "encoder.blocks.{i}.scale_attention"),
+        Rule("encoder.layer.{i}.layer_scale2.lambda1", "encoder.blocks.{i}.scale_mlp"),
+        *END,
+    ),
+    resize="hugging_face",
+    square=False,
+    prefixes=("module.", "_orig_mod.", "dinov2_with_registers.", "dinov2."),
+    dropped=("embeddings.mask_token",),
+    refused=tuple(
+        Refusal(f"encoder.layer.{{i}}.mlp.{name}.{{k}}", "are SwiGLU MLPs; blocks here have MLPs of two layers and a GELU")
+        for name in ("gate_proj", "up_proj", "down_proj", "weights_in", "weights_out")
+    ),
+    config=CONFIG,
+    marker="encoder.layer.{i}.norm1.weight",
+)
+
+# Models with registers are resized with antialiasing.
+DINOV2_WITH_REGISTERS = Layout(**{**vars(DINOV2), "resize": "timm", "marker": "embeddings.register_tokens"})
