@@ -80,6 +80,25 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class OpenAxis(Axis):
+    """An axis whose size an exporter leaves open while it traces a model: it has a size, a symbol, but no coordinates yet.
+
+    >>> OpenAxis("row", "px", steps=3).size
+    3
+    """
+
+    coordinates: tuple[tuple[float, ...], ...] = ()
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        """Nothing to check: a look at the symbol would fix it."""
+
+    @property
+    def size(self) -> int:
+        return self.steps
+
+
+@dataclass(frozen=True)
 class Grid:
     """A product of axes; tokens are numbered row-major, the last axis fastest.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sigvit.grid import Grid
 
@@ -16,14 +17,15 @@ class Tokens:
     Parameters
     ----------
     values : (B, T, D) token vectors.
-    grid : where the patch tokens sit; None when a batch mixes grids (then `coordinates` says it).
+    grid : where the patch tokens sit; None when a batch mixes grids (then `grids` or `coordinates` says it).
     mask : (B, T) bool, True = real, False = padding. None says that all are real, which lets attention skip the mask.
     coordinates : (T, C) or (B, T, C) float; taken from the grid where it is left out. Special tokens have NaN.
     special : names of the leading tokens that sit on no grid, such as ("class", "register 0"); the rest are patch tokens.
+    grids : each sample's own grid, where a batch mixes them: its patch tokens come first, row-major, and the rest is padding.
 
     Raises
     ------
-    ValueError : sizes of values, grid, mask or coordinates that contradict each other.
+    ValueError : sizes of values, grid, mask, coordinates or grids that contradict each other.
 
     >>> from sigvit.grid import Axis
     >>> grid = Grid((Axis.regular("time", "s", 3, 0.0, 0.5),))
@@ -42,6 +44,7 @@ class Tokens:
         mask: Tensor | None = None,
         coordinates: Tensor | None = None,
         special: tuple[str, ...] = (),
+        grids: tuple[Grid, ...] | None = None,
     ) -> None:
         n_patches = values.shape[1] - len(special)
         if grid is not None and grid.n_tokens != n_patches:
@@ -50,7 +53,9 @@ class Tokens:
             raise ValueError(f"The mask must be bool of shape {tuple(values.shape[:2])}, but is {mask.dtype} of shape {tuple(mask.shape)}.")
         if coordinates is not None and coordinates.shape[-2] != values.shape[1]:
             raise ValueError(f"There are coordinates for {coordinates.shape[-2]} tokens, but {values.shape[1]} tokens.")
-        self.values, self.grid, self.special = values, grid, special
+        if grids is not None:
+            _check_grids(grids, grid, mask, len(values), n_patches)
+        self.values, self.grid, self.special, self.grids = values, grid, special, grids
         self._mask, self._coordinates = mask, coordinates
 
     @property
@@ -67,17 +72,24 @@ class Tokens:
 
     @property
     def coordinates(self) -> Tensor:
-        """(T, C) or (B, T, C), in the units of the grid's axes; NaN for special tokens."""
+        """(T, C) or (B, T, C), in the units of the grid's axes; NaN for special tokens, and for the padding of a batch that mixes grids."""
         if self._coordinates is not None:
             return self._coordinates
+        if self.grids is not None:
+            return torch.stack([self._sits(grid) for grid in self.grids])
         if self.grid is None:
             raise ValueError("These tokens have neither a grid nor coordinates, so nothing says where they sit.")
-        sits = torch.as_tensor(self.grid.coordinates(), dtype=torch.float32, device=self.values.device)
-        return torch.cat([sits.new_full((len(self.special), sits.shape[1]), float("nan")), sits])
+        return self._sits(self.grid)
+
+    def _sits(self, grid: Grid) -> Tensor:
+        """(T, C): the coordinates of this grid behind the special tokens, and NaN behind them where it holds fewer tokens."""
+        sits = torch.as_tensor(grid.coordinates(), dtype=torch.float32, device=self.values.device)
+        front = len(self.special)
+        return functional.pad(sits, (0, 0, front, self.values.shape[1] - front - len(sits)), value=float("nan"))
 
     def with_values(self, values: Tensor) -> Tokens:
         """The same places with other vectors, (B, T, any width)."""
-        return Tokens(values, self.grid, self._mask, self._coordinates, self.special)
+        return Tokens(values, self.grid, self._mask, self._coordinates, self.special, self.grids)
 
     def prepend(self, special: dict[str, Tensor]) -> Tokens:
         """New special tokens in front of all others: a dictionary of name → (D,) vector."""
@@ -91,7 +103,7 @@ class Tokens:
         if self._coordinates is not None:
             nowhere = self._coordinates.new_full((*self._coordinates.shape[:-2], len(special), self._coordinates.shape[-1]), float("nan"))
             coordinates = torch.cat([nowhere, self._coordinates], dim=-2)
-        return Tokens(torch.cat([front, self.values], dim=1), self.grid, mask, coordinates, (*special, *self.special))
+        return Tokens(torch.cat([front, self.values], dim=1), self.grid, mask, coordinates, (*special, *self.special), self.grids)
 
     def token(self, name: str) -> Tensor:
         """(B, D): the special token called ``name``; KeyError names those that are there."""
@@ -104,7 +116,7 @@ class Tokens:
         n = len(self.special)
         mask = None if self._mask is None else self._mask[:, n:]
         coordinates = None if self._coordinates is None else self._coordinates[..., n:, :]
-        return Tokens(self.values[:, n:], self.grid, mask, coordinates)
+        return Tokens(self.values[:, n:], self.grid, mask, coordinates, grids=self.grids)
 
     def to_dict(self) -> dict:
         """Plain data for JSON."""
@@ -115,18 +127,29 @@ class Tokens:
             "mask": None if self._mask is None else self._mask.tolist(),
             "coordinates": _replace(coordinates, float("inf"), None),
             "special": list(self.special),
+            "grids": None if self.grids is None else [grid.to_dict() for grid in self.grids],
         }
 
     @classmethod
     def from_dict(cls, data: dict) -> Tokens:
         coordinates = _replace(data["coordinates"], None, float("nan"))
+        grids = data.get("grids")
         return cls(
             torch.tensor(data["values"]),
             None if data["grid"] is None else Grid.from_dict(data["grid"]),
             None if data["mask"] is None else torch.tensor(data["mask"], dtype=torch.bool),
             None if data["coordinates"] is None else torch.tensor(coordinates),
             tuple(data["special"]),
+            None if grids is None else tuple(Grid.from_dict(grid) for grid in grids),
         )
+
+
+def _check_grids(grids: tuple[Grid, ...], grid: Grid | None, mask: Tensor | None, batch: int, n_patches: int) -> None:
+    if grid is not None or mask is None:
+        raise ValueError("Tokens of several grids have no common one, and a mask that says which are padding.")
+    if len(grids) != batch or max(own.n_tokens for own in grids) > n_patches:
+        shapes = [own.shape for own in grids]
+        raise ValueError(f"There are {len(grids)} grids {shapes} for {batch} samples of {n_patches} patch tokens; give one a sample, none with more tokens.")
 
 
 def _replace(nested: list | float | None, old: float | None, new: float | None) -> list | float | None:

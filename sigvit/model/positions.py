@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.grid import Grid
-from sigvit.model.resize import resize_positions
+from sigvit.model.resize import is_open, resize_positions
 from sigvit.tokens import Tokens
 
 # T = tokens, N = patch tokens, D = width
@@ -54,14 +57,16 @@ class LearnedPositions(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         """(B, T, D) → (B, T, D)."""
-        shape = _run_time_shape(tokens, self.names, self.shape)
-        table = self.table if shape == self.shape else resize_positions(self.table, self.shape, shape)
         if self.special is None:
-            return _add(tokens, table)
+            return _placed(tokens, self.names, self.shape, self.on_grid)
         by_name = dict(zip(self.special_names, self.special.split(1), strict=True))
-        nowhere = torch.zeros_like(table[:1])
-        front = [by_name.get(name, nowhere) for name in tokens.special]
-        return tokens.with_values(tokens.values + torch.cat([*front, table]))
+        nowhere = torch.zeros_like(self.table[:1])
+        front = torch.cat([self.table[:0], *(by_name.get(name, nowhere) for name in tokens.special)])
+        return _placed(tokens, self.names, self.shape, self.on_grid, front=front)
+
+    def on_grid(self, shape: tuple[int, ...]) -> Tensor:
+        """The table for patch tokens on a grid of this shape: (N, D)."""
+        return resize_positions(self.table, self.shape, shape)
 
 
 class FactorisedPositions(nn.Module):
@@ -85,15 +90,19 @@ class FactorisedPositions(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         """(B, T, D) → (B, T, D)."""
-        shape = _run_time_shape(tokens, self.names, self.shape)
+        if self.tables:
+            return _placed(tokens, self.names, self.shape, self.on_grid)
+        _run_time_shapes(tokens, self.names, self.shape, STRETCHABLE)
+        return tokens
+
+    def on_grid(self, shape: tuple[int, ...]) -> Tensor:
+        """The sum of the axes' vectors for patch tokens on a grid of this shape: (N, D)."""
         lines = []
         for at, (name, old, new) in enumerate(zip(self.names, self.shape, shape, strict=True)):
             if name in self.tables:
                 line = resize_positions(self.tables[name], (old,), (new,))
                 lines.append(line.view((1,) * at + (new,) + (1,) * (len(shape) - at - 1) + line.shape[1:]))
-        if not lines:
-            return tokens
-        return _add(tokens, sum(lines[1:], lines[0]).expand(*shape, -1).flatten(0, -2))
+        return sum(lines[1:], lines[0]).expand(*shape, -1).flatten(0, -2)
 
 
 class SincosPositions(nn.Module):
@@ -116,42 +125,70 @@ class SincosPositions(nn.Module):
         self.told = tuple(axis.size > 1 or axis.name in STRETCHABLE for axis in grid.axes)
         if any(self.told) and width % (2 * sum(self.told)):
             raise ValueError(f"Sincos positions on {sum(self.told)} axes need a width divisible by {2 * sum(self.told)}, but it is {width}.")
-        self.register_buffer("table", torch.tensor(_sincos(self.shape, self.told, width)))
+        self.register_buffer("table", torch.tensor(_kept_sincos(self.shape, self.told, width)))
 
     def forward(self, tokens: Tokens) -> Tokens:
         """(B, T, D) → (B, T, D)."""
-        shape = _run_time_shape(tokens, self.names, self.shape, (*STRETCHABLE, "time"))
-        table = self.table
-        if shape != self.shape:
-            table = torch.as_tensor(_sincos(shape, self.told, self.width), dtype=table.dtype, device=table.device)
-        return _add(tokens, table)
+        return _placed(tokens, self.names, self.shape, self.on_grid, free=(*STRETCHABLE, "time"))
+
+    def on_grid(self, shape: tuple[int, ...]) -> Tensor:
+        """The table for patch tokens on a grid of this shape: (N, D)."""
+        if not is_open(shape) and shape == self.shape:
+            return self.table
+        # a trace computes the numbers in its graph, so that a size may stay open
+        table = _sincos(shape, self.told, self.width, torch) if torch.compiler.is_compiling() else _kept_sincos(shape, self.told, self.width)
+        return torch.as_tensor(table, dtype=self.table.dtype, device=self.table.device)
 
 
 @lru_cache(maxsize=64)
-def _sincos(shape: tuple[int, ...], told: tuple[bool, ...], width: int) -> np.ndarray:
+def _kept_sincos(shape: tuple[int, ...], told: tuple[bool, ...], width: int) -> np.ndarray:
     """(N, D) float32; numpy, so that the kept array is the same on every device."""
+    return _sincos(shape, told, width, np).astype(np.float32)
+
+
+def _sincos(shape: tuple[int, ...], told: tuple[bool, ...], width: int, xp: Any) -> Any:
+    """(N, D) float64, of numpy or torch."""
     if not any(told):
-        return np.zeros((int(np.prod(shape)), width), dtype=np.float32)
+        return xp.zeros((math.prod(shape), width), dtype=xp.float64)
     count = width // (2 * sum(told))
-    frequencies = 10_000.0 ** -(np.arange(count) / max(count - 1, 1))
-    steps = [step.ravel() for step, tells in zip(np.indices(shape), told, strict=True) if tells]
-    angles = [step[:, None] * frequencies for step in reversed(steps)]
-    return np.concatenate([wave(angle) for angle in angles for wave in (np.sin, np.cos)], axis=1).astype(np.float32)
+    frequencies = 10_000.0 ** -(xp.arange(count, dtype=xp.float64) / max(count - 1, 1))
+    waves = []
+    for at in reversed([at for at, tells in enumerate(told) if tells]):
+        angles = (xp.arange(shape[at], dtype=xp.float64)[:, None] * frequencies).reshape((1,) * at + (shape[at],) + (1,) * (len(shape) - at - 1) + (count,))
+        waves += [xp.broadcast_to(wave(angles), (*shape, count)) for wave in (xp.sin, xp.cos)]
+    return xp.concatenate(waves, axis=-1).reshape(-1, width)
 
 
-def _run_time_shape(tokens: Tokens, names: tuple[str, ...], shape: tuple[int, ...], free: tuple[str, ...] = STRETCHABLE) -> tuple[int, ...]:
-    """The shape of the tokens' grid, where it is one that these positions can serve."""
-    if tokens.grid is None:
-        raise ValueError("These tokens have no grid, so their positions aren't known; use positions='none', or a tokenizer that gives one.")
-    if tokens.grid.names != names:
-        raise ValueError(f"These positions are for the axes {list(names)}, but the tokens sit on {list(tokens.grid.names)}.")
-    found = tokens.grid.shape
-    for name, built, now in zip(names, shape, found, strict=True):
-        if built != now and name not in free:
-            raise ValueError(f"This model was built for {built} steps of {name}, but got {now}; cut the input to the size it was built for.")
-    return found
+def _placed(
+    tokens: Tokens,
+    names: tuple[str, ...],
+    built: tuple[int, ...],
+    on_grid: Callable[[tuple[int, ...]], Tensor],
+    free: tuple[str, ...] = STRETCHABLE,
+    front: Tensor | None = None,
+) -> Tokens:
+    """The tokens with the table of their grid (each sample's own, in a batch that mixes them) added to the patches, and `front` or nothing to the special."""
+    shapes = _run_time_shapes(tokens, names, built, free)
+    if tokens.grids is None:
+        table = on_grid(shapes[0])
+    else:
+        tables = {shape: on_grid(shape) for shape in shapes}
+        longest = tokens.values.shape[1] - len(tokens.special)
+        table = torch.stack([functional.pad(tables[shape], (0, 0, 0, longest - len(tables[shape]))) for shape in shapes])
+    if front is None:
+        return tokens.with_values(tokens.values + functional.pad(table, (0, 0, len(tokens.special), 0)))
+    return tokens.with_values(tokens.values + torch.cat([front.expand(*table.shape[:-2], -1, -1), table], dim=-2))
 
 
-def _add(tokens: Tokens, table: Tensor) -> Tokens:
-    """The tokens with (N, D) added to the patches and nothing to the special ones."""
-    return tokens.with_values(tokens.values + functional.pad(table, (0, 0, len(tokens.special), 0)))
+def _run_time_shapes(tokens: Tokens, names: tuple[str, ...], built: tuple[int, ...], free: tuple[str, ...]) -> list[tuple[int, ...]]:
+    """The shape of the tokens' grid, or of each sample's; ValueError where these positions can't serve one."""
+    grids = (tokens.grid,) if tokens.grids is None else tokens.grids
+    for grid in grids:
+        if grid is None:
+            raise ValueError("These tokens have no grid, so their positions aren't known; use positions='none', or a tokenizer that gives one.")
+        if grid.names != names:
+            raise ValueError(f"These positions are for the axes {list(names)}, but the tokens sit on {list(grid.names)}.")
+        for name, before, now in zip(names, built, grid.shape, strict=True):
+            if name not in free and before != now:
+                raise ValueError(f"This model was built for {before} steps of {name}, but got {now}; cut the input to the size it was built for.")
+    return [grid.shape for grid in grids if grid is not None]

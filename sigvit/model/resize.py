@@ -38,11 +38,11 @@ def resize_positions(table: Tensor, old_grid: Sequence[int], new_grid: Sequence[
     old, new = tuple(old_grid), tuple(new_grid)
     if method not in METHODS:
         raise ValueError(f"There is no method {method!r} to resize positions; there are {', '.join(map(repr, METHODS))}.")
-    if len(old) != len(new) or min(old + new) < 1:
+    if len(old) != len(new) or any(size < 1 for size in old + new):
         raise ValueError(f"Positions of the grid {old} can't be resized to {new}; give as many axes, each with at least one token.")
     if table.ndim != 2 or len(table) != prefix + prod(old):
         raise ValueError(f"The table must be ({prefix} + {prod(old)} tokens, width) for the grid {old}, but is {tuple(table.shape)}.")
-    if not _symbolic(new) and old == new:
+    if not is_open(new) and old == new:
         return table
     # The numbers of a trace are computed in its graph, so that a size may stay open.
     xp = torch if torch.compiler.is_compiling() else np
@@ -90,6 +90,6 @@ def _resample(values: Tensor, matrices: Iterable[np.ndarray | Tensor]) -> Tensor
     return values
 
 
-def _symbolic(sizes: Sequence[int]) -> bool:
+def is_open(sizes: Sequence[int]) -> bool:
     """Whether a size is left open, as it is while an exporter traces the model."""
     return any(isinstance(size, torch.SymInt) for size in sizes)

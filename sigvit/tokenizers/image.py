@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sigvit.grid import Axis, Grid
+from sigvit.grid import Axis, Grid, OpenAxis
+from sigvit.tokenizers.image_batch import ImageBatch
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokens import Tokens
 
@@ -58,11 +59,14 @@ class ImagePatches(nn.Module):
             "pad": self.pad,
         }
 
-    def forward(self, images: Tensor, mask: Tensor | None = None) -> Tokens:
+    def forward(self, images: Tensor | ImageBatch, mask: Tensor | None = None) -> Tokens:
         """(B, C, rows, columns) → Tokens (B, T, D).
 
         `mask` is (B, rows, columns) bool, True = real: pixels that aren't have exactly no influence, and a patch without real pixels is padding.
+        A batch of several sizes gives as many tokens as its largest grid has, each image's own first, and needs no mask.
         """
+        if isinstance(images, ImageBatch):
+            return self._several_sizes(images, mask)
         self._check(images)
         if mask is not None:
             self._check_mask(mask, images)
@@ -70,6 +74,23 @@ class ImagePatches(nn.Module):
         images = self._filled(images)
         values = self._convolved(images) if self.method == "convolution" else functional.linear(self.unfold(images), self.weight.flatten(1), self.bias)
         return Tokens(values, self._grid(images.shape[2], images.shape[3]), None if mask is None else self._patch_mask(mask))
+
+    def _several_sizes(self, batch: ImageBatch, mask: Tensor | None) -> Tokens:
+        """Each image's own patches, row-major, then padding."""
+        if mask is not None:
+            raise ValueError("A batch of several sizes says itself which pixels are real; give no mask beside it.")
+        for size in set(batch.sizes):
+            self._check_size(len(batch.values[0]), *size)
+        grids = tuple(self._grid(*(pixels + -pixels % patch for pixels, patch in zip(size, self.patch_size, strict=True))) for size in batch.sizes)
+        images = self._filled(batch.values.where(batch.mask[:, None], 0.0))
+        across, longest = images.shape[3] // self.patch_size[1], max(grid.n_tokens for grid in grids)
+        own = torch.zeros(len(batch), longest, dtype=torch.long)
+        for row, grid in zip(own, grids, strict=True):
+            row[: grid.n_tokens] = (torch.arange(grid.shape[0])[:, None] * across + torch.arange(grid.shape[1])).flatten()
+        real = (torch.arange(longest) < torch.tensor([[grid.n_tokens] for grid in grids])).to(images.device)
+        patches = self.unfold(images)[torch.arange(len(batch))[:, None], own.to(images.device)]
+        values = functional.linear(patches.where(real[..., None], 0.0), self.weight.flatten(1), self.bias)
+        return Tokens(values, None, real, grids=grids)
 
     def unfold(self, images: Tensor) -> Tensor:
         """The patches before their projection: (B, C, rows, columns) → (B, T, C · patch rows · patch columns), in the weight's order."""
@@ -86,6 +107,8 @@ class ImagePatches(nn.Module):
 
     def _grid(self, rows: int, columns: int) -> Grid:
         """Where the patches of so many pixels sit; kept, because every forward pass asks for it."""
+        if isinstance(rows, torch.SymInt) or isinstance(columns, torch.SymInt):
+            return Grid((OpenAxis("row", "px", steps=rows // self.patch_size[0]), OpenAxis("column", "px", steps=columns // self.patch_size[1])))
         if (rows, columns) not in self._grids:
             axes = (
                 Axis.regular(name, "px", pixels // patch, first=(patch - 1) / 2, step=patch)
@@ -106,9 +129,16 @@ class ImagePatches(nn.Module):
         return self.unfold(self._filled(mask[:, None])).any(-1)
 
     def _check(self, images: Tensor) -> None:
-        if images.ndim != 4 or images.shape[1] != self.in_channels:
+        if images.ndim != 4:
             raise ValueError(f"Images must be (batch, {self.in_channels} channels, rows, columns), but are {tuple(images.shape)}.")
-        for name, pixels, patch in zip(("rows", "columns"), images.shape[2:], self.patch_size, strict=True):
+        self._check_size(*images.shape[1:])
+
+    def _check_size(self, channels: int, *size: int) -> None:
+        if channels != self.in_channels:
+            raise ValueError(
+                f"Images must have {self.in_channels} channels, but these have {channels}; sigvit.adapt(model, in_channels={channels}) changes it."
+            )
+        for name, pixels, patch in zip(("rows", "columns"), size, self.patch_size, strict=True):
             if pixels < 1 or (pixels % patch and not self.pad):
                 nearest = f"{pixels - pixels % patch} or {pixels + -pixels % patch}" if pixels >= patch else str(patch)
                 raise ValueError(f"{pixels} {name} can't be cut into patches of {patch}; resize to {nearest} {name}, or fill with pad=True.")
