@@ -2,8 +2,8 @@
 
 from sigvit.tokenizers.electrode_time import ElectrodeTimePatches
 from sigvit.tokenizers.image import ImagePatches
-from sigvit.tokenizers.resnet import ResNetPatches
 from sigvit.tokenizers.image_batch import ImageBatch, collate_images
+from sigvit.tokenizers.resnet import ResNetPatches
 from sigvit.tokenizers.time_step import TimeStepTokens
 
-__all__ = ["ElectrodeTimePatches", "ImagePatches", "ResNetPatches", "TimeStepTokens"]
+__all__ = ["ElectrodeTimePatches", "ImageBatch", "ImagePatches", "ResNetPatches", "TimeStepTokens", "collate_images"]
