@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from sigvit.data.windows import Windows
-from sigvit.training.loop import train
+from sigvit.training.batches import RecordingBatches
+from sigvit.training.loop import evaluate, train
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe
 
@@ -144,12 +146,16 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             model = self.build(part.electrodes, part.signals.shape[2], len(self.classes_))
         self.model_ = model.to(self._device(), self._dtype)
         self.n_parameters_ = sum(parameter.numel() for parameter in model.parameters())
-        held_out = part.held_out and (self._standardise(part.held_out[0]), self._on_device(part.held_out[1]))
-        weights, targets = self._class_weights(part.targets), self._on_device(part.targets)
+        weights = self._class_weights(part.targets)
+        batches = RecordingBatches(self._standardise(part.signals), self._on_device(part.targets), recipe, seed, len(self.classes_))
+        validation = None
+        if part.held_out is not None:
+            values, targets = self._standardise(part.held_out[0]), self._on_device(part.held_out[1])
+            validation = partial(evaluate, values=values, targets=targets, class_weights=weights)
         with Progress(disable=not self.progress) as bar:
             task = bar.add_task("training", total=recipe.steps)
             done = (lambda step: bar.update(task, completed=step)) if self.progress else None
-            self.history_ = train(self.model_, self._standardise(part.signals), targets, recipe, seed, weights, held_out, done)
+            self.history_ = train(self.model_, batches, recipe, seed, class_weights=weights, validation=validation, on_step=done)
 
     def _standardise(self, signals: np.ndarray) -> Tensor:
         """Each electrode less its training mean, by its training deviation; (windows, electrodes, samples) on the device."""

@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sigvit.training.batches import RecordingBatches
-from sigvit.training.optimizer import MovingAverage, make_optimizer
+from sigvit.training.batches import Batches, Share
+from sigvit.training.checkpoint import Checkpoints, Stopped, stop_on_sigterm
+from sigvit.training.distributed import Processes
+from sigvit.training.journal import Journal
+from sigvit.training.losses import cross_entropy
+from sigvit.training.measured import NotFiniteError
+from sigvit.training.optimizer import set_learning_rate
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe
-from sigvit.training.schedule import cosine
+from sigvit.training.schedule import learning_rate_factor
+from sigvit.training.state import TrainingState
+
+# The journal's columns that are means over steps.
+MEANS = {"loss": "loss", "accuracy": "accuracy", "gradient_norm": "norm of the gradient"}
 
 
 def train(
     model: nn.Module,
-    values: Tensor,
-    targets: Tensor,
+    batches: Batches,
     recipe: Recipe,
     seed: int = 0,
+    *,
     class_weights: Tensor | None = None,
-    validation: tuple[Tensor, Tensor] | None = None,
+    validation: Callable[[nn.Module], float] | None = None,
+    checkpoints: Checkpoints | None = None,
+    processes: Processes | None = None,
+    journal: Journal | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> list[dict[str, float]]:
-    """Train `model` in place on windows that lie on its device; returns the history.
+    """Train `model` in place and leave it in evaluation mode; returns the history.
 
     Parameters
     ----------
-    values : (windows, electrodes, samples), standardised; targets : (windows,) int64 class numbers.
+    model : inputs (rows, …) → logits (rows, classes), on the batches' device, in the recipe's number format.
+    batches : the inputs and targets of each step; see `sigvit.training.batches.Batches`.
+    seed : of dropout; batches have their own.
     class_weights : (classes,) weights of the loss.
-    validation : values and targets that choose the returned weights and, with `recipe.patience`, the end; never trained on.
+    validation : the loss of a model on the part that chooses the returned weights and, with `recipe.patience`, the end; never trained on. It is handed
+        the model with its averaged weights, in evaluation mode and without gradients.
+    checkpoints : where the state is saved and from where training goes on: killed at any moment and started again, it ends with the same bits. SIGTERM
+        saves and raises `Stopped`, which ends a program with exit code 0.
+    processes : those that share the steps; None is this one alone.
+    journal : gets a line of metrics every `journal.every` steps, at each look at the validation part and at the end.
     on_step : called with the number of steps done.
 
     Returns
@@ -41,88 +60,119 @@ def train(
 
     Raises
     ------
-    ValueError : the loss is not finite; the message says at which step.
+    ValueError : the loss or the gradient is not finite (the message says at which step, and which checkpoint is the last good one); a batch that can't be
+        cut into equal shares; a checkpoint of another recipe or architecture; a model of another number format than the recipe's.
+
+    >>> from sigvit.training.batches import RecordingBatches
+    >>> recipe = Recipe(steps=30, batch_size=4)
+    >>> batches = RecordingBatches(torch.eye(8)[:, None], torch.arange(8) // 4, recipe, seed=0)
+    >>> history = train(nn.Sequential(nn.Flatten(), nn.Linear(8, 2)), batches, recipe)
+    >>> [entry["step"] for entry in history]
+    [25, 30]
     """
-    optimizer = make_optimizer(model, recipe)
-    average = MovingAverage(model, recipe.ema_decay)
-    keeper = _BestWeights(recipe.patience)
-    history: list[dict[str, float]] = []
-    losses: list[Tensor] = []
-    n_classes = int(targets.max()) + 1 if class_weights is None else len(class_weights)
-    batches = RecordingBatches(values, targets, recipe, seed, n_classes)
+    state = TrainingState.begin(model, recipe, seed, Processes.alone() if processes is None else processes)
+    if checkpoints is not None:
+        state.resume(checkpoints)
+    if journal is not None:
+        journal.open(state.step, recipe.steps, state.processes.first)
     model.train()
-    with torch.random.fork_rng(devices=[]):
-        for step in range(recipe.steps):
-            batch, batch_targets = batches.batch(step)
-            _set_learning_rate(optimizer, recipe.learning_rate * cosine(step, recipe.steps, recipe.warmup_steps))
-            torch.manual_seed(derive_seed(seed, "dropout", step))
-            losses.append(update(model, optimizer, batch, batch_targets, recipe, class_weights))
-            average.update(step)
-            if on_step is not None:
-                on_step(step + 1)
-            if (step + 1) % recipe.validate_every and step + 1 < recipe.steps:
-                continue
-            history.append({"step": step + 1, "train_loss": _mean_loss(losses, step)})
-            losses = []
-            if validation is not None:
-                average.exchange()
-                history[-1]["validation_loss"] = evaluate(model, *validation, recipe, class_weights)
-                stop = keeper.look(model, history[-1]["validation_loss"])
-                average.exchange()
-                if stop:
-                    break
-    average.exchange()
-    keeper.restore(model)
+    with (
+        torch.random.fork_rng([state.device] if state.device.type == "cuda" else []),
+        nullcontext(lambda: False) if checkpoints is None else stop_on_sigterm() as stop,
+        nullcontext() if journal is None else closing(journal),
+    ):
+        try:
+            while not state.ended:
+                update(state, batches, class_weights, with_accuracy=journal is not None)
+                if on_step is not None:
+                    on_step(state.step)
+                _report(state, validation, journal)
+                stopped = checkpoints is not None and state.processes.any(stop())
+                if checkpoints is not None and (stopped or state.ended or checkpoints.due(state.step)):
+                    with _outside(journal):
+                        state.save(checkpoints)
+                if stopped and not state.ended:
+                    raise Stopped(state.step)
+        except NotFiniteError as error:
+            raise NotFiniteError(f"{error}{_last_good(checkpoints)}") from None
+    state.average.exchange()
+    state.keeper.restore(model, state.processes)
     model.eval()
-    return history
+    return state.history
 
 
-def update(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, targets: Tensor, recipe: Recipe, class_weights: Tensor | None = None) -> Tensor:
-    """One step: forward, loss, backward, clip, update. `targets` are shares of the classes, (batch, classes). Returns the loss, a detached scalar."""
-    with torch.autocast(batch.device.type, torch.bfloat16, enabled=recipe.dtype == "bfloat16"):
-        logits = model(batch)
-        loss = functional.cross_entropy(logits, targets, class_weights, label_smoothing=recipe.label_smoothing)
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-    optimizer.step()
-    return loss.detach()
+def update(state: TrainingState, batches: Batches, class_weights: Tensor | None = None, with_accuracy: bool = False) -> None:
+    """One step: forward and backward for each part of the batch, clip, update, average."""
+    recipe, processes, parts = state.recipe, state.processes, state.recipe.accumulation
+    set_learning_rate(state.optimizer, recipe.learning_rate * learning_rate_factor(recipe, state.step))
+    state.optimizer.zero_grad()
+    losses, accuracies = [], []
+    for part in range(parts):
+        share = Share(part * processes.world + processes.rank, parts * processes.world)
+        inputs, targets = batches.batch(state.step, share)
+        torch.manual_seed(derive_seed(state.seed, "dropout" if share.of == 1 else f"dropout {share.number}", state.step))
+        with processes.accumulating(state.module, last=part + 1 == parts):
+            with torch.autocast(inputs.device.type, torch.bfloat16, enabled=recipe.dtype == "bfloat16"):
+                logits = state.forward(inputs)
+                loss = cross_entropy(logits, targets, class_weights, recipe.label_smoothing, recipe.loss)
+            # The gradient of the mean over equal parts.
+            loss.backward(torch.full_like(loss, 1 / parts))
+        losses.append(loss.detach())
+        if with_accuracy:
+            accuracies.append((logits.detach().argmax(1) == targets.argmax(1)).float().mean())
+    gradient_norm = processes.clip(state.parameters, recipe.clip_norm)
+    state.optimizer.step()
+    state.average.update(state.step)
+    state.step += 1
+    state.measured.add({"loss": _mean(losses), "norm of the gradient": gradient_norm} | ({"accuracy": _mean(accuracies)} if with_accuracy else {}))
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, values: Tensor, targets: Tensor, recipe: Recipe, class_weights: Tensor | None = None) -> float:
-    """Mean cross-entropy without dropout, augmentation or label smoothing."""
-    model.eval()
+def evaluate(model: nn.Module, values: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> float:
+    """Mean cross-entropy of a model on (windows, electrodes, samples) and class numbers (windows,), without label smoothing; call `eval()` first."""
     logits = torch.cat([model(part) for part in values.split(256)])
-    model.train()
-    return float(functional.cross_entropy(logits.float(), targets, class_weights))
+    return float(functional.cross_entropy(logits.float(), targets, None if class_weights is None else class_weights.float()))
 
 
-def _set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+def _report(state: TrainingState, validation: Callable[[nn.Module], float] | None, journal: Journal | None) -> None:
+    """What is due after this step: an entry of the history with a look at the validation part, and a line of the journal."""
+    ends = state.step == state.recipe.steps
+    looks = ends or state.step % state.recipe.validate_every == 0
+    writes = journal is not None and (ends or journal.due(state.step) or (looks and validation is not None))
+    if looks or writes:
+        state.measured.read(state.step)
+    if looks:
+        state.history.append({"step": state.step, "train_loss": state.measured.mean("loss", state.step - state.looked)})
+        state.ended = ends
+        if validation is not None:
+            with _outside(journal):
+                state.look(validation)
+    if journal is not None and writes:
+        journal.write(state.step, _line(state, looked=looks))
+        state.reported = state.step
+    if looks or writes:
+        state.measured.keep(state.step - min(state.looked, state.step if journal is None else state.reported))
 
 
-def _mean_loss(losses: list[Tensor], step: int) -> float:
-    mean = float(torch.stack(losses).mean())
-    if not mean < float("inf"):
-        raise ValueError(f"The loss became {mean} between steps {step + 2 - len(losses)} and {step + 1}: lower the learning rate or look for extreme values.")
-    return mean
+def _line(state: TrainingState, looked: bool) -> dict[str, float]:
+    """The metrics since the journal's last line."""
+    steps = state.step - state.reported
+    rate = state.recipe.learning_rate * learning_rate_factor(state.recipe, state.step - 1)
+    means = {name: state.measured.mean(measured, steps) for name, measured in MEANS.items()}
+    validated = {"validation_loss": state.history[-1]["validation_loss"]} if looked and "validation_loss" in state.history[-1] else {}
+    return means | {"learning_rate": rate} | validated
 
 
-class _BestWeights:
-    """Keeps the weights of the lowest validation loss and says when patience is at its end."""
+def _mean(scalars: list[Tensor]) -> Tensor:
+    return scalars[0] if len(scalars) == 1 else torch.stack(scalars).mean()
 
-    def __init__(self, patience: int) -> None:
-        self.patience, self.best, self.waited = patience, float("inf"), 0
-        self.weights: dict[str, Tensor] | None = None
 
-    def look(self, model: nn.Module, loss: float) -> bool:
-        self.waited += 1
-        if loss < self.best:
-            self.best, self.weights, self.waited = loss, copy.deepcopy(model.state_dict()), 0
-        return bool(self.patience) and self.waited >= self.patience
+def _outside(journal: Journal | None) -> AbstractContextManager[None]:
+    return nullcontext() if journal is None else journal.outside()
 
-    def restore(self, model: nn.Module) -> None:
-        if self.weights is not None:
-            model.load_state_dict(self.weights)
+
+def _last_good(checkpoints: Checkpoints | None) -> str:
+    if checkpoints is None:
+        return ""
+    steps = checkpoints.steps()
+    return f" The last good checkpoint is {checkpoints.path(steps[-1])}." if steps else " No checkpoint was written before."

@@ -19,10 +19,16 @@ def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None 
     kind : "softmax", or "sigmoid": a yes-no question for each class, their losses added (Beyer et al. 2020, "Are we done with ImageNet?"; the
         ViT paper's pre-training). Torch's own binary loss divides by C, which no learning rate of the papers means.
 
+    Raises
+    ------
+    ValueError : the model has another number of classes than the targets.
+
     >>> import torch
     >>> round(float(cross_entropy(torch.zeros(1, 4), torch.eye(4)[:1])), 4), round(float(cross_entropy(torch.zeros(1, 4), torch.eye(4)[:1], kind="sigmoid")), 4)
     (1.3863, 2.7726)
     """
+    if logits.shape != targets.shape:
+        raise ValueError(f"The model gave logits of shape {tuple(logits.shape)} for targets of shape {tuple(targets.shape)}: rows × classes must be the same.")
     if kind == "softmax":
         return functional.cross_entropy(logits, targets, class_weights, label_smoothing=label_smoothing)
     smoothed = targets * (1 - label_smoothing) + label_smoothing / targets.shape[1]

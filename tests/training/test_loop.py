@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from sigvit.training.augment_recordings import add_noise, shift_time
-from sigvit.training.loop import train
+from sigvit.training.batches import RecordingBatches
+from sigvit.training.loop import evaluate, train
 from sigvit.training.optimizer import MovingAverage, make_optimizer
 from sigvit.training.randomness import batch_rows, derive_seed
 from sigvit.training.recipe import Recipe
@@ -47,7 +48,7 @@ def test_same_seed_same_weights_other_seed_other_weights():
     trained = []
     for seed in (0, 0, 1):
         model = network()
-        train(model, values, targets, recipe, seed)
+        train(model, RecordingBatches(values, targets, recipe, seed), recipe, seed)
         trained.append(weights(model))
     assert torch.equal(trained[0], trained[1])
     assert not torch.equal(trained[0], trained[2])
@@ -60,14 +61,16 @@ def test_training_leaves_the_callers_random_state_alone():
     torch.manual_seed(5)
     model = nn.Sequential(nn.Flatten(), nn.Linear(E * S, 2))
     torch.manual_seed(5)
-    train(model, values, targets, Recipe(steps=3))
+    recipe = Recipe(steps=3)
+    train(model, RecordingBatches(values, targets, recipe, 0), recipe)
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_the_class_difference_is_learned():
     values, targets = windows()
     model = network()
-    history = train(model, values, targets, Recipe(steps=200, learning_rate=1e-2))
+    recipe = Recipe(steps=200, learning_rate=1e-2)
+    history = train(model, RecordingBatches(values, targets, recipe, 0), recipe)
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     assert (model(values).argmax(1) == targets).float().mean() > 0.9
 
@@ -77,7 +80,7 @@ def test_validation_chooses_the_weights_and_patience_ends_training():
     other, other_targets = windows(seed=1)
     model = network()
     recipe = Recipe(steps=3000, learning_rate=3e-2, validate_every=10, patience=3)
-    history = train(model, values, targets, recipe, validation=(other, 1 - other_targets))
+    history = train(model, RecordingBatches(values, targets, recipe, 0), recipe, validation=lambda judged: evaluate(judged, other, 1 - other_targets))
     # Labels turned round: the longer it trains the worse it gets, so the first look is the best and patience ends it three looks later.
     assert history[-1]["step"] < 3000
     best = min(entry["validation_loss"] for entry in history)
@@ -89,8 +92,9 @@ def test_validation_chooses_the_weights_and_patience_ends_training():
 def test_a_loss_that_is_not_finite_stops_with_the_step():
     values, targets = windows()
     values[0, 0, 0] = float("inf")
-    with pytest.raises(ValueError, match="between steps 1 and 5"):
-        train(network(), values, targets, Recipe(steps=5))
+    recipe = Recipe(steps=5, batch_size=N)
+    with pytest.raises(ValueError, match="loss became nan at step 1: "):
+        train(network(), RecordingBatches(values, targets, recipe, 0), recipe)
 
 
 def test_shift_rolls_each_window_by_its_own_amount_and_all_electrodes_alike():

@@ -1,0 +1,58 @@
+"""Numbers of each step, kept on the device as they come: reading waits for the device, so it is done at intervals only."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sigvit.training.distributed import Processes
+
+
+class NotFiniteError(ValueError):
+    """A number of a step was NaN or infinite."""
+
+
+class Measured:
+    """Loss, norm of the gradient and the like of the steps that aren't reported yet, as means over the processes.
+
+    >>> measured = Measured(Processes.alone())
+    >>> for loss in (3.0, 1.0, 2.0):
+    ...     measured.add({"loss": torch.tensor(loss)})
+    >>> measured.read(step=3)
+    >>> measured.mean("loss", steps=2)
+    1.5
+    """
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self._fresh: dict[str, list[Tensor]] = {}
+        self.numbers: dict[str, Tensor] = {}
+
+    def add(self, numbers: dict[str, Tensor]) -> None:
+        """The scalars of one step."""
+        for name, number in numbers.items():
+            self._fresh.setdefault(name, []).append(number)
+
+    def read(self, step: int) -> None:
+        """Bring what is new after `step` steps to the CPU. Every process must call it at the same step.
+
+        Raises
+        ------
+        NotFiniteError : says which number it was, and after how many steps.
+        """
+        for name, fresh in self._fresh.items():
+            new = self._processes.mean(torch.stack(fresh)).cpu()
+            bad = (~new.isfinite()).nonzero().flatten().tolist()
+            if bad:
+                value, at = float(new[bad[0]]), step - len(new) + bad[0] + 1
+                raise NotFiniteError(f"The {name} became {value} at step {at}: lower the learning rate or look for extreme values.")
+            self.numbers[name] = torch.cat([self.numbers[name], new]) if name in self.numbers else new
+        self._fresh = {}
+
+    def mean(self, name: str, steps: int) -> float:
+        """The mean over the last `steps` that were read."""
+        return float(self.numbers[name][-steps:].mean())
+
+    def keep(self, steps: int) -> None:
+        """Forget all but the last `steps`."""
+        self.numbers = {name: numbers[max(0, len(numbers) - steps) :].clone() for name, numbers in self.numbers.items()}

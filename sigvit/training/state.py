@@ -1,0 +1,163 @@
+"""What a training carries from step to step: all of it goes into a checkpoint. Schedule and randomness are functions of the step and need none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sigvit.training.checkpoint import Checkpoints
+from sigvit.training.distributed import Processes
+from sigvit.training.measured import Measured
+from sigvit.training.optimizer import MovingAverage, make_optimizer
+from sigvit.training.recipe import Recipe
+
+# They say how the same training is computed: another number of processes may need other ones.
+FREE_FIELDS = ("accumulation", "compile")
+
+
+class BestWeights:
+    """Keeps the weights of the lowest validation loss, on the CPU of the first process, and says when patience is at its end."""
+
+    def __init__(self, patience: int) -> None:
+        self.patience, self.best, self.waited = patience, float("inf"), 0
+        self.weights: dict[str, Tensor] | None = None
+
+    def look(self, model: nn.Module, loss: float, processes: Processes) -> bool:
+        """Remember the model's weights if this validation loss is the lowest so far; True where training should end."""
+        self.waited += 1
+        if loss < self.best:
+            self.best, self.waited = loss, 0
+            self.weights = processes.full(model.state_dict())
+        return bool(self.patience) and self.waited >= self.patience
+
+    def restore(self, model: nn.Module, processes: Processes) -> None:
+        """Put the best weights into the model, where there was a look."""
+        if self.best < float("inf"):
+            processes.load_weights(processes.from_first(self.weights), model)
+
+
+@dataclass
+class TrainingState:
+    """The moving parts of one training.
+
+    Attributes
+    ----------
+    module : what forward is called on: the model, or what holds it together with those of other processes.
+    forward : `module`, compiled where the recipe says so.
+    step : steps done. reported : the step of the journal's last line. ended : whether the last step was the last.
+    """
+
+    recipe: Recipe
+    seed: int
+    processes: Processes
+    model: nn.Module
+    module: nn.Module
+    forward: Callable[[Tensor], Tensor]
+    optimizer: torch.optim.Optimizer
+    average: MovingAverage
+    keeper: BestWeights
+    measured: Measured
+    step: int = 0
+    reported: int = 0
+    ended: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.device = self.parameters[0].device
+
+    @classmethod
+    def begin(cls, model: nn.Module, recipe: Recipe, seed: int, processes: Processes) -> TrainingState:
+        """Before the first step. ValueError: the model's weights have another number format than the recipe's."""
+        _require_format(model, recipe)
+        module = processes.wrap(model)
+        forward = torch.compile(module) if recipe.compile else module
+        optimizer, average = make_optimizer(model, recipe), MovingAverage(model, recipe.ema_decay)
+        return cls(recipe, seed, processes, model, module, forward, optimizer, average, BestWeights(recipe.patience), Measured(processes))
+
+    @property
+    def looked(self) -> int:
+        """The step of the last history entry."""
+        return int(self.history[-1]["step"]) if self.history else 0
+
+    def look(self, validation: Callable[[nn.Module], float]) -> None:
+        """Let the averaged weights be judged and, where they are the best so far, kept; patience may end the training."""
+        self.average.exchange()
+        self.model.eval()
+        with torch.no_grad():
+            loss = torch.tensor(validation(self.model), dtype=torch.float64)
+        self.model.train()
+        # All processes go by one number.
+        self.history[-1]["validation_loss"] = float(self.processes.mean(loss.to(self.device)))
+        self.ended |= self.keeper.look(self.model, self.history[-1]["validation_loss"], self.processes)
+        self.average.exchange()
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        """Write a checkpoint; every process must call it. NotFiniteError: the weights aren't worth it."""
+        self.measured.read(self.step)
+        tensors = self.processes.full_state(self.model, self.optimizer, self.average.averages)
+        if tensors is not None:
+            checkpoints.save(self.step, tensors | self._plain())
+        self.processes.barrier()
+
+    def resume(self, checkpoints: Checkpoints) -> None:
+        """Go on from the newest whole checkpoint, if there is one.
+
+        Raises
+        ------
+        ValueError : it is of another recipe, seed or architecture; the message names what differs.
+        """
+        found = self.processes.from_first(checkpoints.latest() if self.processes.first else None)
+        if found is None:
+            return
+        self.step, saved = found
+        _require_same(checkpoints, self.step, saved, {"seed": self.seed} | plain(self.recipe))
+        self.processes.load_full_state(saved, self.model, self.optimizer, self.average.averages)
+        self.keeper.best, self.keeper.waited, self.keeper.weights = (saved["keeper"][name] for name in ("best", "waited", "weights"))
+        self.reported, self.ended, self.history = saved["reported"], saved["ended"], saved["history"]
+        self.measured.numbers = saved["measured"]
+
+    def _plain(self) -> dict[str, Any]:
+        keeper = {"best": self.keeper.best, "waited": self.keeper.waited, "weights": self.keeper.weights}
+        return {
+            "step": self.step,
+            "keeper": keeper,
+            "history": self.history,
+            "recipe": {"seed": self.seed} | plain(self.recipe),
+            "measured": self.measured.numbers,
+            "reported": self.reported,
+            "ended": self.ended,
+        }
+
+
+def plain(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as numbers, words and lists.
+
+    >>> plain(Recipe())["betas"]
+    [0.9, 0.999]
+    """
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()}
+
+
+def _require_same(checkpoints: Checkpoints, step: int, saved: dict[str, Any], own: dict[str, Any]) -> None:
+    before = saved["recipe"]
+    names = [name for name in own | before if name not in FREE_FIELDS and own.get(name) != before.get(name)]
+    if names:
+        differ = "; ".join(f"{name} was {before.get(name)!r} and is {own.get(name)!r}" for name in names)
+        raise ValueError(
+            f"The checkpoint {checkpoints.path(step)} is of another recipe: {differ}. Train with the recipe it was made with, or into another folder."
+        )
+
+
+def _require_format(model: nn.Module, recipe: Recipe) -> None:
+    expected = torch.float64 if recipe.dtype == "float64" else torch.float32
+    others = [name for name, parameter in model.named_parameters() if parameter.dtype != expected]
+    if others:
+        found = model.get_parameter(others[0]).dtype
+        raise ValueError(
+            f'The recipe\'s dtype "{recipe.dtype}" trains weights of {expected}, but {others[0]} is {found}; convert the model first (model.to({expected})).'
+        )
