@@ -1,0 +1,95 @@
+"""From the bytes of one image file to uint8 pixels of the wanted channels, part and size (Pillow)."""
+
+from __future__ import annotations
+
+import io
+from typing import Protocol
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+_METHODS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_ORIENTATION = 0x0112  # the EXIF tag
+_MODES = {1: "L", 3: "RGB"}
+
+
+class Framing(Protocol):
+    """What part of each image is wanted, and at what size: the training room's crops."""
+
+    size: tuple[int, int]
+    interpolation: str
+
+    def box(self, position: int, rows: int, columns: int) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) in pixels, of the image at this position of the rows that are read."""
+        ...
+
+
+def decode(data: bytes, name: str, channels: int, framing: Framing | None = None, position: int = 0) -> np.ndarray:
+    """Pixels of one encoded image, uint8 (rows, columns, channels).
+
+    EXIF orientation is applied. Palettes are resolved; 16 bits a channel become 8 (v / 257, rounded); transparent images are laid over white; CMYK,
+    YCbCr, Lab and HSV become red, green, blue; grey and colour become each other as ITU-R 601 has it. Part and size are Pillow's `resize` with its
+    antialiasing.
+
+    Raises
+    ------
+    ValueError : the file is no image, is cut short, is damaged or too large (Pillow's limit against decompression bombs), or its pixels are
+        of a kind without a known range (32-bit numbers); the message names it.
+
+    >>> file = io.BytesIO()
+    >>> Image.new("CMYK", (7, 5), (0, 0, 0, 0)).save(file, "TIFF")
+    >>> pixels = decode(file.getvalue(), "white.tif", channels=3)
+    >>> pixels.shape, int(pixels.min())
+    ((5, 7, 3), 255)
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.load()
+            upright = ImageOps.exif_transpose(opened) if opened.getexif().get(_ORIENTATION, 1) != 1 else opened
+            image = _converted(upright, name, channels)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{name} is no image that Pillow can read ({len(data)} bytes).") from error
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{name} can't be decoded: {error}. It is cut short or damaged; fetch it again or take it out of the set.") from error
+    return to_array(image if framing is None else _framed(image, framing, position))
+
+
+def _converted(image: Image.Image, name: str, channels: int) -> Image.Image:
+    mode = _MODES[channels]
+    if image.mode == mode:
+        return image
+    if image.mode.startswith("I"):
+        image = _eight_bits(image, name)
+    elif image.mode == "F":
+        raise ValueError(f"{name} holds 32-bit floating-point pixels, whose range isn't known; save it with 8 or 16 bits a channel.")
+    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        opaque = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
+    elif image.mode not in ("L", "RGB"):
+        # Pillow turns none of these into grey directly but for 1-bit and palettes; by way of RGB they all go.
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    return image.convert(mode)
+
+
+def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """16 bits to 8; Pillow's own conversion clips at 255."""
+    levels = np.asarray(image)
+    if levels.min() < 0 or levels.max() > 65535:
+        raise ValueError(f"{name} holds whole numbers from {levels.min()} to {levels.max()}, which are no 16-bit levels; save it with 8 or 16 bits a channel.")
+    return Image.fromarray(((levels.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+def _framed(image: Image.Image, framing: Framing, position: int) -> Image.Image:
+    rows, columns = framing.size
+    return image.resize((columns, rows), _METHODS[framing.interpolation], box=framing.box(position, image.height, image.width))
+
+
+def frame_array(values: np.ndarray, framing: Framing, position: int) -> np.ndarray:
+    """`framing`'s part of pixels (rows, columns, channels), at its size."""
+    return to_array(_framed(Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else values), framing, position))
+
+
+def to_array(image: Image.Image) -> np.ndarray:
+    """Pixels (rows, columns, channels) of a grey or colour image."""
+    values = np.asarray(image)
+    return values[:, :, None] if values.ndim == 2 else values
