@@ -6,6 +6,7 @@ state in each of w processes and gathers one block at a time (Rajbhandari et al.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,10 +19,13 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from sigvit.model.encoder import Block
 from sigvit.training.distributed import Processes
+
+# Numbers the groups that this process joins, one after the other.
+GROUPS = itertools.count()
 
 
 class DataParallel(Processes):
@@ -52,15 +56,13 @@ class DataParallel(Processes):
         self.any(False)
 
     def from_first(self, tree: Any) -> Any:
-        leaves, structure = tree_flatten(tree)
-        told: list[Any] = [structure, [_Announced(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]]
-        distributed.broadcast_object_list(told, src=0, device=torch.device("cpu"))
-        if not self.first:
-            structure, leaves = told[0], [leaf.empty() if isinstance(leaf, _Announced) else leaf for leaf in told[1]]
-        for leaf in leaves:
+        announced: list[Any] = [tree_map_only(Tensor, _Announced, tree) if self.first else None]
+        distributed.broadcast_object_list(announced, src=0, device=torch.device("cpu"))
+        received = tree if self.first else tree_map_only(_Announced, _Announced.empty, announced[0])
+        for leaf in tree_leaves(received):
             if isinstance(leaf, Tensor):
                 distributed.broadcast(leaf, src=0)
-        return tree_unflatten(leaves, structure)
+        return received
 
     def _refuse_batch_norm(self, model: nn.Module) -> None:
         found = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
@@ -102,9 +104,11 @@ def join_group(kind: str) -> Iterator[Processes]:
     """Meet the other processes, as `torchrun` says in the environment, and leave them at the end; `kind` as in `Processes.from_torchrun`."""
     device = _own_device(int(os.environ["LOCAL_RANK"]))
     backend, bound = ("cpu:gloo,cuda:nccl", device) if device.type == "cuda" else ("gloo", None)
-    distributed.init_process_group(backend, device_id=bound)
+    store, rank, world = next(distributed.rendezvous("env://"))
+    # Under a prefix of its own: the addresses of an earlier group of the same processes are still in the store.
+    distributed.init_process_group(backend, store=distributed.PrefixStore(f"group {next(GROUPS)}", store), rank=rank, world_size=world, device_id=bound)
     try:
-        yield {"ddp": DataParallel, "fsdp2": FullySharded}[kind](distributed.get_rank(), distributed.get_world_size(), device)
+        yield {"ddp": DataParallel, "fsdp2": FullySharded}[kind](rank, world, device)
     finally:
         distributed.destroy_process_group()
 
