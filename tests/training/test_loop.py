@@ -7,7 +7,6 @@ from torch import nn
 from sigvit.training.augment_recordings import add_noise, shift_time
 from sigvit.training.batches import RecordingBatches
 from sigvit.training.loop import evaluate, train
-from sigvit.training.optimizer import MovingAverage, make_optimizer
 from sigvit.training.randomness import batch_rows, derive_seed
 from sigvit.training.recipe import Recipe
 
@@ -117,31 +116,6 @@ def test_augmentation_is_a_function_of_seed_and_step():
 def test_noise_has_the_deviation_asked_for():
     noise = add_noise(torch.zeros(101, 11, 103), 0.37, seed=0, step=0)
     assert noise.std().item() == pytest.approx(0.37, rel=0.01)  # 114 433 draws: standard error 0.2 %
-
-
-def test_biases_are_spared_from_weight_decay():
-    groups = make_optimizer(network(), Recipe(weight_decay=0.7)).param_groups
-    assert [[parameter.ndim for parameter in group["params"]] for group in groups] == [[2, 2], [1, 1]]
-    assert [group["weight_decay"] for group in groups] == [0.7, 0.0]
-
-
-def test_moving_average_equals_its_formula_and_exchanging_twice_changes_nothing():
-    model = nn.Linear(3, 1, bias=False)
-    start = model.weight.detach().clone()
-    average = MovingAverage(model, 0.9)
-    with torch.no_grad():
-        model.weight.add_(1.0)
-    average.update(step=1000)
-    average.exchange()
-    torch.testing.assert_close(model.weight.detach(), 0.9 * start + 0.1 * (start + 1))
-    average.exchange()
-    torch.testing.assert_close(model.weight.detach(), start + 1)
-
-
-@pytest.mark.parametrize(("field", "value"), [("steps", 0), ("learning_rate", 0.0), ("ema_decay", 1.0), ("dtype", "float16"), ("noise", -1.0)])
-def test_numbers_outside_their_range_are_named(field, value):
-    with pytest.raises(ValueError, match=f"{field} is {value}"):
-        Recipe(**{field: value})
 
 
 def test_derived_seeds_fit_a_generator():

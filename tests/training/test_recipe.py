@@ -1,0 +1,51 @@
+"""Recipes: ranges, choices, and no field that nothing reads."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import sigvit
+from sigvit.training.recipe import Recipe
+
+OUTSIDE = [
+    ("steps", 0),
+    ("learning_rate", 0.0),
+    ("ema_decay", 1.0),
+    ("dtype", "float16"),
+    ("noise", -1.0),
+    ("accumulation", 0),
+    ("optimizer", "lamb"),
+    ("schedule", "step"),
+    ("loss", "hinge"),
+    ("layer_decay", 0.0),
+    ("final_factor", 1.5),
+    ("betas", (0.9, 1.0)),
+    ("cutmix", -0.5),
+]
+UNREAD = [
+    ({"momentum": 0.5}, "momentum is 0.5, but nothing reads it: optimizer is 'adamw'"),
+    ({"betas": (0.9, 0.99), "optimizer": "sgd"}, "betas is"),
+    ({"cooldown_steps": 5}, "cooldown_steps is 5, but nothing reads it: schedule is 'cosine'"),
+    ({"final_factor": 0.1, "schedule": "rsqrt"}, "final_factor is 0.1, but nothing reads it"),
+    ({"mixing_probability": 0.5}, "mixing_probability is 0.5, but nothing reads it"),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), OUTSIDE)
+def test_numbers_outside_their_range_are_named(field, value):
+    with pytest.raises(ValueError, match=re.escape(f"{field} is {value}; it must be ")):
+        Recipe(**{field: value})
+
+
+@pytest.mark.parametrize(("changes", "sentence"), UNREAD)
+def test_a_field_that_the_other_choices_leave_unread_is_refused(changes, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        Recipe(**changes)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Recipe)])
+def test_every_field_is_read_by_the_training(name):
+    files = [path for path in (Path(sigvit.__file__).parent / "training").glob("*.py") if path.name not in ("recipe.py", "image_run.py")]
+    assert any(re.search(rf"recipe\.{name}\b", path.read_text()) for path in files)
