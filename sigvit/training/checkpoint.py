@@ -15,12 +15,18 @@ import shutil
 import signal
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+
+try:
+    import fcntl
+except ImportError:  # Windows has no locks of this kind; there the folder isn't claimed.
+    fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1
 NAME = re.compile(r"step_(\d{8,})")
@@ -66,6 +72,7 @@ class Checkpoints:
             if number < 1:
                 raise ValueError(f"{name} is {number}; it must be at least 1.")
         self.folder, self.keep, self.every = Path(folder), keep, every
+        self._claimed = False
 
     def due(self, step: int) -> bool:
         """Whether a checkpoint is to be written after so many steps."""
@@ -88,7 +95,9 @@ class Checkpoints:
         Raises
         ------
         OSError : the disk refused (it is full, say); what was written is removed and the checkpoints before it are untouched.
+        RuntimeError : another process writes its checkpoints into this folder.
         """
+        self._claim()
         unfinished = self.folder / f"{self.path(step).name}.unfinished"
         try:
             self._remove_unfinished()
@@ -113,6 +122,19 @@ class Checkpoints:
                 return step, _read(self.path(step) / "state.pt")
             warnings.warn(f"The checkpoint {self.path(step)} is damaged ({fault}); the one before it is used, or the beginning if there is none.", stacklevel=2)
         return None
+
+    def _claim(self) -> None:
+        """The right to write here, as long as this object lives; two trainings would remove each other's checkpoints."""
+        if self._claimed or fcntl is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR)
+        weakref.finalize(self, os.close, lock)
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RuntimeError(f"Another process writes its checkpoints into {self.folder}; end it first, or train into another folder.") from error
+        self._claimed = True
 
     def _last(self) -> str:
         steps = self.steps()
@@ -207,7 +229,9 @@ def _flush(file: BinaryIO) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Renames and new names reach the disk only with their folder."""
+    """Renames and new names reach the disk only with their folder; Windows can't be asked for it."""
+    if os.name != "posix":
+        return
     number = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(number)

@@ -6,8 +6,11 @@ state in each of w processes and gathers one block at a time (Rajbhandari et al.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -102,6 +105,7 @@ class FullySharded(DataParallel):
 @contextmanager
 def join_group(kind: str) -> Iterator[Processes]:
     """Meet the other processes, as `torchrun` says in the environment, and leave them at the end; `kind` as in `Processes.from_torchrun`."""
+    _end_with_parent()
     device = _own_device(int(os.environ["LOCAL_RANK"]))
     backend, bound = ("cpu:gloo,cuda:nccl", device) if device.type == "cuda" else ("gloo", None)
     store, rank, world = next(distributed.rendezvous("env://"))
@@ -121,6 +125,13 @@ class _Announced:
 
     def empty(self) -> Tensor:
         return torch.empty(self.shape, dtype=self.dtype)
+
+
+def _end_with_parent() -> None:
+    """Die when `torchrun` is killed. Its processes would otherwise go on without it, beside those of the next start."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1  # from <linux/prctl.h>
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def _own_device(local_rank: int) -> torch.device:

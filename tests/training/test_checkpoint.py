@@ -117,7 +117,7 @@ def test_what_is_saved_comes_back_with_every_bit_and_kind(three: Checkpoints):
 
 def test_the_newest_are_kept_and_nothing_else_lies_there(three: Checkpoints):
     three.save(40, state(40))
-    assert sorted(path.name for path in three.folder.iterdir()) == ["step_00000020", "step_00000030", "step_00000040"]
+    assert sorted(path.name for path in three.folder.iterdir()) == ["lock", "step_00000020", "step_00000030", "step_00000040"]
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
@@ -160,7 +160,7 @@ def test_what_a_kill_left_is_never_read_and_goes_with_the_next_save(three: Check
     assert found[0] == 30
     three.save(40, state(40))
     assert three.steps() == [20, 30, 40]
-    assert len(list(three.folder.iterdir())) == 3
+    assert len(list(three.folder.glob("step_*"))) == 3
 
 
 def test_a_death_at_any_moment_of_the_writing_leaves_a_whole_checkpoint(tmp_path: Path):
@@ -211,6 +211,13 @@ print(checkpoints.latest())
     said = subprocess.run([*mounted, sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True).stdout
     assert said.startswith(f"{errno.ENOSPC} The checkpoint of step 2 couldn't be written (No space left on device); the last good checkpoint is {tmp_path}")
     assert "(1, {'weight': tensor([1., 1., 1.])})" in said
+
+
+def test_two_processes_that_write_into_one_folder_are_told(three: Checkpoints):
+    script = "import sys; from sigvit.training.checkpoint import Checkpoints; Checkpoints(sys.argv[1]).save(40, {})"
+    second = subprocess.run([sys.executable, "-c", script, str(three.folder)], capture_output=True, text=True)
+    assert f"Another process writes its checkpoints into {three.folder}" in second.stderr
+    assert three.steps() == [10, 20, 30]
 
 
 class Trap:
