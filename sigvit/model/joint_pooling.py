@@ -22,11 +22,11 @@ class NormedMeanPool(MeanPool):
 
     def __init__(self, norm: nn.LayerNorm) -> None:
         super().__init__()
-        self.norm = norm
+        self.mean_norm = norm
 
     def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, Q, D) and (B, Q) bool → (B, D)."""
-        return layer_norm(super().forward(values, mask), self.norm)
+        return layer_norm(super().forward(values, mask), self.mean_norm)
 
 
 class ClassAndMeanPool(nn.Module):

@@ -20,8 +20,9 @@ from sigvit.tokens import Tokens
 # B = batch, C = channels, T = tokens, D = width
 
 GROUPS = 32
-NORM_EPS = 1e-6
-STANDARDISATION_EPS = 1e-5  # added to the standard deviation, as in vision_transformer's models_resnet.py
+# Of each code: eps of its GroupNorms. vision_transformer divides filters by (standard deviation + 1e-5), timm by the root of (variance + 1e-8):
+# in features that is 1e-4 after 16 units.
+NORM_EPS = {"google": 1e-6, "timm": 1e-5}
 
 
 class ResNetPatches(nn.Module):
@@ -35,11 +36,12 @@ class ResNetPatches(nn.Module):
     patch_size : places of the map, an int or (rows, columns).
     in_channels : channels of the image.
     width : length of a token.
+    standardisation : "google" or "timm": whose way of dividing by the filters' standard deviation (see `standardise`), and eps of GroupNorm.
 
     Raises
     ------
-    ValueError : numbers that make no ResNet, another number of channels, a map that the patch doesn't divide, or a mask: a pixel of a ResNet with GroupNorm
-        influences every token, so none can be left out.
+    ValueError : numbers or words that make no ResNet, another number of channels, a map that the patch doesn't divide, or a mask: a pixel of a ResNet with
+        GroupNorm influences every token, so none can be left out.
 
     Convolutions and pooling fill to "same" size as TensorFlow does, so that an image of any size gives a map of its size over `stride`, rounded up.
     The coordinates are the centres, in pixels, of the squares that the map divides the image into.
@@ -56,6 +58,7 @@ class ResNetPatches(nn.Module):
         patch_size: int | tuple[int, int] = 1,
         in_channels: int = 3,
         width: int = 768,
+        standardisation: str = "google",
     ) -> None:
         super().__init__()
         patch = (patch_size, patch_size) if isinstance(patch_size, int) else (patch_size[0], patch_size[1])
@@ -75,6 +78,18 @@ class ResNetPatches(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.weight = nn.Parameter(lecun_normal_(torch.empty(width, inputs, *patch)))
         self.bias = nn.Parameter(torch.zeros(width))
+        self.follow(standardisation)
+
+    def follow(self, standardisation: str) -> None:
+        """Compute as this code does from now on: "google" or "timm"."""
+        if standardisation not in NORM_EPS:
+            raise ValueError(f"standardisation is {standardisation!r}; there are {', '.join(map(repr, NORM_EPS))}.")
+        self.standardisation = standardisation
+        for module in self.modules():
+            if isinstance(module, StandardisedConvolution):
+                module.standardisation = standardisation
+            if isinstance(module, nn.GroupNorm):
+                module.eps = NORM_EPS[standardisation]
 
     def arguments(self) -> dict:
         """What rebuilds this tokenizer, as plain data."""
@@ -84,6 +99,7 @@ class ResNetPatches(nn.Module):
             "patch_size": list(self.patch_size),
             "in_channels": self.in_channels,
             "width": self.width,
+            "standardisation": self.standardisation,
         }
 
     def forward(self, images: Tensor, mask: Tensor | None = None) -> Tokens:
@@ -126,12 +142,13 @@ class StandardisedConvolution(nn.Conv2d):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride, bias=False)
+        self.standardisation = "google"
         lecun_normal_(self.weight.detach())
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, rows, columns) → (B, outputs, rows / stride, columns / stride), rounded up."""
         filled = fill_to_same(images, self.kernel_size[0], self.stride[0])
-        return functional.conv2d(filled, standardise(self.weight), stride=self.stride)
+        return functional.conv2d(filled, standardise(self.weight, self.standardisation), stride=self.stride)
 
 
 class ResidualUnit(nn.Module):
@@ -157,14 +174,14 @@ class ResidualUnit(nn.Module):
         return functional.relu(x + y)
 
 
-def standardise(weight: Tensor) -> Tensor:
-    """Filters (outputs, C, rows, columns), each with mean 0 and standard deviation 1.
+def standardise(weight: Tensor, standardisation: str = "google") -> Tensor:
+    """Filters (outputs, C, rows, columns), each with mean 0 and standard deviation 1; the codes differ in what keeps the division safe.
 
     >>> standardise(torch.tensor([[[[1.0, 3.0]]]])).round(decimals=3).flatten().tolist()
     [-1.0, 1.0]
     """
-    spread, mean = torch.std_mean(weight, dim=(1, 2, 3), correction=0, keepdim=True)
-    return (weight - mean) / (spread + STANDARDISATION_EPS)
+    variance, mean = torch.var_mean(weight, dim=(1, 2, 3), correction=0, keepdim=True)
+    return (weight - mean) / (variance.sqrt() + 1e-5 if standardisation == "google" else (variance + 1e-8).sqrt())
 
 
 def fill_to_same(images: Tensor, kernel: int, stride: int, value: float = 0.0) -> Tensor:
@@ -184,7 +201,7 @@ def _units(inputs: int, channels: int, count: int, stride: int) -> list[Residual
 
 
 def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(GROUPS, channels, eps=NORM_EPS)
+    return nn.GroupNorm(GROUPS, channels, eps=NORM_EPS["google"])
 
 
 def _refuse_mask() -> NoReturn:

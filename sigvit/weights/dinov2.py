@@ -11,7 +11,7 @@ TRAINING = tuple(rule._replace(theirs=rule.theirs.replace("blocks.", "blocks.{ch
 PLAIN = Layout(
     rules=(*timm.EMBEDDING, Rule("register_tokens", "register_tokens", "rows"), *timm.BLOCK, *timm.LAYER_SCALE, *timm.END, *TRAINING),
     resize="dinov2",
-    square=False,
+    grids="any",
     prefixes=("module.", "_orig_mod.", "backbone."),
     wrappers=("teacher", "model", "state_dict"),
     dropped=("mask_token", "dino_head.{any}", "ibot_head.{any}"),

@@ -47,10 +47,11 @@ VIT = Layout(
     ),
     eps=1e-12,
     resize="hugging_face",
-    square=False,
+    grids="any",
     prefixes=("module.", "_orig_mod.", "vit."),
     dropped=("embeddings.mask_token",),
     config=CONFIG,
+    needs={"pooler_act": "tanh"},
 )
 
 DINOV2 = Layout(
@@ -68,7 +69,7 @@ DINOV2 = Layout(
         *END,
     ),
     resize="hugging_face",
-    square=False,
+    grids="any",
     prefixes=("module.", "_orig_mod.", "dinov2_with_registers.", "dinov2."),
     dropped=("embeddings.mask_token",),
     refused=tuple(

@@ -36,9 +36,10 @@ class Layout:
     ----------
     rules : the table; where several rules end at one name of ours, the first is the one that is written.
     gelu, eps : what the source computes with, where its file says nothing else.
+    standardisation : how it standardises a hybrid's filters (`ResNetPatches`).
     resize : method of `sigvit.resize_positions` for tables of another grid.
     table_rows : which special tokens may have rows in front of the position table, the usual case first: "all", "class" or "none".
-    square : whether the source knows square grids alone.
+    grids : "square" where the source knows no others, "any", or "own" where a table with as many rows as the model's is taken to be the model's.
     prefixes : what may stand in front of a name.
     wrappers : keys that may hold the weights among other parts of a checkpoint.
     dropped : tensors of the source's training that no model here needs.
@@ -46,15 +47,17 @@ class Layout:
     stacked : names in the file whose first axis counts blocks, and the names of single blocks.
     without_table : the positions of a file that has no table; None where it must have one.
     config : what names in a config.json (or an entry "sigvit" of an .npz) say `heads`, `image_size`, `gelu` and `eps`.
+    needs : what a config.json must say of things that models here do in one way alone.
     marker : a name that tells this layout from the others of its source.
     """
 
     rules: tuple[Rule, ...]
     gelu: str = "erf"
     eps: float = 1e-6
+    standardisation: str = "google"
     resize: str = "timm"
     table_rows: tuple[str, ...] = ("class",)
-    square: bool = True
+    grids: str = "square"
     prefixes: tuple[str, ...] = ("module.", "_orig_mod.")
     wrappers: tuple[str, ...] = ("model", "state_dict")
     dropped: tuple[str, ...] = ()
@@ -62,6 +65,7 @@ class Layout:
     stacked: tuple[str, str] | None = None
     without_table: str | None = None
     config: Mapping[str, str] = field(default_factory=dict)
+    needs: Mapping[str, object] = field(default_factory=dict)
     marker: str = "{any}"
 
 

@@ -7,7 +7,7 @@ from sigvit.weights import timm
 from sigvit.weights.layout import Layout, Refusal, Rule
 
 LAYOUT = Layout(
-    rules=(*timm.EMBEDDING, *timm.BLOCK, *timm.END, Rule("fc_norm.{k}", "pool.norm.{k}")),
+    rules=(*timm.EMBEDDING, *timm.BLOCK, *timm.END, Rule("fc_norm.{k}", "pool.mean_norm.{k}")),
     resize="mae",
     dropped=("mask_token", "decoder_{any}"),
     refused=(Refusal("head.{n}.{any}", "are a linear probe behind a BatchNorm, which models here don't have"),),

@@ -1,0 +1,145 @@
+"""Our models for others: Google's .npz and timm's state dict. The tables that read these layouts are read the other way round."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sigvit.model.positions import LearnedPositions
+from sigvit.tokenizers import ResNetPatches
+from sigvit.weights import google, timm
+from sigvit.weights.forms import FORMS
+from sigvit.weights.layout import Layout, fill, match
+from sigvit.weights.read import OWN_ENTRY
+
+if TYPE_CHECKING:
+    from sigvit.model.vision_transformer import VisionTransformer
+
+
+def save_npz(model: VisionTransformer, path: str | Path) -> None:
+    """Write a model's weights in Google's layout, that of the paper's checkpoints; float32, bit-equal when they are loaded again.
+
+    Google's code computes with the tanh GELU, eps 1e-6 and square grids. Where the model is another, the file has one more entry, "sigvit", that says so to
+    `load_weights`; other readers pass it over, and compute something else.
+
+    Raises
+    ------
+    ValueError : the layout has no names for some of the model's parameters, such as registers or LayerScale; they are listed.
+
+    >>> from sigvit import vit
+    >>> save_npz(vit("Ti/8", image_size=32, num_classes=5, depth=1, gelu="tanh"), getfixture("tmp_path") / "model.npz")
+    >>> sorted(np.load(getfixture("tmp_path") / "model.npz"))[:3]
+    ['Transformer/encoder_norm/bias', 'Transformer/encoder_norm/scale', 'Transformer/encoderblock_0/LayerNorm_0/bias']
+    """
+    arrays = {name: tensor.float().contiguous().numpy() for name, tensor in _renamed(model, google.LAYOUT, "Google's layout").items()}
+    said = {"heads": model.config.heads, "image_size": list(model.config.input_shape[1:]), "gelu": model.config.gelu, "eps": model.config.eps}
+    if (model.config.gelu, model.config.eps) != (google.LAYOUT.gelu, google.LAYOUT.eps) or len(set(model.grid.shape)) > 1:
+        arrays[OWN_ENTRY] = np.array(json.dumps(said))
+    into = Path(path)
+    beside = into.with_name(into.name + ".partial")
+    with beside.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    os.replace(beside, into)
+
+
+def timm_state_dict(model: VisionTransformer) -> dict[str, Tensor]:
+    """A model's weights under timm's names, as copies, for `timm.models.vision_transformer.VisionTransformer(**timm_arguments(model))`.
+
+    Positions have a row for each special token; a register's is zero, because here its token and its position are one vector.
+
+    Raises
+    ------
+    ValueError : timm has no names for some of the model's parameters; they are listed.
+
+    >>> from sigvit import vit
+    >>> timm_state_dict(vit("Ti/8", image_size=32, num_classes=5, depth=1))["pos_embed"].shape
+    torch.Size([1, 17, 192])
+    """
+    renamed = _renamed(model, timm.LAYOUT, "timm")
+    if isinstance(model.tokenizer, ResNetPatches) and not model.tokenizer.layers:  # timm's ResNet of a root alone isn't called stem
+        return {name.replace("backbone.stem.", "backbone."): tensor for name, tensor in renamed.items()}
+    return renamed
+
+
+def timm_arguments(model: VisionTransformer) -> dict[str, object]:
+    """What timm's `VisionTransformer` is built with to compute what this model computes; a hybrid's `embed_layer` is left to the caller.
+
+    >>> from sigvit import vit
+    >>> timm_arguments(vit("Ti/8", image_size=32, num_classes=5, depth=1))["global_pool"]
+    'token'
+    """
+    config = model.config
+    _check_pool(model, "timm")
+    channels, *size = config.input_shape
+    return {
+        "img_size": tuple(size),
+        "patch_size": getattr(model.tokenizer, "patch_size", None),
+        "in_chans": channels,
+        "num_classes": config.num_classes,
+        "global_pool": {"class": "token", "mean": "avg", "mean_then_norm": "avg", "map": "map"}[config.pool],
+        "embed_dim": config.width,
+        "depth": config.depth,
+        "num_heads": config.heads,
+        "mlp_ratio": (config.mlp_width + 0.5) / config.width,  # timm rounds the product down
+        "init_values": config.layer_scale,
+        "class_token": config.class_token,
+        "reg_tokens": config.registers,
+        "fc_norm": config.pool == "mean_then_norm",
+        "act_layer": "gelu" if config.gelu == "erf" else "gelu_tanh",
+        "norm_layer": lambda width, **rest: torch.nn.LayerNorm(width, eps=config.eps, **rest),
+    }
+
+
+def _renamed(model: VisionTransformer, layout: Layout, reader: str) -> dict[str, Tensor]:
+    """The model's parameters in a layout's names and forms, copied to the CPU."""
+    _check_pool(model, reader)
+    own = {name: parameter.detach().cpu().clone() for name, parameter in model.named_parameters()}
+    if isinstance(model.positions, LearnedPositions):
+        own["positions"] = _table(own, "all" in layout.table_rows)
+    renamed: dict[str, Tensor] = {}
+    nameless = []
+    for name, tensor in own.items():
+        written = _written(name, tensor, layout, model)
+        renamed |= written
+        if not written:
+            nameless.append(f"{name} {tuple(tensor.shape)}")
+    if nameless:
+        raise ValueError(f"{reader} has no names for these parameters of the model: {', '.join(nameless)}.")
+    return renamed
+
+
+def _check_pool(model: VisionTransformer, reader: str) -> None:
+    if model.config.pooled_width != model.config.width:
+        raise ValueError(f"The model's head reads two vectors side by side (pool={model.config.pool!r}), which {reader} has no place for.")
+
+
+def _table(own: dict[str, Tensor], registers_too: bool) -> Tensor:
+    """Positions in one table, those of special tokens in front."""
+    table = own.pop("positions.table")
+    special = own.pop("positions.special", table[:0])
+    nowhere = torch.zeros_like(own.get("register_tokens", table[:0])) if registers_too else table[:0]
+    return torch.cat([special, nowhere, table])
+
+
+def _written(name: str, tensor: Tensor, layout: Layout, model: VisionTransformer) -> dict[str, Tensor]:
+    """One parameter under its name, or under three; nothing where there is no name."""
+    written: dict[str, Tensor] = {}
+    covered = 0
+    for rule in layout.rules:
+        places = match(rule.ours, name)
+        start, stop = rule.thirds or (0, 3)
+        if places is None or start != covered:
+            continue
+        size = len(tensor) // 3 if rule.thirds else 0
+        part = tensor[start * size : stop * size] if rule.thirds else tensor
+        written[fill(rule.theirs, places)] = FORMS[rule.form].write(part, model.config.heads).contiguous()
+        covered = stop
+        if covered == 3:
+            return written
+    return {}

@@ -1,0 +1,209 @@
+"""Everybody's weights into our models: every tensor of the file and every parameter of the model is accounted for, or nothing is loaded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from sigvit.model.encoder import Mlp
+from sigvit.model.positions import STRETCHABLE, LearnedPositions
+from sigvit.tokenizers import ResNetPatches
+from sigvit.weights import architecture
+from sigvit.weights.read import read
+from sigvit.weights.sources import SIGVIT, layouts
+from sigvit.weights.tables import front_rows, locate, place, token_stride
+from sigvit.weights.translate import Found, translate
+
+if TYPE_CHECKING:
+    from sigvit.model.vision_transformer import VisionTransformer
+
+logger = logging.getLogger(__name__)
+HEAD = ("head.weight", "head.bias")
+UNPLACED = "positions that can't be placed"
+
+
+def load_weights(
+    model: VisionTransformer,
+    weights: str | Path | Mapping[str, Any],
+    source: str,
+    image_size: int | tuple[int, int] | None = None,
+    *,
+    gelu: str | None = None,
+    eps: float | None = None,
+) -> VisionTransformer:
+    """Give a model the weights of a file, folder or state dict of another code; the same model comes back.
+
+    Parameters
+    ----------
+    model : of the file's architecture; its grid may be another: positions are resized by the source's own method.
+    weights : a path (.npz, .safetensors, PyTorch's files, a folder with one of them and config.json) or a dictionary of tensors, which isn't changed.
+    source : "google" (vision_transformer, AugReg, big_vision, hybrids), "timm", "hugging_face" (ViT, DINOv2), "torchvision", "mae", "dinov2", "deit", "deit3"
+        or "sigvit".
+    image_size : pixels of the images that the file was made for, where its table of positions leaves a doubt: an int or (rows, columns).
+    gelu, eps : of the file, where they aren't what its source always has (config.json and our own .npz say them). They are set in the model.
+
+    A file without a head leaves a new head, which is all zero, as it is. What training alone needed (mask tokens, decoders, other towers) is dropped.
+    Both are logged, and so is a table that was resized.
+
+    Raises
+    ------
+    FileNotFoundError, TypeError : see `sigvit.weights.read`.
+    ValueError : tensors of the file that have no place in the model, parameters that the file lacks, wrong shapes, other heads: all are listed, and the
+        model is as it was. Also a file that holds more than data.
+
+    >>> from sigvit import vit
+    >>> model, other = (vit("Ti/8", image_size=32, num_classes=5, depth=2) for _ in range(2))
+    >>> load_weights(model, other.state_dict(), source="sigvit") is model
+    True
+    """
+    known = layouts(source)
+    found = translate(read(weights, known[0].wrappers), source)
+    return _load(model, found, _pair(image_size) or found.image_size, gelu or found.gelu or _usual(found, "gelu"), eps or found.eps or _usual(found, "eps"))
+
+
+def from_weights(
+    weights: str | Path | Mapping[str, Any],
+    source: str,
+    heads: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    *,
+    gelu: str | None = None,
+    eps: float | None = None,
+) -> VisionTransformer:
+    """The model that a file, folder or state dict of another code describes, with its weights, in evaluation mode.
+
+    Sizes, patch, channels, classes, pooling, registers and LayerScale are read from names and shapes; GELU and eps are the source's (or config.json's).
+
+    Parameters
+    ----------
+    weights, source, gelu, eps : as for `load_weights`.
+    heads : attention heads, where neither the file nor the usual width says them.
+    image_size : pixels that the file was made for, where its positions aren't square, or there is no table of them: an int or (rows, columns).
+
+    A file without a head (MAE, DINOv2) gives a model whose head is new, at zero, for one class: use `features` or `encode`, or call `reset_head(classes)`.
+
+    Raises
+    ------
+    ValueError : as for `load_weights`, or something that the file can't say; the sentence asks for it.
+
+    >>> from sigvit import vit
+    >>> from sigvit.weights.export import timm_state_dict
+    >>> model = from_weights(timm_state_dict(vit("Ti/8", image_size=32, num_classes=5, depth=2)), source="timm")
+    >>> model.config.heads, model.config.input_shape, model.config.num_classes
+    (3, (3, 32, 32), 5)
+    """
+    from sigvit.model.vision_transformer import VisionTransformer
+
+    if source == "sigvit":
+        return _own(weights)
+    known = layouts(source)
+    found = translate(read(weights, known[0].wrappers), source)
+    found.account.settle(found.where)
+    size = _pair(image_size) or found.image_size
+    gelu, eps = gelu or found.gelu or found.layout.gelu, eps or found.eps or found.layout.eps
+    config, tokenizer = architecture.describe(found, heads, size, gelu, eps)
+    with torch.random.fork_rng(devices=[]):  # the start values are drawn and thrown away; the caller's random numbers aren't touched
+        model = VisionTransformer(config, tokenizer)
+    return _load(model, found, (config.input_shape[1], config.input_shape[2]), gelu, eps).eval()
+
+
+def _own(weights: str | Path | Mapping[str, Any]) -> VisionTransformer:
+    from sigvit.weights.pretrained import from_pretrained
+
+    if isinstance(weights, Mapping):
+        raise ValueError("A state dict of our own doesn't say what model it is of; build the model and call load_weights, or use save_pretrained.")
+    return from_pretrained(weights)
+
+
+def _load(model: VisionTransformer, found: Found, image_size: tuple[int, int] | None, gelu: str | None, eps: float | None) -> VisionTransformer:
+    """All or nothing."""
+    _place_positions(model, found, image_size)
+    expected = dict(model.named_parameters())
+    if found.layout is SIGVIT:
+        for name in found.tensors.keys() & (model.state_dict().keys() - expected.keys()):  # buffers, which the model has computed
+            del found.tensors[name]
+    headless = not any(name in found.tensors for name in HEAD)
+    _compare(expected, model, found, headless)
+    found.account.settle(found.where)
+    with torch.no_grad():
+        for name, tensor in found.tensors.items():
+            expected[name].copy_(tensor)
+    _follow(model, gelu, eps)
+    if isinstance(model.tokenizer, ResNetPatches) and found.layout is not SIGVIT:
+        model.tokenizer.follow(found.layout.standardisation)
+    if headless:
+        logger.info("%s has no head; the model's is new, at zero.", found.where)
+    if found.dropped:
+        logger.info("Of %s these were dropped, which training alone needed: %s.", found.where, ", ".join(found.dropped))
+    return model
+
+
+def _place_positions(model: VisionTransformer, found: Found, image_size: tuple[int, int] | None) -> None:
+    """The file's table on the model's grid; one that can't be placed stays as it is, for the account."""
+    tensors, positions = found.tensors, model.positions
+    if "positions" not in tensors:
+        return
+    if not isinstance(positions, LearnedPositions):
+        if found.layout is SIGVIT:
+            del tensors["positions"]  # sines and cosines, which the model has computed
+        return
+    fronts, rows = front_rows(found.layout, tensors), len(tensors["positions"])
+    try:
+        front, grid = locate(rows, fronts, found.layout.grids, token_stride(tensors), image_size, positions.shape)
+    except ValueError as error:
+        found.account.add(UNPLACED, str(error))
+        del tensors["positions"]
+        return
+    if grid != positions.shape and not set(positions.names) <= set(STRETCHABLE):
+        where = f"{grid} in the file, {positions.shape} of {positions.names} in the model"
+        found.account.add("positions of another grid, on axes that can't be resized", where)
+        return
+    if grid != positions.shape:
+        logger.info("The positions of %s were resized from %s to %s as its source does (%s).", found.where, grid, positions.shape, found.layout.resize)
+    place(tensors, front, grid, positions.shape, found.layout.resize)
+
+
+def _compare(expected: Mapping[str, nn.Parameter], model: VisionTransformer, found: Found, headless: bool) -> None:
+    """Everything that doesn't fit, into the account."""
+    tensors, account = found.tensors, found.account
+    for name in sorted(tensors.keys() - expected.keys()):
+        account.add("tensors of the file that the model has no place for", f"{name} {tuple(tensors[name].shape)}")
+    missing = sorted(expected.keys() - tensors.keys())
+    if headless and not any(expected[name].any() for name in HEAD):
+        missing = [name for name in missing if name not in HEAD]
+    elif headless:
+        account.add("the file has no head, and the model's is not new; call model.reset_head(classes) first", ", ".join(HEAD))
+    if UNPLACED in account.problems:
+        missing = [name for name in missing if not name.startswith("positions.")]
+    for name in missing:
+        account.add("parameters of the model that the file lacks", f"{name} {tuple(expected[name].shape)}")
+    for name, tensor in tensors.items():
+        if name in expected and tensor.shape != expected[name].shape:
+            account.add("wrong shapes", f"{name} is {tuple(tensor.shape)} in the file, {tuple(expected[name].shape)} in the model")
+    if found.heads is not None and found.heads != model.config.heads:
+        account.add("other attention heads", f"{found.heads} in the file, {model.config.heads} in the model")
+
+
+def _follow(model: VisionTransformer, gelu: str | None, eps: float | None) -> None:
+    """GELU and eps of the source, in the model and its config; None leaves them."""
+    model.config = replace(model.config, gelu=gelu or model.config.gelu, eps=eps or model.config.eps)
+    for module in model.modules():
+        if isinstance(module, Mlp):
+            module.approximate = "none" if model.config.gelu == "erf" else "tanh"
+        if isinstance(module, nn.LayerNorm):
+            module.eps = model.config.eps
+
+
+def _usual(found: Found, name: str) -> Any:
+    """What the source always has; our own has nothing of the kind."""
+    return None if found.layout is SIGVIT else getattr(found.layout, name)
+
+
+def _pair(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    return (size, size) if isinstance(size, int) else None if size is None else (size[0], size[1])

@@ -1,0 +1,148 @@
+"""Files of weights as plain tensors. A file is data: nothing in it is ever run."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+import zlib
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+FOLDER_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+OWN_ENTRY = "sigvit"  # what an .npz of ours says that Google's layout can't: JSON
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of a file or state dict by their names, what a config beside them says, and how to call it in a sentence."""
+
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]
+    where: str
+
+
+def read(weights: str | Path | Mapping[str, Any], wrappers: tuple[str, ...] = ()) -> Checkpoint:
+    """A folder, file, state dict or nested dictionary of arrays; `wrappers` are keys that may hold the weights among other parts.
+
+    Folders are those of Hugging Face and of `save_pretrained`; files are .npz, .safetensors, and PyTorch's (any other name). Arrays of bfloat16 that
+    NumPy wrote as 2-byte void are read as such.
+
+    Raises
+    ------
+    FileNotFoundError : there is no such file, or none in the folder.
+    TypeError : neither a path nor a dictionary.
+    ValueError : a file that is damaged, holds more than data (code, objects) and is therefore refused, or holds something else than numbers.
+    """
+    if isinstance(weights, Mapping):
+        return Checkpoint(_tensors(weights, wrappers, "the state dict"), {}, "the state dict")
+    if not isinstance(weights, str | Path):
+        raise TypeError(f"Weights are a path or a dictionary of tensors, but got {type(weights).__name__}; of a module give model.state_dict().")
+    path = Path(weights)
+    if path.is_dir():
+        return _read_folder(path, wrappers)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    content, config = _read_file(path)
+    return Checkpoint(_tensors(content, wrappers, str(path)), config, str(path))
+
+
+def _read_folder(folder: Path, wrappers: tuple[str, ...]) -> Checkpoint:
+    found = next((folder / name for name in FOLDER_FILES if (folder / name).is_file()), None)
+    if found is None:
+        raise FileNotFoundError(f"The folder {folder} has none of {', '.join(FOLDER_FILES)}; give the file itself.")
+    content, config = _read_file(found)
+    return Checkpoint(_tensors(content, wrappers, str(found)), config, str(found))
+
+
+def _read_file(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    try:
+        if path.suffix == ".npz":
+            return _read_npz(path)
+        config = _read_config(path.parent / "config.json") if path.suffix in (".safetensors", ".bin", ".json") else {}
+        if path.name.endswith(".index.json"):
+            return _read_shards(path), config
+        if path.suffix == ".safetensors":
+            return load_file(path), config
+        with torch.serialization.safe_globals([Namespace]):  # training scripts keep their arguments; a Namespace holds values alone
+            return torch.load(path, map_location="cpu", weights_only=True), config
+    except SafetensorError as error:
+        raise ValueError(f"{path} isn't a whole safetensors file: {error}.") from error
+    except pickle.UnpicklingError as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(f"{path} holds more than tensors and is refused, because reading it could run code: {first}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        why = str(error).splitlines()[0] if str(error) else "it ends early"
+        raise ValueError(f"{path} can't be read as weights; it is damaged, or of another kind: {why}.") from error
+
+
+def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if isinstance(file, np.ndarray):
+                raise ValueError(f"{path} holds one array without a name; an .npz file holds many.")
+            arrays = {name: file[name] for name in file.files}
+    except ValueError as error:
+        if "pickle" not in str(error).lower() and "Object arrays" not in str(error):
+            raise
+        raise ValueError(f"{path} holds objects beside numbers and is refused, because reading them could run code: {error}") from error
+    own = arrays.pop(OWN_ENTRY, None)
+    return arrays, {} if own is None else json.loads(str(own))
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    """All tensors of the files that an index names, which lie beside it."""
+    names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    shards = (load_file(index.parent / Path(name).name) for name in sorted(set(names)))
+    return {name: tensor for shard in shards for name, tensor in shard.items()}
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """What stands in a config.json, where there is one; of ours the part about the model."""
+    if not path.is_file():
+        return {}
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} isn't readable JSON: {error}.") from error
+    if "format" in config and "model" in config:
+        shape = config["model"]["input_shape"]
+        return {**config["model"], **({"image_size": shape[1:]} if len(shape) == 3 else {})}
+    return config
+
+
+def _tensors(content: Any, wrappers: tuple[str, ...], where: str) -> dict[str, Tensor]:
+    """Every tensor by its name; names of nested dictionaries are joined by slashes, as flax joins them."""
+    while isinstance(content, Mapping) and (wrapper := next((key for key in wrappers if isinstance(content.get(key), Mapping)), None)):
+        content = content[wrapper]
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{where} holds a {type(content).__name__}, not a dictionary of tensors.")
+    tensors: dict[str, Tensor] = {}
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            tensors |= {f"{name}/{inner}": tensor for inner, tensor in _tensors(value, (), f"{where}, {name!r}").items()}
+        else:
+            tensors[str(name)] = _tensor(value, str(name), where)
+    return tensors
+
+
+def _tensor(value: Any, name: str, where: str) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if not hasattr(value, "__array__"):
+        raise ValueError(f"{where} holds {name!r}, a {type(value).__name__}, among the tensors; give the dictionary of the weights alone.")
+    array = np.asarray(value)
+    if array.dtype.name == "bfloat16" or (array.dtype.kind == "V" and array.dtype.itemsize == 2):
+        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{where} holds {name!r} of dtype {array.dtype}, which isn't numbers.")
+    return torch.from_numpy(array.copy())

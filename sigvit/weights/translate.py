@@ -1,0 +1,183 @@
+"""A foreign checkpoint under our names, with an account of every tensor."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sigvit.weights.forms import FORMS
+from sigvit.weights.layout import Layout, fill, match
+from sigvit.weights.read import Checkpoint
+from sigvit.weights.sources import bare, choose, likely_source
+
+GELUS = {"erf": "erf", "tanh": "tanh", "gelu": "erf", "gelu_python": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "gelu_fast": "tanh"}
+
+
+@dataclass
+class Account:
+    """What doesn't fit, gathered so that one error lists all of it."""
+
+    problems: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, problem: str, line: str) -> None:
+        self.problems[problem].append(line)
+
+    def settle(self, where: str) -> None:
+        """ValueError, if there is any problem, with every name; those that differ in numbers alone share a line."""
+        if not self.problems:
+            return
+        listed = "\n".join(f"- {problem}:\n    " + "\n    ".join(grouped(lines)) for problem, lines in self.problems.items())
+        raise ValueError(f"The weights of {where} don't fit; nothing was loaded.\n{listed}")
+
+
+@dataclass
+class Found:
+    """A checkpoint under our names: tensors ("positions" is the table with its front rows), names that were dropped, and facts from names and config."""
+
+    layout: Layout
+    where: str
+    tensors: dict[str, Tensor]
+    dropped: list[str]
+    account: Account
+    distilled: bool
+    heads: int | None
+    image_size: tuple[int, int] | None
+    gelu: str | None
+    eps: float | None
+
+
+def grouped(names: Iterable[str]) -> list[str]:
+    """Names of blocks, once for all that differ in a block's number alone.
+
+    >>> grouped(["blocks.0.mlp.w3.bias", "blocks.1.mlp.w3.bias", "blocks.11.mlp.w3.bias", "norm_pre.bias"])
+    ['blocks.{0, 1, 11}.mlp.w3.bias', 'norm_pre.bias']
+    """
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        number = re.search(r"(?<=[._])\d+(?=[./])", name)
+        kind = name if number is None else f"{name[: number.start()]}\0{name[number.end() :]}"
+        kinds[kind].append("" if number is None else number[0])
+    return [kind.replace("\0", numbers[0] if len(numbers) == 1 else f"{{{', '.join(numbers)}}}") for kind, numbers in kinds.items()]
+
+
+def translate(checkpoint: Checkpoint, source: str) -> Found:
+    """Every tensor of a checkpoint under our name, in our form, or in the account of what doesn't fit."""
+    layout = choose(source, checkpoint.tensors)
+    account, dropped, heads = Account(), [], set()
+    parts: dict[str, dict[tuple[int, int], Tensor]] = defaultdict(dict)
+    for name, tensor in _unstacked(checkpoint.tensors, layout):
+        if any(match(template, name) is not None for template in layout.dropped):
+            dropped.append(name)
+            continue
+        placed = _place(name, tensor, layout, account)
+        if placed is None:
+            continue
+        ours, form, thirds, value = placed
+        if form == "heads_in":
+            heads.add(tensor.shape[1])
+        if thirds in parts[ours]:
+            account.add("two tensors of the file are for one place", f"{name} for {ours}")
+        parts[ours][thirds] = value
+    if len(heads) > 1:
+        account.add("the attentions have unlike heads", ", ".join(map(str, sorted(heads))))
+    tensors = _joined(parts, account)
+    distilled = _join_distillation(tensors, account)
+    _hint(account, checkpoint.tensors, source)
+    return Found(layout, checkpoint.where, tensors, dropped, account, distilled=distilled, **_facts(checkpoint, layout, next(iter(heads), None)))
+
+
+def _unstacked(tensors: dict[str, Tensor], layout: Layout) -> Iterator[tuple[str, Tensor]]:
+    """Bare names and tensors; arrays of all blocks are taken apart."""
+    for full, tensor in tensors.items():
+        name = bare(full, layout)
+        if layout.stacked is None or not name.startswith(layout.stacked[0]):
+            yield name, tensor
+            continue
+        rest = name[len(layout.stacked[0]) :]
+        yield from ((fill(layout.stacked[1], {"i": str(i)}) + rest, each) for i, each in enumerate(tensor))
+
+
+def _place(name: str, tensor: Tensor, layout: Layout, account: Account) -> tuple[str, str, tuple[int, int], Tensor] | None:
+    """Where a tensor belongs, or None with an entry in the account."""
+    for refusal in layout.refused:
+        if match(refusal.theirs, name) is not None:
+            account.add(f"tensors that {refusal.why}", name)
+            return None
+    for rule in layout.rules:
+        places = match(rule.theirs, name)
+        if places is None:
+            continue
+        form = FORMS[rule.form]
+        if form.axes is not None and tensor.ndim not in form.axes:
+            account.add("tensors of the file with the wrong shape", f"{name} is {tuple(tensor.shape)}, but should have {_or(form.axes)} axes")
+            return None
+        return fill(rule.ours, places), rule.form, rule.thirds or (0, 3), form.read(tensor)
+    account.add("tensors of the file that have no place here", name)
+    return None
+
+
+def _joined(parts: dict[str, dict[tuple[int, int], Tensor]], account: Account) -> dict[str, Tensor]:
+    """Queries, keys and values in one tensor each."""
+    tensors = {}
+    for ours, pieces in parts.items():
+        spans = sorted(pieces)
+        if spans[0][0] != 0 or spans[-1][1] != 3 or any(before[1] != after[0] for before, after in pairwise(spans)):
+            account.add("query, key or value is missing in the file", ours)
+        else:
+            tensors[ours] = torch.cat([pieces[span] for span in spans]) if len(spans) > 1 else pieces[spans[0]]
+    return tensors
+
+
+def _join_distillation(tensors: dict[str, Tensor], account: Account) -> bool:
+    """DeiT's second token is a register, and its two heads are halves of one that reads both tokens."""
+    token = tensors.pop("distillation", None)
+    second = {kind: tensors.pop(f"head_distillation.{kind}", None) for kind in ("weight", "bias")}
+    if token is None and all(each is None for each in second.values()):
+        return False
+    if token is None:
+        account.add("a head for distillation, but no token", "head_dist without dist_token")
+        return False
+    tensors["register_tokens"] = token[None]
+    for kind, join in (("weight", lambda a, b: torch.cat([a, b], dim=1)), ("bias", lambda a, b: a + b)):
+        first, other = tensors.get(f"head.{kind}"), second[kind]
+        if first is not None and other is not None:
+            tensors[f"head.{kind}"] = join(first, other) / 2
+        elif first is not None or other is not None:
+            account.add("a distilled model has two heads or none", f"{'head' if other is None else 'head_dist'}.{kind} stands alone")
+    return True
+
+
+def _facts(checkpoint: Checkpoint, layout: Layout, heads: int | None) -> dict[str, Any]:
+    """What shapes and config say about heads, image size, GELU and eps; None where they are silent."""
+    said = {ours: checkpoint.config[theirs] for theirs, ours in layout.config.items() if checkpoint.config.get(theirs) is not None}
+    for name, value in layout.needs.items():
+        if name in checkpoint.config and checkpoint.config[name] != value:
+            raise ValueError(f"The config of {checkpoint.where} says {name} = {checkpoint.config[name]!r}; models here have {value!r} alone.")
+    gelu = said.get("gelu")
+    if gelu is not None and gelu not in GELUS:
+        raise ValueError(f"The config of {checkpoint.where} says the activation {gelu!r}; models here have a GELU: {', '.join(GELUS)}.")
+    size = said.get("image_size")
+    return {
+        "heads": said.get("heads") if heads is None else heads,
+        "image_size": None if size is None else (size, size) if isinstance(size, int) else (int(size[0]), int(size[1])),
+        "gelu": None if gelu is None else GELUS[gelu],
+        "eps": said.get("eps"),
+    }
+
+
+def _hint(account: Account, names: Iterable[str], source: str) -> None:
+    """Where the names are rather those of another source, the error says so."""
+    strangers = account.problems.get("tensors of the file that have no place here", [])
+    if strangers and (likely := likely_source(names)) not in (None, source):
+        account.add("the names look like those of another source", f"source={likely!r}")
+
+
+def _or(numbers: tuple[int, ...]) -> str:
+    return " or ".join(map(str, numbers))
