@@ -1,0 +1,65 @@
+"""This processor's prices: what its measured steps imply for each kind of work."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import astuple
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from sigvit.evaluation.cost import Training, step_work
+from sigvit.evaluation.hardware import Hardware
+from sigvit.evaluation.measure import TrainingStep, measured_peak, step_seconds
+from sigvit.evaluation.trace import Work
+
+
+def calibrate(cases: Sequence[tuple[nn.Module, Training]], device: torch.device | str = "cpu", rounds: int = 7) -> Hardware:
+    """This processor's prices, from the measured steps of a few models that differ in what they are made of.
+
+    The prices are the non-negative ones whose predictions have the smallest relative errors (least squares). Predict steps of the same dtype, device
+    and number of threads, and of sizes between the cases'.
+
+    Raises
+    ------
+    ValueError : fewer cases than there are kinds of work, or cases of several dtypes.
+    """
+    dtypes = {training.dtype for _, training in cases}
+    if len(cases) < len(astuple(Work())) or len(dtypes) != 1:
+        raise ValueError(f"{len(cases)} cases of dtypes {sorted(dtypes)} can't be calibrated on; give at least {len(astuple(Work()))} of one dtype.")
+    works = [step_work(model, training) for model, training in cases]
+    seconds = step_seconds([TrainingStep(model, training, device) for model, training in cases], device, rounds)
+    name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else f"this CPU, {torch.get_num_threads()} threads"
+    peak = measured_peak(device, dtypes.pop())
+    return Hardware(name, peak, _memory_bytes(torch.device(device)), fit_prices(works, seconds), source="calibrated on measured steps")
+
+
+def fit_prices(works: Sequence[Work], seconds: Sequence[float]) -> Work:
+    """Non-negative prices with the smallest squared relative errors, exactly: the best of the least-squares solutions over all subsets of kinds.
+
+    >>> works = [Work(bytes=1.0, operations=2.0), Work(bytes=3.0, operations=1.0), Work(bytes=5.0, operations=5.0)]
+    >>> fit_prices(works, [5.0, 5.0, 15.0])  # doctest: +ELLIPSIS
+    Work(matmul_flops=0.0, attention_flops=0.0, exponentials=0.0, bytes=1.0..., operations=2.0...)
+    """
+    table = np.array([astuple(work) for work in works]) / np.array(seconds)[:, None]
+    scale = np.abs(table).max(0)
+    best, prices = np.inf, np.zeros(table.shape[1])
+    kinds = np.flatnonzero(scale)
+    for count in range(1, len(kinds) + 1):
+        for chosen in map(list, itertools.combinations(kinds, count)):
+            solution = np.linalg.lstsq(table[:, chosen] / scale[chosen], np.ones(len(table)), rcond=None)[0]
+            error = float(np.square(table[:, chosen] / scale[chosen] @ solution - 1).sum())
+            if (solution >= 0).all() and error < best:
+                best, prices = error, np.zeros(table.shape[1])
+                prices[chosen] = solution / scale[chosen]
+    return Work(*prices.tolist())
+
+
+def _memory_bytes(device: torch.device) -> float:
+    if device.type == "cuda":
+        return float(torch.cuda.get_device_properties(device).total_memory)
+    lines = Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else []
+    return next((float(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal")), 0.0)
