@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sigvit.training.lamb import Lamb
 from sigvit.training.recipe import Recipe
 
 # Where torch 2.6 and later run AdamW, Adam and SGD as one kernel.
@@ -72,6 +73,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         # torch has no fused SGD for the sharded tensors of FSDP2.
         fused = None if any(hasattr(parameter, "full_tensor") for parameter in parameters) else fused
         return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, fused=fused)
+    if recipe.optimizer == "lamb":
+        return Lamb(groups, lr=recipe.learning_rate, betas=recipe.betas)
     adam = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     return adam(groups, lr=recipe.learning_rate, betas=recipe.betas, fused=fused)
 

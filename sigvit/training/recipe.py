@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 CHOICES = {
     "dtype": ("float32", "float64", "bfloat16"),
-    "optimizer": ("adamw", "adam", "sgd"),
+    "optimizer": ("adamw", "adam", "lamb", "sgd"),
     "schedule": ("cosine", "linear", "rsqrt", "constant"),
     "loss": ("softmax", "sigmoid"),
 }
@@ -22,8 +22,8 @@ class Recipe:
     batch_size : windows or images a step, over all processes and accumulation steps. Recordings take at most the training set.
     accumulation : equal parts of the batch that each process works on one after the other: less memory, the same gradient.
     optimizer : "adamw" (decoupled weight decay, Loshchilov & Hutter 2019), "adam" (Kingma & Ba 2015; the decay is an L2 term of the gradient, so it is
-        divided by the gradient's size like the rest) or "sgd" (with momentum; the decay is an L2 term). The ViT paper's "Adam" is "adamw" here: JAX
-        decays decoupled.
+        divided by the gradient's size like the rest), "lamb" (You et al. 2020; for batches of thousands) or "sgd" (with
+        momentum; the decay is an L2 term). The ViT paper's "Adam" is "adamw" here: JAX decays decoupled.
     learning_rate, weight_decay : at the top of the schedule. A decoupled decay is multiplied by the learning rate, as PyTorch does: big_vision's 1e-4
         at a rate of 1e-3 is 0.1 here. Biases, norms, special tokens and positions are not decayed.
     betas : decays of Adam's two moments. momentum : of SGD.

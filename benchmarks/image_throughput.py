@@ -1,0 +1,203 @@
+"""Images a second against timm, vit-pytorch, torchvision and Hugging Face: training step and inference, each library in its best mode.
+
+    python benchmarks/image_throughput.py [--quick]
+
+First every library tries its modes (number format, compiled or not) on each case; the fastest goes into the comparison, where all take turns. Prints the
+table and writes benchmarks/results/image_throughput_cpu.md or _cuda.md. A training step is forward, cross-entropy, backward and fused AdamW. --quick leaves compilation out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import sigvit
+from sigvit.evaluation.measure import measured_peak
+from sigvit.evaluation.trace import trace_forward
+from sigvit.model.families import family
+
+RESULTS = Path(__file__).parent / "results"
+OPERATORS = ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+CASES = {
+    "cpu": (("Ti/16", 224, 8), ("S/16", 224, 4), ("Ti/4", 32, 64)),
+    "cuda": (("Ti/16", 224, 256), ("S/16", 224, 256), ("B/16", 224, 128), ("Ti/4", 32, 1024)),
+}
+    "cpu": (("Ti/16", 224, 8), ("S/16", 224, 4), ("Ti/4", 32, 64)),
+    "cuda": (("Ti/16", 224, 256), ("S/16", 224, 256), ("B/16", 224, 128), ("Ti/4", 32, 1024)),
+}
+ROUNDS = {"cpu": 9, "cuda": 30}
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a library runs."""
+
+    dtype: str
+    compiled: bool
+
+    def __str__(self) -> str:
+        return f"{self.dtype}{', compiled' if self.compiled else ''}"
+
+
+def build(library: str, name: str, pixels: int) -> nn.Module:
+    """The same architecture, 1000 classes, of each library: its own defaults for whatever a user wouldn't touch."""
+    size, patch = family(name)
+    width, depth, heads, hidden = size
+    if library == "sigvit":
+        return sigvit.vit(name, pixels)
+    if library == "timm":
+        from timm.models.vision_transformer import VisionTransformer
+
+        return VisionTransformer(pixels, patch, embed_dim=width, depth=depth, num_heads=heads)
+    if library == "torchvision":
+        from torchvision.models.vision_transformer import VisionTransformer as TorchvisionViT
+
+        return TorchvisionViT(pixels, patch, depth, heads, width, hidden)
+    if library == "vit-pytorch":
+        from vit_pytorch.vit import ViT
+
+        return ViT(image_size=pixels, patch_size=patch, num_classes=1000, dim=width, depth=depth, heads=heads, mlp_dim=hidden, dim_head=width // heads)
+    from transformers import ViTConfig, ViTForImageClassification
+
+    shape = {
+        "image_size": pixels,
+        "patch_size": patch,
+        "hidden_size": width,
+        "num_hidden_layers": depth,
+        "num_attention_heads": heads,
+        "intermediate_size": hidden,
+    }
+    return Logits(ViTForImageClassification(ViTConfig(**shape, num_labels=1000, attn_implementation="sdpa")))
+
+
+class Logits(nn.Module):
+    """Hugging Face's model, giving logits like the others."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model(images).logits
+
+
+def runner(library: str, case: tuple[str, int, int], train: bool, mode: Mode, device: str) -> Callable[[], None]:
+    """A function that does one step."""
+    name, pixels, batch = case
+    torch.manual_seed(0)
+    model = build(library, name, pixels).to(device).train(train)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    images, labels = torch.randn(batch, 3, pixels, pixels, device=device), torch.randint(1000, (batch,), device=device)
+    forward = torch.compile(model) if mode.compiled else model
+
+    def step() -> None:
+        with torch.set_grad_enabled(train), torch.autocast(device, torch.bfloat16, enabled=mode.dtype == "bfloat16"):
+            logits = forward(images)
+            if not train:
+                return
+            loss = functional.cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def seconds(step: Callable[[], None], device: str) -> float:
+    start = time.perf_counter()
+    step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def best_mode(library: str, case: tuple[str, int, int], train: bool, modes: list[Mode], device: str) -> tuple[Mode, Callable[[], None]]:
+    """The mode with the smallest median of five steps."""
+    found = []
+    for mode in modes:
+        torch.compiler.reset()
+        step = runner(library, case, train, mode, device)
+        for _ in range(2):
+            step()
+        found.append((statistics.median(seconds(step, device) for _ in range(5)), mode, step))
+    _, mode, step = min(found, key=lambda entry: entry[0])
+    return mode, step
+
+
+def compare(case: tuple[str, int, int], train: bool, modes: list[Mode], device: str, libraries: list[str]) -> list[str]:
+    """Rows of the table for one case; ratios are of each round, sigvit's time in the denominator."""
+    chosen = {library: best_mode(library, case, train, modes, device) for library in libraries}
+    rounds = []
+    for number in range(ROUNDS[device]):
+        order = libraries if number % 2 else libraries[::-1]
+        times = {library: seconds(chosen[library][1], device) for library in order}
+        rounds.append(times)
+    name, pixels, batch = case
+    flops = trace_forward(build("sigvit", name, pixels), (3, pixels, pixels)).work.flops * batch * (3 if train else 1)
+    rows = []
+    for library in libraries:
+        mode, times = chosen[library][0], [each[library] for each in rounds]
+        ratios = [each[library] / each["sigvit"] for each in rounds]
+        peak = measured_peak(device, mode.dtype)
+        median = statistics.median(times)
+        spread = f"{min(ratios):.2f} – {max(ratios):.2f}"
+        rows.append(
+            f"| {name} at {pixels}, batch {batch} | {'training' if train else 'inference'} | {library} | {mode} | {batch / median:,.1f} "
+            f"| {statistics.median(ratios):.2f} ({spread}) | {flops / median / peak:.0%} |"
+        )
+    return rows
+
+
+def installed() -> list[str]:
+    """Libraries that can be imported here."""
+    found = ["sigvit"]
+    for library in ("timm", "torchvision", "vit-pytorch", "transformers"):
+        try:
+            build(library, "Ti/16", 32)
+        except ImportError as error:
+            print(f"{library} is left out: {error}")
+        else:
+            found.append(library)
+    return found
+
+
+def main(quick: bool) -> None:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    # A torchvision built for another torch lacks its compiled operators; declared, its Python code runs.
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    if not hasattr(torch.ops.torchvision, "nms"):
+        for operator in OPERATORS:
+            library.define(operator)
+    modes = [Mode(dtype, compiled) for compiled in ((False,) if quick else (False, True)) for dtype in ("float32", "bfloat16")]
+    if device == "cpu" and not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        modes = [mode for mode in modes if mode.dtype == "float32"]  # without its instructions bfloat16 is several times slower for all
+    libraries = installed()
+    rows = []
+    for case in CASES[device]:
+        for train in (True, False):
+            rows += compare(case, train, modes, device, libraries)
+            print("\n".join(rows[-len(libraries) :]), flush=True)
+    machine = (
+        torch.cuda.get_device_name()
+        if device == "cuda"
+        else f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    )
+    head = f"# Images a second\n\n{machine}; torch {torch.__version__}; 1000 classes; each library in its best mode of {', '.join(map(str, modes))}; medians of {ROUNDS[device]} rounds in turn.\n"
+    columns = "| model | what | library | best mode | images/s | time / sigvit's (least – most) | share of measured peak |\n|---|---|---|---|---|---|---|"
+    (RESULTS / f"image_throughput_{device}.md").write_text("\n".join([head, columns, *rows, ""]))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="no compilation")
+    main(parser.parse_args().quick)

@@ -1,0 +1,50 @@
+"""Fine-tune a trained ViT on other images, at another size, patch, number of channels and classes.
+
+    python experiments/image_finetuning.py cifar10_finetuning --start results/mnist/model
+    python experiments/image_finetuning.py vit_finetuning --start B_16.npz --source google --data cifar10
+
+The model is adapted first (`sigvit.adapt`), and what that changed is printed; then it is trained and judged as in image_training.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from image_session import Session, Unprefixed, fit, parse, recipe_and_rest
+
+import sigvit
+from sigvit.training.image_run import FineTuning
+from sigvit.training.randomness import derive_seed
+
+
+@dataclass(frozen=True)
+class Options:
+    """Fine-tune a trained ViT on other images."""
+
+    run: Annotated[FineTuning, Unprefixed]
+    start: Path
+    """Folder that `save_pretrained` wrote, or a file of foreign weights."""
+    source: str = "sigvit"
+    """Whose layout the start has: sigvit, google, timm, hugging_face, torchvision, mae or dinov2."""
+    session: Annotated[Session, Unprefixed] = Session()
+
+
+def main(options: Options) -> float:
+    return fit(options.run, options.session, lambda: adapted(options)).accuracy
+
+
+def adapted(options: Options) -> sigvit.VisionTransformer:
+    """The start, changed into what the task needs."""
+    run = options.run
+    torch.manual_seed(derive_seed(run.seed, "weights"))
+    foreign = options.source != "sigvit"
+    start = sigvit.VisionTransformer.from_weights(options.start, options.source) if foreign else sigvit.VisionTransformer.from_pretrained(options.start)
+    return sigvit.adapt(start, run.image_size, run.patch_size, run.in_channels, run.num_classes)
+
+
+if __name__ == "__main__":
+    run, arguments = recipe_and_rest("vit_finetuning", FineTuning)
+    main(parse(Options, run, arguments))

@@ -1,0 +1,120 @@
+"""What image_training.py and image_finetuning.py share: train a model on images, judge it once on the test part, save it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import tyro
+from rich.console import Console
+from torch import nn
+
+import sigvit
+from sigvit.data.images import Images, open_images
+from sigvit.evaluation.measure import measured_peak
+from sigvit.evaluation.trace import trace_forward
+from sigvit.evidence.results_folder import claim_folder
+from sigvit.training.checkpoint import Checkpoints
+from sigvit.training.distributed import Processes
+from sigvit.training.evaluate import Evaluation, ImageEvaluation
+from sigvit.training.image_batches import ImageBatches
+from sigvit.training.image_run import ImageTask, open_recipe, recipe_names
+from sigvit.training.journal import Journal
+from sigvit.training.loop import train
+
+# The fields of the recipe and of the session stand on the command line without a prefix.
+Unprefixed = tyro.conf.arg(name="")
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where a training writes, and how it is shared out; nothing here changes the weights."""
+
+    output: Path | None = None
+    """Results folder; left out, results/RECIPE. Killed and started again with the same command, training goes on."""
+    processes: Literal["ddp", "fsdp2"] = "ddp"
+    """Under torchrun: the whole model in each process, or a share of it."""
+    every: int = 100
+    """Steps from one line of metrics to the next."""
+    checkpoint_every: int = 1000
+    """Steps from one checkpoint to the next."""
+    keep: int = 3
+    """Checkpoints that are kept."""
+    workers: int = 4
+    """Threads that decode images which aren't in memory."""
+    tensorboard: bool = False
+    """Write for TensorBoard as well."""
+
+
+def recipe_and_rest(default: str, kind: type[ImageTask]) -> tuple[Any, list[str]]:
+    """The task of the recipe named first on the command line, or the default one, and the other arguments."""
+    first, *rest = [*sys.argv[1:], ""]
+    name, arguments = (first, rest[:-1]) if first and not first.startswith("-") else (default, sys.argv[1:])
+    try:
+        task = open_recipe(name)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    if not isinstance(task, kind):
+        raise SystemExit(f"The recipe {name} is a {type(task).__name__}, but this script runs a {kind.__name__}; the recipes are {', '.join(recipe_names())}.")
+    return task, arguments
+
+
+def parse(options: Any, task: ImageTask, arguments: list[str]) -> Any:
+    """The options with the recipe as their default: every field of both can be set on the command line, and any other name is an error."""
+    return tyro.cli(options, default=options(task), args=arguments)
+
+
+def fit(task: ImageTask, session: Session, make_model: Callable[[], sigvit.VisionTransformer]) -> Evaluation:
+    """Train on the training part, judge once on the test part, and write config.toml, metrics.csv, checkpoints/, model/ and scores.json."""
+    folder = session.output or Path("results") / task.name.replace(":", "-").replace("/", "-")
+    training, test = (open_checked(task, split) for split in ("train", "test"))
+    with Processes.from_torchrun(session.processes) as processes:
+        console = Console(quiet=not processes.first, soft_wrap=True)
+        if processes.first:
+            claim_folder(folder, describe(task))
+        model = make_model().to(processes.device, torch.float64 if task.recipe.dtype == "float64" else torch.float32)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        console.print(
+            f"{task.name}: {parameters:,} parameters, {len(training):,} training images, {len(test):,} test images. {task.expectation}", highlight=False
+        )
+        batches = ImageBatches(training, task.augmentation, task.recipe, task.seed, processes.device, session.workers, task.image_size)
+        journal = make_journal(task, session, model, folder, processes, console)
+        checkpoints = Checkpoints(folder / "checkpoints", session.keep, session.checkpoint_every)
+        train(model, batches, task.recipe, task.seed, checkpoints=checkpoints, processes=processes, journal=journal)
+        score = ImageEvaluation(test, task.augmentation, task.image_size, dtype=task.recipe.dtype, processes=processes, workers=session.workers)(model)
+        weights = processes.full(model.state_dict())
+        if processes.first:
+            save(folder, make_model(), weights, score)
+            console.print(f"{len(test):,} test images: accuracy {score.accuracy:.2%}, loss {score.loss:.4f}. Model: {folder / 'model'}", highlight=False)
+    return score
+
+
+def open_checked(task: ImageTask, split: str) -> Images:
+    """A part of the task's images; a set of other classes or channels than the recipe's is an error."""
+    images = open_images(task.data, split, task.in_channels)
+    if len(images.classes) != task.num_classes:
+        raise ValueError(f"The recipe {task.name} is for {task.num_classes} classes, but {images.source} has {len(images.classes)}; set --num-classes.")
+    return images
+
+
+def make_journal(task: ImageTask, session: Session, model: nn.Module, folder: Path, processes: Processes, console: Console) -> Journal:
+    """Metrics with the share of this machine's measured peak: the backward pass costs twice the forward pass."""
+    flops = 3 * trace_forward(model, (task.in_channels, *task.image_size), 1, task.recipe.dtype).work.flops
+    peak = measured_peak(processes.device, task.recipe.dtype) * processes.world
+    return Journal(folder, session.every, task.recipe.batch_size, flops, peak, session.tensorboard, console)
+
+
+def describe(task: ImageTask) -> dict[str, Any]:
+    """The task for config.toml, which has no None."""
+    return json.loads(json.dumps(asdict(task)), object_hook=lambda pairs: {name: value for name, value in pairs.items() if value is not None})
+
+
+def save(folder: Path, model: sigvit.VisionTransformer, weights: dict[str, torch.Tensor], score: Evaluation) -> None:
+    model.load_state_dict(weights)
+    model.save_pretrained(folder / "model")
+    (folder / "scores.json").write_text(json.dumps({"accuracy": score.accuracy, "loss": score.loss}, indent=1))

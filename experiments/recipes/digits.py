@@ -1,0 +1,19 @@
+"""scikit-learn's handwritten digits (UCI, 8 × 8 pixels, 1797 images, a quarter held out): the recipe that runs anywhere."""
+
+from sigvit.training.augment_images import ImageAugmentation
+from sigvit.training.image_run import ImageRun, ModelChoice, steps_of
+from sigvit.training.recipe import Recipe
+
+
+def recipe() -> ImageRun:
+    return ImageRun(
+        name="digits",
+        data="digits",
+        n_images=1347,
+        image_size=(8, 8),
+        in_channels=1,
+        num_classes=10,
+        model=ModelChoice("Ti/2", width=64, depth=4, heads=4, mlp_width=128, pool="mean"),
+        augmentation=ImageAugmentation(pad=1),
+        recipe=Recipe(steps=steps_of(60, 1347, 64), batch_size=64, learning_rate=2e-3, warmup_steps=100, weight_decay=0.05, ema_decay=0.995),
+    )

@@ -1,0 +1,154 @@
+"""A run on images: everything that decides it, in one dataclass that is written beside its results."""
+
+from __future__ import annotations
+
+import runpy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sigvit.model.vision_transformer import VisionTransformer, vit
+from sigvit.training.augment_images import ImageAugmentation
+from sigvit.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """The model of a run, in the words of `sigvit.vit`; None leaves what the name says."""
+
+    name: str = "B/16"
+    width: int | None = None
+    depth: int | None = None
+    heads: int | None = None
+    mlp_width: int | None = None
+    pool: str = "class"
+    class_token: bool | None = None
+    registers: int = 0
+    positions: str = "learned"
+    gelu: str = "erf"
+    representation: bool = False
+    dropout: float = 0.0
+    stochastic_depth: float = 0.0
+    layer_scale: float | None = None
+    checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class ImageTask:
+    """Images, what varies them, and how a model is trained on them.
+
+    Attributes
+    ----------
+    name : of the recipe.
+    data : what `sigvit.data.images.open_images` opens: "digits", "mnist", "cifar10", a folder of class folders, an .npz or parquet files.
+    n_images : of the training part; only the prediction of costs reads it, before the data are there.
+    image_size : (rows, columns) in pixels that the model sees.
+    in_channels, num_classes : of the data.
+    augmentation, recipe : what the model sees, and how it is trained.
+    seed : of everything random.
+    expectation : the score to expect, the time, and where both figures are from.
+    """
+
+    name: str
+    data: str
+    n_images: int
+    image_size: tuple[int, int] = (224, 224)
+    in_channels: int = 3
+    num_classes: int = 1000
+    augmentation: ImageAugmentation = field(default_factory=ImageAugmentation)
+    recipe: Recipe = field(default_factory=Recipe)
+    seed: int = 0
+    expectation: str = ""
+
+    @property
+    def epochs(self) -> float:
+        """How often each training image is seen."""
+        return self.recipe.steps * self.recipe.batch_size / self.n_images
+
+
+@dataclass(frozen=True)
+class ImageRun(ImageTask):
+    """A model trained from scratch on images.
+
+    >>> run = ImageRun("two words", data="digits", n_images=1347, image_size=(8, 8), in_channels=1, num_classes=10, model=ModelChoice("Ti/4", depth=1))
+    >>> run.build_model().grid.shape, round(run.epochs, 2)
+    ((2, 2), 23.76)
+    """
+
+    model: ModelChoice = field(default_factory=ModelChoice)
+
+    def build_model(self) -> VisionTransformer:
+        """A fresh model; its weights follow torch's global seed."""
+        choice = self.model
+        return vit(
+            choice.name,
+            self.image_size,
+            self.num_classes,
+            self.in_channels,
+            width=choice.width,
+            depth=choice.depth,
+            heads=choice.heads,
+            mlp_width=choice.mlp_width,
+            pool=choice.pool,
+            class_token=choice.class_token,
+            registers=choice.registers,
+            positions=choice.positions,
+            gelu=choice.gelu,
+            representation=choice.representation,
+            dropout=choice.dropout,
+            stochastic_depth=choice.stochastic_depth,
+            layer_scale=choice.layer_scale,
+            checkpointing=choice.checkpointing,
+        )
+
+
+@dataclass(frozen=True)
+class FineTuning(ImageTask):
+    """A trained model adapted to other images: size, channels and classes are the task's.
+
+    Attributes
+    ----------
+    patch_size : pixels (rows, columns); None keeps the model's.
+    """
+
+    patch_size: tuple[int, int] | None = None
+
+
+def steps_of(epochs: float, n_images: int, batch_size: int) -> int:
+    """Optimiser steps of so many epochs.
+
+    >>> steps_of(90, 1_281_167, 1024)
+    112603
+    """
+    return round(epochs * n_images / batch_size)
+
+
+def open_recipe(name: str) -> ImageTask:
+    """What a recipe describes: "digits", or "deit_iii:L/16" where a recipe has variants, or the path of a Python file with a function `recipe`.
+
+    Raises
+    ------
+    ValueError : there is no such recipe; the message lists those there are.
+
+    >>> open_recipe("digits").num_classes
+    10
+    """
+    stem, _, variant = name.partition(":")
+    path = Path(stem) if stem.endswith(".py") else recipe_folder() / f"{stem}.py"
+    if not path.is_file():
+        raise ValueError(f"There is no recipe {name!r}; there are {', '.join(recipe_names())}, or give the path of a Python file with a function recipe().")
+    maker = runpy.run_path(str(path)).get("recipe")
+    if not callable(maker):
+        raise ValueError(f"{path} has no function recipe() that returns an ImageRun or a FineTuning.")
+    return maker(variant) if variant else maker()
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with sigvit."""
+    return sorted(path.stem for path in recipe_folder().glob("[a-z]*.py"))
+
+
+def recipe_folder() -> Path:
+    """experiments/recipes in a checkout; in an installed package they stand beside its code."""
+    package = Path(__file__).parents[1]
+    inside = package / "recipes"
+    return inside if inside.is_dir() else package.parent / "experiments" / "recipes"
