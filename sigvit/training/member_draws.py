@@ -1,0 +1,41 @@
+"""Dropout of stacked models: every member's factors from a generator of its own, so that it sees what it would see alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sigvit.training.randomness import derive_seed
+
+# K = members
+
+
+class MemberDraws:
+    """The factors of dropout for K members, as torch's own dropout draws them for one model on the CPU after `torch.manual_seed`.
+
+    Parameters
+    ----------
+    seeds, steps : (K,) of each member's training: the draws of a step are a function of both (and of their order within the step).
+
+    >>> draws, x = MemberDraws([3, 5], steps=[7, 7]), torch.ones(2, 11, 13)
+    >>> factors = draws(x, 0.3)
+    >>> _ = torch.manual_seed(derive_seed(5, "dropout", 7))
+    >>> torch.equal(factors[1], torch.nn.functional.dropout(x[1], 0.3))
+    True
+    """
+
+    def __init__(self, seeds: Sequence[int], steps: Sequence[int]) -> None:
+        self.generators = [torch.Generator().manual_seed(derive_seed(seed, "dropout", step)) for seed, step in zip(seeds, steps, strict=True)]
+
+    def __call__(self, x: Tensor, rate: float | tuple[float, ...]) -> Tensor:
+        """Zeros with probability `rate` (one for all or one each), else 1 / (1 - rate), shaped like x, (K, …)."""
+        factors = torch.empty(x.shape, dtype=x.dtype)
+        rates = rate if isinstance(rate, tuple) else (rate,) * len(x)
+        for row, own, generator in zip(factors.unbind(), rates, self.generators, strict=True):
+            if own:
+                row.bernoulli_(1 - own, generator=generator).div_(1 - own)
+            else:
+                row.fill_(1)
+        return factors.to(x.device)

@@ -1,0 +1,248 @@
+"""K models of one architecture as one: their weights along a leading axis, their arithmetic in batched products."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from sigvit.model.encoder import Block, Draw, Encoder, Mlp, dropout, linear
+from sigvit.model.vision_transformer import VisionTransformer
+from sigvit.tokens import Tokens
+from sigvit.training.optimizer import EMBEDDING, undecayed_names
+
+# K = models, N = trainable numbers of one model, B = batch, T = tokens, D = width, C = classes
+
+# What may differ between stacked models: it is drawn for each member.
+RATES = ("dropout", "stochastic_depth")
+
+
+class Stack:
+    """K models of one architecture whose trainable weights are the rows of one matrix.
+
+    Parameters
+    ----------
+    models : copied; `write` gives a row back. Dropout and stochastic depth may differ between them.
+
+    Attributes
+    ----------
+    weights : (K, N); the first `n_decayed` columns are the parameters that weight decay shrinks.
+
+    Raises
+    ------
+    ValueError : no models, models of several architectures, or one that has no stacked form (see `can_stack`).
+
+    >>> import sigvit
+    >>> models = [sigvit.signal_vit(3, n_times=80) for _ in range(2)]
+    >>> stack = Stack(models)
+    >>> signal = torch.randn(2, 5, 3, 80)
+    >>> torch.allclose(stack.logits(signal)[1], models[1](signal[1]), atol=1e-6)
+    True
+    """
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        kinds = {architecture(model) for model in models}
+        if len(kinds) != 1:
+            raise ValueError(f"These {len(models)} models have {len(kinds)} architectures; a stack holds models of exactly one.")
+        if not can_stack(models[0]):
+            raise ValueError(f"{type(models[0]).__name__} has no stacked form; train such models one after the other.")
+        self.module = _skeleton(models[0])
+        spared = undecayed_names(models[0])
+        trained = {name: parameter for name, parameter in models[0].named_parameters() if parameter.requires_grad}
+        ordered = sorted(trained, key=lambda name: name in spared)
+        self.shapes = {name: trained[name].shape for name in ordered}
+        self.n_decayed = sum(trained[name].numel() for name in ordered if name not in spared)
+        self.weights = torch.stack([self.row(model) for model in models])
+        self.state = {name: torch.stack([model.state_dict()[name] for model in models]) for name in _kept_apart(models[0])}
+        self.rates = [_rates(model) for model in models]
+        self._bind()
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def row(self, model: nn.Module) -> Tensor:
+        """A model's trainable weights in the order of the columns, (N,)."""
+        parameters = dict(model.named_parameters())
+        return torch.cat([parameters[name].detach().flatten() for name in self.shapes])
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The stacked parameters, (K, …) each, in the order of the columns; views of `weights`."""
+        return [self._parameters[name] for name in self.shapes]
+
+    def select(self, members: Sequence[int]) -> None:
+        """Keep these members, in this order."""
+        at = torch.as_tensor(members, device=self.weights.device)
+        self.weights = self.weights[at]
+        self.state = {name: tensor[at] for name, tensor in self.state.items()}
+        self.rates = [self.rates[member] for member in members]
+        self._bind()
+
+    def join(self, other: Stack) -> None:
+        """Append the members of another stack of the same architecture."""
+        self.weights = torch.cat([self.weights, other.weights])
+        self.state = {name: torch.cat([tensor, other.state[name]]) for name, tensor in self.state.items()}
+        self.rates += other.rates
+        self._bind()
+
+    def write(self, member: int, model: nn.Module, weights: Tensor, state: dict[str, Tensor]) -> None:
+        """Put a member's weights (N,) and the rest of its state into a model of its own."""
+        parts = zip(self.shapes.items(), weights.split([shape.numel() for shape in self.shapes.values()]), strict=True)
+        model.load_state_dict({name: part.view(shape) for (name, shape), part in parts} | state, strict=False)
+
+    @contextmanager
+    def using(self, weights: Tensor) -> Iterator[None]:
+        """Evaluate with other weights, (K, N), such as their moving average; no dropout."""
+        own = self.weights
+        self.weights = weights
+        self._bind()
+        self.module.eval()
+        try:
+            yield
+        finally:
+            self.weights = own
+            self._bind()
+            self.module.train()
+
+    def logits(self, signal: Tensor, draw: Draw | None = None) -> Tensor:
+        """(K, B, …) → (K, B, C): member k's logits of signal k. `draw` gives the factors of dropout, as `sigvit.model.encoder.dropout` takes them."""
+        if not isinstance(self.module, VisionTransformer):
+            return self.module.forward_stacked(signal, draw)  # type: ignore[operator]  # what can_stack asked for
+        values, special = self._placed(signal)
+        values = dropout(values, self.embedding_rate, self.module.training, draw)
+        encoded = self.module.encoder(values, None, self.module.pool.outputs(special), draw)
+        return _applied(self.module.head, _applied(self.module.representation, self.module.pool(encoded)))
+
+    def _placed(self, signal: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+        """(K, B, …) → (K, B, T, D) and the names of the special tokens. Whatever the tokenizer, member by member, but in batched kernels."""
+        assert isinstance(self.module, VisionTransformer)
+        shell = _Place(self.module)
+        own = {f"model.{name}": tensor for name, tensor in self._tensors().items() if name.startswith(EMBEDDING)}
+        special: list[tuple[str, ...]] = []
+
+        def place(tensors: dict[str, Tensor], signal: Tensor) -> Tensor:
+            tokens = functional_call(shell, tensors, (signal,))
+            special.append(tokens.special)
+            return tokens.values
+
+        # Without positions and with a tokenizer that learns nothing there is nothing to map over but the signal.
+        return vmap(place, in_dims=(0 if own else None, 0))(own, signal), special[0]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return self._parameters | self.state
+
+    def _bind(self) -> None:
+        """Make the stacked tensors the module's own: every parameter a view of its columns."""
+        parts = self.weights.split([shape.numel() for shape in self.shapes.values()], dim=1)
+        views = (part.view(len(self), *shape) for part, shape in zip(parts, self.shapes.values(), strict=True))
+        self._parameters = {name: nn.Parameter(view) for name, view in zip(self.shapes, views, strict=True)}
+        for name, tensor in self._tensors().items():
+            path, _, last = name.rpartition(".")
+            owner = self.module.get_submodule(path)
+            held: dict[str, Any] = owner._parameters if last in owner._parameters else owner._buffers
+            held[last] = tensor
+        for name in self.rates[0]:
+            path, _, last = name.rpartition(".")
+            setattr(self.module.get_submodule(path), last, _one([rates[name] for rates in self.rates]))
+        self.embedding_rate = _one([rates.get("encoder.blocks.0.dropout", 0.0) for rates in self.rates])
+
+
+class _Place(nn.Module):
+    """A model's embedding before dropout, as a module that can be called with other tensors."""
+
+    def __init__(self, model: VisionTransformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, signal: Tensor) -> Tokens:
+        return self.model.place(signal)
+
+
+def can_stack(model: nn.Module) -> bool:
+    """Whether the model's training has a stacked form that is exact.
+
+    It has where the model brings one (`forward_stacked(signal, draw)`), and for a `VisionTransformer` whose tokenizer neither draws at random nor
+    changes its buffers as it trains.
+    """
+    if type(model) is not VisionTransformer:
+        return hasattr(model, "forward_stacked")
+    parts = [module for part in (model.tokenizer, model.positions, model.representation) for module in part.modules()]
+    return not any(isinstance(module, _BatchNorm | _DropoutNd) or hasattr(module, "dropout") for module in parts)
+
+
+def architecture(model: nn.Module) -> str:
+    """A text that is equal for models that one stack can hold: types, shapes, and every plain setting but the rates of dropout."""
+    told = [f"{name}:{type(module).__name__}{_settings(module)}" for name, module in model.named_modules()]
+    shapes = [f"{name}:{tuple(tensor.shape)}{tensor.dtype}{tensor.device}" for name, tensor in model.state_dict().items()]
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    return "\n".join([*told, *shapes, *trained, *_shared(model)])
+
+
+def _settings(module: nn.Module) -> str:
+    plain = {name: value for name, value in vars(module).items() if not name.startswith("_") and name not in (*RATES, "training", "checkpointing")}
+    if isinstance(module, VisionTransformer):
+        plain["config"] = replace(module.config, dropout=0.0, stochastic_depth=0.0, checkpointing=False)
+    return repr(sorted(plain.items()))
+
+
+def _skeleton(model: nn.Module) -> nn.Module:
+    """A copy whose tensors the stack replaces; memory is no concern of models that are stacked."""
+    module = copy.deepcopy(model).train()
+    for part in module.modules():
+        if isinstance(part, Encoder):
+            part.checkpointing = False
+    return module
+
+
+def _kept_apart(model: nn.Module) -> list[str]:
+    """Names of the other tensors that each member needs its own of: frozen parameters, statistics of BatchNorm, buffers of real numbers."""
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    buffers = {name for name, buffer in model.named_buffers() if buffer.is_floating_point()} | _statistics(model)
+    return [name for name in model.state_dict() if name in frozen | buffers]
+
+
+def _statistics(model: nn.Module) -> set[str]:
+    """Names of what BatchNorm counts and measures as it trains."""
+    norms = {name for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+    return {name for name, _ in model.named_buffers() if name.rpartition(".")[0] in norms}
+
+
+def _shared(model: nn.Module) -> list[str]:
+    """The buffers of whole numbers, such as an order of electrodes, which all members must have in common."""
+    statistics = _statistics(model)
+    return [f"{name}={buffer.tolist()}" for name, buffer in model.named_buffers() if not buffer.is_floating_point() and name not in statistics]
+
+
+def _rates(model: nn.Module) -> dict[str, float]:
+    """Every rate of dropout and stochastic depth, by the module that applies it."""
+    return {
+        f"{name}.{rate}": float(getattr(module, rate))
+        for name, module in model.named_modules()
+        if isinstance(module, Block | Mlp)
+        for rate in RATES
+        if hasattr(module, rate)
+    }
+
+
+def _one(rates: list[float]) -> float | tuple[float, ...]:
+    """One rate where all agree, else one each."""
+    return rates[0] if len(set(rates)) == 1 else tuple(rates)
+
+
+def _applied(layer: nn.Module, x: Tensor) -> Tensor:
+    """A head or representation with stacked weights: linear layers as batched products, others member by member."""
+    if isinstance(layer, nn.Linear):
+        return linear(x, layer.weight, layer.bias)
+    if isinstance(layer, nn.Sequential):
+        for part in layer:
+            x = _applied(part, x)
+        return x
+    tensors = dict(layer.named_parameters())
+    return vmap(lambda own, each: functional_call(layer, own, (each,)))(tensors, x) if tensors else layer(x)
