@@ -8,7 +8,7 @@ The model is adapted first (`sigvit.adapt`), and what that changed is printed; t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +29,7 @@ class Options:
     """Folder that `save_pretrained` wrote, or a file of foreign weights."""
     source: str = "sigvit"
     """Whose layout the start has: sigvit, google, timm, hugging_face, torchvision, mae or dinov2."""
-    session: Annotated[Session, Unprefixed] = Session()
+    session: Annotated[Session, Unprefixed] = field(default_factory=Session)
 
 
 def main(options: Options) -> float:

@@ -9,7 +9,7 @@ The recipes stand in experiments/recipes; each says what to expect. Killed and s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
@@ -25,7 +25,7 @@ class Options:
     """Train an image ViT from scratch by a recipe."""
 
     run: Annotated[ImageRun, Unprefixed]
-    session: Annotated[Session, Unprefixed] = Session()
+    session: Annotated[Session, Unprefixed] = field(default_factory=Session)
 
 
 def main(options: Options) -> float:

@@ -26,5 +26,5 @@ def recipe(epochs: str = "90") -> ImageRun:
             ema_decay=0.0,
             dtype="bfloat16",
         ),
-        expectation="90 epochs 76.5, 150 epochs 78.5, 300 epochs 80.0 % top-1 (the paper); in PyTorch 76.9 with torchvision's operations (EIFY/mup-vit). Not trained by us.",
+        expectation="90, 150, 300 epochs: 76.5, 78.5, 80.0 % top-1 (the paper); 90 in PyTorch 76.9 (EIFY/mup-vit). Not trained by us.",
     )

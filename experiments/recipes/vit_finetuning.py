@@ -31,5 +31,5 @@ def recipe(data: str = "cifar10") -> FineTuning:
             ema_decay=0.0,
             dtype="bfloat16",
         ),
-        expectation="From ImageNet-21k: CIFAR-10 B/16 99.02, L/16 99.14 %; ImageNet B/16 83.97, L/16 85.15 % (the original's README and the paper's table 5). Not run by us.",
+        expectation="From ImageNet-21k: CIFAR-10 B/16 99.02, L/16 99.14 %; ImageNet B/16 83.97 % (the original's README, the paper). Not run by us.",
     )

@@ -1,4 +1,4 @@
-"""The paper's pre-training on ImageNet-21k: Dosovitskiy et al. 2021 (arXiv:2010.11929), table 3, with the numbers of google-research/vision_transformer issue 2."""
+"""The paper's pre-training on ImageNet-21k: Dosovitskiy et al. 2021 (arXiv:2010.11929), table 3, and google-research/vision_transformer#2."""
 
 from sigvit.training.augment_images import ImageAugmentation
 from sigvit.training.image_run import ImageRun, ModelChoice, steps_of
@@ -29,5 +29,5 @@ def recipe(model: str = "B/16") -> ImageRun:
             ema_decay=0.0,
             dtype="bfloat16",
         ),
-        expectation="B/16 then fine-tuned on ImageNet at 384 px: 83.97 % top-1 (the paper, table 5). Not trained by us; `sigvit cost vit_imagenet_21k` says what it takes.",
+        expectation="B/16 then fine-tuned on ImageNet at 384 px: 83.97 % top-1 (the paper). Not trained by us; see `sigvit cost vit_imagenet_21k`.",
     )
