@@ -16,7 +16,7 @@ from sigvit.training.journal import Journal
 from sigvit.training.losses import cross_entropy
 from sigvit.training.measured import NotFiniteError
 from sigvit.training.optimizer import set_learning_rate
-from sigvit.training.randomness import derive_seed
+from sigvit.training.randomness import derive_seed, seed_dropout
 from sigvit.training.recipe import Recipe
 from sigvit.training.schedule import learning_rate_factor
 from sigvit.training.state import TrainingState
@@ -110,7 +110,7 @@ def update(state: TrainingState, batches: Batches, class_weights: Tensor | None 
     for part in range(parts):
         share = Share(part * processes.world + processes.rank, parts * processes.world)
         inputs, targets = batches.batch(state.step, share)
-        torch.manual_seed(derive_seed(state.seed, "dropout" if share.of == 1 else f"dropout {share.number}", state.step))
+        seed_dropout(derive_seed(state.seed, "dropout" if share.of == 1 else f"dropout {share.number}", state.step), state.device)
         with processes.accumulating(state.module, last=part + 1 == parts):
             with torch.autocast(inputs.device.type, torch.bfloat16, enabled=recipe.dtype == "bfloat16"):
                 logits = state.forward(inputs)

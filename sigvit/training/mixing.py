@@ -42,6 +42,8 @@ def draw_mixing(batch: int, recipe: Recipe, seed: int, step: int) -> Draws | Non
     if recipe.mixup == 0 and recipe.cutmix == 0:
         return None
     own = _beta(recipe.mixup or recipe.cutmix, batch, seed, "mixup", step)
+    if recipe.cutmix == 0 and recipe.mixing_probability == 1:
+        return Draws(own)
     # Columns: whether to mix, whether to cut, and where.
     chance = torch.rand(batch, 4, generator=generator(seed, "mixing", step), dtype=torch.float64)
     cut = None

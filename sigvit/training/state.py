@@ -158,6 +158,4 @@ def _require_format(model: nn.Module, recipe: Recipe) -> None:
     others = [name for name, parameter in model.named_parameters() if parameter.dtype != expected]
     if others:
         found = model.get_parameter(others[0]).dtype
-        raise ValueError(
-            f'The recipe\'s dtype "{recipe.dtype}" trains weights of {expected}, but {others[0]} is {found}; convert the model first (model.to({expected})).'
-        )
+        raise ValueError(f"The recipe's dtype {recipe.dtype!r} trains weights of {expected}, but {others[0]} is {found}; call model.to({expected}) first.")

@@ -1,13 +1,16 @@
 """Training: every number is a function of (seed, step); what is shifted, averaged, stopped and refused."""
 
+import shutil
+
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from sigvit.training.augment_recordings import add_noise, shift_time
 from sigvit.training.batches import RecordingBatches
 from sigvit.training.loop import evaluate, train
-from sigvit.training.randomness import batch_rows, derive_seed
+from sigvit.training.randomness import batch_rows, derive_seed, seed_dropout
 from sigvit.training.recipe import Recipe
 
 N, E, S = 31, 3, 17
@@ -120,3 +123,117 @@ def test_noise_has_the_deviation_asked_for():
 
 def test_derived_seeds_fit_a_generator():
     assert all(0 <= derive_seed(seed, "order", step) < 2**63 for seed in range(5) for step in range(5))
+
+
+def big_network() -> nn.Module:
+    """In float64 and without dropout, so that two ways to the same gradient differ by roundings alone."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(E * S, 7), nn.GELU(), nn.Linear(7, 2)).double()
+
+
+@pytest.mark.parametrize("changes", [{}, {"loss": "sigmoid"}, {"optimizer": "sgd", "mixup": 0.5}, {"optimizer": "adam", "cutmix": 1.0}])
+def test_accumulated_parts_give_the_gradient_of_the_whole_batch(changes):
+    values, targets = windows()
+    trained = []
+    for accumulation in (1, 3):
+        recipe = Recipe(steps=20, batch_size=21, dtype="float64", accumulation=accumulation, learning_rate=1e-2, **changes)
+        model = big_network()
+        train(model, RecordingBatches(values.double(), targets, recipe, 0), recipe, class_weights=torch.tensor([0.7, 1.9], dtype=torch.float64))
+        trained.append(weights(model))
+    # Sums of 21 terms in another order, 20 steps: a few hundred roundings of 1e-16 of numbers below 1.
+    torch.testing.assert_close(trained[0], trained[1], rtol=0, atol=1e-12)
+
+
+def test_every_part_of_an_accumulated_batch_has_dropout_of_its_own():
+    seen = []
+
+    class Spy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(E * S, 2)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            seen.append(functional.dropout(torch.ones(64), 0.5, self.training))
+            return self.layer(inputs.flatten(1))
+
+    values, targets = windows()
+    recipe = Recipe(steps=2, batch_size=21, accumulation=3)
+    train(Spy(), RecordingBatches(values, targets, recipe, 0), recipe)
+    assert len({tuple(mask.tolist()) for mask in seen}) == 6
+
+
+def test_seeding_dropout_is_what_manual_seed_does():
+    draws = []
+    with torch.random.fork_rng([]):
+        for seed in (torch.manual_seed, lambda number: seed_dropout(number, torch.device("cpu"))):
+            seed(derive_seed(0, "dropout", 5))
+            draws.append(functional.dropout(torch.ones(101), 0.5))
+    assert torch.equal(*draws)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"optimizer": "sgd", "schedule": "linear"}, {"schedule": "rsqrt", "loss": "sigmoid"}, {"dtype": "bfloat16", "cutmix": 0.5}]
+)
+def test_the_class_difference_is_learned_by_other_recipes(changes):
+    values, targets = windows()
+    recipe = Recipe(steps=150, learning_rate=3e-2, warmup_steps=10, **changes)
+    model = network()
+    train(model, RecordingBatches(values, targets, recipe, 0), recipe)
+    assert (model(values).argmax(1) == targets).float().mean() > 0.8  # chance is half
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights():
+    seen = []
+    values, targets = windows()
+    recipe = Recipe(steps=2, dtype="bfloat16")
+    model = network()
+    model[-1].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    train(model, RecordingBatches(values, targets, recipe, 0), recipe)
+    assert set(seen) == {torch.bfloat16}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_a_model_of_another_number_format_is_refused():
+    values, targets = windows()
+    recipe = Recipe(steps=2, dtype="float64")
+    with pytest.raises(ValueError, match=r"dtype 'float64' trains weights of torch\.float64, but 1\.weight is torch\.float32"):
+        train(network(), RecordingBatches(values.double(), targets, recipe, 0), recipe)
+
+
+def test_another_number_of_classes_is_refused():
+    values, targets = windows()
+    recipe = Recipe(steps=2, batch_size=5)
+    with pytest.raises(ValueError, match=r"logits of shape \(5, 2\) for targets of shape \(5, 7\)"):
+        train(network(), RecordingBatches(values, targets, recipe, 0, n_classes=7), recipe)
+
+
+def test_validation_sees_averaged_weights_in_evaluation_mode_and_training_goes_on_with_its_own():
+    values, targets = windows()
+    recipe = Recipe(steps=20, batch_size=7, ema_decay=0.9, validate_every=5)
+    plain, judged, seen = network(), network(), []
+
+    def look(model: nn.Module) -> float:
+        assert not model.training
+        assert not torch.is_grad_enabled()
+        seen.append(weights(model))
+        return -float(len(seen))  # ever better: the last look's weights stay
+
+    train(plain, RecordingBatches(values, targets, recipe, 0), recipe)
+    train(judged, RecordingBatches(values, targets, recipe, 0), recipe, validation=look)
+    assert torch.equal(weights(plain), weights(judged))
+    assert torch.equal(seen[-1], weights(judged))
+
+
+# Of torch's own, while it imports its compiler.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_a_compiled_training_ends_where_the_plain_one_does():
+    values, targets = windows()
+    trained = []
+    for compiled in (False, True):
+        recipe = Recipe(steps=7, batch_size=11, dtype="float64", compile=compiled)
+        model = big_network()
+        train(model, RecordingBatches(values.double(), targets, recipe, 0), recipe)
+        trained.append(weights(model))
+    torch.testing.assert_close(trained[0], trained[1], rtol=0, atol=1e-10)  # fused kernels round at other places; Adam divides by small numbers
