@@ -37,9 +37,9 @@ def save_npz(model: VisionTransformer, path: str | Path) -> None:
     >>> sorted(np.load(getfixture("tmp_path") / "model.npz"))[:3]
     ['Transformer/encoder_norm/bias', 'Transformer/encoder_norm/scale', 'Transformer/encoderblock_0/LayerNorm_0/bias']
     """
-    arrays = {name: tensor.float().contiguous().numpy() for name, tensor in _renamed(model, google.LAYOUT, "Google's layout").items()}
+    arrays = {name: tensor.float().contiguous().numpy() for name, tensor in _renamed(model, google.PAPER, "Google's layout").items()}
     said = {"heads": model.config.heads, "image_size": list(model.config.input_shape[1:]), "gelu": model.config.gelu, "eps": model.config.eps}
-    if (model.config.gelu, model.config.eps) != (google.LAYOUT.gelu, google.LAYOUT.eps) or len(set(model.grid.shape)) > 1:
+    if (model.config.gelu, model.config.eps) != (google.PAPER.gelu, google.PAPER.eps) or len(set(model.grid.shape)) > 1:
         arrays[OWN_ENTRY] = np.array(json.dumps(said))
     into = Path(path)
     beside = into.with_name(into.name + ".partial")

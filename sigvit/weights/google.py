@@ -57,7 +57,7 @@ RESNET = (
     *norm(f"{UNIT}gn_proj", "tokenizer.stages.{stage}.{unit}.shortcut_norm", "channels"),
 )
 
-LAYOUT = Layout(
+BIG_VISION = Layout(
     rules=(
         Rule("cls", "class_token", "token"),
         Rule("embedding/kernel", "tokenizer.weight", "convolution"),
@@ -84,3 +84,6 @@ LAYOUT = Layout(
     without_table="sincos",
     config={"heads": "heads", "image_size": "image_size", "gelu": "gelu", "eps": "eps"},
 )
+
+# The paper's code puts the class token in front of the positions, so that it always has one.
+PAPER = Layout(**{**vars(BIG_VISION), "table_rows": ("class",), "marker": "Transformer/posembed_input/pos_embedding"})

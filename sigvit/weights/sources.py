@@ -18,7 +18,7 @@ SIGVIT = Layout(
 
 # Where a source has several layouts, the first whose marker is found in the file.
 SOURCES: dict[str, tuple[Layout, ...]] = {
-    "google": (google.LAYOUT,),
+    "google": (google.PAPER, google.BIG_VISION),
     "timm": (timm.LAYOUT,),
     "hugging_face": (hugging_face.DINOV2_WITH_REGISTERS, hugging_face.DINOV2, hugging_face.VIT),
     "torchvision": (torchvision.LAYOUT,),

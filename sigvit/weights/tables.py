@@ -41,8 +41,8 @@ def locate(
 ) -> tuple[int, tuple[int, ...]]:
     """The number of special rows and the grid of a table with so many rows.
 
-    The image size decides where it is known. Else the model's grid, if it has as many tokens, unless they could be a square just as well, and the
-    model's isn't one. Else the table is square.
+    The image size decides where it is known. Else the model's grid, if it has as many tokens. Else the table is square. Where as many tokens could be
+    a square that the model's grid isn't, or other special rows would leave a square, there is a doubt.
 
     Raises
     ------
@@ -55,13 +55,14 @@ def locate(
     """
     if image_size is not None and stride is not None:
         return _of_image(rows, fronts, stride, image_size)
-    if model_grid is not None:
-        for front in fronts:
-            if rows - front == prod(model_grid):
-                return front, _same_count(rows - front, grids, model_grid)
     squares = [front for front in fronts if rows > front and isqrt(rows - front) ** 2 == rows - front]
-    if len(squares) != 1:
-        what = "could be those of several square grids" if squares else "are those of no square grid"
+    same = None
+    if model_grid is not None:
+        same = next((front for front in fronts if rows - front == prod(model_grid)), None)
+        if same is not None and (same == fronts[0] or squares in ([], [same])):
+            return same, _same_count(rows - same, grids, model_grid)
+    if len(squares) != 1 or same is not None:
+        what = "could be those of several grids" if squares else "are those of no square grid"
         raise ValueError(f"The {rows} positions of the file {what}; say the images' size with image_size=(rows, columns).")
     side = isqrt(rows - squares[0])
     return squares[0], (side, side)
