@@ -68,6 +68,11 @@ class LearnedPositions(nn.Module):
         """The table for patch tokens on a grid of this shape: (N, D)."""
         return resize_positions(self.table, self.shape, shape)
 
+    def rebuild(self, grid: Grid) -> None:
+        """From now on built for this grid: the table is resized once and for all."""
+        self.table = nn.Parameter(self.on_grid(grid.shape).detach(), self.table.requires_grad)
+        self.shape = grid.shape
+
 
 class FactorisedPositions(nn.Module):
     """A learned vector for every step of each axis; a token gets their sum: for recordings one an electrode and one a time step.
@@ -104,6 +109,14 @@ class FactorisedPositions(nn.Module):
                 lines.append(line.view((1,) * at + (new,) + (1,) * (len(shape) - at - 1) + line.shape[1:]))
         return sum(lines[1:], lines[0]).expand(*shape, -1).flatten(0, -2)
 
+    def rebuild(self, grid: Grid) -> None:
+        """From now on built for this grid: the tables are resized once and for all."""
+        for name, old, new in zip(self.names, self.shape, grid.shape, strict=True):
+            if name in self.tables:
+                table = self.tables[name]
+                self.tables[name] = nn.Parameter(resize_positions(table.detach(), (old,), (new,)), table.requires_grad)
+        self.shape = grid.shape
+
 
 class SincosPositions(nn.Module):
     """Sines and cosines of each axis' step number, at wavelengths from 2π to 10 000 · 2π; nothing is learned, and every size is as good.
@@ -138,6 +151,11 @@ class SincosPositions(nn.Module):
         # a trace computes the numbers in its graph, so that a size may stay open
         table = _sincos(shape, self.told, self.width, torch) if torch.compiler.is_compiling() else _kept_sincos(shape, self.told, self.width)
         return torch.as_tensor(table, dtype=self.table.dtype, device=self.table.device)
+
+    def rebuild(self, grid: Grid) -> None:
+        """From now on built for this grid: the table is computed again."""
+        self.table = self.on_grid(grid.shape).clone()
+        self.shape = grid.shape
 
 
 @lru_cache(maxsize=64)

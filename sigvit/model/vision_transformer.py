@@ -39,7 +39,7 @@ class VisionTransformer(nn.Module):
     ------
     ValueError : the tokenizer doesn't take `config.input_shape` or gives tokens of another width.
 
-    The head starts at zero, the rest as in the paper. `grid` says where the tokens of the built size sit.
+    The head starts at zero, the rest as in the paper. `grid` says where the tokens of the built size sit, `changes` what `sigvit.adapt` has done.
 
     >>> config = ModelConfig((3, 32, 32), num_classes=10, width=8, depth=1, heads=2, mlp_width=16)
     >>> model = VisionTransformer(config, ImagePatches(16, in_channels=3, width=8))
@@ -51,6 +51,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         width = config.width
         self.config, self.tokenizer = config, tokenizer
+        self.changes: tuple[str, ...] = ()
         self.grid = _grid(tokenizer, config)
         self.class_token = nn.Parameter(torch.zeros(width)) if config.class_token else None
         self.register_tokens = nn.Parameter(nn.init.normal_(torch.empty(config.registers, width), std=0.02)) if config.registers else None
@@ -119,7 +120,8 @@ class VisionTransformer(nn.Module):
     def reset_head(self, num_classes: int) -> None:
         """A new head for so many classes, at zero."""
         self.config = replace(self.config, num_classes=num_classes)
-        self.head = nn.Linear(self.head.in_features, num_classes, device=self.head.weight.device, dtype=self.head.weight.dtype)
+        weight = self.head.weight
+        self.head = nn.utils.skip_init(nn.Linear, self.head.in_features, num_classes, device=weight.device, dtype=weight.dtype)  # draws no random numbers
         _zero(self.head)
 
     def no_decay_names(self) -> set[str]:
