@@ -91,7 +91,9 @@ class CentreCrop:
         high, wide = (max(wanted, int(side * scale + 1e-6)) for side, wanted in ((rows, self.size[0]), (columns, self.size[1])))
         top, left = round((high - self.size[0]) / 2), round((wide - self.size[1]) / 2)
         per_row, per_column = rows / high, columns / wide
-        return left * per_column, top * per_row, (left + self.size[1]) * per_column, (top + self.size[0]) * per_row
+        # Rounding may not reach beyond the image.
+        right, bottom = min((left + self.size[1]) * per_column, float(columns)), min((top + self.size[0]) * per_row, float(rows))
+        return left * per_column, top * per_row, right, bottom
 
     def boxes(self, rows: int, columns: int) -> np.ndarray:
         """(1, 4): the same box for all images of one size."""
