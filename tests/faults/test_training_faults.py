@@ -185,7 +185,9 @@ def test_sigterm_to_torchrun_saves_in_both_processes_and_the_rest_is_bit_equal(t
     process.send_signal(signal.SIGTERM)
     process.wait(PATIENCE_S)
     errors = (tmp_path / "ended" / "errors.txt").read_text()
-    assert "Traceback" not in errors.split("torch.distributed.elastic")[0], errors
+    # torchrun itself ends with an error of its own (SignalException); its two processes must not.
+    assert "SignalException" in errors
+    assert "[rank" not in errors
     assert Checkpoints(tmp_path / "ended" / "checkpoints").steps()[-1] % 20, errors
     finish(start(tmp_path / "ended", pictures, *options, launcher=TWO), tmp_path / "ended")
     assert distance(weights(tmp_path / "ended"), weights(tmp_path / "whole")) == 0
