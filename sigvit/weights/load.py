@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,8 +108,8 @@ def from_weights(
     found.account.settle(found.where)
     size = _pair(image_size) or found.image_size
     gelu, eps = gelu or found.gelu or found.layout.gelu, eps or found.eps or found.layout.eps
-    config, tokenizer = architecture.describe(found, heads, size, gelu, eps)
     with torch.random.fork_rng(devices=[]):  # the start values are drawn and thrown away; the caller's random numbers aren't touched
+        config, tokenizer = architecture.describe(found, heads, size, gelu, eps)
         model = VisionTransformer(config, tokenizer)
     return _load(model, found, (config.input_shape[1], config.input_shape[2]), gelu, eps).eval()
 
@@ -153,20 +154,26 @@ def _place_positions(model: VisionTransformer, found: Found, image_size: tuple[i
         if found.layout is SIGVIT:
             del tensors["positions"]  # sines and cosines, which the model has computed
         return
-    fronts, rows = front_rows(found.layout, tensors), len(tensors["positions"])
     try:
-        front, grid = locate(rows, fronts, found.layout.grids, token_stride(tensors), image_size, positions.shape)
+        front, grid = _locate(found, positions, image_size)
     except ValueError as error:
         found.account.add(UNPLACED, str(error))
         del tensors["positions"]
         return
-    if grid != positions.shape and not set(positions.names) <= set(STRETCHABLE):
-        where = f"{grid} in the file, {positions.shape} of {positions.names} in the model"
-        found.account.add("positions of another grid, on axes that can't be resized", where)
-        return
     if grid != positions.shape:
         logger.info("The positions of %s were resized from %s to %s as its source does (%s).", found.where, grid, positions.shape, found.layout.resize)
     place(tensors, front, grid, positions.shape, found.layout.resize)
+
+
+def _locate(found: Found, positions: LearnedPositions, image_size: tuple[int, int] | None) -> tuple[int, tuple[int, ...]]:
+    """Special rows and grid of the file's table; ValueError where they aren't known, or the model's axes can't be resized to it."""
+    rows, fronts = len(found.tensors["positions"]), front_rows(found.layout, found.tensors)
+    if set(positions.names) <= set(STRETCHABLE):
+        return locate(rows, fronts, found.layout.grids, token_stride(found.tensors), image_size, positions.shape)
+    front = rows - prod(positions.shape)
+    if front not in fronts:
+        raise ValueError(f"The file has {rows} positions, but the model {prod(positions.shape)} on {' × '.join(positions.names)}, which can't be resized.")
+    return front, positions.shape
 
 
 def _compare(expected: Mapping[str, nn.Parameter], model: VisionTransformer, found: Found, headless: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 import zipfile
 import zlib
 from argparse import Namespace
@@ -65,38 +66,49 @@ def _read_folder(folder: Path, wrappers: tuple[str, ...]) -> Checkpoint:
 
 
 def _read_file(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """What a file holds, and the config that belongs to it."""
     try:
         if path.suffix == ".npz":
             return _read_npz(path)
         config = _read_config(path.parent / "config.json") if path.suffix in (".safetensors", ".bin", ".json") else {}
         if path.name.endswith(".index.json"):
             return _read_shards(path), config
-        if path.suffix == ".safetensors":
-            return load_file(path), config
-        with torch.serialization.safe_globals([Namespace]):  # training scripts keep their arguments; a Namespace holds values alone
-            return torch.load(path, map_location="cpu", weights_only=True), config
+        return load_file(path) if path.suffix == ".safetensors" else _read_torch(path), config
     except SafetensorError as error:
         raise ValueError(f"{path} isn't a whole safetensors file: {error}.") from error
-    except pickle.UnpicklingError as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"{path} holds more than tensors and is refused, because reading it could run code: {first}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        why = str(error).splitlines()[0] if str(error) else "it ends early"
-        raise ValueError(f"{path} can't be read as weights; it is damaged, or of another kind: {why}.") from error
+        raise ValueError(f"{path} can't be read as weights; it is damaged, or of another kind: {_first_line(error)}.") from error
+
+
+def _read_torch(path: Path) -> Any:
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch tells of old pickles; whatever is in one, it is refused or read as data
+        try:
+            with torch.serialization.safe_globals([Namespace]):  # training scripts keep their arguments; a Namespace holds values alone
+                return torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise ValueError(f"{path} holds more than tensors and is refused, because reading it could run code: {_first_line(error)}") from error
+        except (OSError, ValueError, AttributeError, LookupError, TypeError, AssertionError) as error:  # what a broken pickle makes of the reader
+            raise ValueError(f"{path} can't be read as weights; it is damaged, or of another kind: {_first_line(error)}.") from error
 
 
 def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if isinstance(file, np.ndarray):
-                raise ValueError(f"{path} holds one array without a name; an .npz file holds many.")
-            arrays = {name: file[name] for name in file.files}
-    except ValueError as error:
-        if "pickle" not in str(error).lower() and "Object arrays" not in str(error):
-            raise
-        raise ValueError(f"{path} holds objects beside numbers and is refused, because reading them could run code: {error}") from error
+    with path.open("rb") as file:
+        try:
+            loaded = np.load(file, allow_pickle=False)
+            arrays = {} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+        except ValueError as error:
+            if "pickle" in str(error).lower() or "Object arrays" in str(error):
+                raise ValueError(f"{path} holds objects beside numbers and is refused, because reading them could run code: {error}") from error
+            raise ValueError(f"{path} can't be read as weights; it is damaged: {error}.") from error
+    if isinstance(loaded, np.ndarray):
+        raise ValueError(f"{path} holds one array without a name; an .npz file holds many.")
     own = arrays.pop(OWN_ENTRY, None)
     return arrays, {} if own is None else json.loads(str(own))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".") if str(error) else "it ends early"
 
 
 def _read_shards(index: Path) -> dict[str, Tensor]:

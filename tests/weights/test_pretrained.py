@@ -15,6 +15,9 @@ INFO = mne.create_info(["C3", "Cz", "C4", "stimulus"], 250.0, "eeg")
 MODELS = {
     "image": (lambda: sigvit.vit("Ti/7", (28, 21), 5, in_channels=2, depth=2, width=12, heads=3, positions="sincos", gelu="tanh"), (2, 28, 21)),
     "image_map": (lambda: sigvit.vit("Ti", 14, 5, patch_size=(7, 2), depth=1, width=12, heads=3, pool="map", registers=2, layer_scale=0.1), (3, 14, 14)),
+    "hybrid": (lambda: sigvit.vit("R+Ti/16", 32, 5, patch_size=(2, 4), depth=1, width=12, heads=3), (3, 32, 32)),
+    "side_by_side": (lambda: sigvit.vit("Ti/7", 14, 5, depth=1, width=12, heads=3, pool="class_and_register", registers=2), (3, 14, 14)),
+    "mean_then_norm": (lambda: sigvit.vit("Ti/7", 14, 5, depth=1, width=12, heads=3, pool="mean_then_norm"), (3, 14, 14)),
     "info": (lambda: sigvit.signal_vit(INFO, 200, num_classes=3, representation=7, eps=1e-5), (4, 200)),
     "count": (lambda: sigvit.signal_vit(3, 40, positions="learned", dropout=0.2), (3, 40)),
     "grouped": (
@@ -108,7 +111,10 @@ def test_a_tokenizer_of_ones_own_cannot_be_described(tmp_path):
         (lambda d: d.update(format=2), "format 2, but this version of sigvit reads format 1"),
         (lambda d: d.update(extra=1), "unknown field 'extra'"),
         (lambda d: d.pop("grid"), r"lacks \['grid'\]"),
-        (lambda d: d["tokenizer"].update({"class": "Wavelets"}), "'Wavelets'; this version of sigvit has ElectrodeTimePatches, ImagePatches, ResNetPatches, TimeStepTokens"),
+        (
+            lambda d: d["tokenizer"].update({"class": "Wavelets"}),
+            "'Wavelets'; this version of sigvit has ElectrodeTimePatches, ImagePatches, ResNetPatches, TimeStepTokens",
+        ),
         (lambda d: d["tokenizer"]["arguments"].update(windows=5), "unknown field 'windows'; did you mean 'window'"),
         (lambda d: d["tokenizer"]["arguments"].pop("stride"), r"lacks \['stride'\]"),
         (lambda d: d["model"].update(pool="max"), "pool is 'max'"),

@@ -1,0 +1,283 @@
+"""Every tensor is accounted for, or nothing is loaded; what a file can't say is asked for; nobody's dictionary is changed."""
+
+import json
+import logging
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import sigvit
+from sigvit.weights.export import timm_state_dict
+from sigvit.weights.load import from_weights, load_weights
+from sigvit.weights.sources import SOURCES, likely_source
+
+SIZES = {"patch_size": 7, "width": 12, "depth": 3, "heads": 3, "mlp_width": 17, "num_classes": 5}
+
+
+def vit(image_size=21, **choices) -> sigvit.VisionTransformer:
+    model = sigvit.vit("Ti", image_size=image_size, **{**SIZES, **choices})
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return model.eval()
+
+
+def refusal(model: sigvit.VisionTransformer, state: dict, source: str = "timm", **choices) -> str:
+    """The sentence, and that the model is as it was."""
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    config = model.config
+    with pytest.raises(ValueError, match="nothing was loaded") as error:
+        load_weights(model, state, source, **choices)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert model.config == config
+    return str(error.value)
+
+
+def test_all_that_does_not_fit_is_listed_at_once():
+    state = timm_state_dict(vit())
+    del state["blocks.1.mlp.fc1.bias"]
+    for i in range(3):
+        state[f"blocks.{i}.mlp.fc3.weight"] = torch.zeros(2)
+    state["norm.weight"] = torch.zeros(13)
+    state["head.weight"], state["head.bias"] = torch.zeros(6, 12), torch.zeros(6)
+    sentence = refusal(vit(), state)
+    assert "blocks.{0, 1, 2}.mlp.fc3.weight" in sentence
+    assert "parameters of the model that the file lacks:\n    encoder.blocks.1.mlp.inner.bias (17,)" in sentence
+    assert "encoder.norm.weight is (13,) in the file, (12,) in the model" in sentence
+    assert "head.weight is (6, 12) in the file, (5, 12) in the model" in sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda s: s.pop("cls_token"), "the file lacks"),
+        (lambda s: s.pop("pos_embed"), "positions.special"),
+        (lambda s: s.pop("head.bias"), "head.bias"),
+        (lambda s: s.update({"reg_token": torch.zeros(1, 2, 12)}), "register_tokens"),
+        (lambda s: s.update({"blocks.0.ls1.gamma": torch.zeros(12)}), "scale_attention"),
+        (lambda s: s.update({"norm_pre.weight": torch.zeros(12)}), "a LayerNorm before the encoder"),
+        (lambda s: s.update({"blocks.2.mlp.w12.weight": torch.zeros(12)}), "SwiGLU"),
+        (lambda s: s.update({"blocks.2.attn.q_norm.weight": torch.zeros(4)}), "normalise queries"),
+        (lambda s: s.update({"pos_embed": torch.zeros(1, 10, 13)}), r"positions.table is \(9, 13\) in the file, \(9, 12\) in the model"),
+        (lambda s: s.update({"pos_embed": torch.zeros(10)}), "pos_embed is (10,), but should have 2 or 3 axes"),
+        (
+            lambda s: s.update({"pos_embed": torch.zeros(1, 13, 12)}),
+            r"13 positions of the file are those of no square grid; say the images' size with image_size=",
+        ),
+        (
+            lambda s: s.update({"patch_embed.proj.weight": torch.zeros(12, 1, 7, 7)}),
+            r"tokenizer.weight is \(12, 1, 7, 7\) in the file, \(12, 3, 7, 7\) in the model",
+        ),
+        (lambda s: s.update({"patch_embed.proj.weight": torch.zeros(12, 147)}), r"tokenizer.weight is \(12, 147\)"),
+        (lambda s: s.update({"module.norm.weight": torch.zeros(12)}), "two tensors of the file are for one place"),
+    ],
+)
+def test_what_does_not_fit_is_named(change, sentence):
+    state = timm_state_dict(vit())
+    change(state)
+    found = refusal(vit(), state)
+    assert sentence.replace("\\", "") in found
+
+
+def test_a_third_of_queries_keys_and_values_that_is_missing_is_named():
+    names = {"query": "q", "value": "v"}
+    state = {f"encoder.layer.0.attention.attention.{name}.weight": torch.zeros(12, 12) for name in names}
+    assert "query, key or value is missing in the file:\n    encoder.blocks.0.attention.qkv.weight" in refusal(vit(), state, "hugging_face")
+
+
+def test_names_of_another_source_are_recognised():
+    state = timm_state_dict(vit())
+    assert likely_source(state) == "timm"
+    assert "source='timm'" in refusal(vit(), state, "torchvision")
+    assert "source='google'" in refusal(vit(), {"Transformer/encoder_norm/scale": torch.zeros(12), "cls": torch.zeros(1, 1, 12)}, "timm")
+
+
+def test_an_unknown_source_is_refused_with_those_there_are():
+    with pytest.raises(
+        ValueError, match="no source 'jax'; there are 'google', 'timm', 'hugging_face', 'torchvision', 'mae', 'dinov2', 'deit', 'deit3', 'sigvit'"
+    ):
+        load_weights(vit(), {}, "jax")
+
+
+def test_a_module_is_not_weights():
+    with pytest.raises(TypeError, match=r"got Linear; of a module give model.state_dict\(\)"):
+        load_weights(vit(), nn.Linear(2, 3), "timm")
+
+
+def test_the_callers_dictionary_is_not_changed():
+    state = {"model": {f"module.{name}": tensor for name, tensor in timm_state_dict(vit(registers=2)).items()}, "epoch": 3}
+    before = {name: tensor.clone() for name, tensor in state["model"].items()}
+    model = load_weights(vit(image_size=28, registers=2), state, "timm")
+    model.to(torch.float64)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert state["model"].keys() == before.keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state["model"].items())
+
+
+def test_gelu_and_eps_follow_the_source_or_what_is_said():
+    model = load_weights(vit(gelu="tanh", eps=1e-5), timm_state_dict(vit()), "timm")
+    assert (model.config.gelu, model.config.eps) == ("erf", 1e-6)
+    assert {module.eps for module in model.modules() if isinstance(module, nn.LayerNorm)} == {1e-6}
+    assert {block.mlp.approximate for block in model.encoder.blocks} == {"none"}
+    model = load_weights(vit(), timm_state_dict(vit()), "timm", gelu="tanh", eps=1e-3)
+    assert (model.config.gelu, model.config.eps, model.encoder.blocks[2].mlp.approximate, model.encoder.norm.eps) == ("tanh", 1e-3, "tanh", 1e-3)
+
+
+def test_a_file_without_a_head_leaves_a_new_head_alone_and_refuses_an_old_one(caplog):
+    state = {name: tensor for name, tensor in timm_state_dict(vit()).items() if not name.startswith("head.")}
+    model = vit()
+    assert "the model's is not new; call model.reset_head" in refusal(model, state)
+    model.reset_head(4)
+    with caplog.at_level(logging.INFO, logger="sigvit"):
+        load_weights(model, state, "timm")
+    assert "has no head; the model's is new, at zero" in caplog.text
+    assert not model.head.weight.any()
+    assert from_weights(state, "timm", heads=3).config.num_classes == 1
+
+
+def test_a_doubt_about_the_grid_is_asked_about():
+    """16 positions into a model of 2 × 8: a square of four, or its own?"""
+    native, square = vit((14, 56)), vit((28, 28))
+    sentence = refusal(vit((14, 56)), timm_state_dict(native))
+    assert "may sit on the model's grid (2, 8) or on the square (4, 4); say the size of the images" in sentence
+    model = load_weights(vit((14, 56)), timm_state_dict(native), "timm", image_size=(14, 56))
+    assert torch.equal(model.positions.table, native.positions.table)
+    model = load_weights(vit((14, 56)), timm_state_dict(square), "timm", image_size=28)
+    expected = sigvit.resize_positions(square.positions.table, (4, 4), (2, 8), "timm")
+    assert torch.equal(model.positions.table, expected)
+
+
+def test_an_image_size_that_contradicts_the_table_is_refused():
+    sentence = refusal(vit(), timm_state_dict(vit()), image_size=(14, 42))
+    assert "make a grid of (2, 6), but the file has 10 positions" in sentence
+    with pytest.raises(ValueError, match=r"image_size is the size that the file was made for; change it afterwards with sigvit.adapt"):
+        from_weights(timm_state_dict(vit()), "timm", heads=3, image_size=42)
+
+
+def test_positions_of_a_rectangle_are_asked_about():
+    state = timm_state_dict(vit((14, 35)))
+    with pytest.raises(ValueError, match=r"The 11 positions of the file are those of no square grid; say the images' size with image_size=\(rows, columns\)"):
+        from_weights(state, "timm", heads=3)
+    assert from_weights(state, "timm", heads=3, image_size=(14, 35)).grid.shape == (2, 5)
+
+
+def test_registers_that_could_be_positions_are_asked_about():
+    """9 positions with 4 registers: 3 × 3 patches, or 2 × 2 behind five special rows."""
+    state = {**timm_state_dict(vit(registers=4)), "pos_embed": torch.randn(1, 9, 12)}
+    with pytest.raises(ValueError, match="could be those of several grids"):
+        from_weights(state, "timm", heads=3)
+    assert from_weights(state, "timm", heads=3, image_size=21).grid.shape == (3, 3)
+
+
+def test_heads_are_asked_about_where_the_width_is_unusual():
+    state = timm_state_dict(vit())
+    with pytest.raises(ValueError, match=r"a width of 12 is unusual \(usual are 192, 384, 768, 1024, 1280, 1408\); give heads="):
+        from_weights(state, "timm")
+    with pytest.raises(ValueError, match="12 can't be split among 5 heads"):
+        from_weights(state, "timm", heads=5)
+    usual = timm_state_dict(sigvit.vit("S", image_size=14, patch_size=7, depth=1, mlp_width=17, num_classes=2))
+    assert from_weights(usual, "timm").config.heads == 6
+
+
+def test_other_heads_than_the_files_are_refused(tmp_path):
+    from sigvit.weights.export import save_npz
+
+    save_npz(vit(gelu="tanh"), tmp_path / "weights.npz")
+    assert "other attention heads:\n    3 in the file, 4 in the model" in refusal(vit(heads=4), tmp_path / "weights.npz", "google")
+    with pytest.raises(ValueError, match="says 3 heads, but heads=4 was given"):
+        from_weights(tmp_path / "weights.npz", "google", heads=4)
+
+
+def test_a_file_that_describes_no_model_is_refused():
+    with pytest.raises(ValueError, match=r"has no tokenizer.weight, encoder.blocks.0.attention.qkv.weight, encoder.blocks.0.mlp.inner.weight under any name"):
+        from_weights({"cls_token": torch.zeros(1, 1, 12)}, "timm")
+
+
+def test_random_numbers_are_not_touched():
+    state = timm_state_dict(vit())
+    before = torch.get_rng_state()
+    model = from_weights(state, "timm", heads=3)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not model.training
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_numbers_of_another_format_become_those_of_the_model(dtype):
+    source = vit()
+    state = {name: tensor.to(dtype) for name, tensor in timm_state_dict(source).items()}
+    model = from_weights(state, "timm", heads=3)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert torch.equal(model.head.weight, source.head.weight.to(dtype).float())
+
+
+def test_swiglu_of_the_giant_is_named(tmp_path):
+    state = {f"blocks.{i}.mlp.w12.weight": torch.zeros(2) for i in range(40)}
+    for given in (state, {name.replace("blocks.", "blocks.0."): tensor for name, tensor in state.items()}):
+        with pytest.raises(ValueError, match="are SwiGLU MLPs; blocks here have MLPs of two layers and a GELU"):
+            from_weights(given, "dinov2")
+    with pytest.raises(ValueError, match="are SwiGLU MLPs"):
+        from_weights({"encoder.layer.0.norm1.weight": torch.zeros(2), "encoder.layer.0.mlp.gate_proj.weight": torch.zeros(2)}, "hugging_face")
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [({"hidden_act": "relu"}, "says the activation 'relu'"), ({"pooler_act": "relu"}, "says pooler_act = 'relu'; models here have 'tanh' alone")],
+)
+def test_a_config_of_another_model_is_refused(tmp_path, config, sentence):
+    save_file({"embeddings.cls_token": torch.zeros(1, 1, 12)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=sentence):
+        from_weights(tmp_path, "hugging_face")
+
+
+def test_halves_of_a_distilled_model_are_refused():
+    state = timm_state_dict(vit())
+    with pytest.raises(ValueError, match=r"a distilled model has two heads or none:\n    head.weight stands alone"):
+        from_weights({**state, "dist_token": torch.zeros(1, 1, 12)}, "deit", heads=3)
+    with pytest.raises(ValueError, match="head_dist without dist_token"):
+        from_weights({**state, "head_dist.weight": torch.zeros(5, 12), "head_dist.bias": torch.zeros(5)}, "deit", heads=3)
+
+
+# Our own -------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_our_own_folder_and_state_dict(tmp_path):
+    source = vit(image_size=(14, 56), gelu="tanh", eps=1e-4, registers=2)
+    source.save_pretrained(tmp_path)
+    x = torch.randn(2, 3, 14, 56)
+    for weights in (tmp_path, tmp_path / "model.safetensors", source.state_dict()):
+        model = load_weights(vit(image_size=(14, 56), gelu="tanh", eps=1e-4, registers=2), weights, "sigvit")
+        assert torch.equal(model(x), source(x))
+    assert torch.equal(from_weights(tmp_path, "sigvit")(x), source(x))
+    model = load_weights(vit(image_size=(28, 28), registers=2), tmp_path, "sigvit")
+    assert (model.config.gelu, model.config.eps) == ("tanh", 1e-4)
+    assert torch.equal(model.positions.table, sigvit.resize_positions(source.positions.table, (2, 8), (4, 4)))
+
+
+def test_our_own_models_of_recordings():
+    """Their positions in time aren't stretched; sines and cosines are computed, not loaded."""
+    source, model = (sigvit.signal_vit(3, 40, num_classes=2, positions="learned") for _ in range(2))
+    load_weights(model, source.state_dict(), "sigvit")
+    assert torch.equal(model.positions.table, source.positions.table)
+    sentence = refusal(sigvit.signal_vit(3, 45, positions="learned"), source.state_dict(), "sigvit")
+    assert "The file has 8 positions, but the model 9 on electrode × time, which can't be resized" in sentence
+        sigvit.signal_vit(3, 45, positions="learned"), source.state_dict(), "sigvit"
+    )
+    source, model = (sigvit.signal_vit(3, 40, num_classes=2, positions="sincos") for _ in range(2))
+    load_weights(model, source.state_dict(), "sigvit")
+
+
+def test_a_state_dict_of_our_own_describes_no_model():
+    with pytest.raises(ValueError, match="doesn't say what model it is of"):
+        from_weights(vit().state_dict(), "sigvit")
+
+
+def test_the_method_of_the_class_is_the_function():
+    source = vit()
+    model = sigvit.VisionTransformer.from_weights(timm_state_dict(source), source="timm", heads=3)
+    x = torch.randn(2, 3, 21, 21)
+    assert torch.equal(model(x), source(x))
+    assert set(SOURCES) >= {"google", "timm", "hugging_face", "torchvision", "mae", "dinov2", "sigvit"}
