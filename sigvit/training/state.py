@@ -1,4 +1,7 @@
-"""What a training carries from step to step: all of it goes into a checkpoint. Schedule and randomness are functions of the step and need none."""
+"""What a training carries from step to step: all of it goes into a checkpoint.
+
+Schedule and randomness are functions of the step and carry nothing; bfloat16 has the range of float32, so there is no scale of the loss to carry either.
+"""
 
 from __future__ import annotations
 

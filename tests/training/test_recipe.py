@@ -16,7 +16,7 @@ OUTSIDE = [
     ("dtype", "float16"),
     ("noise", -1.0),
     ("accumulation", 0),
-    ("optimizer", "lamb"),
+    ("optimizer", "adagrad"),
     ("schedule", "step"),
     ("loss", "hinge"),
     ("layer_decay", 0.0),

@@ -89,7 +89,7 @@ def test_killed_and_resumed_is_bit_equal(tmp_path, whole, kills):
     assert lines(tmp_path) == whole[2]
 
 
-@pytest.mark.parametrize("changes", [{"ema_decay": 0.0, "optimizer": "sgd"}, {"accumulation": 3, "optimizer": "adam"}, {"patience": 1, "learning_rate": 0.3}])
+@pytest.mark.parametrize("changes", [{"ema_decay": 0.0, "optimizer": "sgd"}, {"accumulation": 3, "optimizer": "lamb"}, {"patience": 1, "learning_rate": 0.3}])
 def test_killed_and_resumed_is_bit_equal_with_other_recipes(tmp_path, changes):
     recipe = replace(RECIPE, **changes)
     model, history = run(tmp_path / "whole", recipe)
