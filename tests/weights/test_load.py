@@ -264,8 +264,6 @@ def test_our_own_models_of_recordings():
     assert torch.equal(model.positions.table, source.positions.table)
     sentence = refusal(sigvit.signal_vit(3, 45, positions="learned"), source.state_dict(), "sigvit")
     assert "The file has 8 positions, but the model 9 on electrode × time, which can't be resized" in sentence
-        sigvit.signal_vit(3, 45, positions="learned"), source.state_dict(), "sigvit"
-    )
     source, model = (sigvit.signal_vit(3, 40, num_classes=2, positions="sincos") for _ in range(2))
     load_weights(model, source.state_dict(), "sigvit")
 
