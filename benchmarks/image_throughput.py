@@ -182,7 +182,8 @@ def main(quick: bool) -> None:
     here = f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     machine = torch.cuda.get_device_name() if device == "cuda" else here
     ways = "; ".join(map(str, modes))
-    head = f"# Images a second\n\n{machine}; torch {torch.__version__}; 1000 classes; each library in its best mode of: {ways}. Medians of {ROUNDS[device]} rounds in turn.\n"
+    head = f"# Images a second\n\n{machine}; torch {torch.__version__}; 1000 classes.\nEach library in its best mode of: {ways}. "
+    head += f"Medians of {ROUNDS[device]} rounds in turn.\n"
     columns = "| model | what | library | best mode | images/s | time / sigvit's (least – most) | share of measured peak |\n|---|---|---|---|---|---|---|"
     (RESULTS / f"image_throughput_{device}.md").write_text("\n".join([head, columns, *rows, ""]))
 

@@ -42,7 +42,9 @@ def adapted(options: Options) -> sigvit.VisionTransformer:
     torch.manual_seed(derive_seed(run.seed, "weights"))
     foreign = options.source != "sigvit"
     start = sigvit.VisionTransformer.from_weights(options.start, options.source) if foreign else sigvit.VisionTransformer.from_pretrained(options.start)
-    return sigvit.adapt(start, run.image_size, run.patch_size, run.in_channels, run.num_classes)
+    model = sigvit.adapt(start, run.image_size, run.patch_size, run.in_channels)
+    model.reset_head(run.num_classes)  # another task, though it may have as many classes
+    return model
 
 
 if __name__ == "__main__":

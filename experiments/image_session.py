@@ -80,7 +80,7 @@ def fit(task: ImageTask, session: Session, make_model: Callable[[], sigvit.Visio
         model = make_model().to(processes.device, torch.float64 if task.recipe.dtype == "float64" else torch.float32)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         sizes = f"{parameters:,} parameters, {len(training):,} training images, {len(test):,} test images"
-        console.print(f"{task.name}: {sizes}. {task.expectation}", highlight=False)
+        console.print(f"{task.name}: {sizes}. {task.expectation}", *model.changes, sep="\n", highlight=False)
         batches = ImageBatches(training, task.augmentation, task.recipe, task.seed, processes.device, session.workers, task.image_size)
         journal = make_journal(task, session, model, folder, processes, console)
         checkpoints = Checkpoints(folder / "checkpoints", session.keep, session.checkpoint_every)

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from sigvit.evidence.fit_job import FitJob
     from sigvit.evidence.folds import Fold
     from sigvit.grid import Axis, Grid
+    from sigvit.evaluation.few_shot import few_shot
+    from sigvit.model.adapt import adapt
     from sigvit.model.resize import resize_positions
     from sigvit.model.vision_transformer import VisionTransformer, signal_vit, vit
+    from sigvit.tokenizers.image_batch import collate_images
     from sigvit.tokens import Tokens
+    from sigvit.weights.load import load_weights
 
 __version__ = "0.1.0"
 
@@ -31,6 +35,10 @@ _HOMES = {
     "vit": "sigvit.model.vision_transformer",
     "signal_vit": "sigvit.model.vision_transformer",
     "resize_positions": "sigvit.model.resize",
+    "adapt": "sigvit.model.adapt",
+    "collate_images": "sigvit.tokenizers.image_batch",
+    "load_weights": "sigvit.weights.load",
+    "few_shot": "sigvit.evaluation.few_shot",
     "Windows": "sigvit.data.windows",
     "open_dataset": "sigvit.data.pages",
     "windows_from_raw": "sigvit.data.recordings",

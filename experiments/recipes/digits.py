@@ -13,7 +13,7 @@ def recipe() -> ImageRun:
         image_size=(8, 8),
         in_channels=1,
         num_classes=10,
-        model=ModelChoice("Ti/2", width=64, depth=4, heads=4, mlp_width=128, pool="mean"),
+        model=ModelChoice("Ti/4", width=64, depth=3, heads=4, mlp_width=128, pool="mean", dropout=0.1),
         augmentation=ImageAugmentation(pad=1),
-        recipe=Recipe(steps=steps_of(60, 1347, 64), batch_size=64, learning_rate=2e-3, warmup_steps=100, weight_decay=0.05, ema_decay=0.995),
+        recipe=Recipe(steps=3000, batch_size=64, learning_rate=3e-3, warmup_steps=100, weight_decay=0.05, ema_decay=0.995),
     )

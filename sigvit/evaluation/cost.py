@@ -10,8 +10,8 @@ from sigvit.evaluation.hardware import COMPILED_TRAFFIC, GPUS_PER_MACHINE, NETWO
 from sigvit.evaluation.trace import Trace, Work, trace_forward, trace_training
 
 # Bytes of state a float32 parameter has, and bytes that its update reads and writes.
-OPTIMIZER_STATE = {"adamw": 8, "adam": 8, "sgd": 4}
-OPTIMIZER_TRAFFIC = {"adamw": 28, "adam": 28, "sgd": 20}
+OPTIMIZER_STATE = {"adamw": 8, "adam": 8, "lamb": 8, "sgd": 4}
+OPTIMIZER_TRAFFIC = {"adamw": 28, "adam": 28, "lamb": 96, "sgd": 20}
 CLIPPING_TRAFFIC = 12  # the norm reads the gradient, the scaling reads and writes it
 AVERAGE_TRAFFIC = 12
 OPERATIONS_A_TENSOR = 4  # norm, scaling, update, average
@@ -27,7 +27,7 @@ class Training:
     input_shape : of one sample: (channels, rows, columns) or (electrodes, samples).
     batch, steps : samples of an optimiser step, over all devices, and how many steps there are.
     dtype : "float32", "float64" or "bfloat16" (autocast over float32 weights).
-    optimizer : "adamw", "adam" or "sgd" (with momentum).
+    optimizer : "adamw", "adam", "lamb" or "sgd" (with momentum).
     average : whether a moving average of the weights is kept.
     accumulation : parts that a device's share of the batch is computed in.
     compiled : whether `torch.compile` fuses operations; counts on GPUs, where it halves the traffic outside products (stated, not calibrated).
@@ -36,9 +36,9 @@ class Training:
     ------
     ValueError : a number below 1, another optimiser or number format.
 
-    >>> Training((3, 224, 224), batch=4096, steps=10, optimizer="lamb")
+    >>> Training((3, 224, 224), batch=4096, steps=10, optimizer="lion")
     Traceback (most recent call last):
-    ValueError: optimizer is 'lamb'; there are 'adamw', 'adam', 'sgd'.
+    ValueError: optimizer is 'lion'; there are 'adamw', 'adam', 'lamb', 'sgd'.
     """
 
     input_shape: tuple[int, ...]

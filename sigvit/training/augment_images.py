@@ -35,6 +35,7 @@ class ImageAugmentation:
     three_augment : grey, solarise or blur, one for each image (DeiT III).
     colour_jitter : brightness, contrast and saturation vary by up to this share.
     erasing : share of the images that lose a box to one random colour (Zhong et al. 2017; 2 – 33 % of the area, as in DeiT).
+    repeats : how often an image stands in a batch, each time varied anew (Hoffer et al. 2020, repeated augmentation); an epoch then sees as many fewer.
     mean, std : per channel, or one for all, of pixels in 0 … 1.
     evaluation_resize : in evaluation the shorter side is resized to image size × this, then the centre is cut. None: 256 / 224, but 1 for a set
         whose images all have the model's size already.
@@ -60,6 +61,7 @@ class ImageAugmentation:
     three_augment: bool = False
     colour_jitter: float = 0.0
     erasing: float = 0.0
+    repeats: int = 1
     mean: tuple[float, ...] = PAPER_MEAN
     std: tuple[float, ...] = PAPER_STD
     evaluation_resize: float | None = None
@@ -71,6 +73,7 @@ class ImageAugmentation:
         self._require("interpolation", self.interpolation in ("bilinear", "bicubic"), '"bilinear" or "bicubic"')
         for name in ("pad", "randaugment_layers", "randaugment_magnitude", "colour_jitter"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
+        self._require("repeats", self.repeats >= 1, "at least 1")
         self._require("erasing", 0 <= self.erasing <= 1, "from 0 to 1")
         self._require("mean", len(self.mean) in (1, 3), "one number, or three for red, green, blue")
         self._require("std", len(self.std) in (1, 3) and min(self.std) > 0, "one number above 0, or three for red, green, blue")

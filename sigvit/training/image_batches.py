@@ -111,9 +111,10 @@ class ImageBatches:
         return mix(inputs, targets, partner, Draws(*there))  # type: ignore[arg-type]
 
     def _rows(self, step: int, part: slice) -> np.ndarray:
-        epoch, number = divmod(step, len(self.images) // self.recipe.batch_size)
-        first = number * self.recipe.batch_size
-        return self._order(epoch)[first + part.start : first + part.stop]
+        distinct = -(-self.recipe.batch_size // self.augmentation.repeats)
+        epoch, number = divmod(step, len(self.images) // distinct)
+        # The repeats come one after the other, so that no image is mixed with itself.
+        return np.resize(self._order(epoch)[number * distinct : (number + 1) * distinct], self.recipe.batch_size)[part]
 
     def _order_of_epoch(self, epoch: int) -> np.ndarray:
         return self.images.order(np.random.default_rng(derive_seed(self.seed, "order", epoch)))

@@ -231,3 +231,16 @@ def test_a_model_of_another_number_of_classes_is_a_sentence(images):
         evaluate_images(Linear(7), images, ImageAugmentation())
     with pytest.raises(ValueError, match="batch_size is 0"):
         evaluate_images(Linear(), images, ImageAugmentation(), batch_size=0)
+
+
+def test_repeats_see_fewer_images_each_varied_anew(images):
+    varied = ImageAugmentation(crop_area=(0.2, 1.0), repeats=3)
+    inputs, targets = ImageBatches(images, varied, Recipe(batch_size=12), 0).batch(1)
+    once = [torch.equal(targets[k], targets[k + 4]) and torch.equal(targets[k], targets[k + 8]) for k in range(4)]
+    assert all(once)
+    assert not torch.equal(inputs[0], inputs[4])
+    still = ImageBatches(images, ImageAugmentation(repeats=3), Recipe(batch_size=11), 0)  # 11 = 4 + 4 + 3
+    inputs, _ = still.batch(1)
+    assert torch.equal(inputs[:3], inputs[4:7])
+    assert torch.equal(inputs[:3], inputs[8:])
+    assert not torch.equal(inputs[0], inputs[1])

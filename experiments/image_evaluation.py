@@ -1,0 +1,100 @@
+"""What a trained ViT is worth on images: accuracy of its head, and of its features with few labels, neighbours and a linear probe.
+
+    python experiments/image_evaluation.py --model results/mnist/model --data mnist
+    python experiments/image_evaluation.py --model B_16.npz --source google --data /path/of/imagenet --image-size 224 224
+
+Features are judged by all four, from a handful of labels to all of them; the training part is used for labels, the test part once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+import sigvit
+from sigvit.data.images import Images, open_images
+from sigvit.evaluation.few_shot import few_shot
+from sigvit.evaluation.linear_probe import linear_probe
+from sigvit.evaluation.nearest_neighbours import nearest_neighbours
+from sigvit.training.augment_images import ImageAugmentation, evaluation_crop, preprocess
+from sigvit.training.evaluate import evaluate_images
+
+
+@dataclass(frozen=True)
+class Options:
+    """Judge a trained ViT on images."""
+
+    model: Path
+    """Folder that `save_pretrained` wrote, or a file of foreign weights."""
+    source: str = "sigvit"
+    """Whose layout the file has: sigvit, google, timm, hugging_face, torchvision, mae or dinov2."""
+    data: str = "digits"
+    """digits, mnist, cifar10, a folder, an .npz or parquet:PATTERN."""
+    image_size: tuple[int, int] | None = None
+    """Pixels (rows, columns); left out, those that the model was built for."""
+    augmentation: Annotated[ImageAugmentation, tyro.conf.arg(name="preprocessing")] = field(default_factory=ImageAugmentation)
+    """Mean, std and evaluation_resize must be those of training; nothing is varied."""
+    shots: tuple[int, ...] = (1, 5, 10, 25)
+    """Labels of each class."""
+    probe_images: int = 10_000
+    """Training images, at most, that neighbours and linear probe learn from."""
+
+
+def main(options: Options) -> None:
+    console = Console()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = read_model(options).to(device).eval()
+    size = options.image_size or (model.config.input_shape[1], model.config.input_shape[2])
+    train, test = (open_images(options.data, split, model.config.input_shape[0]) for split in ("train", "test"))
+    table = Table("judged by", "accuracy", title=f"{options.model} on {len(test):,} test images of {options.data}")
+    if model.config.num_classes == len(test.classes):
+        table.add_row("its head", f"{evaluate_images(model, test, options.augmentation, size).accuracy:.2%}")
+    read = reader(model, options.augmentation, size, device)
+    known, asked = read(part_of(train, options.probe_images)), read(test)
+    few = few_shot(*known, *asked, shots=[shots for shots in options.shots if shots <= int(torch.bincount(known[1]).min())])
+    for shots, accuracy in few.items():
+        table.add_row(f"{shots} labels a class, mean of 3 draws", f"{accuracy:.2%}")
+    table.add_row(f"20 nearest of {len(known[1]):,} images", f"{nearest_neighbours(*known, *asked):.2%}")
+    table.add_row(f"linear probe on {len(known[1]):,} images", f"{linear_probe(*known, *asked):.2%}")
+    console.print(table)
+
+
+def read_model(options: Options) -> sigvit.VisionTransformer:
+    if options.source == "sigvit":
+        return sigvit.VisionTransformer.from_pretrained(options.model)
+    return sigvit.VisionTransformer.from_weights(options.model, options.source, image_size=options.image_size)
+
+
+def part_of(images: Images, most: int) -> Images:
+    """At most so many images, spread evenly over the set."""
+    step = max(1, -(-len(images) // most))
+    return images.part(torch.arange(0, len(images), step).numpy())
+
+
+def reader(model: sigvit.VisionTransformer, augmentation: ImageAugmentation, size: tuple[int, int], device: str) -> Callable[[Images], tuple[Tensor, Tensor]]:
+    """A function that gives features and labels of all images of a set."""
+
+    @torch.no_grad()
+    def read(images: Images) -> tuple[Tensor, Tensor]:
+        crop = evaluation_crop(augmentation, size, images.size)
+        found = []
+        for first in range(0, len(images), 256):
+            rows = range(first, min(first + 256, len(images)))
+            decoded = images.values is None
+            pixels = torch.as_tensor(images.read(rows, crop if decoded else None)).permute(0, 3, 1, 2).to(device)
+            found.append(model.features(preprocess(pixels, augmentation, size, cropped=decoded)))
+        return torch.cat(found), torch.as_tensor(images.labels)
+
+    return read
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
