@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from sigvit.data.recordings import windows_from_arrays, windows_from_epochs, windows_from_raw
     from sigvit.data.windows import Windows
     from sigvit.estimators import SignalViTClassifier
+    from sigvit.evaluation.few_shot import few_shot
     from sigvit.evidence import baselines, folds
     from sigvit.evidence.certificate import Certificate, Leak, certify
     from sigvit.evidence.cross_validation import Results, cross_validate
     from sigvit.evidence.fit_job import FitJob
     from sigvit.evidence.folds import Fold
     from sigvit.grid import Axis, Grid
-    from sigvit.evaluation.few_shot import few_shot
     from sigvit.model.adapt import adapt
     from sigvit.model.resize import resize_positions
     from sigvit.model.vision_transformer import VisionTransformer, signal_vit, vit

@@ -1,7 +1,7 @@
 """scikit-learn's handwritten digits (UCI, 8 × 8 pixels, 1797 images, a quarter held out): the recipe that runs anywhere."""
 
 from sigvit.training.augment_images import ImageAugmentation
-from sigvit.training.image_run import ImageRun, ModelChoice, steps_of
+from sigvit.training.image_run import ImageRun, ModelChoice
 from sigvit.training.recipe import Recipe
 
 
