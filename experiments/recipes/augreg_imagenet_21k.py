@@ -28,6 +28,7 @@ def recipe(model: str = "B/16") -> ImageRun:
             loss="sigmoid",
             label_smoothing=0.0,
             ema_decay=0.0,
+            validate_every=1000,
             dtype="bfloat16",
         ),
         expectation="Fine-tuned on ImageNet at 384 px: Ti 78.22, S 83.73, B 85.49, L 85.59 % top-1 (the paper's released models). Not trained by us.",

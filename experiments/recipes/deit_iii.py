@@ -36,6 +36,7 @@ def recipe(model: str = "B/16") -> ImageRun:
             loss="sigmoid",
             label_smoothing=0.0,
             ema_decay=0.0,
+            validate_every=1000,
             dtype="bfloat16",
         ),
         expectation="After 20 more epochs at 224 px with AdamW at 1e-5: S 81.4, B 83.8, L 84.9, H 85.2 % top-1 (the paper). Not trained by us.",

@@ -24,6 +24,7 @@ def recipe(epochs: str = "90") -> ImageRun:
             mixup=0.2,
             label_smoothing=0.0,
             ema_decay=0.0,
+            validate_every=1000,
             dtype="bfloat16",
         ),
         expectation="90, 150, 300 epochs: 76.5, 78.5, 80.0 % top-1 (the paper); 90 in PyTorch 76.9 (EIFY/mup-vit). Not trained by us.",

@@ -29,6 +29,7 @@ def recipe(data: str = "cifar10") -> FineTuning:
             clip_norm=1.0,
             label_smoothing=0.0,
             ema_decay=0.0,
+            validate_every=1000,
             dtype="bfloat16",
         ),
         expectation="From ImageNet-21k: CIFAR-10 B/16 99.02, L/16 99.14 %; ImageNet B/16 83.97 % (the original's README, the paper). Not run by us.",

@@ -23,6 +23,7 @@ def recipe(model: str = "B/16") -> ImageRun:
             clip_norm=1.0,
             label_smoothing=0.0,
             ema_decay=0.0,
+            validate_every=1000,
             dtype="bfloat16",
         ),
         expectation="B/16 fine-tuned at 384 px: 77.91 % top-1 (the paper, table 5). Not trained by us; `sigvit cost vit_imagenet` says what it takes.",

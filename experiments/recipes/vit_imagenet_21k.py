@@ -27,6 +27,7 @@ def recipe(model: str = "B/16") -> ImageRun:
             loss="sigmoid",
             label_smoothing=0.0,
             ema_decay=0.0,
+            validate_every=1000,
             dtype="bfloat16",
         ),
         expectation="B/16 then fine-tuned on ImageNet at 384 px: 83.97 % top-1 (the paper). Not trained by us; see `sigvit cost vit_imagenet_21k`.",
