@@ -125,7 +125,7 @@ class ElectrodeTimePatches(nn.Module):
         steps = n_steps(recording.shape[2], self.window, self.stride, self.leftover)
         grouped = recording if self._in_order else recording[:, self.order]
         fitting = _fit(grouped, (steps - 1) * self.stride + self.window)
-        cut = fitting.reshape(len(fitting), len(self.groups), -1, fitting.shape[2]).unfold(-1, self.window, self.stride)
+        cut = fitting.reshape(fitting.shape[0], len(self.groups), -1, fitting.shape[2]).unfold(-1, self.window, self.stride)
         return cut.transpose(2, 3).flatten(3).flatten(1, 2)
 
     def fold(self, patches: Tensor, n_times: int) -> Tensor:
