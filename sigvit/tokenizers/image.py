@@ -80,7 +80,9 @@ class ImagePatches(nn.Module):
         if mask is not None:
             raise ValueError("A batch of several sizes says itself which pixels are real; give no mask beside it.")
         for size in set(batch.sizes):
-            self._check_size(len(batch.values[0]), *size)
+            self._check_size(batch.values.shape[1], *size)
+        if set(batch.sizes) == {tuple(batch.values.shape[2:])}:
+            return self.forward(batch.values)  # all of one size: nothing to fill up, no mask to slow attention down
         grids = tuple(self._grid(*(pixels + -pixels % patch for pixels, patch in zip(size, self.patch_size, strict=True))) for size in batch.sizes)
         images = self._filled(batch.values.where(batch.mask[:, None], 0.0))
         across, longest = images.shape[3] // self.patch_size[1], max(grid.n_tokens for grid in grids)
@@ -88,7 +90,7 @@ class ImagePatches(nn.Module):
         for row, grid in zip(own, grids, strict=True):
             row[: grid.n_tokens] = (torch.arange(grid.shape[0])[:, None] * across + torch.arange(grid.shape[1])).flatten()
         real = (torch.arange(longest) < torch.tensor([[grid.n_tokens] for grid in grids])).to(images.device)
-        patches = self.unfold(images)[torch.arange(len(batch))[:, None], own.to(images.device)]
+        patches = self.unfold(images)[torch.arange(len(batch), device=images.device)[:, None], own.to(images.device)]
         values = functional.linear(patches.where(real[..., None], 0.0), self.weight.flatten(1), self.bias)
         return Tokens(values, None, real, grids=grids)
 

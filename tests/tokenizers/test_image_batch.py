@@ -56,7 +56,10 @@ def test_an_image_that_the_patch_does_not_divide_is_filled_or_refused():
 def test_one_size_gives_what_a_plain_batch_gives():
     tokenizer = ImagePatches(5, 2, width=11).double()
     plain = torch.randn(3, 2, 10, 15, dtype=torch.float64)
-    torch.testing.assert_close(tokenizer(collate_images(list(plain))).values, tokenizer(plain).values, rtol=0, atol=EXACT)
+    tokens = tokenizer(collate_images(list(plain)))
+    assert torch.equal(tokens.values, tokenizer(plain).values)
+    assert tokens.padding_mask is None
+    assert tokens.grid.shape == (2, 3)
 
 
 def test_it_follows_devices_and_number_formats_and_a_loader_takes_it():
