@@ -105,7 +105,7 @@ def recipe_report(options: Options) -> str:
     cost = training_cost(meta_model(run, options.model), training, hardware, options.gpus, options.sharded, input_s)
     many = f"{options.gpus} × " if options.gpus > 1 else ""
     lines = [
-        f"{run.name}: {training.steps:,} steps of {training.batch} images at {training.dtype}, {words(training)}",
+        f"{run.name}: {training.steps:,} steps of {training.batch} images, {words(training)}",
         f"on {many}{hardware.name} ({hardware.source}; peak {hardware.peak_flops / 1e12:.4g} TFLOP/s each)",
         *cost_lines(cost, training, options.gpus),
     ]

@@ -135,6 +135,8 @@ class _Recorder(TorchDispatchMode):
         self.seen: weakref.WeakSet = weakref.WeakSet()
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: tuple = (), keywords: dict | None = None) -> Any:
+        if function is torch.ops.prim.device.default:  # a question, asked more often than anything is computed
+            return function(*arguments, **(keywords or {}))
         inputs = [leaf for leaf in _pytree.tree_leaves((arguments, keywords)) if isinstance(leaf, Tensor)]
         before = {id(tensor.untyped_storage()) for tensor in inputs}
         outputs = function(*arguments, **(keywords or {}))

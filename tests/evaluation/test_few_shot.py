@@ -99,7 +99,8 @@ def test_one_seed_has_no_spread():
     train, labels = features_and_labels(9, 60, 5, classes=2)
     result = few_shot(train, labels, train, labels, shots=(7,), seeds=[0])
     assert math.isnan(result.spread[7])
-    assert str(result).startswith("7-shot 0.") and len(result) == 1
+    assert str(result).startswith("7-shot 0.")
+    assert len(result) == 1
 
 
 TRAIN, LABELS = features_and_labels(10, 20, 3, classes=2)

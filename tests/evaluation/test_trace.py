@@ -1,0 +1,106 @@
+"""What is read from shapes is what PyTorch's counter and real steps say."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+import sigvit
+from sigvit.cost_command import flops_by_module
+from sigvit.evaluation.trace import Work, trace_forward, trace_training
+
+SMALL = {"width": 22, "depth": 3, "heads": 2, "mlp_width": 37}
+MODELS = {
+    "class token": {},
+    "mean": {"pool": "mean"},
+    "mean beside a class token and registers": {"pool": "mean", "class_token": True, "registers": 3},
+    "map": {"pool": "map"},
+    "map, class token": {"pool": "map", "class_token": True},
+    "representation": {"representation": 13},
+    "one block": {"depth": 1},
+}
+
+
+def small(**choices):
+    return sigvit.vit("Ti/5", image_size=(15, 35), num_classes=17, in_channels=2, **(SMALL | choices))
+
+
+def counted(model, batch, backward=False):
+    """PyTorch's own count; it knows attention where it runs as plain products."""
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        outputs = model(batch)
+        if backward:
+            outputs.sum().backward()
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("choices", MODELS.values(), ids=MODELS)
+def test_forward_flops_closed_form_trace_and_pytorch_agree(choices):
+    model = small(**choices)
+    with torch.no_grad():
+        expected = counted(model, torch.randn(1, 2, 15, 35))
+    assert sum(flops_by_module(model).values()) == expected
+    assert trace_forward(model, (2, 15, 35)).work.flops == expected
+    assert trace_forward(model, (2, 15, 35), batch=7).work.flops == 7 * expected
+
+
+@pytest.mark.parametrize("choices", MODELS.values(), ids=MODELS)
+def test_training_flops_are_those_of_pytorch_but_for_the_scores_that_fused_attention_computes_again(choices):
+    model = small(**choices)
+    work = trace_training(model, (2, 15, 35), batch=5).work
+    # Fused: 2 products forward, 5 backward. Plain: 2 and 4.
+    assert work.matmul_flops + work.attention_flops * 6 / 7 == pytest.approx(counted(model, torch.randn(5, 2, 15, 35), backward=True), rel=1e-12)
+
+
+def test_recordings_and_convolutions_are_counted_as_pytorch_does():
+    signal = sigvit.signal_vit(3, n_times=170, depth=2)
+    with torch.no_grad():
+        assert trace_forward(signal, (3, 170)).work.flops == counted(signal, torch.randn(1, 3, 170))
+    convolutions = nn.Sequential(nn.Conv2d(4, 6, 3, stride=2), nn.GELU(), nn.Conv2d(6, 5, (2, 3)), nn.Flatten())
+    assert trace_training(convolutions, (4, 11, 13), batch=7).work.flops == counted(convolutions, torch.randn(7, 4, 11, 13), backward=True)
+
+
+def test_a_model_keeps_mode_weights_and_gradients():
+    model = small(dropout=0.5).eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trace_training(model, (2, 15, 35))
+    assert not model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_shapes_alone_tell_as_much_as_the_model():
+    with torch.device("meta"):
+        shapes = small()
+    assert trace_training(shapes, (2, 15, 35), batch=3) == trace_training(small(), (2, 15, 35), batch=3)
+
+
+def test_activations_grow_with_the_batch_and_checkpointing_spares_them():
+    plain, sparing = small(depth=5), small(depth=5, checkpointing=True)
+    one, two, three = (trace_training(plain, (2, 15, 35), batch=batch).kept_bytes for batch in (11, 22, 33))
+    assert two - one == three - two > 0
+    kept = trace_training(sparing, (2, 15, 35), batch=11)
+    assert kept.kept_bytes < 0.6 * one
+    assert kept.work.flops > trace_training(plain, (2, 15, 35), batch=11).work.flops
+
+
+def test_bfloat16_halves_what_products_keep_and_changes_no_arithmetic():
+    model = small()
+    half, full = (trace_training(model, (2, 15, 35), batch=13, dtype=dtype) for dtype in ("bfloat16", "float32"))
+    assert half.work.flops == full.work.flops
+    assert half.kept_bytes < full.kept_bytes
+
+
+def test_the_peak_of_a_plain_chain_is_what_one_counts_by_hand():
+    """Linear 5 → 7 without bias, batch 2: forward gives 2 × 7 floats; what else is alive is cross-entropy's."""
+    trace = trace_forward(nn.Linear(5, 7, bias=False), (5,), batch=2)
+    assert trace.peak_bytes == trace.kept_bytes == 2 * 7 * 4
+    assert trace.work == Work(matmul_flops=2 * 2 * 5 * 7, matmul_bytes=4 * (2 * 5 + 5 * 7 + 2 * 7), operations=1)
+
+
+def test_dropout_is_one_operation_on_a_gpu():
+    model = nn.Sequential(nn.Linear(5, 7), nn.Dropout(0.5))
+    many, one = (trace_training(model, (5,), batch=11, gpu=gpu).work for gpu in (False, True))
+    assert one.operations < many.operations
+    assert one.bytes < many.bytes
