@@ -1,0 +1,261 @@
+"""Members in training at once: one step for all of them, each with its own data, chance, schedule and end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sigvit.training.batches import RecordingBatches
+from sigvit.training.member import Member
+from sigvit.training.member_draws import MemberDraws
+from sigvit.training.schedule import learning_rate_factor
+from sigvit.training.snapshots import described, require_same
+from sigvit.training.stacked import Stack
+from sigvit.training.stacked_optimizer import StackedAdamW, clip_
+
+# K = members, N = trainable numbers of one model, B = batch, C = classes
+
+# Windows of one look that are evaluated at a time.
+LOOK_BATCH = 64
+# What a snapshot holds of a place as plain data, and as lists of scalars.
+TOLD = ("step", "history", "best", "waited")
+UNREPORTED = ("losses", "norms")
+
+
+@dataclass
+class Place:
+    """A member's own part of the training's state: what no matrix holds."""
+
+    member: Member
+    batches: RecordingBatches
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: float = float("inf")
+    waited: int = 0
+    kept: tuple[Tensor, dict[str, Tensor]] | None = None
+    ended: bool = False
+    fault: str = ""
+    losses: list[Tensor] = field(default_factory=list)
+    norms: list[Tensor] = field(default_factory=list)
+
+    @property
+    def looks(self) -> bool:
+        """Whether an entry of the history is due."""
+        return self.step % self.member.recipe.validate_every == 0 or self.step == self.member.recipe.steps
+
+    def report(self) -> None:
+        """An entry of the history from the steps since the last one; a number that isn't finite ends this member."""
+        for name, numbers in (("loss", self.losses), ("norm of the gradient", self.norms)):
+            values = torch.stack(numbers).cpu()
+            bad = (~values.isfinite()).nonzero().flatten().tolist()
+            if bad:
+                self.fault = f"The {name} became {float(values[bad[0]])} at step {self.step - len(values) + bad[0] + 1}"
+                return
+        self.history.append({"step": self.step, "train_loss": float(torch.stack(self.losses).cpu().mean())})
+        self.losses, self.norms = [], []
+        self.ended = self.step == self.member.recipe.steps
+
+    def judge(self, loss: float, weights: Tensor, state: dict[str, Tensor]) -> None:
+        """Remember the weights if this validation loss is the lowest so far; end where patience does."""
+        self.history[-1]["validation_loss"] = loss
+        self.waited += 1
+        if loss < self.best:
+            self.best, self.waited, self.kept = loss, 0, (weights.clone(), {name: tensor.clone() for name, tensor in state.items()})
+        self.ended |= bool(self.member.recipe.patience) and self.waited >= self.member.recipe.patience
+
+    def told(self) -> dict[str, Any]:
+        """For a snapshot: all but the tensors of the model."""
+        return {name: getattr(self, name) for name in TOLD} | {name: [float(number) for number in getattr(self, name)] for name in UNREPORTED}
+
+    def recall(self, told: dict[str, Any]) -> None:
+        for name in TOLD:
+            setattr(self, name, told[name])
+        for name in UNREPORTED:
+            setattr(self, name, [torch.tensor(number, dtype=self.batches.values.dtype) for number in told[name]])
+
+
+class Group:
+    """Members of one architecture in training; their weights are the rows of matrices.
+
+    Parameters
+    ----------
+    members : of one architecture, batch size and number format. Everything else of their recipes may differ.
+    saved : key → what `state` gave of a member, which then goes on from there.
+
+    Members may join and leave between steps (after a `look`), at any step of their own.
+    """
+
+    def __init__(self, members: Sequence[Member], saved: Mapping[str, dict[str, Any]] | None = None) -> None:
+        self.places = [Place(member, member.batches()) for member in members]
+        self.stack = Stack([member.model for member in members])
+        self.average = self.stack.weights.clone()
+        self._settle(torch.zeros_like(self.stack.weights), torch.zeros_like(self.stack.weights))
+        for k, member in enumerate(members):
+            if saved and member.key in saved:
+                self.load_state(k, saved[member.key])
+
+    def __len__(self) -> int:
+        """How many are in training; an empty group is over."""
+        return len(self.places)
+
+    def step(self) -> None:
+        """One step of every member."""
+        recipes, steps = [place.member.recipe for place in self.places], [place.step for place in self.places]
+        inputs, targets = (torch.stack(parts) for parts in zip(*(place.batches.batch(place.step) for place in self.places), strict=True))
+        draw = MemberDraws([place.member.seed for place in self.places], steps)
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=recipes[0].dtype == "bfloat16"):
+            losses = member_losses(self.stack.logits(inputs, draw), targets, self._smoothing, self._class_weights)
+        # No member's loss is in another's, so the gradient of their sum is that of each.
+        gradients = torch.autograd.grad(losses.sum(), self.stack.parameters())
+        self.stack.scatter(gradients, self.optimizer.gradient)
+        norms = clip_(self.optimizer.gradient, self._largest)
+        rates = [recipe.learning_rate * learning_rate_factor(recipe, step) for recipe, step in zip(recipes, steps, strict=True)]
+        self.optimizer.update(rates, [recipe.weight_decay for recipe in recipes], steps)
+        self._average(steps)
+        for place, loss, norm in zip(self.places, losses.detach().unbind(), norms.unbind(), strict=True):
+            place.step += 1
+            place.losses.append(loss)
+            place.norms.append(norm)
+
+    def look(self) -> bool:
+        """What is due after this step: entries of the histories, looks at the validation parts; False where nothing was."""
+        due = [k for k, place in enumerate(self.places) if place.looks]
+        for k in due:
+            self.places[k].report()
+        judged = [k for k in due if self.places[k].member.validation is not None and not self.places[k].fault]
+        for k, loss in zip(judged, self._validation_losses(judged) if judged else [], strict=True):
+            self.places[k].judge(loss, self.average[k], self._state(k))
+        return bool(due)
+
+    def leave(self) -> list[Place]:
+        """Members that have ended, or can't go on, leave; the models of those that have ended hold their final weights."""
+        gone = [k for k, place in enumerate(self.places) if place.ended or place.fault]
+        for k in gone:
+            place = self.places[k]
+            if place.fault:
+                continue
+            self.stack.write(place.member.model, *self.result(k))
+            place.member.model.eval()
+        left = [self.places[k] for k in gone]
+        stay = [k for k in range(len(self)) if k not in gone]
+        if gone and stay:
+            self.places = [self.places[k] for k in stay]
+            at = torch.as_tensor(stay, device=self.average.device)
+            self.stack.select(stay)
+            self.average = self.average[at]
+            self._settle(self.optimizer.first[at], self.optimizer.second[at])
+        elif gone:
+            self.places = []
+        return left
+
+    def join(self, other: Group) -> None:
+        """Take in the members of another group of the same kind."""
+        self.places += other.places
+        self.stack.join(other.stack)
+        self.average = torch.cat([self.average, other.average])
+        self._settle(*(torch.cat(pair) for pair in ((self.optimizer.first, other.optimizer.first), (self.optimizer.second, other.optimizer.second))))
+
+    def state(self, k: int) -> dict[str, Any]:
+        """All that member k's training needs to go on, as tensors of its own and plain data."""
+        place = self.places[k]
+        own = {name: matrix[k].to("cpu", copy=True) for name, matrix in self._matrices().items()}
+        kept = None if place.kept is None else {"weights": place.kept[0].cpu(), "state": _copies(place.kept[1])}
+        return {**own, **place.told(), "kept": kept, "state": _copies(self._state(k)), "recipe": described(place.member), "ended": False}
+
+    def result(self, k: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Member k's weights (N,) as training returns them, and the rest of its model's state: of its best look, else of now."""
+        return self.places[k].kept or (self.average[k], self._state(k))
+
+    @torch.no_grad()
+    def load_state(self, k: int, saved: dict[str, Any]) -> None:
+        """Go on from what `state` gave.
+
+        Raises
+        ------
+        ValueError : it is of another recipe, seed or architecture.
+        """
+        place = self.places[k]
+        require_same(place.member, saved)
+        if saved["weights"].shape != self.average[k].shape:
+            raise ValueError(
+                f"The snapshot of {place.member.name or place.member.key} has {len(saved['weights'])} weights, but the model {len(self.average[k])}."
+            )
+        for name, matrix in self._matrices().items():
+            matrix[k].copy_(saved[name])
+        for name, tensor in self._state(k).items():
+            tensor.copy_(saved["state"][name])
+        place.recall(saved)
+        if saved["kept"] is not None:
+            device = self.average.device
+            place.kept = saved["kept"]["weights"].to(device), {name: tensor.to(device) for name, tensor in saved["kept"]["state"].items()}
+
+    def _matrices(self) -> dict[str, Tensor]:
+        return {"weights": self.stack.weights, "average": self.average, "first": self.optimizer.first, "second": self.optimizer.second}
+
+    def _state(self, k: int) -> dict[str, Tensor]:
+        return {name: tensor[k] for name, tensor in self.stack.state.items()}
+
+    def _settle(self, first: Tensor, second: Tensor) -> None:
+        """What follows from who is here."""
+        recipes = [place.member.recipe for place in self.places]
+        like = self.stack.weights
+        self.optimizer = StackedAdamW(like, first, second, self.stack.n_decayed, recipes[0].betas)
+        self._largest = torch.tensor([recipe.clip_norm for recipe in recipes], dtype=like.dtype, device=like.device)
+        self._smoothing = torch.tensor([recipe.label_smoothing for recipe in recipes], dtype=like.dtype, device=like.device)[:, None, None]
+        given = [place.member.class_weights for place in self.places]
+        some = next((weights for weights in given if weights is not None), None)
+        self._class_weights = None if some is None else torch.stack([torch.ones_like(some) if weights is None else weights for weights in given])[:, None]
+
+    @torch.no_grad()
+    def _average(self, steps: list[int]) -> None:
+        """The moving average of every member's weights, warmed up as `sigvit.training.optimizer.MovingAverage`; without a decay it is the weights."""
+        shares = [1 - min(place.member.recipe.ema_decay, (1 + step) / (10 + step)) for place, step in zip(self.places, steps, strict=True)]
+        if len(set(shares)) == 1:
+            self.average.lerp_(self.stack.weights, shares[0])
+        else:
+            self.average.lerp_(self.stack.weights, torch.tensor(shares, dtype=self.average.dtype, device=self.average.device)[:, None])
+
+    @torch.no_grad()
+    def _validation_losses(self, members: list[int]) -> list[float]:
+        """Of the averaged weights of these members, each on its own part; parts of unequal size are filled up with silence that nobody reads."""
+        parts = {k: validation for k in members if (validation := self.places[k].member.validation) is not None}
+        shape = next(iter(parts.values()))[0].shape[1:]
+        logits = []
+        with self.stack.using(self.average):
+            for start in range(0, max(len(values) for values, _ in parts.values()), LOOK_BATCH):
+                chunk = [parts[k][0][start : start + LOOK_BATCH] if k in parts else self.average.new_zeros((0, *shape)) for k in range(len(self))]
+                logits.append(self.stack.logits(_filled(chunk)))
+        together = torch.cat(logits, dim=1).float()
+        losses = []
+        for k, (values, targets) in parts.items():
+            weights = self.places[k].member.class_weights
+            losses.append(float(functional.cross_entropy(together[k, : len(values)], targets, None if weights is None else weights.float())))
+        return losses
+
+
+def member_losses(logits: Tensor, targets: Tensor, label_smoothing: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Each member's cross-entropy, (K,), of logits and target shares, both (K, B, C); smoothing (K, 1, 1), weights (K, 1, C) or None.
+
+    >>> logits, targets = torch.randn(2, 5, 3), torch.eye(3)[torch.tensor([[0, 1, 2, 0, 1], [2, 1, 0, 2, 1]])]
+    >>> one = functional.cross_entropy(logits[1], targets[1], label_smoothing=0.1)
+    >>> torch.allclose(member_losses(logits, targets, torch.tensor([0.3, 0.1])[:, None, None], None)[1], one)
+    True
+    """
+    smoothed = targets * (1 - label_smoothing) + label_smoothing / targets.shape[-1]
+    weighted = smoothed if class_weights is None else smoothed * class_weights
+    return -(logits.log_softmax(-1) * weighted).sum(-1).mean(-1)
+
+
+def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
+def _filled(parts: list[Tensor]) -> Tensor:
+    """Parts of unequal length as one tensor, zeros at the end of the shorter ones."""
+    length = max(len(part) for part in parts)
+    return torch.stack([functional.pad(part, (0,) * (2 * (part.ndim - 1)) + (0, length - len(part))) for part in parts])

@@ -1,0 +1,67 @@
+"""One training of several: what `train_many` is asked for, and how it would go alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor, nn
+
+from sigvit.training.batches import RecordingBatches
+from sigvit.training.checkpoint import Checkpoints
+from sigvit.training.loop import evaluate, train
+from sigvit.training.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One training.
+
+    Attributes
+    ----------
+    model : trained in place.
+    values, targets : (windows, electrodes, samples), standardised, on the model's device; class numbers (windows,). Members may share them.
+    recipe, seed : of this training.
+    n_classes : None counts up to the largest target.
+    class_weights : (classes,) weights of the loss. validation : values and targets that choose the weights and the end; never trained on.
+    name : what a message about this training calls it.
+    key : names its snapshots; made of everything that decides the training. Empty where none are kept.
+    """
+
+    model: nn.Module
+    values: Tensor
+    targets: Tensor
+    recipe: Recipe
+    seed: int
+    n_classes: int | None = None
+    class_weights: Tensor | None = None
+    validation: tuple[Tensor, Tensor] | None = None
+    name: str = ""
+    key: str = ""
+
+    def batches(self) -> RecordingBatches:
+        return RecordingBatches(self.values, self.targets, self.recipe, self.seed, self.n_classes)
+
+    @property
+    def batch_size(self) -> int:
+        """Windows of a step: a batch is never larger than the set."""
+        return min(self.recipe.batch_size, len(self.values))
+
+
+def train_alone(member: Member, checkpoints: Checkpoints | None = None, on_step: Callable[[int], None] | None = None) -> list[dict[str, float]]:
+    """Train one member by `sigvit.training.loop.train`; returns its history."""
+    validation = None
+    if member.validation is not None:
+        values, targets = member.validation
+        validation = partial(evaluate, values=values, targets=targets, class_weights=member.class_weights)
+    return train(
+        member.model,
+        member.batches(),
+        member.recipe,
+        member.seed,
+        class_weights=member.class_weights,
+        validation=validation,
+        checkpoints=checkpoints,
+        on_step=on_step,
+    )

@@ -1,0 +1,97 @@
+"""Snapshots of many trainings at once, member by member: a kill costs at most the last interval."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sigvit.training.checkpoint import Checkpoints
+from sigvit.training.member import Member
+from sigvit.training.state import plain
+
+SECONDS = 60.0
+
+
+class TimedCheckpoints(Checkpoints):
+    """Checkpoints that are due by the clock: small models take a thousand steps in seconds.
+
+    >>> import tempfile
+    >>> TimedCheckpoints(tempfile.mkdtemp(), seconds=1000.0).due(step=7)
+    False
+    """
+
+    def __init__(self, folder: str | Path, seconds: float) -> None:
+        super().__init__(folder, keep=1)
+        self.seconds, self._last_time = seconds, time.monotonic()
+
+    def due(self, step: int) -> bool:
+        """Whether so many seconds have passed since the last checkpoint."""
+        return time.monotonic() - self._last_time >= self.seconds
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        super().save(step, state)
+        self._last_time = time.monotonic()
+
+
+class Snapshots:
+    """The newest state of each of many trainings.
+
+    Trainings that run at once are saved at once, so that they go on side by side as they were: in other company their last bits could round otherwise.
+
+    Parameters
+    ----------
+    folder : one process at a time works through the same members in it.
+    seconds : from one snapshot to the next.
+    """
+
+    def __init__(self, folder: str | Path, seconds: float = SECONDS) -> None:
+        self.folder, self.seconds = Path(folder), seconds
+        self._last_time = time.monotonic()
+
+    def require_keys(self, members: Sequence[Member]) -> None:
+        """ValueError: members whose snapshots could not be told apart."""
+        keys = {member.key for member in members} - {""}
+        if len(keys) < len(members):
+            raise ValueError(f"Snapshots need a key for each of the {len(members)} trainings, but there are {len(keys)} different ones.")
+
+    def alone(self, member: Member) -> TimedCheckpoints:
+        """Where the member's training by itself keeps its state."""
+        return TimedCheckpoints(self.folder / f"alone-{member.key}", self.seconds)
+
+    def load(self, members: Sequence[Member]) -> dict[str, dict[str, Any]]:
+        """Key → newest state of those members that were saved, in the order in which they ran."""
+        found: dict[str, dict[str, Any]] = {}
+        asked = {member.key for member in members}
+        for folder in sorted(self.folder.glob("together-*")):
+            _, states = Checkpoints(folder, keep=1).latest() or (0, {})
+            found |= {key: state for key, state in states.items() if key in asked and state["step"] >= found.get(key, state)["step"]}
+        return found
+
+    def save(self, members: Sequence[Member], states: dict[str, dict[str, Any]]) -> None:
+        """Replace what is kept of these members; the states are told apart by key."""
+        name = hashlib.sha256("".join(sorted(member.key for member in members)).encode()).hexdigest()[:16]
+        checkpoints = Checkpoints(self.folder / f"together-{name}", keep=1)
+        checkpoints.save(max(checkpoints.steps(), default=0) + 1, states)
+
+    def due(self) -> bool:
+        """Whether the interval is over; a new one begins then."""
+        over = time.monotonic() - self._last_time >= self.seconds
+        if over:
+            self._last_time = time.monotonic()
+        return over
+
+
+def described(member: Member) -> dict[str, Any]:
+    """What a snapshot's training is compared by."""
+    return {"seed": member.seed, **plain(member.recipe)}
+
+
+def require_same(member: Member, saved: dict[str, Any]) -> None:
+    """ValueError: the snapshot is of another recipe or seed."""
+    own, before = described(member), saved["recipe"]
+    differ = "; ".join(f"{name} was {before.get(name)!r} and is {own.get(name)!r}" for name in own | before if own.get(name) != before.get(name))
+    if differ:
+        raise ValueError(f"The snapshot of {member.name or member.key} is of another recipe: {differ}. Train with the old one, or into another folder.")

@@ -1,0 +1,215 @@
+"""K trainings at once are K trainings one after the other."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import sigvit
+from sigvit.training.group import Group
+from sigvit.training.many import Member, Snapshots, train_many
+from sigvit.training.member import train_alone
+from sigvit.training.member_draws import MemberDraws
+from sigvit.training.recipe import Recipe
+
+E, S, N = 3, 83, 61
+# 20 steps of AdamW in float64: sums of a few hundred products in another order.
+SUMS = 1e-10
+RECIPE = Recipe(steps=20, batch_size=7, warmup_steps=5, validate_every=4, time_shift=0.2, noise=0.1, mixup=0.5, dtype="float64")
+
+
+def model(seed: int, **choices) -> nn.Module:
+    torch.manual_seed(seed)
+    dtype = choices.pop("dtype", torch.float64)
+    return sigvit.signal_vit(E, n_times=S, num_classes=3, **{"width": 8, "heads": 2, "dropout": 0.2, "pool": "mean", **choices}).to(dtype)
+
+
+def windows(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.arange(N) % 3
+    values = torch.randn(N, E, S, generator=generator, dtype=torch.float64)
+    values[:, 1] += targets[:, None]
+    return values.to(dtype), targets
+
+
+def member(seed: int, rows: slice, recipe: Recipe = RECIPE, validation: slice | None = None, dtype: torch.dtype = torch.float64, **choices) -> Member:
+    values, targets = windows(dtype)
+    held_out = None if validation is None else (values[validation], targets[validation])
+    weights = None if seed % 2 else torch.tensor([1.0, 2.0, 0.5], dtype=dtype)
+    return Member(model(seed, dtype=dtype, **choices), values[rows], targets[rows], recipe, seed, 3, weights, held_out, f"member {seed}", f"key{seed}")
+
+
+def different(**choices) -> list[Member]:
+    """Members that differ in all that may differ: data, sizes, seeds, recipes, dropout, validation."""
+    return [
+        member(0, slice(0, 40), RECIPE, slice(40, 61), **choices),
+        member(1, slice(9, 61), replace(RECIPE, learning_rate=1e-3, weight_decay=0.3, label_smoothing=0.0), dropout=0.1, **choices),
+        turned_round(member(2, slice(0, 31), replace(RECIPE, ema_decay=0.0, patience=1, learning_rate=3e-2), slice(31, 38), **choices)),
+        member(3, slice(30, 61), replace(RECIPE, steps=11, warmup_steps=0, clip_norm=0.1, time_shift=0.0, mixup=0.0), slice(0, 30), dropout=0.0, **choices),
+    ]
+
+
+def turned_round(each: Member) -> Member:
+    """With other labels in the validation part, so that the first look is the best and patience ends training."""
+    values, targets = each.validation
+    return replace(each, validation=(values, (targets + 1) % 3))
+
+
+def twins(members: list[Member]) -> list[Member]:
+    return [replace(each, model=copy.deepcopy(each.model)) for each in members]
+
+
+def largest_difference(one: nn.Module, other: nn.Module) -> float:
+    return max((one.state_dict()[name] - tensor).abs().max().item() for name, tensor in other.state_dict().items())
+
+
+def assert_equal(members: list[Member], histories: list, serial: list[Member], expected: list) -> None:
+    for each, history, twin, entries in zip(members, histories, serial, expected, strict=True):
+        assert largest_difference(each.model, twin.model) < SUMS
+        assert not each.model.training
+        assert [entry["step"] for entry in history] == [entry["step"] for entry in entries]
+        for entry, other in zip(history, entries, strict=True):
+            # Validation losses are taken in float32.
+            assert entry == pytest.approx(other, abs=1e-6)
+
+
+@pytest.mark.parametrize("choices", [{}, {"pool": "map", "registers": 2, "layer_scale": 0.5}, {"stochastic_depth": 0.3, "pool": "class", "representation": 5}])
+def test_members_that_differ_in_everything_equal_their_serial_twins(choices):
+    members = different(**choices)
+    serial = twins(members)
+    expected = [train_alone(twin) for twin in serial]
+    assert_equal(members, train_many(members), serial, expected)
+    assert expected[2][-1]["step"] < 20, "early stopping should have been on"
+    assert len({len(history) for history in expected}) > 1
+
+
+def test_those_who_wait_take_the_places_of_those_who_end():
+    members = different() + [member(seed, slice(seed, 50)) for seed in (4, 5, 6)]
+    serial = twins(members)
+    expected = [train_alone(twin) for twin in serial]
+    assert_equal(members, train_many(members, size=3), serial, expected)
+
+
+def test_other_architectures_and_recipes_without_a_stacked_form_are_trained_too():
+    members = [
+        member(0, slice(0, 40)),
+        member(1, slice(0, 40), depth=1),
+        member(2, slice(5, 40), depth=1),
+        member(3, slice(0, 40), replace(RECIPE, optimizer="sgd", betas=(0.9, 0.999))),
+        member(4, slice(0, 5)),
+    ]
+    serial = twins(members)
+    expected = [train_alone(twin) for twin in serial]
+    assert_equal(members, train_many(members), serial, expected)
+
+
+def test_logits_in_float32_are_those_of_the_serial_twins():
+    recipe = replace(RECIPE, dtype="float32", learning_rate=1e-3)
+    members = [member(seed, slice(3 * seed, 50 + seed), recipe, dtype=torch.float32) for seed in range(3)]
+    serial = twins(members)
+    for twin in serial:
+        train_alone(twin)
+    train_many(members)
+    values, _ = windows(torch.float32)
+    for each, twin in zip(members, serial, strict=True):
+        with torch.no_grad():
+            # The contract's bound: single weights may differ by more where AdamW divides a rounding error by its own size.
+            torch.testing.assert_close(each.model(values), twin.model(values), rtol=0, atol=1e-5)
+
+
+def test_bfloat16_trains_as_the_serial_twin_does():
+    recipe = replace(RECIPE, dtype="bfloat16", learning_rate=1e-3)
+    members = [member(seed, slice(3 * seed, 50 + seed), recipe, dtype=torch.float32) for seed in range(2)]
+    serial = twins(members)
+    expected = [train_alone(twin) for twin in serial]
+    for history, entries in zip(train_many(members), expected, strict=True):
+        # bfloat16 keeps 8 bits: products of another order differ in the third digit.
+        assert history[-1]["train_loss"] == pytest.approx(entries[-1]["train_loss"], rel=1e-2)
+
+
+def test_no_member_has_any_influence_on_another():
+    group = Group(different())
+    group.stack.weights.normal_()  # a head that starts at zero would pass nothing on
+    signal = torch.randn(4, 5, E, S, dtype=torch.float64)
+    parameters = group.stack.parameters()
+    for k in range(4):
+        draw = MemberDraws([0, 1, 2, 3], [0, 0, 0, 0])
+        gradients = torch.autograd.grad(group.stack.logits(signal, draw)[k].square().sum(), parameters)
+        others = [other for other in range(4) if other != k]
+        assert all((gradient[others] == 0).all() for gradient in gradients)
+        assert any((gradient[k] != 0).any() for gradient in gradients)
+
+
+def test_a_member_that_becomes_nan_is_named_and_the_others_do_not_notice():
+    members = [member(seed, slice(0, 40)) for seed in range(3)]
+    members[1].values[7, 0, 0] = float("inf")
+    members[1] = replace(members[1], values=members[1].values.clone())
+    good = [replace(each, values=windows()[0][:40]) for each in (members[0], members[2])]
+    members = [good[0], members[1], good[1]]
+    serial = twins(good)
+    for twin in serial:
+        train_alone(twin)
+    with pytest.raises(ValueError, match=r"member 1: The loss became nan at step \d+"):
+        train_many(members)
+    for each, twin in zip(good, serial, strict=True):
+        assert largest_difference(each.model, twin.model) < SUMS
+
+
+def test_who_else_is_there_changes_nothing():
+    together, fewer = different(), different()[1:3]
+    train_many(together)
+    train_many(fewer)
+    assert largest_difference(together[1].model, fewer[0].model) < SUMS
+    assert largest_difference(together[2].model, fewer[1].model) < SUMS
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("size", [None, 2, 1])
+def test_killed_trainings_go_on_member_by_member_to_the_same_bits(tmp_path, size):
+    whole = different()
+    expected = train_many(whole, size)
+    for kill in (6, 9, 6):
+        with pytest.raises(KilledError):
+            train_many(different(), size, Snapshots(tmp_path, seconds=0), on_step=_killing(kill))
+    members, steps = different(), []
+    assert train_many(members, size, Snapshots(tmp_path, seconds=0), on_step=steps.append) == expected
+    assert len(steps) < 60, "the training should not have begun again"
+    for each, twin in zip(members, whole, strict=True):
+        assert largest_difference(each.model, twin.model) == 0
+
+
+def _killing(at: int):
+    calls = []
+
+    def on_step(steps: int) -> None:
+        calls.append(steps)
+        if len(calls) == at:
+            raise KilledError
+
+    return on_step
+
+
+def test_a_snapshot_of_another_recipe_is_refused(tmp_path):
+    train_many(different(), snapshots=Snapshots(tmp_path, seconds=0))
+    changed = [replace(each, recipe=replace(each.recipe, noise=0.3)) for each in different()]
+    with pytest.raises(ValueError, match="another recipe"):
+        train_many(changed, snapshots=Snapshots(tmp_path, seconds=0))
+
+
+def test_members_without_keys_of_their_own_have_no_snapshots(tmp_path):
+    members = [replace(each, key="same") for each in different()]
+    with pytest.raises(ValueError, match="4 trainings, but there are 1 different"):
+        train_many(members, snapshots=Snapshots(tmp_path))
+
+
+def test_a_stack_refuses_what_it_can_not_hold():
+    with pytest.raises(ValueError, match="2 architectures"):
+        Group([member(0, slice(0, 40)), member(1, slice(0, 40), depth=1)])
+    network = nn.Sequential(nn.Flatten(), nn.Linear(E * S, 3))
+    with pytest.raises(ValueError, match="no stacked form"):
+        Group([replace(member(0, slice(0, 40)), model=network)] * 2)
