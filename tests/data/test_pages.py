@@ -322,6 +322,6 @@ class TestPackaging:
             pytest.skip("sigvit runs from an installation, not from a checkout")
         settings = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
         there = {".".join(path.parent.relative_to(root).parts) for path in (root / "sigvit").rglob("*.py")}
-        assert set(settings["packages"]) - {"sigvit.datasets"} == there
+        assert set(settings["packages"]) - {"sigvit.datasets", "sigvit.recipes"} == there
         assert pages_folder() == root / settings["package-dir"]["sigvit.datasets"]
         assert not list((root / "datasets").glob("*.py"))
