@@ -80,7 +80,7 @@ def agrees_with_onnx_runtime(model: sigvit.VisionTransformer, path: Path, shapes
         with torch.no_grad():
             expected = model(images)
         found = torch.from_numpy(session.run(["logits"], {"signal": images.numpy()})[0])
-        assert expected.std() > 0.1
+        assert expected.std() > 100 * RUNTIME  # a head at zero would prove nothing
         torch.testing.assert_close(found, expected, rtol=0, atol=RUNTIME)
 
 
