@@ -25,9 +25,9 @@ def test_no_command_prints_the_usage(capsys):
 
 
 def test_cost_of_a_recipe_on_gpus_that_are_not_here(capsys):
-    assert main(["cost", "vit_imagenet_21k:H/14", "--gpus", "64", "--gpu", "h100", "--sharded"]) == 0
+    assert main(["cost", "vit_imagenet_21k:B/16", "--gpus", "64", "--gpu", "h100", "--sharded"]) == 0
     said = capsys.readouterr().out
-    assert "660,385,363; 325.9" in said
+    assert "103,186,515; 32.7" in said
     assert "64 × NVIDIA H100" in said
     assert "images/s" in said
     assert "(fits)" in said
