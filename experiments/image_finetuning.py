@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from image_session import Session, Unprefixed, fit, parse, recipe_and_rest
+import tyro
+from image_session import Session, Unprefixed, fit, recipe_and_rest
 
 import sigvit
 from sigvit.training.image_run import FineTuning
@@ -49,4 +50,4 @@ def adapted(options: Options) -> sigvit.VisionTransformer:
 
 if __name__ == "__main__":
     run, arguments = recipe_and_rest("vit_finetuning", FineTuning)
-    main(parse(Options, run, arguments))
+    main(tyro.cli(Options, default=Options(run, start=tyro.MISSING), args=arguments))

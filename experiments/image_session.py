@@ -64,11 +64,6 @@ def recipe_and_rest(default: str, kind: type[ImageTask]) -> tuple[Any, list[str]
     return task, arguments
 
 
-def parse(options: Any, task: ImageTask, arguments: list[str]) -> Any:
-    """The options with the recipe as their default: every field of both can be set on the command line, and any other name is an error."""
-    return tyro.cli(options, default=options(task), args=arguments)
-
-
 def fit(task: ImageTask, session: Session, make_model: Callable[[], sigvit.VisionTransformer]) -> Evaluation:
     """Train on the training part, judge once on the test part, and write config.toml, metrics.csv, checkpoints/, model/ and scores.json."""
     folder = session.output or Path("results") / task.name.replace(":", "-").replace("/", "-")

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 import torch
-from image_session import Session, Unprefixed, fit, parse, recipe_and_rest
+import tyro
+from image_session import Session, Unprefixed, fit, recipe_and_rest
 
 import sigvit
 from sigvit.training.image_run import ImageRun
@@ -39,4 +40,4 @@ def make_model(run: ImageRun) -> sigvit.VisionTransformer:
 
 if __name__ == "__main__":
     run, arguments = recipe_and_rest("digits", ImageRun)
-    main(parse(Options, run, arguments))
+    main(tyro.cli(Options, default=Options(run), args=arguments))

@@ -25,4 +25,5 @@ def recipe() -> ImageRun:
             mixup=0.2,
             validate_every=1000,
         ),
+        expectation="EXPECT_CIFAR",
     )

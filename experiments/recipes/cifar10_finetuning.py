@@ -24,4 +24,5 @@ def recipe() -> FineTuning:
             mixup=0.2,
             validate_every=1000,
         ),
+        expectation="EXPECT_FT",
     )

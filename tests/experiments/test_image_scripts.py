@@ -1,0 +1,132 @@
+"""The image scripts end to end on real digits, a few steps: training, going on, fine-tuning at another size and patch, evaluation; and their refusals."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import sigvit
+from sigvit.training.image_run import FineTuning, ImageRun, open_recipe, recipe_names
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """A function that runs a script's main with a command line."""
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+
+    def run(name, *arguments):
+        module = importlib.import_module(f"image_{name}")
+        monkeypatch.setattr(sys, "argv", [f"image_{name}.py", *map(str, arguments)])
+        if name == "evaluation":
+            return module.main(module.tyro.cli(module.Options))
+        if name == "training":
+            task, rest = module.recipe_and_rest("digits", ImageRun)
+            return module.main(module.tyro.cli(module.Options, default=module.Options(task), args=rest))
+        task, rest = module.recipe_and_rest("vit_finetuning", FineTuning)
+        return module.main(module.tyro.cli(module.Options, default=module.Options(task, start=module.tyro.MISSING), args=rest))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    return tmp_path_factory.mktemp("results")
+
+
+def test_training_writes_what_a_reader_needs_and_is_repeatable(script, outputs):
+    few = ("digits", "--recipe.steps", 120, "--recipe.warmup-steps", 20)
+    first = script("training", *few, "--output", outputs / "one", "--every", 40)
+    # A tenth is chance.
+    assert first > 0.3
+    assert json.loads((outputs / "one" / "scores.json").read_text())["accuracy"] == first
+    assert [line.split(",")[0] for line in (outputs / "one" / "metrics.csv").read_text().splitlines()] == ["step", "40", "80", "120"]
+    assert 'name = "digits"' in (outputs / "one" / "config.toml").read_text()
+    # Another folder, and the same one again, which is already at its end: the same weights.
+    script("training", *few, "--output", outputs / "two")
+    script("training", *few, "--output", outputs / "one")
+    models = [sigvit.VisionTransformer.from_pretrained(outputs / name / "model").state_dict() for name in ("one", "two")]
+    assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+
+
+def test_another_recipe_in_the_same_folder_is_refused(script, outputs):
+    with pytest.raises(ValueError, match=r"another protocol.*learning_rate"):
+        script("training", "digits", "--recipe.steps", 120, "--recipe.warmup-steps", 20, "--recipe.learning-rate", 0.5, "--output", outputs / "one")
+
+
+def test_fine_tuning_goes_to_another_size_patch_channels_and_set(script, outputs, tmp_path, capsys):
+    small = (
+        "--data",
+        "digits",
+        "--n-images",
+        1347,
+        "--image-size",
+        12,
+        18,
+        "--patch-size",
+        6,
+        3,
+        "--in-channels",
+        3,
+        "--recipe.steps",
+        3,
+        "--recipe.warmup-steps",
+        1,
+    )
+    normalised = ("--augmentation.mean", 0.5, "--augmentation.std", 0.5, "--augmentation.pad", 0, "--augmentation.crop-area", 0.3, 1.0)
+    script("finetuning", "cifar10_finetuning", "--start", outputs / "one" / "model", *small, *normalised, "--output", tmp_path / "tuned")
+    told = capsys.readouterr().out
+    assert "Channels: 1 became 3" in told
+    assert "Positions: the grid (2, 2) became (2, 6)" in told
+    tuned = sigvit.VisionTransformer.from_pretrained(tmp_path / "tuned" / "model")
+    assert tuned.config.input_shape == (3, 12, 18)
+    assert tuned.tokenizer.patch_size == (6, 3)
+
+
+def test_evaluation_tells_head_shots_neighbours_and_probe(script, outputs, capsys):
+    script("evaluation", "--model", outputs / "one" / "model", "--data", "digits", "--probe-images", 300)
+    told = capsys.readouterr().out
+    for part in ("its head", "5 labels a class", "20 nearest of", "linear probe on"):
+        assert part in told
+
+
+def test_every_recipe_builds_its_model_and_says_what_to_expect():
+    for name in recipe_names():
+        task = open_recipe(name)
+        assert task.expectation, name
+        if isinstance(task, ImageRun):
+            with torch.device("meta"):
+                assert task.build_model().config.num_classes == task.num_classes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("no_such_recipe",), r"There is no recipe 'no_such_recipe'; there are augreg_imagenet_21k"),
+        (("cifar10_finetuning",), r"is a FineTuning, but this script runs a ImageRun"),
+        (("deit_iii:Ti/16",), r"DeiT III has no model 'Ti/16'"),
+    ],
+)
+def test_a_wrong_recipe_is_a_sentence(script, arguments, sentence):
+    with pytest.raises(SystemExit, match=sentence):
+        script("training", *arguments)
+
+
+def test_a_key_that_nothing_reads_is_refused(script, capsys):
+    with pytest.raises(SystemExit):
+        script("training", "digits", "--recipe.learning-rat", 1e-3)
+    assert "learning-rat" in capsys.readouterr().err
+
+
+def test_a_wrong_number_of_classes_is_a_sentence(script, tmp_path):
+    with pytest.raises(ValueError, match=r"is for 7 classes, but .* has 10; set --num-classes"):
+        script("training", "digits", "--num-classes", 7, "--output", tmp_path)
+
+
+def test_a_batch_larger_than_the_data_is_a_sentence(script, tmp_path):
+    with pytest.raises(ValueError, match=r"batch_size is 2000, but .* has 1347 images"):
+        script("training", "digits", "--recipe.batch-size", 2000, "--output", tmp_path)
