@@ -22,12 +22,12 @@ from pathlib import Path
 import torch
 
 import sigvit
-from sigvit.cost_command import calibration_cases, input_seconds, training_of
+from sigvit.cost_command import calibration_cases, training_of
 from sigvit.data.images import open_images
-from sigvit.evaluation.calibration import calibrate
+from sigvit.evaluation.calibration import fit_prices
 from sigvit.evaluation.cost import Training, fused, step_work, training_cost
 from sigvit.evaluation.hardware import Hardware, published
-from sigvit.evaluation.measure import TrainingStep, step_seconds
+from sigvit.evaluation.measure import TrainingStep, measured_peak, step_seconds
 from sigvit.evaluation.trace import trace_forward, trace_training
 from sigvit.evidence.machine import describe_machine, package_versions
 from sigvit.training.image_batches import ImageBatches
@@ -64,38 +64,48 @@ LARGE = (
 
 
 def measure_here(threads: int, rounds: int) -> list[list]:
-    """Rows (threads, what, predicted and measured seconds of a step) with so many threads; calibrated, predicted, then measured."""
+    """Rows (threads, what, predicted and measured seconds of a step) with so many threads.
+
+    Calibration, models, recipes and their batches are timed in the same rounds, so that what disturbs the machine disturbs all alike.
+    """
     torch.set_num_threads(threads)
-    hardware = calibrate(calibration_cases("float32"), rounds=rounds)
+    known, cases = calibration_cases("float32"), [unseen(*sizes) for sizes in UNSEEN]
+    recipes = [RecipeSteps(name) for name in RECIPES]
+    steps = [TrainingStep(model, training) for model, training in [*known, *(case[1:] for case in cases)]]
+    seconds = step_seconds([*steps, *(recipe.make_batch for recipe in recipes), *recipes], rounds=rounds)
+    prices = fit_prices([step_work(model, training) for model, training in known], seconds[: len(known)])
+    hardware = Hardware("this CPU", measured_peak(), 0.0, prices)
     rows: list[list] = []
-    cases = [unseen(*sizes) for sizes in UNSEEN]
-    measured = step_seconds([TrainingStep(model, training) for _, model, training in cases], rounds=rounds)
-    for (name, model, training), seconds in zip(cases, measured, strict=True):
-        rows.append([threads, name, hardware.seconds(step_work(model, training)), seconds])
-    for name in RECIPES:
-        run = open_recipe(name)
-        if isinstance(run, ImageRun):
-            rows.append([threads, f"recipe {name}", predicted_recipe(run, hardware), trained_recipe(run, rounds)])
+    for (name, model, training), took in zip(cases, seconds[len(known) :], strict=False):
+        rows.append([threads, name, hardware.seconds(step_work(model, training)), took])
+    for recipe, input_s in zip(recipes, seconds[len(steps) :], strict=False):
+        cost = training_cost(recipe.run.build_model(), training_of(recipe.run), hardware, input_s=input_s)
+        rows.append([threads, f"recipe {recipe.run.name}", cost.step_s, statistics.median(recipe.times)])
     return rows
+
+
+class RecipeSteps:
+    """A few steps of a recipe by the real training loop, each timed by the clock at its end; a call is a fresh start."""
+
+    def __init__(self, name: str, steps: int = 4) -> None:
+        run = open_recipe(name)
+        assert isinstance(run, ImageRun)
+        self.run, self.recipe = run, replace(run.recipe, steps=steps, warmup_steps=0, validate_every=steps)
+        self.batches = ImageBatches(open_images(run.data), run.augmentation, self.recipe, run.seed, "cpu", image_size=run.image_size)  # type: ignore[arg-type]
+        self.times: list[float] = []
+
+    def __call__(self) -> None:
+        ends: list[float] = []
+        train(self.run.build_model(), self.batches, self.recipe, on_step=lambda _: ends.append(time.perf_counter()))
+        self.times += [later - earlier for earlier, later in itertools.pairwise(ends[:-1])]  # the last step also looks back
+
+    def make_batch(self) -> None:
+        self.batches.batch(0)
 
 
 def unseen(width: int, depth: int, heads: int, hidden: int, pixels: int, patch: int, batch: int) -> tuple[str, sigvit.VisionTransformer, Training]:
     model = sigvit.vit(f"Ti/{patch}", pixels, 10, pool="mean", width=width, depth=depth, heads=heads, mlp_width=hidden)
     return f"width {width}, depth {depth}, {(pixels // patch) ** 2} patches, batch {batch}", model, Training((3, pixels, pixels), batch)
-
-
-def predicted_recipe(run: ImageRun, hardware: Hardware) -> float:
-    return training_cost(run.build_model(), training_of(run), hardware, input_s=input_seconds(run, torch.device("cpu"))).step_s
-
-
-def trained_recipe(run: ImageRun, rounds: int) -> float:
-    """Median seconds of a step of the real training loop, by the clock at each step's end; the first steps don't count."""
-    steps = max(12, 3 * rounds)
-    recipe = replace(run.recipe, steps=steps, warmup_steps=0, validate_every=steps)
-    batches = ImageBatches(open_images(run.data), run.augmentation, recipe, run.seed, "cpu", image_size=run.image_size)  # type: ignore[arg-type]
-    ends = []
-    train(run.build_model(), batches, recipe, on_step=lambda _: ends.append(time.perf_counter()))
-    return statistics.median(later - earlier for earlier, later in itertools.pairwise(ends[2:]))
 
 
 def table_here(rows: list[list]) -> list[str]:
