@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from torch import nn
 
-from sigvit.data.windows import Windows
 from sigvit.evidence import baselines
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.linear_discriminant import inner_folds
 from sigvit.evidence.metrics import window_log_loss
 from sigvit.model.vision_transformer import signal_vit
-from sigvit.network_classifier import NetworkClassifier, TrainingPart
+from sigvit.network_classifier import NetworkClassifier
 from sigvit.training.recipe import Recipe
+from sigvit.training_part import TrainingPart
 
 __all__ = ["FitJob", "SignalViTClassifier"]
 
@@ -145,26 +144,12 @@ class SignalViTClassifier(NetworkClassifier):
             stochastic_depth=self.stochastic_depth,
         )
 
-    def fit(self, X: Any, y: Any = None, groups: Any = None, validation: tuple[Any, Any] | None = None) -> SignalViTClassifier:
-        """Train the network and the classical half on windows X and labels y; see `NetworkClassifier.fit`."""
-        part = self._prepare(X, y, groups, validation)
-        self._train(part)
-        self.classical_ = self._fit_classical(part)
-        return self
-
-    def fit_many(self, windows: Windows, jobs: Sequence[FitJob]) -> list[SignalViTClassifier]:
-        """One fitted classifier a job, each equal to `fit` on the job's rows with its seed; jobs that ask for the same classical half share it."""
-        fitted = [clone(self).set_params(random_state=job.seed, **job.parameters) for job in jobs]
-        halves: dict[tuple, BaseEstimator | None] = {}
-        for classifier, job in zip(fitted, jobs, strict=True):
-            held_out = windows[job.validation] if len(job.validation) else None
-            part = classifier._prepare(windows[job.train], None, job.groups, (held_out, None) if held_out else None)
-            classifier._train(part)
-            asked = (job.train.tobytes(), job.validation.tobytes(), classifier.early_stopping, repr(classifier.classical))
-            if asked not in halves:
-                halves[asked] = classifier._fit_classical(part)
-            classifier.classical_ = halves[asked]
-        return fitted
+    def _complete(self, part: TrainingPart, shared: dict) -> None:
+        """The classical half; fits that ask for the same one on the same part share it."""
+        asked = (id(part), repr(self.classical))
+        if asked not in shared:
+            shared[asked] = self._fit_classical(part)
+        self.classical_ = shared[asked]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """(windows, classes): the normalised geometric mean of both halves' probabilities, in the order of `classes_`."""

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 from rich.progress import Progress
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from sigvit.data.windows import Windows
-from sigvit.training.batches import RecordingBatches
-from sigvit.training.loop import evaluate, train
+from sigvit.evidence.fit_job import FitJob
+from sigvit.training.many import Member, Snapshots, train_many
+from sigvit.training.member import train_alone
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe
+from sigvit.training_part import TrainingPart, hold_out, join
 
-VALIDATION_SHARE = 0.2
-
-
-@dataclass
-class TrainingPart:
-    """What one fit sees: signals (windows, electrodes, samples), class numbers, groups or None, a held-out part or None, and the electrodes (Info or count)."""
-
-    signals: np.ndarray
-    targets: np.ndarray
-    groups: np.ndarray | None
-    held_out: tuple[np.ndarray, np.ndarray] | None
-    electrodes: Any
+# Copies of the windows that trainings at once may hold; each number is there as read and as scaled.
+BLOCK_BYTES = 4 * 2**30
+COPY_BYTES = 8
+# Attributes that reading the input sets.
+READ = ("classes_", "signal_shape_", "n_features_in_")
 
 
 class NetworkClassifier(ClassifierMixin, BaseEstimator):
@@ -69,8 +65,35 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         ------
         ValueError : fewer than two classes, other shapes than fitted on, NaN or infinity.
         """
-        self._train(self._prepare(X, y, groups, validation))
+        part = self._prepare(X, y, groups, validation)
+        self._train(part)
+        self._complete(part, {})
         return self
+
+    def fit_many(self, windows: Windows, jobs: Sequence[FitJob], folder: str | Path | None = None) -> list[Self]:
+        """One fitted classifier a job, each equal to `fit` on the job's rows with its seed; networks of one architecture are trained at once.
+
+        Parameters
+        ----------
+        windows : of which each job says its rows; no job sees another's.
+        folder : where the trainings keep their state about once a minute, and from where they go on after a kill; every job needs a key then.
+
+        Raises
+        ------
+        ValueError : as for `fit`, with the job's name; the other trainings are ended first.
+        """
+        fitted = [clone(self).set_params(random_state=job.seed, **job.parameters) for job in jobs]
+        snapshots = None if folder is None else Snapshots(folder)
+        for block in _blocks(windows, jobs):
+            parts = _prepare_all(windows, [(fitted[number], jobs[number]) for number in block])
+            members = [fitted[number]._member(part, jobs[number].name, jobs[number].key) for number, part in zip(block, parts, strict=True)]
+            with _progress(self.progress, sum(member.recipe.steps for member in members)) as on_step:
+                histories = train_many(members, snapshots=snapshots, on_step=on_step)
+            shared: dict = {}
+            for number, part, history in zip(block, parts, histories, strict=True):
+                fitted[number].history_ = history
+                fitted[number]._complete(part, shared)
+        return fitted
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """(windows, classes) probabilities, in the order of `classes_`."""
@@ -101,8 +124,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             extra, _, extra_y = self._read(validation[0], validation[1], reset=False)
             part.held_out = (extra, self._class_numbers(extra_y))
         if self.early_stopping and part.held_out is None:
-            return _hold_out(part, derive_seed(_seed(self.random_state), "hold out"))
-        return part if self.early_stopping or part.held_out is None else _join(part)
+            return hold_out(part, derive_seed(_seed(self.random_state), "hold out"))
+        return part if self.early_stopping or part.held_out is None else join(part)
 
     def _read(self, X: Any, y: Any, reset: bool) -> tuple[np.ndarray, Any, Any]:
         """Signals (windows, electrodes, samples), electrodes (Info or count) and labels of whatever was handed in."""
@@ -134,10 +157,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return np.searchsorted(self.classes_, y)
 
     def _train(self, part: TrainingPart) -> None:
+        member = self._member(part)
+        with _progress(self.progress, member.recipe.steps) as on_step:
+            self.history_ = train_alone(member, on_step=on_step)
+
+    def _member(self, part: TrainingPart, name: str = "", key: str = "") -> Member:
+        """The training of this classifier on this part, with everything but the history set that a fit leaves behind."""
         seed = _seed(self.random_state)
-        self.center_ = part.signals.mean((0, 2), dtype=np.float64)
-        deviation = part.signals.std((0, 2), dtype=np.float64)
-        self.scale_ = np.where(deviation == 0, 1.0, deviation)
+        self.center_, self.scale_ = part.center, part.scale
         self.selection_ = "none" if part.held_out is None else "validation"
         recipe = self.recipe(len(part.signals))
         self._dtype = torch.float64 if recipe.dtype == "float64" else torch.float32
@@ -146,16 +173,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             model = self.build(part.electrodes, part.signals.shape[2], len(self.classes_))
         self.model_ = model.to(self._device(), self._dtype)
         self.n_parameters_ = sum(parameter.numel() for parameter in model.parameters())
-        weights = self._class_weights(part.targets)
-        batches = RecordingBatches(self._standardise(part.signals), self._on_device(part.targets), recipe, seed, len(self.classes_))
-        validation = None
-        if part.held_out is not None:
-            values, targets = self._standardise(part.held_out[0]), self._on_device(part.held_out[1])
-            validation = partial(evaluate, values=values, targets=targets, class_weights=weights)
-        with Progress(disable=not self.progress) as bar:
-            task = bar.add_task("training", total=recipe.steps)
-            done = (lambda step: bar.update(task, completed=step)) if self.progress else None
-            self.history_ = train(self.model_, batches, recipe, seed, class_weights=weights, validation=validation, on_step=done)
+        values, held_out = part.standardised(self._standardise, (self._dtype, self._device()))
+        targets, weights = self._on_device(part.targets), self._class_weights(part.targets)
+        validation = None if held_out is None or part.held_out is None else (held_out, self._on_device(part.held_out[1]))
+        return Member(self.model_, values, targets, recipe, seed, len(self.classes_), weights, validation, name, key)
+
+    def _complete(self, part: TrainingPart, shared: dict) -> None:
+        """What a fit does besides the network; `shared` holds what fits on the same part have in common."""
 
     def _standardise(self, signals: np.ndarray) -> Tensor:
         """Each electrode less its training mean, by its training deviation; (windows, electrodes, samples) on the device."""
@@ -180,33 +204,51 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return torch.device(automatic if self.device == "auto" else self.device)
 
 
-def _join(part: TrainingPart) -> TrainingPart:
-    """A validation part that nothing is chosen by is trained on as well; it is a group of its own."""
-    assert part.held_out is not None
-    signals = np.concatenate([part.signals, part.held_out[0]])
-    targets = np.concatenate([part.targets, part.held_out[1]])
-    groups = part.groups
-    if groups is not None:
-        several = len(np.unique(groups)) > 1
-        groups = np.concatenate([groups.astype(str), np.full(len(part.held_out[1]), "validation")]) if several else None
-    return TrainingPart(signals, targets, groups, None, part.electrodes)
+@contextmanager
+def _progress(show: bool, steps: int) -> Iterator[Callable[[int], None] | None]:
+    """A bar with the time left, moved by calling what this gives with the number of steps done; None where nothing is shown."""
+    if not show:
+        yield None
+        return
+    with Progress() as bar:
+        task = bar.add_task("training", total=steps)
+        yield lambda step: bar.update(task, completed=step)
 
 
-def _hold_out(part: TrainingPart, seed: int) -> TrainingPart:
-    """A validation part of whole groups where there are several, else the last fifth of each class."""
-    chosen = np.zeros(len(part.targets), dtype=bool)
-    names = np.unique(part.groups) if part.groups is not None else np.array([])
-    if part.groups is not None and len(names) > 1:
-        shuffled = np.random.default_rng(seed).permutation(names)
-        chosen = np.isin(part.groups, shuffled[: max(1, round(VALIDATION_SHARE * len(names)))])
-    else:
-        for number in np.unique(part.targets):
-            rows = np.flatnonzero(part.targets == number)
-            chosen[rows[len(rows) - max(1, int(VALIDATION_SHARE * len(rows))) :]] = True
-    if set(part.targets[~chosen]) != set(part.targets):
-        raise ValueError("Holding out a validation part left a class without training windows; give `validation`, more windows, or early_stopping=False.")
-    groups = None if part.groups is None else part.groups[~chosen]
-    return TrainingPart(part.signals[~chosen], part.targets[~chosen], groups, (part.signals[chosen], part.targets[chosen]), part.electrodes)
+def _blocks(windows: Windows, jobs: Sequence[FitJob]) -> list[list[int]]:
+    """Numbers of jobs whose rows, copied and scaled, fit into memory together; seeds that share their rows share the copy."""
+    blocks: list[list[int]] = []
+    room, copied = 0, set[tuple]()
+    for number, job in enumerate(jobs):
+        asked = _asked(job)
+        size = 0 if asked in copied else (len(job.train) + len(job.validation)) * windows.values[0].size * COPY_BYTES
+        if not blocks or size > room:
+            blocks.append([])
+            room, copied = BLOCK_BYTES, set()
+        blocks[-1].append(number)
+        room, copied = room - size, copied | {asked}
+    return blocks
+
+
+def _prepare_all(windows: Windows, asked: list[tuple[NetworkClassifier, FitJob]]) -> list[TrainingPart]:
+    """What each fit sees. Fits on the same rows see one part, unless chance chooses what each holds out."""
+    found: dict[tuple, tuple[NetworkClassifier, TrainingPart]] = {}
+    parts = []
+    for classifier, job in asked:
+        by_chance = classifier.early_stopping and not len(job.validation)
+        same = (*_asked(job), classifier.early_stopping, id(classifier) if by_chance else None)
+        if same in found:
+            for name in READ:
+                setattr(classifier, name, getattr(found[same][0], name))
+        else:
+            held_out = windows[job.validation] if len(job.validation) else None
+            found[same] = classifier, classifier._prepare(windows[job.train], None, job.groups, None if held_out is None else (held_out, None))
+        parts.append(found[same][1])
+    return parts
+
+
+def _asked(job: FitJob) -> tuple:
+    return job.train.tobytes(), job.validation.tobytes(), None if job.groups is None else tuple(map(str, job.groups))
 
 
 def _seed(random_state: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 
 from sigvit.data.windows import Windows
 from sigvit.evidence import statistics
 from sigvit.evidence.certificate import Certificate, certify
 from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.folds import Fold
-from sigvit.evidence.judging import TABLE_COLUMNS, fit_and_judge, has_seed
+from sigvit.evidence.judging import TABLE_COLUMNS, Fit, has_seed, judge_fits
 
 __all__ = ["TABLE_COLUMNS", "Results", "cross_validate"]
+
+# Where trainings in progress keep their state, inside the folder of finished fits; gone when all are finished.
+TRAINING = "training"
 
 
 @dataclass
@@ -66,9 +70,10 @@ def cross_validate(
     windows, folds : the set and its divisions.
     seeds : a parameter called `random_state`, of the pipeline or a step, receives each; a pipeline without one is fitted once and stands for all seeds.
     certificate : of these windows and folds; made here where it is left out.
-    folder : where finished fits are kept, so that a killed run goes on with those that are missing.
+    folder : where finished fits are kept, and about once a minute the state of those that train, so that a killed run goes on with what is missing.
     on_fit : called with (done, total, what was just fitted).
-    n_jobs : processes, each with one thread, that share the pipelines × folds; 1 stays in this process with its threads.
+    n_jobs : processes, each with one thread, that share the fits; 1 stays in this process with its threads. A pipeline with `fit_many` gets all fits of a
+        process at once, every fold × seed.
 
     Raises
     ------
@@ -87,15 +92,19 @@ def cross_validate(
     certificate = certificate or certify(windows, folds)
     certificate.require_match(windows, folds)
     identity = fingerprint((windows.row_hashes(), windows.metadata, windows.sampling_rate, windows.electrodes, windows.page))
-    units = [(name, fold, share) for name, pipeline in pipelines.items() for fold in folds for share in _seed_shares(pipeline, seeds)]
-    calls = (delayed(_fit_share)(number, *unit, pipelines[unit[0]], windows, identity, folder) for number, unit in enumerate(units))
+    shares = [(name, share) for name, pipeline in pipelines.items() for share in _shares(pipeline, folds, seeds, n_jobs)]
+    calls = (delayed(_fit_share)(number, name, share, pipelines[name], windows, identity, folder) for number, (name, share) in enumerate(shares))
     records: dict[tuple[str, int, int], list[dict]] = {}
+    total = sum(len(share) for _, share in shares)
     with _processes(n_jobs):
-        for done, (number, found) in enumerate(Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls), start=1):
-            name, fold, _ = units[number]
-            records |= {(name, fold.number, seed): parts for seed, parts in found.items()}
-            if on_fit is not None:
-                on_fit(done, len(units), f"{name}, fold {fold.number}")
+        for number, found in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls):
+            name, share = shares[number]
+            for (fold, seed), parts in zip(share, found, strict=True):
+                records[name, fold.number, seed] = parts
+                if on_fit is not None:
+                    on_fit(len(records), total, f"{name}, fold {fold.number}")
+    if folder is not None:
+        shutil.rmtree(Path(folder) / TRAINING, ignore_errors=True)
     ordered = ((name, fold.number, seed) for name in pipelines for fold in folds for seed in seeds)
     # The fit of a seedless pipeline stands for every seed.
     return _collect([_with_seed(part, key[2]) for key in ordered for part in records.get(key) or records[(*key[:2], seeds[0])]], certificate)
@@ -110,25 +119,28 @@ def _processes(n_jobs: int) -> Iterator[None]:
         yield
 
 
-def _seed_shares(pipeline: Any, seeds: list[int]) -> list[list[int]]:
-    """Which seeds are fitted in one go: all where the pipeline can, else each alone; the first where there is no seed to set."""
-    if not has_seed(pipeline):
-        return [seeds[:1]]
-    return [seeds] if hasattr(pipeline, "fit_many") else [[seed] for seed in seeds]
+def _shares(pipeline: Any, folds: list[Fold], seeds: list[int], n_jobs: int) -> list[list[tuple[Fold, int]]]:
+    """Which fits go in one go: all that a process gets where the pipeline can, else each alone; the first seed alone where there is no seed to set."""
+    fits = [(fold, seed) for fold in folds for seed in (seeds if has_seed(pipeline) else seeds[:1])]
+    if not hasattr(pipeline, "fit_many"):
+        return [[fit] for fit in fits]
+    count = min(effective_n_jobs(n_jobs), len(fits))
+    return [fits[len(fits) * part // count : len(fits) * (part + 1) // count] for part in range(count)]
 
 
 def _fit_share(
-    number: int, name: str, fold: Fold, seeds: list[int], pipeline: Any, windows: Windows, identity: str, folder: str | Path | None
-) -> tuple[int, dict[int, list[dict]]]:
-    """The unit's number, and seed → records: those in the folder as they are, the others fitted and kept."""
+    number: int, name: str, share: list[tuple[Fold, int]], pipeline: Any, windows: Windows, identity: str, folder: str | Path | None
+) -> tuple[int, list[list[dict]]]:
+    """The share's number, and the records of each of its fits: those in the folder as they are, the others fitted and kept."""
     store = FitStore(folder)
-    keys = {seed: fingerprint((identity, fold.train, fold.validation, fold.test, name, pipeline, seed)) for seed in seeds}
-    stored = {seed: store.load(key) for seed, key in keys.items()}
-    missing = [seed for seed in seeds if stored[seed] is None]
-    for seed, record in zip(missing, fit_and_judge(name, pipeline, windows, fold, missing), strict=False):
-        store.save(keys[seed], record)
-        stored[seed] = record
-    return number, {seed: record["parts"] for seed, record in stored.items() if record is not None}
+    keys = [fingerprint((identity, fold.train, fold.validation, fold.test, name, pipeline, seed)) for fold, seed in share]
+    stored: dict[str, dict | None] = {key: store.load(key) for key in keys}
+    missing = [Fit(fold, seed, key) for (fold, seed), key in zip(share, keys, strict=True) if stored[key] is None]
+    training = None if folder is None else Path(folder) / TRAINING
+    for fit, record in zip(missing, judge_fits(name, pipeline, windows, missing, training), strict=True):
+        store.save(fit.key, record)
+        stored[fit.key] = record
+    return number, [kept["parts"] for key in keys if (kept := stored[key]) is not None]
 
 
 def _with_seed(record: dict, seed: int) -> dict:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,13 +31,28 @@ def fit_and_judge(name: str, pipeline: Any, windows: Windows, fold: Fold, seeds:
 
     Yields plain data: {"parts": [record, …]}, the pipeline's own record first, then those of its parts (see `cross_validate`).
     """
+    return judge_fits(name, pipeline, windows, [Fit(fold, seed) for seed in seeds])
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """One fit that is asked for: a fold and a seed. `key` names what is kept of it on disk."""
+
+    fold: Fold
+    seed: int
+    key: str = ""
+
+
+def judge_fits(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], folder: Path | None = None) -> Iterator[dict]:
+    """What `fit_and_judge` yields, for fits of any folds: fitted all at once where the pipeline can, with `folder` for what it keeps as it trains."""
     if not hasattr(pipeline, "predict_proba"):
         raise ValueError(f"Pipeline {name!r} has no predict_proba; log-loss and calibration need probabilities (wrap it in CalibratedClassifierCV).")
-    takes_validation = "validation" in inspect.signature(pipeline.fit).parameters and len(fold.validation) > 0
-    for seed, estimator, seconds in _fitted(pipeline, windows, fold, seeds, takes_validation):
-        chose = takes_validation and getattr(estimator, "selection_", "none") == "validation"
+    fitted = _fitted_at_once(name, pipeline, windows, fits, folder) if hasattr(pipeline, "fit_many") else _fitted(pipeline, windows, fits)
+    for fit, estimator, seconds in fitted:
+        fold = fit.fold
+        chose = _takes_validation(pipeline, fold) and getattr(estimator, "selection_", "none") == "validation"
         rows = fold.train if chose else _fit_rows(fold)
-        told = {"samples": len(rows), "samples_validation": len(fold.validation) if chose else 0, "seed": seed, "time": seconds}
+        told = {"samples": len(rows), "samples_validation": len(fold.validation) if chose else 0, "seed": fit.seed, "time": seconds}
         predicted = _predict(estimator, windows, fold)
         parts = [_record(_part_name(name, part), estimator, windows, fold, rows, told, predicted[part]) for part in predicted]
         parts[0]["history"] = getattr(estimator, "history_", [])
@@ -63,27 +80,39 @@ def _record(name: str, estimator: Any, windows: Windows, fold: Fold, rows: np.nd
     }
 
 
-def _fitted(pipeline: Any, windows: Windows, fold: Fold, seeds: list[int], takes_validation: bool) -> Iterator[tuple[int, Any, float]]:
-    """(seed, fitted estimator, seconds) for every seed; at once where the pipeline can."""
-    groups = _groups(windows, fold)
-    if hasattr(pipeline, "fit_many"):
-        jobs = [FitJob(fold.train, fold.validation, seed, groups=groups[fold.train]) for seed in seeds]
-        start = time.perf_counter()
-        estimators = pipeline.fit_many(windows, jobs) if jobs else []
-        seconds = (time.perf_counter() - start) / max(1, len(jobs))
-        yield from ((seed, estimator, seconds) for seed, estimator in zip(seeds, estimators, strict=True))
+def _fitted_at_once(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], folder: Path | None) -> Iterator[tuple[Fit, Any, float]]:
+    """(fit, fitted estimator, seconds); a job holds rows of its fold's training and validation parts alone."""
+    if not fits:
         return
-    rows = fold.train if takes_validation else _fit_rows(fold)
-    for seed in seeds:
-        estimator = with_random_state(clone(pipeline), seed)
+    jobs = []
+    for fit in fits:
+        groups = _groups(windows, fit.fold)[fit.fold.train]
+        jobs.append(FitJob(fit.fold.train, fit.fold.validation, fit.seed, {}, groups, f"{name}, fold {fit.fold.number}, seed {fit.seed}", fit.key))
+    keeps = folder is not None and "folder" in inspect.signature(pipeline.fit_many).parameters
+    start = time.perf_counter()
+    estimators = pipeline.fit_many(windows, jobs, folder=folder) if keeps else pipeline.fit_many(windows, jobs)
+    seconds = (time.perf_counter() - start) / len(jobs)
+    yield from ((fit, estimator, seconds) for fit, estimator in zip(fits, estimators, strict=True))
+
+
+def _fitted(pipeline: Any, windows: Windows, fits: Sequence[Fit]) -> Iterator[tuple[Fit, Any, float]]:
+    """(fit, fitted estimator, seconds), one after the other."""
+    for fit in fits:
+        takes_validation = _takes_validation(pipeline, fit.fold)
+        rows = fit.fold.train if takes_validation else _fit_rows(fit.fold)
+        estimator = with_random_state(clone(pipeline), fit.seed)
         extra: dict[str, Any] = {}
         if takes_validation:
-            extra["validation"] = (_signals(estimator, windows, fold.validation), windows.labels[fold.validation])
+            extra["validation"] = (_signals(estimator, windows, fit.fold.validation), windows.labels[fit.fold.validation])
         if "groups" in inspect.signature(estimator.fit).parameters:
-            extra["groups"] = groups[rows]
+            extra["groups"] = _groups(windows, fit.fold)[rows]
         start = time.perf_counter()
         estimator.fit(_signals(estimator, windows, rows), windows.labels[rows], **extra)
-        yield seed, estimator, time.perf_counter() - start
+        yield fit, estimator, time.perf_counter() - start
+
+
+def _takes_validation(pipeline: Any, fold: Fold) -> bool:
+    return "validation" in inspect.signature(pipeline.fit).parameters and len(fold.validation) > 0
 
 
 def _fit_rows(fold: Fold) -> np.ndarray:

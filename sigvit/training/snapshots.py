@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ class Snapshots:
         found: dict[str, dict[str, Any]] = {}
         asked = {member.key for member in members}
         for folder in sorted(self.folder.glob("together-*")):
-            _, states = Checkpoints(folder, keep=1).latest() or (0, {})
+            states = _newest(Checkpoints(folder, keep=1))
             found |= {key: state for key, state in states.items() if key in asked and state["step"] >= found.get(key, state)["step"]}
         return found
 
@@ -82,6 +83,19 @@ class Snapshots:
         if over:
             self._last_time = time.monotonic()
         return over
+
+
+def _newest(checkpoints: Checkpoints) -> dict[str, dict[str, Any]]:
+    """What was saved last; another process, with other members, may be replacing it right now, and then it is read again."""
+    while True:
+        before = checkpoints.steps()
+        with warnings.catch_warnings(record=True) as told:
+            found = checkpoints.latest()
+        if checkpoints.steps() == before:
+            break
+    for warning in told:
+        warnings.warn(warning.message, stacklevel=2)
+    return {} if found is None else found[1]
 
 
 def described(member: Member) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import LinearSVC
@@ -22,7 +23,7 @@ from sigvit.evidence.convnets import ConvNetClassifier
 from sigvit.evidence.cross_validation import TABLE_COLUMNS, cross_validate
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.fit_store import FitStore, fingerprint
-from sigvit.evidence.judging import fit_and_judge
+from sigvit.evidence.judging import Fit, fit_and_judge, judge_fits
 from sigvit.tokenizers import ElectrodeTimePatches
 
 QUICK = {
@@ -94,6 +95,18 @@ def test_training_rows_do_change_the_fitted_artefact(windows, folds, monkeypatch
         list(fit_and_judge("LDA", baselines.shrinkage_lda(), each, folds[1], [3]))
         artefacts.append(every_bit(kept[0]))
     assert artefacts[0] != artefacts[1]
+
+
+@pytest.mark.parametrize("name", ["ViT", "EEGNet"])
+def test_folds_that_train_at_once_share_no_bit_of_their_test_rows(windows, folds, name, monkeypatch):
+    """The test rows of one fold are training rows of the others, in the same stack: the others change, this one doesn't."""
+    artefacts = []
+    for each in (windows, other_test_values(windows, folds[1])):
+        kept = []
+        monkeypatch.setattr("sigvit.evidence.judging._predict", lambda estimator, w, f, kept=kept: _keep(kept, estimator, w, f))
+        list(judge_fits(name, QUICK[name], each, [Fit(fold, 3) for fold in folds]))
+        artefacts.append([every_bit(estimator) for estimator in kept])
+    assert [one == other for one, other in zip(*artefacts, strict=True)] == [False, True, False]
 
 
 def test_one_row_a_pipeline_fold_and_seed(windows, folds):
@@ -187,6 +200,7 @@ def test_fit_many_and_fit_give_one_table(windows, folds):
     row = together[(together["pipeline"] == "ViT") & (together["fold"] == 1) & (together["seed"] == 1)].iloc[0]
     accuracy = (single.classes_[expected.argmax(1)] == windows.labels[fold.test]).mean()
     assert row["accuracy"] == accuracy
+    assert row["log_loss"] == pytest.approx(log_loss(windows.labels[fold.test], expected), rel=1e-4)  # float32 in other company
     assert model.fit_many(windows, [FitJob(fold.train, fold.validation, 1, groups=windows.metadata["subject"].to_numpy()[fold.train])])
 
 

@@ -1,0 +1,72 @@
+"""What one fit of a network sees of the windows, and what it holds out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+VALIDATION_SHARE = 0.2
+
+
+@dataclass
+class TrainingPart:
+    """What one fit sees: signals (windows, electrodes, samples), class numbers, groups or None, a held-out part or None, and the electrodes (Info or count)."""
+
+    signals: np.ndarray
+    targets: np.ndarray
+    groups: np.ndarray | None
+    held_out: tuple[np.ndarray, np.ndarray] | None
+    electrodes: Any
+    _tensors: dict[tuple, tuple[Tensor, Tensor | None]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def center(self) -> np.ndarray:
+        """(electrodes,) means."""
+        return self.signals.mean((0, 2), dtype=np.float64)
+
+    @cached_property
+    def scale(self) -> np.ndarray:
+        """(electrodes,) standard deviations, 1 where an electrode is flat."""
+        deviation = self.signals.std((0, 2), dtype=np.float64)
+        return np.where(deviation == 0, 1.0, deviation)
+
+    def standardised(self, standardise: Callable[[np.ndarray], Tensor], kind: tuple) -> tuple[Tensor, Tensor | None]:
+        """Signals and held-out signals as tensors of a kind (format, device), made once for all fits on this part."""
+        if kind not in self._tensors:
+            held_out = None if self.held_out is None else standardise(self.held_out[0])
+            self._tensors[kind] = standardise(self.signals), held_out
+        return self._tensors[kind]
+
+
+def join(part: TrainingPart) -> TrainingPart:
+    """A validation part that nothing is chosen by is trained on as well; it is a group of its own."""
+    assert part.held_out is not None
+    signals = np.concatenate([part.signals, part.held_out[0]])
+    targets = np.concatenate([part.targets, part.held_out[1]])
+    groups = part.groups
+    if groups is not None:
+        several = len(np.unique(groups)) > 1
+        groups = np.concatenate([groups.astype(str), np.full(len(part.held_out[1]), "validation")]) if several else None
+    return TrainingPart(signals, targets, groups, None, part.electrodes)
+
+
+def hold_out(part: TrainingPart, seed: int) -> TrainingPart:
+    """A validation part of whole groups where there are several, else the last fifth of each class."""
+    chosen = np.zeros(len(part.targets), dtype=bool)
+    names = np.unique(part.groups) if part.groups is not None else np.array([])
+    if part.groups is not None and len(names) > 1:
+        shuffled = np.random.default_rng(seed).permutation(names)
+        chosen = np.isin(part.groups, shuffled[: max(1, round(VALIDATION_SHARE * len(names)))])
+    else:
+        for number in np.unique(part.targets):
+            rows = np.flatnonzero(part.targets == number)
+            chosen[rows[len(rows) - max(1, int(VALIDATION_SHARE * len(rows))) :]] = True
+    if set(part.targets[~chosen]) != set(part.targets):
+        raise ValueError("Holding out a validation part left a class without training windows; give `validation`, more windows, or early_stopping=False.")
+    groups = None if part.groups is None else part.groups[~chosen]
+    return TrainingPart(part.signals[~chosen], part.targets[~chosen], groups, (part.signals[chosen], part.targets[chosen]), part.electrodes)
