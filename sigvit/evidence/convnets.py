@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sigvit.model.encoder import Draw, dropout, linear
 from sigvit.network_classifier import NetworkClassifier
 from sigvit.training.recipe import Recipe
 
-# B = batch, E = electrodes, S = samples
+# B = batch, E = electrodes, S = samples, K = stacked models
 
 
 class EEGNet(nn.Module):
@@ -52,8 +53,14 @@ class EEGNet(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         features = self.features(functional.avg_pool1d(values, self.decimation)[:, None])
-        # The paper bounds the norms of the head's rows by 1/4.
-        return functional.linear(features, self.head.weight.renorm(2, 0, 0.25), self.head.bias)
+        return linear(features, bounded_rows(self.head.weight), self.head.bias)
+
+    def forward_stacked(self, values: Tensor, draw: Draw | None = None) -> Tensor:
+        """(K, B, E, S) → (K, B, classes), with stacked weights."""
+        x = functional.avg_pool1d(values.flatten(0, 1), self.decimation).unflatten(0, values.shape[:2]).transpose(0, 1)
+        for layer in list(self.features)[:-1]:
+            x = stacked_layer(layer, x, len(values), draw)
+        return linear(members_first(x, len(values)).flatten(2), bounded_rows(self.head.weight), self.head.bias)
 
 
 class ShallowConvNet(nn.Module):
@@ -83,11 +90,56 @@ class ShallowConvNet(nn.Module):
         # 1e-6 is the floor of the authors' safe logarithm.
         return self.head(self.dropout(power.clamp(min=1e-6).log()).flatten(1))
 
+    def forward_stacked(self, values: Tensor, draw: Draw | None = None) -> Tensor:
+        """(K, B, E, S) → (K, B, classes), with stacked weights."""
+        members = len(values)
+        filters, offsets = self.joint_filters()
+        side_by_side = values.transpose(0, 1).flatten(1, 2)
+        filtered = stacked_layer(self.norm, functional.conv1d(side_by_side, filters.flatten(0, 1), offsets.flatten(), groups=members), members)
+        power = functional.avg_pool1d(filtered**2, self.window, self.stride)
+        logarithm = stacked_layer(self.dropout, power.clamp(min=1e-6).log(), members, draw)
+        return linear(members_first(logarithm, members).flatten(2), self.head.weight, self.head.bias)
+
     def joint_filters(self) -> tuple[Tensor, Tensor]:
         """Nothing stands between temporal and spatial filters: one convolution, (40, E, length) and offsets (40,), gives the same numbers, faster."""
-        spatial = self.spatial.weight[..., 0]
+        spatial, temporal = self.spatial.weight[..., 0], self.temporal.weight[..., 0, 0, :]
         assert self.temporal.bias is not None
-        return torch.einsum("ofe,ft->oet", spatial, self.temporal.weight[:, 0, 0]), torch.einsum("ofe,f->o", spatial, self.temporal.bias)
+        return torch.einsum("...ofe,...ft->...oet", spatial, temporal), torch.einsum("...ofe,...f->...o", spatial, self.temporal.bias)
+
+
+def bounded_rows(weight: Tensor) -> Tensor:
+    """A head's rows, (classes, inputs) or (K, classes, inputs), with norms of at most 1/4, as EEGNet's paper bounds them."""
+    return weight.flatten(0, -2).renorm(2, 0, 0.25).view_as(weight)
+
+
+def stacked_layer(layer: nn.Module, x: Tensor, members: int, draw: Draw | None = None) -> Tensor:
+    """A layer with stacked weights (K, …) applied to the channels of K models side by side, (B, K · channels, …): convolutions become grouped ones.
+
+    BatchNorm measures every channel by itself, so each model has its own statistics; dropout takes each model's factors from `draw`.
+    """
+    if isinstance(layer, nn.Conv2d):
+        bias = None if layer.bias is None else layer.bias.flatten()
+        return functional.conv2d(x, layer.weight.flatten(0, 1), bias, groups=members * layer.groups)
+    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+        return _stacked_norm(layer, x)
+    if isinstance(layer, nn.Dropout):
+        return dropout(members_first(x, members), layer.p, layer.training, draw).transpose(0, 1).flatten(1, 2)
+    return layer(x)
+
+
+def _stacked_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
+    mean, variance, count = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    if mean is None or variance is None or count is None or norm.momentum is None:
+        raise ValueError("A BatchNorm without running statistics, or with their plain mean, has no stacked form here.")
+    if norm.training:
+        count += 1
+    # Views of the stacked statistics, which are updated in place.
+    return functional.batch_norm(x, mean.view(-1), variance.view(-1), norm.weight.flatten(), norm.bias.flatten(), norm.training, norm.momentum, norm.eps)
+
+
+def members_first(x: Tensor, members: int) -> Tensor:
+    """(B, K · channels, …) → (K, B, channels, …)."""
+    return x.unflatten(1, (members, -1)).transpose(0, 1)
 
 
 class ConvNetClassifier(NetworkClassifier):
