@@ -181,6 +181,7 @@ def calibration_cases(dtype: str, large: bool = False) -> list[tuple[VisionTrans
         (128, 2, 8, 512, 5, 128),
         (384, 2, 6, 1536, 7, 16),
         (48, 3, 3, 96, 10, 128),
+        (112, 2, 4, 224, 8, 160),
     ]
     factor = 8 if large else 1  # of the batch: a GPU is measured where it is busy
     cases = []
