@@ -91,7 +91,7 @@ class RecipeSteps:
         run = open_recipe(name)
         assert isinstance(run, ImageRun)
         self.run, self.recipe = run, replace(run.recipe, steps=steps, warmup_steps=0, validate_every=steps)
-        self.batches = ImageBatches(open_images(run.data), run.augmentation, self.recipe, run.seed, "cpu", image_size=run.image_size)  # type: ignore[arg-type]
+        self.batches = ImageBatches(open_images(run.data), run.augmentation, self.recipe, run.seed, "cpu", image_size=run.image_size)
         self.times: list[float] = []
 
     def __call__(self) -> None:

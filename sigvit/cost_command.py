@@ -200,7 +200,7 @@ def input_seconds(run: ImageTask, device: torch.device, steps: int = 9) -> float
         images = open_images(run.data)
     except (ValueError, FileNotFoundError, ImportError):
         return 0.0
-    batches = ImageBatches(images, run.augmentation, run.recipe, run.seed, device, image_size=run.image_size)  # type: ignore[arg-type]
+    batches = ImageBatches(images, run.augmentation, run.recipe, run.seed, device, image_size=run.image_size)
     times = []
     for step in range(steps + 2):
         start = time.perf_counter()

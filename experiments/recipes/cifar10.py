@@ -16,7 +16,7 @@ def recipe() -> ImageRun:
         model=ModelChoice("Ti/4", width=96, depth=6, heads=4, mlp_width=192, pool="mean"),
         augmentation=ImageAugmentation(pad=4, flip=True, mean=CIFAR10_MEAN, std=CIFAR10_STD),
         recipe=Recipe(
-            steps=steps_of(25, 10_000, 128),
+            steps=steps_of(15, 10_000, 128),
             batch_size=128,
             learning_rate=1.5e-3,
             warmup_steps=200,

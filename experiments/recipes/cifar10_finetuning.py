@@ -15,10 +15,10 @@ def recipe() -> FineTuning:
         patch_size=(4, 4),
         augmentation=ImageAugmentation(pad=4, flip=True, mean=CIFAR10_MEAN, std=CIFAR10_STD),
         recipe=Recipe(
-            steps=steps_of(20, 10_000, 128),
+            steps=steps_of(10, 10_000, 128),
             batch_size=128,
             learning_rate=1e-3,
-            warmup_steps=200,
+            warmup_steps=100,
             weight_decay=0.05,
             ema_decay=0.998,
             mixup=0.2,

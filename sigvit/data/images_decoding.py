@@ -16,8 +16,11 @@ _MODES = {1: "L", 3: "RGB"}
 class Framing(Protocol):
     """What part of each image is wanted, and at what size: the training room's crops."""
 
-    size: tuple[int, int]
-    interpolation: str
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    @property
+    def interpolation(self) -> str: ...
 
     def box(self, position: int, rows: int, columns: int) -> tuple[float, float, float, float]:
         """(left, top, right, bottom) in pixels, of the image at this position of the rows that are read."""

@@ -21,11 +21,20 @@ KEPT_ON_DEVICE = 8 * 2**30  # bytes of uint8 images; a larger set stays in the m
 class LabelledImages(Protocol):
     """What training and evaluation ask of a set of images: `sigvit.data.images.Images`."""
 
-    labels: np.ndarray
-    classes: tuple[str, ...]
-    values: np.ndarray | None
-    channels: int
-    source: str
+    @property
+    def labels(self) -> np.ndarray: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def values(self) -> np.ndarray | None: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def source(self) -> str: ...
 
     @property
     def size(self) -> tuple[int, int] | None: ...
