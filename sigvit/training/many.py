@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import torch
+from joblib import Parallel, delayed
 
 from sigvit.training.group import Group
 from sigvit.training.measured import NotFiniteError
 from sigvit.training.member import Member, train_alone
+from sigvit.training.plan import Plan, choose_plan
 from sigvit.training.snapshots import Snapshots, described, require_same
 from sigvit.training.stacked import architecture, can_stack
 
-__all__ = ["Member", "Snapshots", "train_many"]
+__all__ = ["Member", "Plan", "Snapshots", "train_many"]
 
 # Recipes whose fields have these values have a stacked form; the others are trained one after the other.
 STACKED = {"optimizer": "adamw", "layer_decay": 1.0, "loss": "softmax", "accumulation": 1}
@@ -19,7 +24,7 @@ STACKED = {"optimizer": "adamw", "layer_decay": 1.0, "loss": "softmax", "accumul
 
 def train_many(
     members: Sequence[Member],
-    size: int | None = None,
+    plan: Plan | None = None,
     snapshots: Snapshots | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> list[list[dict[str, float]]]:
@@ -28,7 +33,7 @@ def train_many(
     Parameters
     ----------
     members : of any number of architectures; those of one architecture, batch size and number format are stacked.
-    size : so many are stacked at most; 1 trains one after the other.
+    plan : how many are stacked, and in how many processes; None takes the fastest way on this machine (`sigvit.training.plan.choose_plan`).
     snapshots : where every member's state is kept, and from where training goes on where it ended.
     on_step : called with the number of steps done by all members together.
 
@@ -50,8 +55,8 @@ def train_many(
         snapshots.require_keys(members)
     outcome = _Outcome(on_step)
     for kind in _kinds(members):
-        if size != 1 and len(kind) > 1 and is_stackable(kind[0]):
-            _train_stacked(kind, size or len(kind), snapshots, outcome)
+        if is_stackable(kind[0]):
+            _train_kind(kind, plan, snapshots, outcome)
         else:
             _train_one_by_one(kind, snapshots, outcome)
     return outcome.histories(members)
@@ -67,14 +72,14 @@ class _Outcome:
 
     def __init__(self, on_step: Callable[[int], None] | None) -> None:
         self._found: dict[Member, list[dict[str, float]]] = {}
-        self._faults: list[str] = []
+        self._faults: dict[Member, str] = {}
         self._on_step, self._steps = on_step, 0
 
     def add(self, member: Member, history: list[dict[str, float]]) -> None:
         self._found[member] = history
 
     def add_fault(self, member: Member, fault: str) -> None:
-        self._faults.append(f"{member.name}: {fault}" if member.name else fault)
+        self._faults[member] = fault
 
     def add_steps(self, count: int) -> None:
         self._steps += count
@@ -92,17 +97,19 @@ class _Outcome:
         running = {key: number for number, key in enumerate(saved)}
         return sorted((member for member in members if member not in self._found), key=lambda member: running.get(member.key, len(running)))
 
-    def states(self, members: Sequence[Member]) -> dict[str, dict[str, Any]]:
-        """For a snapshot: key → final state of those of these members that have ended."""
-        found = {member: self._found[member] for member in members if member in self._found}
-        return {
-            member.key: {"ended": True, "step": history[-1]["step"], "model": member.model.state_dict(), "history": history, "recipe": described(member)}
-            for member, history in found.items()
-        }
+    def final(self, member: Member) -> dict[str, Any] | None:
+        """The final state of a member that has ended, for a snapshot or another process."""
+        if member not in self._found:
+            return None
+        history = self._found[member]
+        return {"ended": True, "step": history[-1]["step"], "model": member.model.state_dict(), "history": history, "recipe": described(member)}
+
+    def fault(self, member: Member) -> str:
+        return self._faults.get(member, "")
 
     def histories(self, members: Sequence[Member]) -> list[list[dict[str, float]]]:
         if self._faults:
-            told = "; ".join(self._faults)
+            told = "; ".join(f"{member.name}: {fault}" if member.name else fault for member, fault in self._faults.items())
             raise NotFiniteError(f"{told}. Lower the learning rate or look for extreme values ({len(self._faults)} of {len(members)} trainings).")
         return [self._found[member] for member in members]
 
@@ -115,6 +122,21 @@ def _kinds(members: Sequence[Member]) -> list[list[Member]]:
         fixed = (recipe.dtype, recipe.betas, recipe.compile, is_stackable(member), member.batch_size, tuple(member.values.shape[1:]))
         kinds.setdefault((architecture(member.model), fixed), []).append(member)
     return list(kinds.values())
+
+
+def _train_kind(members: Sequence[Member], plan: Plan | None, snapshots: Snapshots | None, outcome: _Outcome) -> None:
+    """Members that one stack could hold, on the way that is chosen for them."""
+    saved = {} if snapshots is None else snapshots.load(members)
+    waiting = outcome.restore(members, saved)
+    if not waiting:
+        return
+    chosen = plan or (choose_plan(waiting) if len(waiting) > 1 else Plan(1))
+    if chosen.processes > 1:
+        _train_in_processes(members, chosen, snapshots, outcome)
+    elif chosen.size > 1 or any(member.key in saved for member in waiting):
+        _train_stacked(members, chosen.size, snapshots, outcome)
+    else:
+        _train_one_by_one(waiting, snapshots, outcome)
 
 
 def _train_one_by_one(members: Sequence[Member], snapshots: Snapshots | None, outcome: _Outcome) -> None:
@@ -144,7 +166,34 @@ def _train_stacked(members: Sequence[Member], size: int, snapshots: Snapshots | 
             else:
                 outcome.add(place.member, place.history)
         if snapshots is not None and (snapshots.due() or not (waiting or group)):
-            snapshots.save(members, outcome.states(members) | {place.member.key: group.state(k) for k, place in enumerate(group.places)})
+            ended = {member.key: final for member in members if (final := outcome.final(member)) is not None}
+            snapshots.save(members, ended | {place.member.key: group.state(k) for k, place in enumerate(group.places)})
+
+
+def _train_in_processes(members: Sequence[Member], plan: Plan, snapshots: Snapshots | None, outcome: _Outcome) -> None:
+    """Stacks in several processes, each with a share of the members; joblib's backend may reach other machines."""
+    shares = [members[part :: plan.processes] for part in range(plan.processes)]
+    calls = (delayed(_train_share)(number, share, plan.size, snapshots) for number, share in enumerate(shares))
+    with warnings.catch_warnings():
+        # Loading torch looks to joblib like a leak of memory: it starts a fresh process, and says so.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+        for number, ended, faults in Parallel(n_jobs=plan.processes, return_as="generator_unordered")(calls):
+            for member, found, fault in zip(shares[number], ended, faults, strict=True):
+                if found is None:
+                    outcome.add_fault(member, fault)
+                    continue
+                member.model.load_state_dict(found["model"])
+                member.model.eval()
+                outcome.add(member, found["history"])
+                outcome.add_steps(int(found["step"]))
+
+
+def _train_share(number: int, members: Sequence[Member], size: int, snapshots: Snapshots | None) -> tuple[int, list[dict[str, Any] | None], list[str]]:
+    """The share's number, and for each member its final state, or None and what went wrong."""
+    torch.set_num_threads(1)
+    outcome = _Outcome(None)
+    _train_stacked(members, size, snapshots, outcome)
+    return number, [outcome.final(member) for member in members], [outcome.fault(member) for member in members]
 
 
 def _joined(group: Group | None, other: Group) -> Group:

@@ -9,7 +9,7 @@ from torch import nn
 
 import sigvit
 from sigvit.training.group import Group
-from sigvit.training.many import Member, Snapshots, train_many
+from sigvit.training.many import Member, Plan, Snapshots, train_many
 from sigvit.training.member import train_alone
 from sigvit.training.member_draws import MemberDraws
 from sigvit.training.recipe import Recipe
@@ -89,7 +89,7 @@ def test_those_who_wait_take_the_places_of_those_who_end():
     members = different() + [member(seed, slice(seed, 50)) for seed in (4, 5, 6)]
     serial = twins(members)
     expected = [train_alone(twin) for twin in serial]
-    assert_equal(members, train_many(members, size=3), serial, expected)
+    assert_equal(members, train_many(members, Plan(3)), serial, expected)
 
 
 def test_other_architectures_and_recipes_without_a_stacked_form_are_trained_too():
@@ -103,6 +103,16 @@ def test_other_architectures_and_recipes_without_a_stacked_form_are_trained_too(
     serial = twins(members)
     expected = [train_alone(twin) for twin in serial]
     assert_equal(members, train_many(members), serial, expected)
+
+
+@pytest.mark.slow
+def test_processes_with_stacks_give_the_same():
+    members = different()
+    serial = twins(members)
+    expected = [train_alone(twin) for twin in serial]
+    assert_equal(members, train_many(members, Plan(2, processes=2)), serial, expected)
+    with pytest.raises(ValueError, match=r"^member 4: The .* became"):
+        train_many([member(0, slice(0, 40)), member(4, slice(0, 40), replace(RECIPE, learning_rate=1e300))], Plan(2, processes=2))
 
 
 def test_logits_in_float32_are_those_of_the_serial_twins():
@@ -169,15 +179,15 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("size", [None, 2, 1])
-def test_killed_trainings_go_on_member_by_member_to_the_same_bits(tmp_path, size):
+@pytest.mark.parametrize("plan", [Plan(9), Plan(2), Plan(1)])
+def test_killed_trainings_go_on_member_by_member_to_the_same_bits(tmp_path, plan):
     whole = different()
-    expected = train_many(whole, size)
+    expected = train_many(whole, plan)
     for kill in (6, 9, 6):
         with pytest.raises(KilledError):
-            train_many(different(), size, Snapshots(tmp_path, seconds=0), on_step=_killing(kill))
+            train_many(different(), plan, Snapshots(tmp_path, seconds=0), on_step=_killing(kill))
     members, steps = different(), []
-    assert train_many(members, size, Snapshots(tmp_path, seconds=0), on_step=steps.append) == expected
+    assert train_many(members, plan, Snapshots(tmp_path, seconds=0), on_step=steps.append) == expected
     assert len(steps) < 60, "the training should not have begun again"
     for each, twin in zip(members, whole, strict=True):
         assert largest_difference(each.model, twin.model) == 0
@@ -192,6 +202,15 @@ def _killing(at: int):
             raise KilledError
 
     return on_step
+
+
+def test_who_has_ended_is_not_trained_again_even_if_asked_for_alone(tmp_path):
+    whole = different()
+    expected = train_many(whole, Plan(4), Snapshots(tmp_path, seconds=0))
+    members, steps = different()[2:3], []
+    assert train_many(members, snapshots=Snapshots(tmp_path), on_step=steps.append) == expected[2:3]
+    assert not steps
+    assert largest_difference(members[0].model, whole[2].model) == 0
 
 
 def test_a_snapshot_of_another_recipe_is_refused(tmp_path):

@@ -1,0 +1,222 @@
+"""One optimiser step of K small models: one after the other, in processes, in stacks, in processes with stacks, compiled, and as the engine chooses.
+
+    python benchmarks/many_models.py [--quick]
+
+All ways take turns in every round, each on members of its own; the table has medians and the gain over the serial loop (eager, float32, all threads).
+Prints it and writes benchmarks/results/many_models_cpu.md or _cuda.md. --quick: the smallest case alone, few rounds, nothing compiled, nothing written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import sigvit
+from sigvit.evidence.convnets import EEGNet
+from sigvit.tokenizers import ElectrodeTimePatches
+from sigvit.training.distributed import Processes
+from sigvit.training.group import Group
+from sigvit.training.loop import update
+from sigvit.training.many import Member
+from sigvit.training.plan import SIZES, choose_plan
+from sigvit.training.recipe import Recipe
+from sigvit.training.state import TrainingState
+
+RESULTS = Path(__file__).parent / "results"
+WINDOWS = 288
+ROUNDS = 7
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model by its sizes; without tokens it is EEGNet at 22 electrodes × 1000 samples of 250 Hz."""
+
+    name: str
+    tokens: int = 0
+    patch: int = 0
+    width: int = 0
+    depth: int = 0
+    batch_size: int = 64
+
+    def model(self, seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        if not self.tokens:
+            return EEGNet(22, 1000, 2, 250.0)
+        tokenizer = ElectrodeTimePatches(1, "all", self.patch, self.patch, self.width)
+        return sigvit.signal_vit(1, self.tokens * self.patch, tokenizer=tokenizer, positions="learned", depth=self.depth, pool="mean", dropout=0.2)
+
+    def members(self, numbers: range, device: str, compiled: bool = False) -> list[Member]:
+        generator = torch.Generator().manual_seed(0)
+        shape = (1, self.tokens * self.patch) if self.tokens else (22, 1000)
+        values, targets = torch.randn(WINDOWS, *shape, generator=generator).to(device), (torch.arange(WINDOWS) % 2).to(device)
+        recipe = Recipe(batch_size=self.batch_size, time_shift=0.1, mixup=1.0, compile=compiled)
+        return [Member(self.model(number).to(device), values, targets, recipe, number, 2) for number in numbers]
+
+
+CASES = (
+    Case("25 tokens × width 32, depth 2, batch 32", 25, 84, 32, 2, 32),
+    Case("25 tokens × width 32, depth 4, batch 32", 25, 84, 32, 4, 32),
+    Case("84 tokens × width 32, depth 4, batch 32", 84, 64, 32, 4, 32),
+    Case("96 tokens × width 64, depth 4, batch 64", 96, 56, 64, 4, 64),
+    Case("176 tokens × width 64, depth 4, batch 64", 176, 125, 64, 4, 64),
+    Case("EEGNet, 22 × 1000, batch 64"),
+)
+
+
+def serial(members: list[Member]) -> Step:
+    """One step of every member by the loop that trains one model."""
+    trained = [(TrainingState.begin(member.model.train(), member.recipe, member.seed, Processes.alone()), member.batches()) for member in members]
+
+    def step() -> None:
+        for state, batches in trained:
+            update(state, batches)
+
+    return step
+
+
+def stacked(members: list[Member], size: int) -> Step:
+    """One step of every member in stacks of `size`, one stack after the other."""
+    groups = [Group(members[start : start + size]) for start in range(0, len(members), size)]
+
+    def step() -> None:
+        for group in groups:
+            group.step()
+
+    return step
+
+
+def serve(connection: Connection, case: Case, numbers: range, size: int) -> None:
+    """A process with one thread: a step whenever it is asked, until it is told to end."""
+    torch.set_num_threads(1)
+    members = case.members(numbers, "cpu")
+    step = serial(members) if size == 1 else stacked(members, size)
+    while connection.recv():
+        step()
+        connection.send(True)
+
+
+class InProcesses:
+    """Members shared out to processes that stay alive between the rounds; call it for a step of all."""
+
+    def __init__(self, case: Case, count: int, processes: int, size: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connections = []
+        for part in range(processes):
+            ours, theirs = context.Pipe()
+            context.Process(target=serve, args=(theirs, case, range(part, count, processes), size), daemon=True).start()
+            self.connections.append(ours)
+
+    def __call__(self) -> None:
+        for connection in self.connections:
+            connection.send(True)
+        for connection in self.connections:
+            connection.recv()
+
+    def end(self) -> None:
+        for connection in self.connections:
+            connection.send(False)
+
+
+def ways(case: Case, count: int, device: str, quick: bool) -> dict[str, Step]:
+    """Name → one step of all members, each way with members of its own."""
+    everyone = range(count)
+    sizes = [size for size in SIZES if size <= count] if device == "cpu" else [count]
+    found: dict[str, Step] = {"serial": serial(case.members(everyone, device))}
+    found |= {f"stacks of {size}": stacked(case.members(everyone, device), size) for size in sizes}
+    if not quick:
+        found[f"compiled stacks of {sizes[-1]}"] = stacked(case.members(everyone, device, compiled=True), sizes[-1])
+    processes = torch.get_num_threads()
+    if device == "cpu" and processes > 1:
+        found[f"{processes} processes"] = InProcesses(case, count, processes, 1)
+        found |= {
+            f"{processes} processes, stacks of {size}": InProcesses(case, count, processes, size)
+            for size in sizes
+            if size * processes <= max(count, 2 * processes)
+        }
+    return found
+
+
+def synchronised(step: Step, device: str) -> float:
+    """Seconds of one step, with all that the device has to do for it."""
+    start = time.perf_counter()
+    step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def measure(case: Case, count: int, device: str, quick: bool) -> dict[str, list[float]]:
+    """Way → seconds of every round, after two rounds to warm up."""
+    steps = ways(case, count, device, quick)
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range((2 if quick else ROUNDS) + 2):
+        for name, step in steps.items():
+            seconds = synchronised(step, device)
+            if number > 1:
+                times[name].append(seconds)
+    for step in steps.values():
+        if isinstance(step, InProcesses):
+            step.end()
+    return times
+
+
+def chosen(case: Case, count: int, device: str) -> str:
+    """What the engine takes for a training of 1000 steps."""
+    plan = choose_plan([replace(member, recipe=replace(member.recipe, steps=1000)) for member in case.members(range(count), device)])
+    inside = "one after the other" if plan.size == 1 else f"stacks of {plan.size}"
+    return inside if plan.processes == 1 else f"{plan.processes} processes, {inside}"
+
+
+def lines(case: Case, count: int, device: str, quick: bool) -> list[str]:
+    """The rows of the table for one case."""
+    times = measure(case, count, device, quick)
+    rows = []
+    for name, found in times.items():
+        ratios = [base / seconds for base, seconds in zip(times["serial"], found, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+        rows.append(f"| {case.name} | {count} | {name} | {statistics.median(found) * 1e3:.0f} | {middle:.2f} ({low:.2f} – {high:.2f}) |")
+    return [*rows, f"| {case.name} | {count} | chosen: {chosen(case, count, device)} | | |"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    where = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    head = [
+        "# Many models at once: one optimiser step of K models",
+        "",
+        f"Medians of {2 if quick else ROUNDS} rounds in which all ways take turns; the gain over the serial loop has its quartiles over the rounds. "
+        f"{WINDOWS} windows, AdamW, dropout .2, time shift and mixup.",
+        f"{where}, {torch.get_num_threads()} threads; torch {torch.__version__}, Python {platform.python_version()}, sigvit {sigvit.__version__}.",
+        "",
+        "| model | K | way | ms | gain (quartiles) |",
+        "|---|---|---|---|---|",
+    ]
+    print("\n".join(head), flush=True)
+    found = []
+    for case in CASES[:1] if quick else CASES:
+        for count in (10,) if quick else (10, 50):
+            rows = lines(case, count, device, quick)
+            print("\n".join(rows), flush=True)
+            found += rows
+    if not quick:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"many_models_{device}.md").write_text("\n".join([*head, *found]) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

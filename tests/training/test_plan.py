@@ -1,0 +1,98 @@
+"""The fastest way is measured once, remembered, and never slower than one after the other."""
+
+import json
+
+import pytest
+import torch
+
+import sigvit
+from sigvit.training import plan
+from sigvit.training.many import Member, train_many
+from sigvit.training.plan import Plan, choose_plan
+from sigvit.training.recipe import Recipe
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(plan, "_remembered", {})
+    return tmp_path / "sigvit" / "many.json"
+
+
+def members(count: int = 5, steps: int = 3) -> list[Member]:
+    values, targets = torch.randn(23, 3, 83), torch.arange(23) % 2
+    models = [sigvit.signal_vit(3, 83, width=8, heads=2) for _ in range(count)]
+    return [Member(model, values, targets, Recipe(steps=steps, batch_size=7), seed) for seed, model in enumerate(models)]
+
+
+def measured_as(monkeypatch, alone: float, stacked: dict[int, float], stacked_on_one_thread: dict[int, float]) -> list[int]:
+    """Seconds of a step instead of a clock; returns the list of how many were asked for at a time."""
+    asked = []
+
+    def measure(steps, rounds=3):
+        asked.append(len(steps))
+        if len(steps) == 1:
+            return [alone]
+        told = list((stacked if len(asked) == 2 else stacked_on_one_thread).values())
+        return [alone, *told] if len(asked) == 2 else told
+
+    monkeypatch.setattr(plan, "_measure", measure)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("alone", "stacked", "single", "expected"),
+    [
+        (1.0, {3: 1.5, 10: 2.0}, {3: 3.0, 10: 9.0}, Plan(10)),
+        (1.0, {3: 1.5, 10: 8.0}, {3: 3.0, 10: 19.0}, Plan(3)),
+        (1.0, {3: 2.7, 10: 8.0}, {3: 1.5, 10: 9.0}, Plan(3, processes=2)),
+        (1.0, {3: 3.0, 10: 11.0}, {3: 6.1, 10: 21.0}, Plan(1)),
+        (1.0, {3: 2.95, 10: 9.9}, {3: 6.1, 10: 21.0}, Plan(1)),
+    ],
+)
+def test_the_fastest_is_taken_and_one_after_the_other_where_nothing_is_clearly_faster(monkeypatch, alone, stacked, single, expected):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    measured_as(monkeypatch, alone, stacked, single)
+    assert choose_plan(members(20, steps=100)) == expected
+
+
+def test_short_trainings_are_not_measured(monkeypatch, cache):
+    asked = measured_as(monkeypatch, 1e-3, {}, {})
+    assert choose_plan(members(11)) == Plan(10)
+    assert asked == [1]
+    assert not cache.exists()
+
+
+def test_what_was_measured_is_remembered_on_disk_too_and_a_damaged_file_is_measured_again(monkeypatch, cache):
+    monkeypatch.setattr(plan, "WORTH_MEASURING_S", 0.0)
+    first = choose_plan(members())
+    assert [Plan(**told) for told in json.loads(cache.read_text()).values()] == [first]
+    monkeypatch.setattr(plan, "_fastest", lambda members, seconds: Plan(77))
+    assert choose_plan(members()) == first
+    plan._remembered.clear()
+    assert choose_plan(members()) == first
+    plan._remembered.clear()
+    cache.write_text(cache.read_text()[:-5])
+    assert choose_plan(members()) == Plan(77)
+
+
+def test_measuring_leaves_models_and_the_callers_random_state_alone(monkeypatch):
+    monkeypatch.setattr(plan, "WORTH_MEASURING_S", 0.0)
+    asked = members()
+    before = [{name: tensor.clone() for name, tensor in member.model.state_dict().items()} for member in asked]
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    choose_plan(asked)
+    assert torch.equal(torch.rand(3), expected)
+    for member, state in zip(asked, before, strict=True):
+        assert all(torch.equal(tensor, state[name]) for name, tensor in member.model.state_dict().items())
+
+
+def test_train_many_follows_the_choice(monkeypatch):
+    sizes = []
+    monkeypatch.setattr("sigvit.training.many.choose_plan", lambda kind: Plan(2))
+    monkeypatch.setattr("sigvit.training.many._train_stacked", lambda kind, size, snapshots, outcome: sizes.append(size) or [outcome.add(m, []) for m in kind])
+    train_many(members())
+    assert sizes == [2]
