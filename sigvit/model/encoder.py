@@ -16,6 +16,9 @@ from torch.utils.checkpoint import checkpoint
 
 # B = batch, T = tokens, Q = tokens that are asked for, H = heads, D = width, d = D / H, K = stacked models
 
+# Up to so many tokens a stack's attention is faster on a CPU in plain products than in the fused kernel: 9 against 13 ms for 24 tokens, 44 against 52 for 48.
+FEW_TOKENS = 48
+
 # What dropout multiplies x with, drawn for (x, rate): stacked models bring their own, so that each sees what it would see alone.
 Draw = Callable[[Tensor, "float | tuple[float, ...]"], Tensor]
 
@@ -78,6 +81,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
     keys = None if mask is None else mask[..., None, None, :]
     if query.ndim < 5:
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=keys)
+    if mask is None and key.shape[-2] <= FEW_TOKENS and key.device.type == "cpu":
+        return (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1) @ value
     # The fast kernels know one batch axis: stacked models join theirs to it.
     folded_keys = None if keys is None else keys.flatten(0, -4)
     folded = functional.scaled_dot_product_attention(query.flatten(0, -4), key.flatten(0, -4), value.flatten(0, -4), attn_mask=folded_keys)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from sigvit.training.batches import RecordingBatches
 from sigvit.training.member import Member
-from sigvit.training.member_draws import MemberDraws
+from sigvit.training.member_draws import Asked, MemberDraws
 from sigvit.training.schedule import learning_rate_factor
 from sigvit.training.snapshots import described, require_same
 from sigvit.training.stacked import Stack
@@ -90,6 +90,8 @@ class Group:
     Members may join and leave between steps (after a `look`), at any step of their own.
     """
 
+    _asked: list[Asked] | None
+
     def __init__(self, members: Sequence[Member], saved: Mapping[str, dict[str, Any]] | None = None) -> None:
         self.places = [Place(member, member.batches()) for member in members]
         self.stack = Stack([member.model for member in members])
@@ -109,7 +111,7 @@ class Group:
         inputs, targets = (torch.stack(parts) for parts in zip(*(place.batches.batch(place.step) for place in self.places), strict=True))
         draw = MemberDraws([place.member.seed for place in self.places], steps)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=recipes[0].dtype == "bfloat16"):
-            losses = member_losses(self.stack.logits(inputs, draw), targets, self._smoothing, self._class_weights)
+            losses = member_losses(self._logits(inputs, draw), targets, self._smoothing, self._class_weights)
         # No member's loss is in another's, so the gradient of their sum is that of each.
         gradients = torch.autograd.grad(losses.sum(), self.stack.parameters())
         self.stack.scatter(gradients, self.optimizer.gradient)
@@ -121,6 +123,16 @@ class Group:
             place.step += 1
             place.losses.append(loss)
             place.norms.append(norm)
+
+    def _logits(self, inputs: Tensor, draw: MemberDraws) -> Tensor:
+        """Compiled where the recipe says so: after a first step that tells what is drawn, since no generator runs inside a compiled function."""
+        if not self.places[0].member.recipe.compile:
+            return self.stack.logits(inputs, draw)
+        if self._asked is not None:
+            return self._compiled(inputs, [draw.draw(asked) for asked in self._asked])
+        logits = self.stack.logits(inputs, draw)
+        self._asked = draw.asked
+        return logits
 
     def look(self) -> bool:
         """What is due after this step: entries of the histories, looks at the validation parts; False where nothing was."""
@@ -204,12 +216,18 @@ class Group:
         """What follows from who is here."""
         recipes = [place.member.recipe for place in self.places]
         like = self.stack.weights
+        self._asked = None
+        self._compiled = torch.compile(self._logits_given, dynamic=False) if recipes[0].compile else self._logits_given
         self.optimizer = StackedAdamW(like, first, second, self.stack.n_decayed, recipes[0].betas)
         self._largest = torch.tensor([recipe.clip_norm for recipe in recipes], dtype=like.dtype, device=like.device)
         self._smoothing = torch.tensor([recipe.label_smoothing for recipe in recipes], dtype=like.dtype, device=like.device)[:, None, None]
         given = [place.member.class_weights for place in self.places]
         some = next((weights for weights in given if weights is not None), None)
         self._class_weights = None if some is None else torch.stack([torch.ones_like(some) if weights is None else weights for weights in given])[:, None]
+
+    def _logits_given(self, inputs: Tensor, factors: list[Tensor]) -> Tensor:
+        given = iter(factors)
+        return self.stack.logits(inputs, lambda x, rate: next(given))
 
     @torch.no_grad()
     def _average(self, steps: list[int]) -> None:

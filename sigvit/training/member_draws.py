@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,12 +13,25 @@ from sigvit.training.randomness import derive_seed
 # K = members
 
 
+class Asked(NamedTuple):
+    """One place of a step where factors are drawn: for what, and at which rate."""
+
+    shape: torch.Size
+    dtype: torch.dtype
+    device: torch.device
+    rate: float | tuple[float, ...]
+
+
 class MemberDraws:
     """The factors of dropout for K members, as torch's own dropout draws them for one model on the CPU after `torch.manual_seed`.
 
     Parameters
     ----------
     seeds, steps : (K,) of each member's training: the draws of a step are a function of both (and of their order within the step).
+
+    Attributes
+    ----------
+    asked : what was drawn so far.
 
     >>> draws, x = MemberDraws([3, 5], steps=[7, 7]), torch.ones(2, 11, 13)
     >>> factors = draws(x, 0.3)
@@ -27,15 +41,21 @@ class MemberDraws:
     """
 
     def __init__(self, seeds: Sequence[int], steps: Sequence[int]) -> None:
+        self.asked: list[Asked] = []
         self.generators = [torch.Generator().manual_seed(derive_seed(seed, "dropout", step)) for seed, step in zip(seeds, steps, strict=True)]
 
     def __call__(self, x: Tensor, rate: float | tuple[float, ...]) -> Tensor:
         """Zeros with probability `rate` (one for all or one each), else 1 / (1 - rate), shaped like x, (K, …)."""
-        factors = torch.empty(x.shape, dtype=x.dtype)
-        rates = rate if isinstance(rate, tuple) else (rate,) * len(x)
+        self.asked.append(Asked(x.shape, x.dtype, x.device, rate))
+        return self.draw(self.asked[-1])
+
+    def draw(self, asked: Asked) -> Tensor:
+        """The next factors. Who knows what a step will ask for, in which order, can draw before it."""
+        factors = torch.empty(asked.shape, dtype=asked.dtype)
+        rates = asked.rate if isinstance(asked.rate, tuple) else (asked.rate,) * len(factors)
         for row, own, generator in zip(factors.unbind(), rates, self.generators, strict=True):
             if own:
                 row.bernoulli_(1 - own, generator=generator).div_(1 - own)
             else:
                 row.fill_(1)
-        return factors.to(x.device)
+        return factors.to(asked.device)

@@ -106,6 +106,15 @@ def test_other_architectures_and_recipes_without_a_stacked_form_are_trained_too(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's compiler loads a part of torch that is on its way out, and looks at .grad of views
+def test_compiled_stacks_give_the_same():
+    members = [replace(each, recipe=replace(each.recipe, compile=True)) for each in different()]
+    serial = [replace(twin, recipe=replace(twin.recipe, compile=False)) for twin in twins(members)]
+    expected = [train_alone(twin) for twin in serial]
+    assert_equal(members, train_many(members, Plan(4)), serial, expected)
+
+
+@pytest.mark.slow
 def test_processes_with_stacks_give_the_same():
     members = different()
     serial = twins(members)
