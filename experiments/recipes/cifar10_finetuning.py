@@ -24,5 +24,5 @@ def recipe() -> FineTuning:
             mixup=0.2,
             validate_every=1000,
         ),
-        expectation="EXPECT_FT",
+        expectation="From the mnist recipe, on the JPEG subset of 10 000: a demonstration of adapt, 8 minutes on one core.",
     )
