@@ -126,7 +126,7 @@ def best_mode(library: str, case: tuple[str, int, int], train: bool, modes: list
     return mode, step
 
 
-def compare(case: tuple[str, int, int], train: bool, modes: list[Mode], device: str, libraries: list[str]) -> list[str]:
+def compare(case: tuple[str, int, int], train: bool, modes: list[Mode], device: str, libraries: list[str], peaks: dict[str, float]) -> list[str]:
     """Rows of the table for one case; ratios are of each round, sigvit's time in the denominator."""
     chosen = {library: best_mode(library, case, train, modes, device) for library in libraries}
     rounds = []
@@ -140,12 +140,11 @@ def compare(case: tuple[str, int, int], train: bool, modes: list[Mode], device: 
     for library in libraries:
         mode, times = chosen[library][0], [each[library] for each in rounds]
         ratios = [each[library] / each["sigvit"] for each in rounds]
-        peak = measured_peak(device, mode.dtype)
         median = statistics.median(times)
         spread = f"{min(ratios):.2f} – {max(ratios):.2f}"
         rows.append(
             f"| {name} at {pixels}, batch {batch} | {'training' if train else 'inference'} | {library} | {mode} | {batch / median:,.1f} "
-            f"| {statistics.median(ratios):.2f} ({spread}) | {flops / median / peak:.0%} |"
+            f"| {statistics.median(ratios):.2f} ({spread}) | {flops / median / peaks[mode.dtype]:.0%} |"
         )
     return rows
 
@@ -174,10 +173,11 @@ def main(quick: bool) -> None:
     if device == "cpu" and not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
         modes = [mode for mode in modes if mode.dtype == "float32"]  # without its instructions bfloat16 is several times slower for all
     libraries = installed()
+    peaks = {mode.dtype: max(measured_peak(device, mode.dtype) for _ in range(5)) for mode in modes}
     rows = []
     for case in CASES[device]:
         for train in (True, False):
-            rows += compare(case, train, modes, device, libraries)
+            rows += compare(case, train, modes, device, libraries, peaks)
             print("\n".join(rows[-len(libraries) :]), flush=True)
     here = f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     machine = torch.cuda.get_device_name() if device == "cuda" else here
