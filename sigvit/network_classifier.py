@@ -176,7 +176,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         values, held_out = part.standardised(self._standardise, (self._dtype, self._device()))
         targets, weights = self._on_device(part.targets), self._class_weights(part.targets)
         validation = None if held_out is None or part.held_out is None else (held_out, self._on_device(part.held_out[1]))
-        return Member(self.model_, values, targets, recipe, seed, len(self.classes_), weights, validation, name, key)
+        sampling_rate = None if isinstance(part.electrodes, int) else float(part.electrodes["sfreq"])
+        return Member(self.model_, values, targets, recipe, seed, len(self.classes_), weights, validation, name, key, sampling_rate)
 
     def _complete(self, part: TrainingPart, shared: dict) -> None:
         """What a fit does besides the network; `shared` holds what fits on the same part have in common."""

@@ -1,9 +1,18 @@
-"""Augmentation of recordings, batched on the device, seeded per (seed, step)."""
+"""Augmentation of recordings, batched on the device, seeded per (seed, step).
+
+Every function draws for each window anew, on the CPU, from a generator of its own purpose; what is off changes no bit, of the others' draws neither.
+Rommel, Paillard, Moreau & Gramfort, "Data augmentation for learning predictive models on EEG: a systematic comparison", Journal of Neural
+Engineering 19, 2022, compare them all.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sigvit.training.randomness import generator
 
@@ -32,3 +41,112 @@ def add_noise(values: Tensor, deviation: float, seed: int, step: int) -> Tensor:
         return values
     noise = torch.randn(values.shape, generator=generator(seed, "noise", step), dtype=values.dtype)
     return values + deviation * noise.to(values.device)
+
+
+def mask_time(values: Tensor, largest: int, seed: int, step: int) -> Tensor:
+    """One stretch of each window (B, E, S) set to zero on all electrodes: of 0 … largest samples, anywhere in the window.
+
+    Mohsenvand, Izadi & Maes, "Contrastive Representation Learning for Electroencephalogram Classification", Machine Learning for Health, 2020.
+
+    >>> (mask_time(torch.ones(5, 2, 97), 31, seed=0, step=0) == 0).sum(2)[:, 0].max() <= 31
+    tensor(True)
+    """
+    if largest == 0:
+        return values
+    batch, _, samples = values.shape
+    draws = torch.rand(2, batch, 1, generator=generator(seed, "time mask", step), dtype=torch.float64)
+    length = (draws[0] * (largest + 1)).long()
+    start = (draws[1] * (samples - length + 1)).long()
+    place = torch.arange(samples)
+    inside = (place >= start) & (place < start + length)
+    return values.masked_fill(inside[:, None].to(values.device), 0)
+
+
+def drop_electrodes(values: Tensor, probability: float, seed: int, step: int) -> Tensor:
+    """Each electrode of each window (B, E, S) set to zero with this probability; a window that would lose all of them keeps all.
+
+    Saeed, Grangier, Pietquin & Zeghidour, "Learning from Heterogeneous EEG Signals with Differentiable Channel Reordering", ICASSP 2021.
+    The others aren't made larger for it: a silent electrode is what a bad one looks like.
+    """
+    if probability == 0:
+        return values
+    dropped = torch.rand(values.shape[:2], generator=generator(seed, "channel dropout", step)) < probability
+    dropped &= ~dropped.all(1, keepdim=True)
+    return values.masked_fill(dropped[:, :, None].to(values.device), 0)
+
+
+def scale_amplitude(values: Tensor, exponent: float, seed: int, step: int) -> Tensor:
+    """Each window (B, E, S) times its own factor between e^-exponent and e^exponent, evenly drawn on the logarithmic scale; all electrodes alike.
+
+    Mohsenvand et al. (2020) scale evenly on the linear one, which makes windows larger on the whole.
+    """
+    if exponent == 0:
+        return values
+    draws = torch.rand(len(values), 1, 1, generator=generator(seed, "amplitude", step), dtype=torch.float64)
+    return values * torch.exp(exponent * (2 * draws - 1)).to(values)
+
+
+def take_surrogates(values: Tensor, probability: float, seed: int, step: int) -> Tensor:
+    """Fourier surrogates of windows (B, E, S), each with this probability: a random phase is added to every frequency, the same on all electrodes.
+
+    Each electrode keeps its power spectrum and each pair its cross-spectrum, so what is lost is where in the window something happened: for
+    oscillations, never for evoked responses. Schwabedal, Snyder, Cakmak, Nemati & Clifford, "Addressing Class Imbalance in Classification
+    Problems of Noisy Signals by using Fourier Transform Surrogates", 2018, arXiv:1806.08675.
+    """
+    if probability == 0:
+        return values
+    batch, _, samples = values.shape
+    source = generator(seed, "surrogate", step)
+    chosen = torch.rand(batch, generator=source) < probability
+    phases = 2 * math.pi * torch.rand(batch, 1, samples // 2 + 1, generator=source, dtype=torch.float64)
+    # The mean, and the highest frequency of an even number of samples, are real numbers.
+    phases[..., 0] = 0
+    if samples % 2 == 0:
+        phases[..., -1] = 0
+    return _replace(values, chosen, lambda windows, rows: turn_phases(windows, phases[rows]))
+
+
+def turn_phases(values: Tensor, phases: Tensor) -> Tensor:
+    """Windows (B, E, S) whose frequencies are turned by phases (B, 1 or E, S // 2 + 1) in radians."""
+    turn = torch.polar(torch.ones_like(phases), phases).to(values.device, torch.complex128 if values.dtype == torch.float64 else torch.complex64)
+    return torch.fft.irfft(torch.fft.rfft(values) * turn, n=values.shape[2])
+
+
+def shift_frequency(values: Tensor, largest_hz: float, sampling_rate: float, seed: int, step: int) -> Tensor:
+    """Each window (B, E, S) with all its frequencies moved by its own number of hertz, drawn evenly from -largest_hz … largest_hz.
+
+    Rommel, Moreau, Paillard & Gramfort, "CADDA: Class-wise Automatic Differentiable Data Augmentation for EEG Signals", ICLR 2022: people differ in where
+    their rhythms lie.
+
+    >>> shift_frequency(torch.ones(2, 3, 101), 0.5, sampling_rate=100.0, seed=0, step=0).shape
+    torch.Size([2, 3, 101])
+    """
+    if largest_hz == 0:
+        return values
+    draws = torch.rand(len(values), 1, 1, generator=generator(seed, "frequency shift", step), dtype=torch.float64)
+    return move_frequencies(values, largest_hz * (2 * draws - 1), sampling_rate)
+
+
+def move_frequencies(values: Tensor, shift_hz: Tensor, sampling_rate: float) -> Tensor:
+    """Windows (B, E, S) moved by shift_hz (B, 1, 1): the analytic signal turns on, its real part is taken.
+
+    What would fall below zero hertz, or rise above half the sampling rate, comes back from that edge.
+    """
+    samples = values.shape[2]
+    spectrum = torch.fft.rfft(values)
+    positive = torch.full((spectrum.shape[2],), 2.0, dtype=values.dtype)
+    positive[0] = 1
+    if samples % 2 == 0:
+        positive[-1] = 1
+    analytic = torch.fft.ifft(functional.pad(spectrum * positive.to(values.device), (0, samples - spectrum.shape[2])))
+    angle = 2 * math.pi * shift_hz * torch.arange(samples, dtype=torch.float64) / sampling_rate
+    return analytic.real * angle.cos().to(values) - analytic.imag * angle.sin().to(values)
+
+
+def _replace(values: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The chosen windows as `change` gives them of (those windows, their row numbers); the others bit for bit as they were."""
+    rows = chosen.nonzero()[:, 0]
+    if not len(rows):
+        return values
+    place = rows.to(values.device)
+    return values.index_copy(0, place, change(values[place], rows))

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sigvit.training.augment_recordings import add_noise, shift_time
+from sigvit.training.augment_recordings import (
+    add_noise,
+    drop_electrodes,
+    mask_time,
+    scale_amplitude,
+    shift_frequency,
+    shift_time,
+    take_surrogates,
+)
 from sigvit.training.mixing import draw_mixing, mix
 from sigvit.training.randomness import batch_rows, generator
 from sigvit.training.recipe import Recipe
@@ -53,7 +61,7 @@ class Batches(Protocol):
 
 
 class RecordingBatches:
-    """Batches of windows that lie in memory, shifted in time, with noise, and mixed.
+    """Batches of windows that lie in memory, augmented as the recipe says, and mixed.
 
     Parameters
     ----------
@@ -61,13 +69,29 @@ class RecordingBatches:
     recipe : says batch size and augmentation. A batch is never larger than the set.
     seed : of order and augmentation.
     n_classes : None counts up to the largest target.
+    sampling_rate : in hertz; None where it isn't known.
+
+    Raises
+    ------
+    ValueError : the recipe shifts frequencies, but the sampling rate isn't known.
 
     >>> batches = RecordingBatches(torch.zeros(7, 3, 11), torch.arange(7) % 2, Recipe(batch_size=5), seed=0)
     >>> [part.shape for part in batches.batch(step=4)]
     [torch.Size([5, 3, 11]), torch.Size([5, 2])]
     """
 
-    def __init__(self, values: Tensor, targets: Tensor, recipe: Recipe, seed: int, n_classes: int | None = None) -> None:
+    def __init__(
+        self,
+        values: Tensor,
+        targets: Tensor,
+        recipe: Recipe,
+        seed: int,
+        n_classes: int | None = None,
+        sampling_rate: float | None = None,
+    ) -> None:
+        if recipe.frequency_shift and sampling_rate is None:
+            raise ValueError(f"frequency_shift is {recipe.frequency_shift} Hz, but the sampling rate isn't known; give signals that bring it along (mne.Info).")
+        self.sampling_rate = sampling_rate
         self.n_classes = int(targets.max()) + 1 if n_classes is None else n_classes
         self.values, self.recipe, self.seed = values, recipe, seed
         self.targets = functional.one_hot(targets, self.n_classes).to(values.dtype)
@@ -80,8 +104,15 @@ class RecordingBatches:
         return values[part], targets[part]
 
     def _augmented(self, values: Tensor, step: int) -> Tensor:
-        shifted = shift_time(values, int(self.recipe.time_shift * values.shape[2]), self.seed, step)
-        return add_noise(shifted, self.recipe.noise, self.seed, step)
+        recipe, samples, chance = self.recipe, values.shape[2], (self.seed, step)
+        values = take_surrogates(values, recipe.surrogate, *chance)
+        if self.sampling_rate is not None:
+            values = shift_frequency(values, recipe.frequency_shift, self.sampling_rate, *chance)
+        values = shift_time(values, int(recipe.time_shift * samples), *chance)
+        values = scale_amplitude(values, recipe.amplitude_scale, *chance)
+        values = drop_electrodes(values, recipe.channel_dropout, *chance)
+        values = mask_time(values, int(recipe.time_mask * samples), *chance)
+        return add_noise(values, recipe.noise, *chance)
 
     def _mixed(self, values: Tensor, targets: Tensor, step: int) -> tuple[Tensor, Tensor]:
         draws = draw_mixing(len(values), self.recipe, self.seed, step)

@@ -25,6 +25,7 @@ class Member:
     recipe, seed : of this training.
     n_classes : None counts up to the largest target.
     class_weights : (classes,) weights of the loss. validation : values and targets that choose the weights and the end; never trained on.
+    sampling_rate : of the values, in hertz; only shifts of frequency need it.
     name : what a message about this training calls it.
     key : names its snapshots; made of everything that decides the training. Empty where none are kept.
     """
@@ -39,9 +40,10 @@ class Member:
     validation: tuple[Tensor, Tensor] | None = None
     name: str = ""
     key: str = ""
+    sampling_rate: float | None = None
 
     def batches(self) -> RecordingBatches:
-        return RecordingBatches(self.values, self.targets, self.recipe, self.seed, self.n_classes)
+        return RecordingBatches(self.values, self.targets, self.recipe, self.seed, self.n_classes, self.sampling_rate)
 
     @property
     def batch_size(self) -> int:

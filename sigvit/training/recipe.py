@@ -37,6 +37,10 @@ class Recipe:
     ema_decay : decay of the moving average of the weights, which is what training returns; 0 returns the last weights.
     time_shift : largest circular shift of a window, as a share of its length, drawn anew for every window and step.
     noise : standard deviation of Gaussian noise added to the standardised signal.
+    time_mask : longest stretch of a window that is set to zero, as a share of its length. channel_dropout : probability that an electrode is.
+    amplitude_scale : largest change of a window's size, as a logarithm: 0.2 multiplies by e^-0.2 … e^0.2.
+    surrogate : probability that a window's phases are drawn anew, the same on all electrodes: what happened when is lost, the spectra stay.
+    frequency_shift : hertz that a window's frequencies are moved by at most; the batches must know the sampling rate.
     mixup, cutmix : parameters of the Beta distributions that samples and targets are mixed by (Zhang et al. 2018; Yun et al. 2019); 0 mixes nothing.
         With both, every sample takes one or the other.
     mixing_probability : share of the samples that are mixed.
@@ -85,18 +89,25 @@ class Recipe:
     cutmix: float = 0.0
     mixing_probability: float = 1.0
     compile: bool = False
+    time_mask: float = 0.0
+    channel_dropout: float = 0.0
+    amplitude_scale: float = 0.0
+    surrogate: float = 0.0
+    frequency_shift: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "validate_every", "accumulation"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("warmup_steps", "weight_decay", "noise", "mixup", "cutmix", "patience", "cooldown_steps"):
+        for name in ("warmup_steps", "weight_decay", "noise", "mixup", "cutmix", "patience", "cooldown_steps", "amplitude_scale", "frequency_shift"):
             self._require(name, getattr(self, name) >= 0, "at least 0")
         for name in ("learning_rate", "clip_norm"):
             self._require(name, getattr(self, name) > 0, "above 0")
-        for name in ("label_smoothing", "ema_decay", "time_shift", "momentum"):
+        for name in ("label_smoothing", "ema_decay", "time_shift", "momentum", "time_mask", "channel_dropout"):
             self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("layer_decay", "mixing_probability"):
             self._require(name, 0 < getattr(self, name) <= 1, "above 0 and at most 1")
+        for name in ("surrogate",):
+            self._require(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
         self._require("final_factor", 0 <= self.final_factor <= 1, "from 0 to 1")
         self._require("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two numbers, each at least 0 and below 1")
         for name, words in CHOICES.items():
