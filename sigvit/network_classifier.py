@@ -19,6 +19,7 @@ from sigvit.data.windows import Windows
 from sigvit.evidence.fit_job import FitJob
 from sigvit.training.many import Member, Snapshots, train_many
 from sigvit.training.member import train_alone
+from sigvit.training.mirror import Mirror
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe
 from sigvit.training_part import TrainingPart, hold_out, join
@@ -177,7 +178,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         targets, weights = self._on_device(part.targets), self._class_weights(part.targets)
         validation = None if held_out is None or part.held_out is None else (held_out, self._on_device(part.held_out[1]))
         sampling_rate = None if isinstance(part.electrodes, int) else float(part.electrodes["sfreq"])
-        return Member(self.model_, values, targets, recipe, seed, len(self.classes_), weights, validation, name, key, sampling_rate)
+        return Member(self.model_, values, targets, recipe, seed, len(self.classes_), weights, validation, name, key, sampling_rate, self._mirror(part, recipe))
+
+    def _mirror(self, part: TrainingPart, recipe: Recipe) -> Mirror | None:
+        """Who changes places where hemispheres are flipped: only named electrodes can say it."""
+        named = recipe.hemisphere_flip > 0 and not isinstance(part.electrodes, int)
+        return Mirror.from_names(part.electrodes["ch_names"], self.classes_.tolist()) if named else None
 
     def _complete(self, part: TrainingPart, shared: dict) -> None:
         """What a fit does besides the network; `shared` holds what fits on the same part have in common."""

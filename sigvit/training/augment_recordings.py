@@ -14,9 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sigvit.training.mirror import Mirror
 from sigvit.training.randomness import generator
 
-# B = batch, E = electrodes, S = samples
+# B = batch, N = windows, E = electrodes, S = samples, C = classes
+
+# Stretches that a recombined window is put together from.
+SEGMENTS = 8
 
 
 def shift_time(values: Tensor, largest: int, seed: int, step: int) -> Tensor:
@@ -141,6 +145,50 @@ def move_frequencies(values: Tensor, shift_hz: Tensor, sampling_rate: float) -> 
     analytic = torch.fft.ifft(functional.pad(spectrum * positive.to(values.device), (0, samples - spectrum.shape[2])))
     angle = 2 * math.pi * shift_hz * torch.arange(samples, dtype=torch.float64) / sampling_rate
     return analytic.real * angle.cos().to(values) - analytic.imag * angle.sin().to(values)
+
+
+def recombine(values: Tensor, rows: Tensor, classes: Tensor, probability: float, seed: int, step: int) -> Tensor:
+    """The windows `rows` (B,) of a training part (N, E, S), each with this probability put together anew from windows of its class.
+
+    A window is cut into eight equal stretches of time; each is taken, at the same time and on all electrodes, from a window of the same class, drawn for
+    itself from the whole training part. Where stretches meet the signal jumps. Lotte, "Signal Processing Approaches to Minimize or Suppress Calibration
+    Time in Oscillatory Activity-Based Brain–Computer Interfaces", Proceedings of the IEEE 103, 2015.
+
+    Parameters
+    ----------
+    rows : int64 on the CPU. classes : (N,) int64 class numbers, on the CPU.
+
+    >>> values, classes = torch.arange(6.0)[:, None, None].expand(6, 1, 16), torch.arange(6) % 2
+    >>> {number % 2 for number in recombine(values, torch.tensor([1, 5]), classes, 1.0, seed=0, step=0).flatten().tolist()}
+    {1.0}
+    """
+    windows = values[rows.to(values.device)]
+    if probability == 0:
+        return windows
+    source = generator(seed, "recombination", step)
+    chosen = torch.rand(len(rows), generator=source) < probability
+    draws = torch.rand(len(rows), SEGMENTS, generator=source, dtype=torch.float64)
+    order, counts, own = classes.argsort(stable=True), classes.bincount(), classes[rows]
+    first = counts.cumsum(0) - counts
+    donors = order[first[own][:, None] + (draws * counts[own][:, None]).long()]
+    _, electrodes, samples = values.shape
+    stretch = torch.arange(samples) * SEGMENTS // samples
+    donor_at = donors[:, stretch][:, None].to(values.device)
+    electrode, sample = torch.arange(electrodes, device=values.device)[:, None], torch.arange(samples, device=values.device)
+    return _replace(windows, chosen, lambda _, taken: values[donor_at[taken.to(values.device)], electrode, sample])
+
+
+def flip_hemispheres(values: Tensor, targets: Tensor, mirror: Mirror, probability: float, seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """Windows (B, E, S) and their target shares (B, C), each with this probability as seen in the mirror: left and right exchanged, in both.
+
+    Deiss, Biswal, Jin, Sun, Westover & Sun, "HAMLET: Interpretable Human And Machine co-LEarning Technique", 2018, arXiv:1803.09702, flip the hemispheres.
+    """
+    if probability == 0:
+        return values, targets
+    chosen = torch.rand(len(values), generator=generator(seed, "hemisphere flip", step)) < probability
+    electrodes, classes = torch.as_tensor(mirror.electrodes, device=values.device), torch.as_tensor(mirror.classes, device=values.device)
+    flipped = _replace(values, chosen, lambda windows, _: windows[:, electrodes])
+    return flipped, _replace(targets, chosen, lambda shares, _: shares[:, classes])
 
 
 def _replace(values: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

@@ -11,12 +11,15 @@ from torch.nn import functional
 from sigvit.training.augment_recordings import (
     add_noise,
     drop_electrodes,
+    flip_hemispheres,
     mask_time,
+    recombine,
     scale_amplitude,
     shift_frequency,
     shift_time,
     take_surrogates,
 )
+from sigvit.training.mirror import Mirror
 from sigvit.training.mixing import draw_mixing, mix
 from sigvit.training.randomness import batch_rows, generator
 from sigvit.training.recipe import Recipe
@@ -69,11 +72,11 @@ class RecordingBatches:
     recipe : says batch size and augmentation. A batch is never larger than the set.
     seed : of order and augmentation.
     n_classes : None counts up to the largest target.
-    sampling_rate : in hertz; None where it isn't known.
+    sampling_rate : in hertz; None where it isn't known. mirror : who changes places with whom; None where it isn't known.
 
     Raises
     ------
-    ValueError : the recipe shifts frequencies, but the sampling rate isn't known.
+    ValueError : the recipe shifts frequencies or flips hemispheres, but the sampling rate or the mirror isn't known; the mirror is of another montage.
 
     >>> batches = RecordingBatches(torch.zeros(7, 3, 11), torch.arange(7) % 2, Recipe(batch_size=5), seed=0)
     >>> [part.shape for part in batches.batch(step=4)]
@@ -88,23 +91,28 @@ class RecordingBatches:
         seed: int,
         n_classes: int | None = None,
         sampling_rate: float | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         if recipe.frequency_shift and sampling_rate is None:
             raise ValueError(f"frequency_shift is {recipe.frequency_shift} Hz, but the sampling rate isn't known; give signals that bring it along (mne.Info).")
-        self.sampling_rate = sampling_rate
         self.n_classes = int(targets.max()) + 1 if n_classes is None else n_classes
+        _require_mirror(mirror, recipe, values.shape[1], self.n_classes)
+        self.sampling_rate, self.mirror, self.classes = sampling_rate, mirror, targets.cpu()
         self.values, self.recipe, self.seed = values, recipe, seed
         self.targets = functional.one_hot(targets, self.n_classes).to(values.dtype)
 
     def batch(self, step: int, share: Share = Share()) -> tuple[Tensor, Tensor]:  # noqa: B008 (a tuple: nothing can change it)
-        rows = batch_rows(len(self.values), self.recipe.batch_size, self.seed, step).to(self.values.device)
+        rows = batch_rows(len(self.values), self.recipe.batch_size, self.seed, step)
         # A window's partner may lie in another share, so the whole batch is made and cut afterwards.
-        values, targets = self._mixed(self._augmented(self.values[rows], step), self.targets[rows], step)
+        values, targets = self._mixed(*self._augmented(rows, step), step)
         part = share.rows(len(rows))
         return values[part], targets[part]
 
-    def _augmented(self, values: Tensor, step: int) -> Tensor:
-        recipe, samples, chance = self.recipe, values.shape[2], (self.seed, step)
+    def _augmented(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        recipe, samples, chance = self.recipe, self.values.shape[2], (self.seed, step)
+        values, targets = recombine(self.values, rows, self.classes, recipe.recombination, *chance), self.targets[rows.to(self.targets.device)]
+        if self.mirror is not None:
+            values, targets = flip_hemispheres(values, targets, self.mirror, recipe.hemisphere_flip, *chance)
         values = take_surrogates(values, recipe.surrogate, *chance)
         if self.sampling_rate is not None:
             values = shift_frequency(values, recipe.frequency_shift, self.sampling_rate, *chance)
@@ -112,7 +120,7 @@ class RecordingBatches:
         values = scale_amplitude(values, recipe.amplitude_scale, *chance)
         values = drop_electrodes(values, recipe.channel_dropout, *chance)
         values = mask_time(values, int(recipe.time_mask * samples), *chance)
-        return add_noise(values, recipe.noise, *chance)
+        return add_noise(values, recipe.noise, *chance), targets
 
     def _mixed(self, values: Tensor, targets: Tensor, step: int) -> tuple[Tensor, Tensor]:
         draws = draw_mixing(len(values), self.recipe, self.seed, step)
@@ -120,3 +128,12 @@ class RecordingBatches:
             return values, targets
         partner = torch.randperm(len(values), generator=generator(self.seed, "partner", step)).to(values.device)
         return mix(values, targets, partner, draws)
+
+
+def _require_mirror(mirror: Mirror | None, recipe: Recipe, n_electrodes: int, n_classes: int) -> None:
+    if recipe.hemisphere_flip and mirror is None:
+        raise ValueError(f"hemisphere_flip is {recipe.hemisphere_flip}, but no mirror says which electrodes and classes change places.")
+    if mirror is not None and (len(mirror.electrodes), len(mirror.classes)) != (n_electrodes, n_classes):
+        raise ValueError(
+            f"The mirror has {len(mirror.electrodes)} electrodes and {len(mirror.classes)} classes, but the windows have {n_electrodes} and {n_classes}."
+        )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sigvit.training.batches import RecordingBatches
 from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.loop import evaluate, train
+from sigvit.training.mirror import Mirror
 from sigvit.training.recipe import Recipe
 
 
@@ -25,7 +26,7 @@ class Member:
     recipe, seed : of this training.
     n_classes : None counts up to the largest target.
     class_weights : (classes,) weights of the loss. validation : values and targets that choose the weights and the end; never trained on.
-    sampling_rate : of the values, in hertz; only shifts of frequency need it.
+    sampling_rate : of the values, in hertz; only shifts of frequency need it. mirror : only flips of hemispheres need it.
     name : what a message about this training calls it.
     key : names its snapshots; made of everything that decides the training. Empty where none are kept.
     """
@@ -41,9 +42,10 @@ class Member:
     name: str = ""
     key: str = ""
     sampling_rate: float | None = None
+    mirror: Mirror | None = None
 
     def batches(self) -> RecordingBatches:
-        return RecordingBatches(self.values, self.targets, self.recipe, self.seed, self.n_classes, self.sampling_rate)
+        return RecordingBatches(self.values, self.targets, self.recipe, self.seed, self.n_classes, self.sampling_rate, self.mirror)
 
     @property
     def batch_size(self) -> int:

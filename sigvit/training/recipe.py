@@ -41,6 +41,8 @@ class Recipe:
     amplitude_scale : largest change of a window's size, as a logarithm: 0.2 multiplies by e^-0.2 … e^0.2.
     surrogate : probability that a window's phases are drawn anew, the same on all electrodes: what happened when is lost, the spectra stay.
     frequency_shift : hertz that a window's frequencies are moved by at most; the batches must know the sampling rate.
+    recombination : probability that a window is put together anew from stretches of windows of its class.
+    hemisphere_flip : probability that left and right are exchanged, in electrodes and labels; the batches must know the mirror.
     mixup, cutmix : parameters of the Beta distributions that samples and targets are mixed by (Zhang et al. 2018; Yun et al. 2019); 0 mixes nothing.
         With both, every sample takes one or the other.
     mixing_probability : share of the samples that are mixed.
@@ -94,6 +96,8 @@ class Recipe:
     amplitude_scale: float = 0.0
     surrogate: float = 0.0
     frequency_shift: float = 0.0
+    recombination: float = 0.0
+    hemisphere_flip: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "validate_every", "accumulation"):
@@ -106,7 +110,7 @@ class Recipe:
             self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("layer_decay", "mixing_probability"):
             self._require(name, 0 < getattr(self, name) <= 1, "above 0 and at most 1")
-        for name in ("surrogate",):
+        for name in ("surrogate", "recombination", "hemisphere_flip"):
             self._require(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
         self._require("final_factor", 0 <= self.final_factor <= 1, "from 0 to 1")
         self._require("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two numbers, each at least 0 and below 1")

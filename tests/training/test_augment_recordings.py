@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -12,12 +13,33 @@ from sigvit.training import augment_recordings as augment
 from sigvit.training.batches import RecordingBatches, Share
 from sigvit.training.many import Member, Plan, train_many
 from sigvit.training.member import train_alone
+from sigvit.training.mirror import Mirror
 from sigvit.training.randomness import batch_rows
 from sigvit.training.recipe import Recipe
 
 B, E, S, RATE = 59, 5, 101, 101.0
-FIELDS = {"time_mask": 0.4, "channel_dropout": 0.3, "amplitude_scale": 0.2, "surrogate": 0.5, "frequency_shift": 2.0}
+FIELDS = {
+    "time_mask": 0.4,
+    "channel_dropout": 0.3,
+    "amplitude_scale": 0.2,
+    "surrogate": 0.5,
+    "frequency_shift": 2.0,
+    "recombination": 0.5,
+    "hemisphere_flip": 0.5,
+}
+    "time_mask": 0.4,
+    "channel_dropout": 0.3,
+    "amplitude_scale": 0.2,
+    "surrogate": 0.5,
+    "frequency_shift": 2.0,
+    "recombination": 0.5,
+    "hemisphere_flip": 0.5,
+}
+CLASSES = torch.arange(B) % 3
+MIRROR = Mirror((1, 0, 2, 4, 3), (0, 2, 1))
 AUGMENTATIONS = {
+    "recombination": lambda values, seed, step: augment.recombine(values, torch.arange(len(values)), CLASSES[: len(values)], 0.7, seed, step),
+    "hemisphere_flip": lambda values, seed, step: augment.flip_hemispheres(values, torch.eye(3)[CLASSES[: len(values)]], MIRROR, 0.5, seed, step)[0],
     "time_mask": lambda values, seed, step: augment.mask_time(values, 41, seed, step),
     "channel_dropout": lambda values, seed, step: augment.drop_electrodes(values, 0.3, seed, step),
     "amplitude_scale": lambda values, seed, step: augment.scale_amplitude(values, 0.2, seed, step),
@@ -31,7 +53,7 @@ def signals(batch: int = B, samples: int = S, dtype: torch.dtype = torch.float64
 
 
 def batches(recipe: Recipe, seed: int = 3) -> RecordingBatches:
-    return RecordingBatches(signals(37), torch.arange(37) % 3, recipe, seed, sampling_rate=RATE)
+    return RecordingBatches(signals(37), torch.arange(37) % 3, recipe, seed, sampling_rate=RATE, mirror=MIRROR)
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -44,7 +66,12 @@ def test_an_augmentation_is_a_function_of_seed_and_step_and_leaves_its_input_alo
     assert once.shape == values.shape
     assert not torch.equal(once, change(values, 1, 3))
     assert not torch.equal(once, change(values, 2, 2))
-    assert len(change(values[:1].repeat(B, 1, 1), 1, 2).unique(dim=0)) > 3, "each window draws for itself"
+
+
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "recombination"])
+def test_each_window_draws_for_itself(name):
+    changed = AUGMENTATIONS[name](signals(1).repeat(B, 1, 1), 1, 2)
+    assert len(changed.unique(dim=0)) > (1 if name == "hemisphere_flip" else 3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -62,7 +89,7 @@ def test_where_all_is_off_only_shift_and_noise_happen_bit_for_bit():
 @pytest.mark.parametrize("name", FIELDS)
 def test_what_is_off_changes_no_draw_of_what_is_on(name):
     plain = Recipe(batch_size=12, time_shift=0.2, noise=0.1, mixup=0.5)
-    on = replace(plain, **{name: 1e-12 if name not in ("surrogate", "channel_dropout", "time_mask") else 1e-9})
+    on = replace(plain, **{name: 1e-12})
     # The least of each is nothing but a rounding, so the other draws are the same.
     torch.testing.assert_close(batches(on).batch(7)[0], batches(plain).batch(7)[0], rtol=0, atol=1e-9)
 
@@ -84,7 +111,7 @@ def test_many_at_once_see_what_each_alone_sees():
         torch.manual_seed(seed)
         model = sigvit.signal_vit(E, n_times=S, num_classes=3, width=8, heads=2, dropout=0.2).double()
         changed = replace(recipe, surrogate=0.0, channel_dropout=0.1) if seed == 1 else recipe
-        members.append(Member(model, signals(31), torch.arange(31) % 3, changed, seed, 3, sampling_rate=RATE))
+        members.append(Member(model, signals(31), torch.arange(31) % 3, changed, seed, 3, sampling_rate=RATE, mirror=MIRROR))
     serial = [replace(each, model=copy.deepcopy(each.model)) for each in members]
     train_many(members, Plan(3))
     for each, twin in zip(members, serial, strict=True):
@@ -166,6 +193,60 @@ def test_shifts_of_frequency_are_within_what_was_asked_and_in_both_directions():
 def test_a_frequency_shift_without_a_sampling_rate_is_refused():
     with pytest.raises(ValueError, match=r"frequency_shift is 2\.0 Hz, but the sampling rate isn't known"):
         RecordingBatches(signals(), torch.arange(B) % 2, Recipe(frequency_shift=2.0), 0)
+
+
+def test_recombination_takes_stretches_of_windows_of_the_same_class_at_the_same_time():
+    # Every number says which window, electrode and sample it is.
+    values = torch.arange(B * E * S, dtype=torch.float64).view(B, E, S)
+    rows = torch.tensor([3, 4, 5, 17, 29, 58])
+    changed = augment.recombine(values, rows, CLASSES, 1.0, 0, 0)
+    window, electrode, sample = changed // (E * S), changed // S % E, changed % S
+    assert (CLASSES[window.long()] == CLASSES[rows][:, None, None]).all()
+    assert (electrode == torch.arange(E)[:, None]).all()
+    assert (sample == torch.arange(S)).all()
+    assert (window == window[:, :1]).all(), "all electrodes come from the same window"
+    ends = (window[:, 0, 1:] != window[:, 0, :-1]).sum(1)
+    assert ends.max() == augment.SEGMENTS - 1
+    assert len(window.unique()) > len(rows), "donors are drawn from the whole training part"
+
+
+def test_recombination_of_a_class_with_one_window_gives_it_back():
+    values, classes = signals(7), torch.tensor([0, 1, 1, 2, 2, 1, 2])
+    assert torch.equal(augment.recombine(values, torch.tensor([0]), classes, 1.0, 0, 0)[0], values[0])
+
+
+def test_recombination_without_probability_gives_the_rows_and_with_some_leaves_the_others_bit_for_bit():
+    values, rows = signals(), torch.tensor([5, 2, 11, 40])
+    assert torch.equal(augment.recombine(values, rows, CLASSES, 0.0, 0, 0), values[rows])
+    many = torch.arange(B).repeat(17)
+    same = (augment.recombine(values, many, CLASSES, 0.3, 0, 0) == values[many]).all((1, 2))
+    # 1003 draws: standard error 1.5 %.
+    assert 1 - same.double().mean().item() == pytest.approx(0.3, abs=0.05)
+
+
+def test_a_flip_exchanges_electrodes_and_targets_together():
+    values, targets = signals(), torch.eye(3, dtype=torch.float64)[CLASSES]
+    flipped, changed = augment.flip_hemispheres(values, targets, MIRROR, 0.5, 0, 0)
+    done = (flipped != values).any((1, 2))
+    assert 10 < done.sum() < 50
+    assert torch.equal(flipped[done], values[done][:, [1, 0, 2, 4, 3]])
+    assert torch.equal(changed[done], targets[done][:, [0, 2, 1]])
+    assert torch.equal(changed[~done], targets[~done])
+    twice = augment.flip_hemispheres(flipped, changed, MIRROR, 0.5, 0, 0)
+    assert torch.equal(twice[0], values)
+    assert torch.equal(twice[1], targets)
+
+
+@pytest.mark.parametrize(
+    ("mirror", "sentence"),
+    [
+        (None, "hemisphere_flip is 0.5, but no mirror says"),
+        (Mirror((1, 0), (0, 1, 2)), "The mirror has 2 electrodes and 3 classes, but the windows"),
+    ],
+)
+def test_a_flip_without_a_mirror_or_with_that_of_another_montage_is_refused(mirror, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        RecordingBatches(signals(), CLASSES, Recipe(hemisphere_flip=0.5), 0, mirror=mirror)
 
 
 def _cross_spectra(spectra: torch.Tensor) -> torch.Tensor:
