@@ -27,14 +27,6 @@ FIELDS = {
     "recombination": 0.5,
     "hemisphere_flip": 0.5,
 }
-    "time_mask": 0.4,
-    "channel_dropout": 0.3,
-    "amplitude_scale": 0.2,
-    "surrogate": 0.5,
-    "frequency_shift": 2.0,
-    "recombination": 0.5,
-    "hemisphere_flip": 0.5,
-}
 CLASSES = torch.arange(B) % 3
 MIRROR = Mirror((1, 0, 2, 4, 3), (0, 2, 1))
 AUGMENTATIONS = {
