@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sigvit.grid import Axis
 
@@ -59,6 +61,41 @@ def real_samples(mask: Tensor, recording: Tensor) -> Tensor:
             f"The mask must be bool of shape {tuple(recording.shape[:2])} or {tuple(recording.shape)}, but is {mask.dtype} of {tuple(mask.shape)}."
         )
     return mask if mask.ndim == 3 else mask[..., None].expand_as(recording)
+
+
+def fit_length(signal: Tensor, n_times: int) -> Tensor:
+    """The first `n_times` samples, filled with zeros (of a mask: with False) where there are fewer.
+
+    >>> fit_length(torch.ones(1, 2), 3).tolist()
+    [[1.0, 1.0, 0.0]]
+    """
+    missing = n_times - signal.shape[-1]
+    return functional.pad(signal, (0, missing)) if missing > 0 else signal[..., :n_times]
+
+
+def steps_alone(mask: Tensor, steps: int, window: int, stride: int, leftover: str) -> Tensor:
+    """Which of the steps a recording would have without what its mask leaves out behind its last real sample: (B, E, samples) → (B, steps).
+
+    So a short recording that is filled up for longer company keeps the tokens that it has alone.
+
+    >>> mask = torch.arange(9) < torch.tensor([[[6]], [[9]]])
+    >>> [steps_alone(mask, 3, window=3, stride=3, leftover="drop").sum(1).tolist(), steps_alone(mask[..., :7], 3, 3, 3, "pad").sum(1).tolist()]
+    [[2, 3], [2, 3]]
+    """
+    numbers = torch.arange(1, mask.shape[-1] + 1, device=mask.device)
+    length = (mask.any(1) * numbers).amax(-1, keepdim=True)
+    starts = torch.arange(steps, device=mask.device) * stride
+    # A window that is filled up is there while the one before it leaves samples over.
+    return (starts - stride + window < length) & (starts < length) if leftover == "pad" else starts + window <= length
+
+
+def samples_of(seconds: float, sampling_rate: float) -> int:
+    """Seconds in samples, rounded to the nearest, halves down.
+
+    >>> samples_of(0.25, 250.0)
+    62
+    """
+    return int(np.ceil(seconds * sampling_rate - 0.5))
 
 
 def shape_error(n_electrodes: int, recording: Tensor) -> ValueError:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sigvit
-from sigvit.tokenizers import ElectrodeTimePatches, TimeStepTokens
+from sigvit.tokenizers import ConvStem, ElectrodeTimePatches, TimeStepTokens
 from sigvit.training.many import Member, train_many
 from sigvit.training.member import train_alone
 from sigvit.training.recipe import Recipe
@@ -18,11 +18,12 @@ TOKENIZERS = {
     "all electrodes": lambda: None,
     "one electrode, overlapping": lambda: ElectrodeTimePatches(E, 1, 17, 7, 8, "pad"),
     "time steps": lambda: TimeStepTokens(E, 5, 8, "pad"),
+    "convolutions": lambda: ConvStem(E, 5, kernel=7, pool=11, stride=5, width=8, activation="log_power", leftover="pad"),
 }
 architectures = st.fixed_dictionaries(
     {
         "tokenizer": st.sampled_from(list(TOKENIZERS)),
-        "positions": st.sampled_from(["learned", "factorised", "sincos", "none"]),
+        "positions": st.sampled_from(["learned", "factorised", "sincos", "coordinates", "none"]),
         "pool": st.sampled_from(["class", "mean", "map"]),
         "registers": st.integers(0, 2),
         "depth": st.integers(1, 3),

@@ -5,13 +5,15 @@ import torch
 from torch import nn
 
 import sigvit
-from sigvit.tokenizers import ElectrodeTimePatches, ImagePatches, TimeStepTokens
+from sigvit.tokenizers import ConvStem, ElectrodeTimePatches, ImagePatches, TimeStepTokens
 
 TOKENIZERS = {
     "one electrode": lambda: ElectrodeTimePatches(4, 1, window=5, stride=3, width=8),
     "two electrodes": lambda: ElectrodeTimePatches(4, 2, window=5, stride=5, width=8, leftover="pad"),
     "all electrodes": lambda: ElectrodeTimePatches(4, "all", window=5, stride=3, width=8),
     "time steps": lambda: TimeStepTokens(4, window=3, width=8, leftover="pad"),
+    "convolutions, ELU": lambda: ConvStem(4, 5, kernel=3, pool=7, stride=2, width=8, leftover="pad"),
+    "convolutions, power": lambda: ConvStem(4, 5, kernel=3, pool=7, stride=2, width=8, activation="log_power", leftover="pad"),
 }
 POOLS = ["class", "mean", "map"]
 
@@ -39,7 +41,7 @@ def test_padded_samples_have_exactly_no_influence(tokenizer, pool):
     for sample in range(3):
         own = found[sample, :, sample]
         assert (own[:, ~mask[sample]] == 0).all()
-        end = 23 if tokenizer in ("two electrodes", "time steps") else 23 - (23 - 5) % 3
+        end = 23 - (23 - 5) % 3 if tokenizer in ("one electrode", "all electrodes") else 23
         assert (own[..., :end][:, mask[sample][..., :end]] != 0).all()
         assert (found[sample, :, [other for other in range(3) if other != sample]] == 0).all()
 
@@ -56,7 +58,13 @@ def test_what_lies_in_the_padding_does_not_matter_even_nan(tokenizer, pool):
 
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize(
-    "make", [lambda: ElectrodeTimePatches(4, 1, 5, 5, 8), lambda: ElectrodeTimePatches(4, "all", 5, 5, 8), lambda: TimeStepTokens(4, 5, 8)]
+    "make",
+    [
+        lambda: ElectrodeTimePatches(4, 1, 5, 5, 8),
+        lambda: ElectrodeTimePatches(4, "all", 5, 5, 8),
+        lambda: TimeStepTokens(4, 5, 8),
+        lambda: ConvStem(4, 3, 4, 5, 3, 8),
+    ],
 )
 def test_a_short_recording_in_longer_company_has_its_own_logits(make, pool):
     torch.manual_seed(0)

@@ -1,0 +1,152 @@
+"""Recordings read by learned temporal and spatial filters: the stem of the convolutional networks in front of a Transformer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sigvit.grid import Grid
+from sigvit.tokenizers.projection import lecun_normal_
+from sigvit.tokenizers.time_cuts import check_cut, fit_length, n_steps, real_samples, samples_of, shape_error, steps_alone, time_axis
+from sigvit.tokens import Tokens
+
+# B = batch, E = electrodes, F = filters, L = length of a filter, T = tokens, D = width
+
+ACTIVATIONS = ("elu", "log_power")
+POWER_FLOOR = 1e-6  # of the authors' safe logarithm
+
+
+class ConvStem(nn.Module):
+    """Temporal filters, spatial filters over all electrodes, a nonlinearity, the mean over `pool` samples: a token each `stride` samples.
+
+    "elu" is the stem of EEG Conformer (Song et al. 2023, IEEE TNSRE 31), "log_power" squares and takes the logarithm behind the mean, as ShallowConvNet does
+    (Schirrmeister et al. 2017, arXiv:1703.05051): what the power of oscillations tells. Between the two kinds of filters stands nothing, so they run
+    as one convolution, at equal numbers.
+
+    Theirs have a BatchNorm, this one has no norm: batch statistics would tie the windows of a batch, and its padding, to each other; a norm over the window
+    would erase its power. The filters start so that the mean power behind them is that of the electrodes, and the encoder's first LayerNorm comes right behind.
+
+    Parameters
+    ----------
+    n_electrodes : electrodes (channels) of the recording.
+    n_filters : temporal filters, and as many spatial ones, each of which reads all temporal ones.
+    kernel, pool, stride : samples: length of a temporal filter, of the mean, and from one token to the next.
+    width : length of a token.
+    activation : "elu" or "log_power".
+    leftover : what happens to samples at the end that fill no token: "drop" them, "pad" with zeros to one more token, or "error".
+    sampling_rate : hertz. Without it the grid's time is in samples.
+
+    Raises
+    ------
+    ValueError : sizes that make no sense, or a recording that doesn't fit.
+
+    The grid's axis is "time" (s): the mean time of all samples that a token sees, the first sample being at 0.
+
+    >>> tokens = ConvStem(n_electrodes=22, activation="log_power", sampling_rate=250.0)(torch.zeros(2, 22, 1000))
+    >>> tokens.values.shape, tokens.grid.names, tokens.grid.axis("time").coordinates[:2]
+    (torch.Size([2, 61, 32]), ('time',), ((0.196,), (0.256,)))
+    """
+
+    def __init__(
+        self,
+        n_electrodes: int,
+        n_filters: int = 40,
+        kernel: int = 25,
+        pool: int = 75,
+        stride: int = 15,
+        width: int = 32,
+        activation: str = "elu",
+        leftover: str = "drop",
+        sampling_rate: float | None = None,
+    ) -> None:
+        super().__init__()
+        if min(n_electrodes, n_filters, kernel) < 1:
+            raise ValueError(f"n_electrodes {n_electrodes}, n_filters {n_filters} and kernel {kernel} must all be at least 1.")
+        check_cut(pool, stride, width, leftover, sampling_rate)
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {activation!r}; there are {', '.join(map(repr, ACTIVATIONS))}.")
+        self.n_electrodes, self.n_filters, self.kernel, self.pool, self.stride = n_electrodes, n_filters, kernel, pool, stride
+        self.width, self.activation, self.leftover, self.sampling_rate = width, activation, leftover, sampling_rate
+        self.temporal = nn.Parameter(lecun_normal_(torch.empty(n_filters, kernel)))
+        self.spatial = nn.Parameter(lecun_normal_(torch.empty(n_filters, n_filters, n_electrodes)))
+        self.offset = nn.Parameter(torch.zeros(n_filters))
+        self.weight = nn.Parameter(lecun_normal_(torch.empty(width, n_filters)))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self._grids: dict[int, Grid] = {}
+
+    @classmethod
+    def from_info(
+        cls,
+        info: Any,
+        n_filters: int = 40,
+        kernel_s: float = 0.1,
+        pool_s: float = 0.3,
+        stride_s: float = 0.06,
+        width: int = 32,
+        activation: str = "elu",
+        leftover: str = "drop",
+    ) -> ConvStem:
+        """For the channels of an `mne.Info`, with seconds (the papers' by default) instead of samples, rounded to the nearest sample, at least one."""
+        rate = float(info["sfreq"])
+        kernel, pool, stride = (max(1, samples_of(seconds, rate)) for seconds in (kernel_s, pool_s, stride_s))
+        return cls(len(info["ch_names"]), n_filters, kernel, pool, stride, width, activation, leftover, rate)
+
+    @property
+    def window(self) -> int:
+        """Samples that a token sees."""
+        return self.kernel + self.pool - 1
+
+    def arguments(self) -> dict:
+        """What rebuilds this tokenizer, as plain data."""
+        return {
+            "n_electrodes": self.n_electrodes,
+            "n_filters": self.n_filters,
+            "kernel": self.kernel,
+            "pool": self.pool,
+            "stride": self.stride,
+            "width": self.width,
+            "activation": self.activation,
+            "leftover": self.leftover,
+            "sampling_rate": self.sampling_rate,
+        }
+
+    def forward(self, recording: Tensor, mask: Tensor | None = None) -> Tokens:
+        """(B, E, samples) → Tokens (B, T, D).
+
+        `mask` is (B, E) or (B, E, samples) bool, True = real: samples that aren't count as zero. A token is padding where it sees no real sample, or reaches
+        beyond the recording's last one so that the recording alone wouldn't have it.
+        """
+        if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
+            raise shape_error(self.n_electrodes, recording)
+        if mask is not None:
+            mask = real_samples(mask, recording)
+            recording = recording.where(mask, 0.0)
+        steps = n_steps(recording.shape[2], self.window, self.stride, self.leftover)
+        pooled = self.filtered_means(fit_length(recording, (steps - 1) * self.stride + self.window))
+        return Tokens(functional.linear(pooled, self.weight, self.bias), self._grid(steps), None if mask is None else self._real(mask, steps))
+
+    def filtered_means(self, recording: Tensor) -> Tensor:
+        """What is projected: (B, E, samples) → (B, T, F), means of ELU or logarithms of mean power."""
+        filtered = functional.conv1d(recording, self.joint_filters(), self.offset)
+        if self.activation == "elu":
+            return functional.avg_pool1d(functional.elu(filtered), self.pool, self.stride).transpose(1, 2)
+        power = functional.avg_pool1d(filtered**2, self.pool, self.stride)
+        return power.clamp(min=POWER_FLOOR).log().transpose(1, 2)
+
+    def joint_filters(self) -> Tensor:
+        """Temporal and spatial filters as one convolution: (F, E, L)."""
+        return torch.einsum("ofe,fl->oel", self.spatial, self.temporal)
+
+    def _real(self, mask: Tensor, steps: int) -> Tensor:
+        """(B, E, samples) → (B, T)."""
+        seen = fit_length(mask.any(1), (steps - 1) * self.stride + self.window).unfold(-1, self.window, self.stride).any(-1)
+        return seen & steps_alone(mask, steps, self.window, self.stride, self.leftover)
+
+    def _grid(self, steps: int) -> Grid:
+        """Kept, because every forward pass asks for it."""
+        if steps not in self._grids:
+            self._grids[steps] = Grid((time_axis(steps, self.window, self.stride, self.sampling_rate),))
+        return self._grids[steps]

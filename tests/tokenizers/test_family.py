@@ -1,0 +1,97 @@
+"""What every tokenizer of recordings must do: be saved and found again, serve the model and the classifier, train in stacks, honour masks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import sigvit
+from sigvit import tokenizers
+from sigvit.training.many import Member, train_many
+from sigvit.training.member import train_alone
+from sigvit.training.plan import Plan
+from sigvit.training.recipe import Recipe
+
+E, S, RATE = 5, 67, 64.0
+FAMILY = {
+    "ConvStem": lambda: tokenizers.ConvStem(E, 7, kernel=5, pool=11, stride=7, width=8, sampling_rate=RATE),
+    "ConvStem, power": lambda: tokenizers.ConvStem(E, 7, kernel=5, pool=11, stride=7, width=8, activation="log_power", leftover="pad"),
+}
+
+
+def model_of(kind: str, **changes) -> sigvit.VisionTransformer:
+    torch.manual_seed(0)
+    model = sigvit.signal_vit(E, S, num_classes=3, tokenizer=FAMILY[kind](), heads=2, depth=1, **changes)
+    torch.nn.init.normal_(model.head.weight)
+    return model
+
+
+@pytest.mark.parametrize("kind", FAMILY)
+def test_a_model_is_saved_and_found_again(kind, tmp_path):
+    model = model_of(kind).eval()
+    model.save_pretrained(tmp_path)
+    found = sigvit.VisionTransformer.from_pretrained(tmp_path)
+    signal = torch.randn(2, E, S)
+    assert torch.equal(found(signal), model(signal))
+    assert found.tokenizer.arguments() == model.tokenizer.arguments()
+    assert found.grid == model.grid
+
+
+@pytest.mark.parametrize("kind", FAMILY)
+def test_the_classifier_trains_with_it(kind):
+    windows, labels, tokenizer = np.random.default_rng(0).normal(size=(23, E, S)), np.arange(23) % 2, FAMILY[kind]()
+    classifier = sigvit.SignalViTClassifier(tokenizer=tokenizer, width=8, heads=2, depth=1, steps=3, classical=None).fit(windows, labels)
+    assert classifier.predict_proba(windows).shape == (23, 2)
+    assert type(classifier.model_.tokenizer) is type(tokenizer)
+    assert classifier.model_.tokenizer is not tokenizer
+
+
+@pytest.mark.parametrize("kind", FAMILY)
+def test_stacked_training_is_training_one_by_one(kind):
+    values, targets = torch.randn(23, E, S, generator=torch.Generator().manual_seed(1), dtype=torch.float64), torch.arange(23) % 3
+    recipe = Recipe(steps=3, batch_size=7, warmup_steps=0, dtype="float64")
+    models = [model_of(kind).double() for _ in range(4)]
+    for number, model in enumerate(models):
+        torch.manual_seed(number % 2)
+        for parameter in model.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    members = [Member(model, values, targets, recipe, number % 2, 3) for number, model in enumerate(models)]
+    train_many(members[:2], plan=Plan(2))
+    for member, twin in zip(members[:2], members[2:], strict=True):
+        train_alone(replace(twin))
+        for name, tensor in twin.model.state_dict().items():
+            # Three steps of AdamW in float64; the contract's bound.
+            torch.testing.assert_close(member.model.state_dict()[name], tensor, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", FAMILY)
+def test_what_is_not_real_has_exactly_no_influence_not_even_nan(kind):
+    model = model_of(kind, positions="sincos").double().eval()
+    recordings, mask = torch.randn(2, E, S, dtype=torch.float64), torch.ones(2, E, S, dtype=torch.bool)
+    mask[0, :, 51:] = mask[0, 2, 20:40] = mask[1, 3] = False
+    spoiled = recordings.where(mask, float("nan"))
+    assert torch.equal(model(spoiled, mask), model(recordings, mask))
+    found = torch.autograd.functional.jacobian(lambda x: model(x, mask), recordings)
+    for sample in range(2):
+        assert (found[sample, :, sample][:, ~mask[sample]] == 0).all()
+        assert found[sample, :, sample][:, mask[sample]].isfinite().all()
+        assert (found[sample, :, sample][:, mask[sample]] != 0).any()
+        assert (found[sample, :, 1 - sample] == 0).all()
+
+
+@pytest.mark.parametrize("kind", FAMILY)
+def test_a_recording_without_a_real_sample_is_all_padding(kind):
+    mask = torch.ones(2, E, dtype=torch.bool)
+    mask[1] = False
+    tokens = FAMILY[kind]()(torch.randn(2, E, S), mask)
+    assert tokens.mask[0].all()
+    assert not tokens.mask[1].any()
+    assert tokens.values.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", FAMILY)
+def test_a_mask_that_says_all_is_real_changes_nothing(kind):
+    tokenizer, recordings = FAMILY[kind]().double(), torch.randn(2, E, S, dtype=torch.float64)
+    # float64 sums in another order
+    torch.testing.assert_close(tokenizer(recordings, torch.ones(2, E, dtype=torch.bool)).values, tokenizer(recordings).values, rtol=0, atol=1e-10)
