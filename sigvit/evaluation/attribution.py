@@ -1,0 +1,133 @@
+"""Which parts of a signal speak for a class: gradients of the class score, along the way from other signals to this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sigvit.evaluation.attention import Numbers, as_tensor
+
+# n = inputs, K = classes, R = references, F = frequencies
+
+POINTS = 4  # of Gauss and Legendre's rule on the way from one reference: exact for scores that are polynomials of degree 8 along it
+
+
+class Attribution(NamedTuple):
+    """What each number of each input adds to the score of each class.
+
+    `values` (n, K, *input) float32: over all numbers of an input they sum to its score less the references' mean score (up to the error of the integral).
+    `spectrum` (n, K, …, F): the same sums by frequency along the last axis, `numpy.fft.rfftfreq` in order.
+    `scores` (n, K): of the inputs.
+    """
+
+    values: np.ndarray
+    spectrum: np.ndarray
+    scores: np.ndarray
+
+
+def attribution(
+    model: Callable[[Tensor], Tensor], inputs: Numbers, references: Numbers | None = None, n_references: int = 16, batch_size: int = 32, seed: int = 0
+) -> Attribution:
+    """Integrated gradients of every class score, from references to each input, averaged over the references.
+
+    Sundararajan et al. 2017 (arXiv:1703.01365); over many references, expected gradients: Erion et al. 2021 (arXiv:1906.10670). A class score is its logit
+    less the mean of all logits, since softmax sees differences alone. Against other trials a class also gets credit for what is missing in it, and what
+    all trials share gets none. By frequency: Vielhaben et al. 2024 (doi:10.1016/j.patcog.2023.110105), from Parseval's identity.
+
+    Parameters
+    ----------
+    model : inputs → logits (n, K); in evaluation mode (ValueError where it is a module in training mode).
+    inputs : (n, …), scaled as the model wants them.
+    references : (R, …) other inputs, as many of each class; None is zero, the mean of standardised signals.
+    n_references : how many are drawn without repeats for each input, by `seed`; all where there are no more. An input may be its own reference: that adds zero.
+    batch_size : points on the way that are computed at once.
+
+    Raises
+    ------
+    ValueError : inputs and references of different shapes, NaN or infinity in either, or a model in training mode.
+
+    >>> found = attribution(lambda x: torch.stack([x[:, 0] * x[:, 1], x[:, 2]], dim=1), torch.tensor([[2.0, 3.0, 5.0]]))
+    >>> found.values[0, 0].round(3).tolist(), found.scores[0].tolist()  # half of 2 · 3 less half of 5; half of 6 to either factor
+    ([1.5, 1.5, -2.5], [0.5, -0.5])
+    """
+    x, others = _read(model, inputs, references)
+    generator = np.random.default_rng(seed)
+    found = [_one(model, own, others[_draw(generator, len(others), n_references)], batch_size) for own in x]
+    values, spectra, scores = (torch.stack(parts).cpu().numpy() for parts in zip(*found, strict=True))
+    return Attribution(values, spectra, scores)
+
+
+def class_scores(logits: Tensor) -> Tensor:
+    """(n, K) → (n, K): each logit less the mean of all."""
+    return logits - logits.mean(-1, keepdim=True)
+
+
+def _one(model: Callable[[Tensor], Tensor], own: Tensor, references: Tensor, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Values (K, *input), spectrum (K, …, F) and scores (K,) of one input."""
+    with torch.no_grad():
+        scores = class_scores(model(own[None]))[0]
+    values = own.new_zeros(len(scores), *own.shape)
+    spectrum = own.new_zeros(len(scores), *own.shape[:-1], own.shape[-1] // 2 + 1)
+    for points, differences, weights in _ways(own, references, batch_size):
+        for number, gradients in enumerate(_gradients(model, points)):
+            weighted = gradients * weights.view(-1, *[1] * own.ndim)
+            values[number] += (weighted * differences).sum(0)
+            spectrum[number] += _by_frequency(weighted, differences).sum(0)
+    return values, spectrum, scores
+
+
+def _ways(own: Tensor, references: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Points on the straight ways from the references to the input, the way's whole difference at each, and their weights, which sum to one."""
+    places, shares = (torch.as_tensor(numbers, dtype=own.dtype, device=own.device) for numbers in np.polynomial.legendre.leggauss(POINTS))
+    steps, weights = ((places + 1) / 2).repeat(len(references)), (shares / 2).repeat(len(references)) / len(references)
+    starts = references.repeat_interleave(POINTS, dim=0)
+    for rows in torch.arange(len(steps), device=own.device).split(batch_size):
+        differences = own - starts[rows]
+        yield starts[rows] + steps[rows].view(-1, *[1] * own.ndim) * differences, differences, weights[rows]
+
+
+def _gradients(model: Callable[[Tensor], Tensor], points: Tensor) -> Iterator[Tensor]:
+    """Of each class score at each point. Scores sum to zero over classes, so the last class' gradient is what is missing to zero."""
+    points = points.requires_grad_()
+    scores = class_scores(model(points)).sum(0)
+    missing = torch.zeros_like(points)
+    for number, score in enumerate(scores[:-1]):
+        (gradients,) = torch.autograd.grad(score, points, retain_graph=number < len(scores) - 2)
+        missing = missing - gradients
+        yield gradients
+    yield missing
+
+
+def _by_frequency(gradients: Tensor, differences: Tensor) -> Tensor:
+    """Products of the two summed over the last axis, in parts by frequency: (…, S) → (…, F)."""
+    samples = gradients.shape[-1]
+    products = (torch.fft.rfft(gradients).conj() * torch.fft.rfft(differences)).real / samples
+    twice = torch.full_like(products, 2.0)  # each frequency between 0 and half the rate stands for its negative as well
+    twice[..., 0] = 1.0
+    if samples % 2 == 0:
+        twice[..., -1] = 1.0
+    return products * twice
+
+
+def _draw(generator: np.random.Generator, available: int, wanted: int) -> np.ndarray:
+    return np.arange(available) if available <= wanted else np.sort(generator.choice(available, wanted, replace=False))
+
+
+def _read(model: Callable[[Tensor], Tensor], inputs: Numbers, references: Numbers | None) -> tuple[Tensor, Tensor]:
+    """Inputs and references on the model's device."""
+    if getattr(model, "training", False):
+        raise ValueError("The model is in training mode, where dropout changes its answers; call model.eval() first.")
+    parameter = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None
+    x = as_tensor(inputs)
+    x = x.to(parameter) if parameter is not None else x.float() if not x.is_floating_point() else x
+    others = torch.zeros_like(x[:1]) if references is None else as_tensor(references).to(x)
+    if x.ndim < 2 or not x.numel() or not len(others) or others.shape[1:] != x.shape[1:]:
+        raise ValueError(f"Inputs are {tuple(x.shape)} and references {tuple(others.shape)}; both must be (number, …) of one shape.")
+    for name, numbers in (("inputs", x), ("references", others)):
+        if not bool(numbers.isfinite().all()):
+            raise ValueError(f"Row {int((~numbers.isfinite()).flatten(1).any(1).nonzero()[0])} of the {name} holds NaN or infinity.")
+    return x, others

@@ -1,0 +1,43 @@
+"""Similarity of positions is the cosine, pair by pair, of what a model really adds to its tokens."""
+
+import numpy as np
+import pytest
+import torch
+
+import sigvit
+from sigvit.evaluation.position_similarity import position_similarity, position_vectors
+
+
+def test_similarity_is_the_cosine_of_every_pair_laid_out_on_the_grid():
+    table = np.random.default_rng(0).standard_normal((15, 7))
+    tiles = position_similarity(torch.tensor(table), (3, 5))
+    for row, column, other_row, other_column in np.ndindex(3, 5, 3, 5):
+        a, b = table[row * 5 + column], table[other_row * 5 + other_column]
+        assert tiles[row, column, other_row, other_column] == pytest.approx(a @ b / np.sqrt((a @ a) * (b @ b)), abs=1e-12)  # rounding of sums
+
+
+def test_a_position_of_zeros_has_no_direction():
+    similarity = position_similarity([[0.0, 0.0], [1.0, 2.0]])
+    assert np.isnan(similarity[0]).all()
+    assert similarity[1, 1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("positions", ["learned", "factorised", "sincos"])
+def test_vectors_are_what_the_model_adds_to_its_patch_tokens(positions):
+    model = sigvit.vit("Ti/4", (12, 20), 3, positions=positions, width=12, depth=1, heads=3).eval()
+    image = torch.randn(1, 3, 12, 20, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        added = model.embed(image).patches().values[0] - model.tokenizer(image).values[0]
+    torch.testing.assert_close(position_vectors(model), added, atol=1e-6, rtol=0)  # a difference of numbers of size 1 in single precision
+    assert torch.equal(position_vectors(model), model.positions.on_grid((3, 5)))
+
+
+def test_without_positions_nothing_is_added():
+    model = sigvit.signal_vit(3, n_times=48, positions="none")
+    assert not position_vectors(model).any()
+
+
+@pytest.mark.parametrize(("vectors", "shape", "sentence"), [(np.zeros(5), None, "must be .tokens, width"), (np.zeros((6, 2)), (2, 2), "has 4 tokens")])
+def test_bad_input_gets_a_sentence(vectors, shape, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        position_similarity(vectors, shape)
