@@ -1,10 +1,11 @@
 """Tokenizers: each an `nn.Module` that turns a signal into `Tokens`, has a `width`, and can be used alone."""
 
 from sigvit.tokenizers.conv_stem import ConvStem
+from sigvit.tokenizers.covariance import CovarianceTokens
 from sigvit.tokenizers.electrode_time import ElectrodeTimePatches
 from sigvit.tokenizers.image import ImagePatches
 from sigvit.tokenizers.image_batch import ImageBatch, collate_images
 from sigvit.tokenizers.resnet import ResNetPatches
 from sigvit.tokenizers.time_step import TimeStepTokens
 
-__all__ = ["ConvStem", "ElectrodeTimePatches", "ImageBatch", "ImagePatches", "ResNetPatches", "TimeStepTokens", "collate_images"]
+__all__ = ["ConvStem", "CovarianceTokens", "ElectrodeTimePatches", "ImageBatch", "ImagePatches", "ResNetPatches", "TimeStepTokens", "collate_images"]

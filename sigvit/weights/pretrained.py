@@ -21,14 +21,16 @@ from torch import nn
 import sigvit
 from sigvit.grid import Grid
 from sigvit.model.config import ModelConfig
-from sigvit.tokenizers import ConvStem, ElectrodeTimePatches, ImagePatches, TimeStepTokens
+from sigvit.tokenizers import ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, TimeStepTokens
 from sigvit.tokenizers.resnet import ResNetPatches
 
 if TYPE_CHECKING:
     from sigvit.model.vision_transformer import VisionTransformer
 
 FORMAT = 1
-TOKENIZERS: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in (ConvStem, ElectrodeTimePatches, ImagePatches, ResNetPatches, TimeStepTokens)}
+TOKENIZERS: dict[str, type[nn.Module]] = {
+    kind.__name__: kind for kind in (ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, ResNetPatches, TimeStepTokens)
+}
 KEYS = ("format", "version", "model", "tokenizer", "grid")
 
 
