@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Size = int | tuple[int, int]
 
+# What becomes of positions that have no table to resize.
+WITHOUT_TABLE = {"sincos": "they were computed again", "coordinates": "they are read from its coordinates", "none": "there are none"}
+
 
 def adapt(
     model: VisionTransformer,
@@ -123,7 +126,7 @@ def _adapt_grid(new: VisionTransformer, image_size: Size | None, in_channels: in
     with torch.no_grad():
         grid = new.tokenizer(torch.zeros(1, *new.config.input_shape, device=weight.device, dtype=weight.dtype)).grid
     if grid.shape != new.grid.shape:
-        what = {"sincos": "they were computed again", "none": "there are none"}.get(new.config.positions, "they were resized, special tokens' kept")
+        what = WITHOUT_TABLE.get(new.config.positions, "they were resized, special tokens' kept")
         changes.append(f"Positions: the grid {new.grid.shape} became {grid.shape}; {what}.")
         if new.config.positions != "none":
             new.positions.rebuild(grid)  # type: ignore[operator]

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sigvit.grid import Grid
+from sigvit.model.coordinates import CoordinatePositions
+from sigvit.model.placing import grids_of, place
 from sigvit.model.resize import is_open, resize_positions
 from sigvit.tokens import Tokens
 
 # T = tokens, N = patch tokens, D = width
 
-KINDS = ("learned", "factorised", "sincos", "none")
+KINDS = ("learned", "factorised", "sincos", "coordinates", "none")
 STRETCHABLE = ("row", "column")  # a larger image is the same scene at more pixels; a later second is not an earlier one
 
 
@@ -30,6 +31,8 @@ def make_positions(kind: str, grid: Grid, width: int, special: tuple[str, ...] =
         return FactorisedPositions(grid, width)
     if kind == "sincos":
         return SincosPositions(grid, width)
+    if kind == "coordinates":
+        return CoordinatePositions(grid, width)
     if kind == "none":
         return nn.Identity()
     raise ValueError(f"There are no positions {kind!r} here; there are {', '.join(map(repr, KINDS))}.")
@@ -187,26 +190,17 @@ def _placed(
 ) -> Tokens:
     """The tokens with the table of their grid (each sample's own, in a batch that mixes them) added to the patches, and `front` or nothing to the special."""
     shapes = _run_time_shapes(tokens, names, built, free)
-    if tokens.grids is None:
-        table = on_grid(shapes[0])
-    else:
-        tables = {shape: on_grid(shape) for shape in shapes}
-        longest = tokens.values.shape[1] - len(tokens.special)
-        table = torch.stack([functional.pad(tables[shape], (0, 0, 0, longest - len(tables[shape]))) for shape in shapes])
-    if front is None:
-        return tokens.with_values(tokens.values + functional.pad(table, (0, 0, len(tokens.special), 0)))
-    return tokens.with_values(tokens.values + torch.cat([front.expand(*table.shape[:-2], -1, -1), table], dim=-2))
+    tables = {shape: on_grid(shape) for shape in shapes} if len(shapes) > 1 else None
+    return place(tokens, [on_grid(shape) if tables is None else tables[shape] for shape in shapes], front)
 
 
 def _run_time_shapes(tokens: Tokens, names: tuple[str, ...], built: tuple[int, ...], free: tuple[str, ...]) -> list[tuple[int, ...]]:
     """The shape of the tokens' grid, or of each sample's; ValueError where these positions can't serve one."""
-    grids = (tokens.grid,) if tokens.grids is None else tokens.grids
+    grids = grids_of(tokens)
     for grid in grids:
-        if grid is None:
-            raise ValueError("These tokens have no grid, so their positions aren't known; use positions='none', or a tokenizer that gives one.")
         if grid.names != names:
             raise ValueError(f"These positions are for the axes {list(names)}, but the tokens sit on {list(grid.names)}.")
         for name, before, now in zip(names, built, grid.shape, strict=True):
             if name not in free and before != now:
                 raise ValueError(f"This model was built for {before} steps of {name}, but got {now}; cut the input to the size it was built for.")
-    return [grid.shape for grid in grids if grid is not None]
+    return [grid.shape for grid in grids]

@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sigvit.grid import Grid
 from sigvit.model.config import ModelConfig
-from sigvit.model.encoder import Encoder
+from sigvit.model.encoder import Encoder, dropout
 from sigvit.model.families import family, hybrid
 from sigvit.model.joint_pooling import ClassAndMeanPool, ClassAndRegisterPool, NoNorm, NormedMeanPool
 from sigvit.model.pooling import AttentionPool, ClassPool, MeanPool
@@ -103,9 +102,7 @@ class VisionTransformer(nn.Module):
     def embed(self, signal: Tensor | ImageBatch, mask: Tensor | None = None) -> Tokens:
         """What the encoder reads: the tokenizer's tokens behind the special ones, with positions and dropout."""
         placed = self.place(signal, mask)
-        if not self.training or self.config.dropout == 0:
-            return placed
-        return placed.with_values(functional.dropout(placed.values, self.config.dropout))
+        return placed.with_values(dropout(placed.values, self.config.dropout, self.training))
 
     def place(self, signal: Tensor | ImageBatch, mask: Tensor | None = None) -> Tokens:
         """What `embed` gives, before dropout."""
@@ -269,7 +266,8 @@ def signal_vit(
     sampling_rate : hertz; taken from the info where it is left out.
     tokenizer : any module (batch, electrodes, samples) → `Tokens` with a `width`. None: all electrodes × a sixteenth of the recording, rounded up and
         at least 5 samples; the last patch is filled with zeros where it isn't full, so that no sample is lost.
-    positions : "factorised" (a vector an electrode and one a time step), "learned" (one a token), "sincos" or "none".
+    positions : "factorised" (a vector an electrode and one a time step), "learned" (one a token), "sincos", "coordinates" (a function of the place on the
+        head and the second, for caps and lengths that were never seen too) or "none".
     width : length of a token; the tokenizer's, or 32.
     mlp_width : hidden units, twice the width where left out.
     depth, heads, pool, class_token, registers, gelu, eps, representation, dropout, stochastic_depth, layer_scale, checkpointing : as for `vit`.

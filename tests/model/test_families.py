@@ -45,7 +45,7 @@ def test_an_unknown_name_is_refused_with_those_there_are(name):
         ({"depth": 0}, "depth is 0"),
         ({"heads": 5}, "8 can't be split among 5 heads"),
         ({"pool": "max"}, "'class', 'mean', 'map'"),
-        ({"positions": "rotary"}, "'learned', 'factorised', 'sincos', 'none'"),
+        ({"positions": "sinus"}, "'learned', 'factorised', 'sincos', 'coordinates'"),
         ({"gelu": "relu"}, "'erf', 'tanh'"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"stochastic_depth": -0.1}, "stochastic_depth is -0.1"),
