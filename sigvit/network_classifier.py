@@ -175,6 +175,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.model_ = model.to(self._device(), self._dtype)
         self.n_parameters_ = sum(parameter.numel() for parameter in model.parameters())
         values, held_out = part.standardised(self._standardise, (self._dtype, self._device()))
+        _set_reference(model, values)
         targets, weights = self._on_device(part.targets), self._class_weights(part.targets)
         validation = None if held_out is None or part.held_out is None else (held_out, self._on_device(part.held_out[1]))
         sampling_rate = None if isinstance(part.electrodes, int) else float(part.electrodes["sfreq"])
@@ -209,6 +210,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _device(self) -> torch.device:
         automatic = "cuda" if torch.cuda.is_available() else "cpu"
         return torch.device(automatic if self.device == "auto" else self.device)
+
+
+def _set_reference(model: nn.Module, values: Tensor) -> None:
+    """A tokenizer that measures something from signals before training, as covariance tokens their reference, does so on the training windows."""
+    measure = getattr(getattr(model, "tokenizer", None), "set_reference", None)
+    if measure is not None:
+        measure(values)
 
 
 @contextmanager

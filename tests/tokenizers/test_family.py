@@ -97,3 +97,14 @@ def test_a_mask_that_says_all_is_real_changes_nothing(kind):
     tokenizer, recordings = FAMILY[kind]().double(), torch.randn(2, E, S, dtype=torch.float64)
     # float64 sums in another order
     torch.testing.assert_close(tokenizer(recordings, torch.ones(2, E, dtype=torch.bool)).values, tokenizer(recordings).values, rtol=0, atol=1e-10)
+
+
+def test_the_classifier_measures_the_reference_on_its_training_windows():
+    windows, labels = np.random.default_rng(0).normal(size=(23, E, S)), np.arange(23) % 2
+    tokenizer = tokenizers.CovarianceTokens(E, S, S, width=8)
+    classifier = sigvit.SignalViTClassifier(tokenizer=tokenizer, width=8, heads=2, depth=1, steps=1, classical=None).fit(windows, labels)
+    standardised = (windows - classifier.center_[:, None]) / classifier.scale_[:, None]
+    expected = tokenizers.CovarianceTokens(E, S, S, width=8).set_reference(standardised.astype("float32")).reference
+    # float32, the same arithmetic
+    torch.testing.assert_close(classifier.model_.tokenizer.reference, expected, rtol=0, atol=1e-6)
+    assert torch.equal(tokenizer.reference[0], torch.eye(E))
