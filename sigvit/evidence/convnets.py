@@ -15,6 +15,13 @@ from sigvit.training.recipe import Recipe
 # B = batch, E = electrodes, S = samples, K = stacked models
 
 
+class Dropout(nn.Dropout):
+    """Dropout as the encoder draws it."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return dropout(values, self.p, self.training)
+
+
 class EEGNet(nn.Module):
     """EEGNet-8,2 (Lawhern et al. 2018): temporal filters of half a second, two spatial filters each, a separable convolution; (B, E, S) → (B, classes).
 
@@ -39,14 +46,14 @@ class EEGNet(nn.Module):
             nn.BatchNorm2d(16, eps=1e-3, momentum=0.01),
             nn.ELU(),
             nn.AvgPool2d((1, pool)),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.ZeroPad2d((7, 8, 0, 0)),
             nn.Conv2d(16, 16, (1, 16), groups=16, bias=False),
             nn.Conv2d(16, 16, 1, bias=False),
             nn.BatchNorm2d(16, eps=1e-3, momentum=0.01),
             nn.ELU(),
             nn.AvgPool2d((1, second_pool)),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Flatten(),
         )
         self.head = nn.Linear(16 * (pooled // second_pool), n_classes)
@@ -81,7 +88,7 @@ class ShallowConvNet(nn.Module):
         self.temporal = nn.Conv2d(1, 40, (1, kernel))
         self.spatial = nn.Conv2d(40, 40, (n_electrodes, 1), bias=False)
         self.norm = nn.BatchNorm1d(40)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nn.Linear(40 * ((filtered - self.window) // self.stride + 1), n_classes)
 
     def forward(self, values: Tensor) -> Tensor:

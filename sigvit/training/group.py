@@ -13,6 +13,7 @@ from torch.nn import functional
 from sigvit.training.batches import RecordingBatches
 from sigvit.training.member import Member
 from sigvit.training.member_draws import Asked, MemberDraws
+from sigvit.training.memory import keep_freed_memory
 from sigvit.training.schedule import learning_rate_factor
 from sigvit.training.snapshots import described, require_same
 from sigvit.training.stacked import Stack
@@ -93,6 +94,7 @@ class Group:
     _asked: list[Asked] | None
 
     def __init__(self, members: Sequence[Member], saved: Mapping[str, dict[str, Any]] | None = None) -> None:
+        keep_freed_memory()
         self.places = [Place(member, member.batches()) for member in members]
         self.stack = Stack([member.model for member in members])
         self.average = self.stack.weights.clone()

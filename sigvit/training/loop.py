@@ -15,6 +15,7 @@ from sigvit.training.distributed import Processes
 from sigvit.training.journal import Journal
 from sigvit.training.losses import cross_entropy
 from sigvit.training.measured import NotFiniteError
+from sigvit.training.memory import keep_freed_memory
 from sigvit.training.optimizer import set_learning_rate
 from sigvit.training.randomness import derive_seed, seed_dropout
 from sigvit.training.recipe import Recipe
@@ -70,6 +71,7 @@ def train(
     >>> [entry["step"] for entry in history]
     [25, 30]
     """
+    keep_freed_memory()
     state = TrainingState.begin(model, recipe, seed, Processes.alone() if processes is None else processes)
     if checkpoints is not None:
         state.resume(checkpoints)

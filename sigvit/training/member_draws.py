@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sigvit.model.encoder import dropout_factors, dropout_seeds
 from sigvit.training.randomness import derive_seed
 
 # K = members
@@ -23,7 +24,7 @@ class Asked(NamedTuple):
 
 
 class MemberDraws:
-    """The factors of dropout for K members, as torch's own dropout draws them for one model on the CPU after `torch.manual_seed`.
+    """The factors of dropout for K members, as `sigvit.model.encoder.dropout` draws them for one model on the CPU after `torch.manual_seed`.
 
     Parameters
     ----------
@@ -36,7 +37,8 @@ class MemberDraws:
     >>> draws, x = MemberDraws([3, 5], steps=[7, 7]), torch.ones(2, 11, 13)
     >>> factors = draws(x, 0.3)
     >>> _ = torch.manual_seed(derive_seed(5, "dropout", 7))
-    >>> torch.equal(factors[1], torch.nn.functional.dropout(x[1], 0.3))
+    >>> from sigvit.model.encoder import dropout
+    >>> torch.equal(factors[1], dropout(x[1], 0.3, training=True))
     True
     """
 
@@ -51,11 +53,9 @@ class MemberDraws:
 
     def draw(self, asked: Asked) -> Tensor:
         """The next factors. Who knows what a step will ask for, in which order, can draw before it."""
-        factors = torch.empty(asked.shape, dtype=asked.dtype)
-        rates = asked.rate if isinstance(asked.rate, tuple) else (asked.rate,) * len(factors)
-        for row, own, generator in zip(factors.unbind(), rates, self.generators, strict=True):
-            if own:
-                row.bernoulli_(1 - own, generator=generator).div_(1 - own)
-            else:
-                row.fill_(1)
-        return factors.to(asked.device)
+        rates = asked.rate if isinstance(asked.rate, tuple) else (asked.rate,) * asked.shape[0]
+        # Who drops nothing draws nothing, alone as here.
+        silent = torch.zeros(asked.shape[1], 2, dtype=torch.int32)
+        seeds = [dropout_seeds(asked.shape[1], generator) if rate else silent for rate, generator in zip(rates, self.generators, strict=True)]
+        told = rates if isinstance(asked.rate, tuple) else rates[:1]
+        return dropout_factors(torch.stack(seeds).to(asked.device, non_blocking=True), asked.shape, asked.dtype, told)

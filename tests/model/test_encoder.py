@@ -3,7 +3,21 @@
 import pytest
 import torch
 
-from sigvit.model.encoder import Attention, Block, Encoder, Mlp, attention, attention_weights, branch, merge_heads, split_heads
+from sigvit.model.encoder import (
+    Attention,
+    AttentionOfFewTokens,
+    Block,
+    Encoder,
+    Mlp,
+    attention,
+    attention_weights,
+    branch,
+    dropout,
+    dropout_factors,
+    dropout_seeds,
+    merge_heads,
+    split_heads,
+)
 
 SUMS = 1e-6  # float32 sums of a few dozen products in another order
 
@@ -155,3 +169,58 @@ def test_the_two_kinds_of_gelu_differ_a_little():
     tanh.load_state_dict(exact.state_dict())
     x = torch.randn(3, 6)
     assert 0 < (exact(x) - tanh(x)).abs().max() < 1e-2
+
+
+def test_attention_of_few_tokens_is_the_attention_of_many(monkeypatch):
+    module, x = Attention(width=6, heads=2).double(), torch.randn(3, 5, 6, dtype=torch.float64, requires_grad=True)
+    wanted = [x, *module.parameters()]
+    few = module(x)
+    gradients = torch.autograd.grad(few.square().sum(), wanted)
+    monkeypatch.setattr("sigvit.model.encoder.FEW_TOKENS", 4)
+    many = module(x)
+    # float64 sums of a few products in another order.
+    torch.testing.assert_close(few, many, rtol=0, atol=1e-14)
+    for gradient, other in zip(gradients, torch.autograd.grad(many.square().sum(), wanted), strict=True):
+        torch.testing.assert_close(gradient, other, rtol=0, atol=1e-13)
+
+
+def test_the_gradient_of_attention_of_few_tokens_is_that_of_finite_differences():
+    packed = torch.randn(2, 3, 5, 12, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda packed: AttentionOfFewTokens.apply(packed, 2)[0], packed, check_undefined_grad=False)
+
+
+def test_a_second_derivative_of_attention_of_few_tokens_is_refused_not_wrong():
+    x = torch.randn(3, 5, 6, requires_grad=True)
+    (gradient,) = torch.autograd.grad(x.square().sum() + Attention(width=6, heads=2)(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+def test_factors_of_dropout_are_zero_at_their_rate_and_independent():
+    rate, rows = 0.2, 20_000
+    factors = dropout_factors(dropout_seeds(rows, torch.Generator().manual_seed(3)), (rows, 3, 7), torch.float64, [rate])
+    assert factors.unique().tolist() == [0.0, 1.25]
+    kept = (factors.flatten(1) > 0).double()
+    deviation = (rate * (1 - rate)) ** 0.5
+    # Five standard errors: once in a hundred thousand runs of another seed.
+    assert abs(kept.mean() - (1 - rate)) < 5 * deviation / kept.numel() ** 0.5
+    assert (kept.mean(0) - (1 - rate)).abs().max() < 5 * deviation / rows**0.5
+    assert kept.mean(1).std() == pytest.approx(deviation / 21**0.5, rel=0.05)
+    assert (torch.corrcoef(kept.T) - torch.eye(21, dtype=torch.float64)).abs().max() < 5 / rows**0.5
+
+
+def test_each_of_several_stacked_has_the_factors_that_it_has_alone():
+    seeds = dropout_seeds(6, torch.Generator().manual_seed(3)).view(2, 3, 2)
+    together = dropout_factors(seeds, (2, 3, 5, 7), torch.float32, [0.1, 0.5])
+    for k, rate in enumerate((0.1, 0.5)):
+        assert torch.equal(together[k], dropout_factors(seeds[k], (3, 5, 7), torch.float32, [rate]))
+
+
+def test_dropout_follows_the_seed_of_the_process():
+    x = torch.ones(3, 5, 7)
+    torch.manual_seed(3)
+    first, second = dropout(x, 0.3, training=True), dropout(x, 0.3, training=True)
+    torch.manual_seed(3)
+    assert torch.equal(dropout(x, 0.3, training=True), first)
+    assert not torch.equal(first, second)
+    assert dropout(x, 0.3, training=False) is x
