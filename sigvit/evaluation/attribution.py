@@ -13,24 +13,29 @@ from sigvit.evaluation.attention import Numbers, as_tensor
 
 # n = inputs, K = classes, R = references, F = frequencies
 
-POINTS = 4  # of Gauss and Legendre's rule on the way from one reference: exact for scores that are polynomials of degree 8 along it
-
 
 class Attribution(NamedTuple):
     """What each number of each input adds to the score of each class.
 
-    `values` (n, K, *input) float32: over all numbers of an input they sum to its score less the references' mean score (up to the error of the integral).
+    `values` (n, K, *input): over all numbers of an input they sum to its score less the references' mean score, up to what is `missing`.
     `spectrum` (n, K, …, F): the same sums by frequency along the last axis, `numpy.fft.rfftfreq` in order.
-    `scores` (n, K): of the inputs.
+    `scores` (n, K): of the inputs. `missing` (n, K): what the sums lack, the error of the integral; more `points` make it small.
     """
 
     values: np.ndarray
     spectrum: np.ndarray
     scores: np.ndarray
+    missing: np.ndarray
 
 
 def attribution(
-    model: Callable[[Tensor], Tensor], inputs: Numbers, references: Numbers | None = None, n_references: int = 16, batch_size: int = 32, seed: int = 0
+    model: Callable[[Tensor], Tensor],
+    inputs: Numbers,
+    references: Numbers | None = None,
+    n_references: int = 16,
+    points: int = 8,
+    batch_size: int = 64,
+    seed: int = 0,
 ) -> Attribution:
     """Integrated gradients of every class score, from references to each input, averaged over the references.
 
@@ -44,21 +49,23 @@ def attribution(
     inputs : (n, …), scaled as the model wants them.
     references : (R, …) other inputs, as many of each class; None is zero, the mean of standardised signals.
     n_references : how many are drawn without repeats for each input, by `seed`; all where there are no more. An input may be its own reference: that adds zero.
-    batch_size : points on the way that are computed at once.
+    points : of Gauss and Legendre's rule on each way. From zero take 64 and more: a LayerNorm turns sharply near a token of nothing.
+    batch_size : points that are computed at once.
 
     Raises
     ------
-    ValueError : inputs and references of different shapes, NaN or infinity in either, or a model in training mode.
+    ValueError : inputs and references of different shapes, NaN or infinity in either, no point, or a model in training mode.
 
     >>> found = attribution(lambda x: torch.stack([x[:, 0] * x[:, 1], x[:, 2]], dim=1), torch.tensor([[2.0, 3.0, 5.0]]))
     >>> found.values[0, 0].round(3).tolist(), found.scores[0].tolist()  # half of 2 · 3 less half of 5; half of 6 to either factor
     ([1.5, 1.5, -2.5], [0.5, -0.5])
     """
+    if min(n_references, points, batch_size) < 1:
+        raise ValueError(f"n_references ({n_references}), points ({points}) and batch_size ({batch_size}) must all be at least 1.")
     x, others = _read(model, inputs, references)
     generator = np.random.default_rng(seed)
-    found = [_one(model, own, others[_draw(generator, len(others), n_references)], batch_size) for own in x]
-    values, spectra, scores = (torch.stack(parts).cpu().numpy() for parts in zip(*found, strict=True))
-    return Attribution(values, spectra, scores)
+    found = [_one(model, own, others[_draw(generator, len(others), n_references)], points, batch_size) for own in x]
+    return Attribution(*(torch.stack(parts).cpu().numpy() for parts in zip(*found, strict=True)))
 
 
 def class_scores(logits: Tensor) -> Tensor:
@@ -66,25 +73,25 @@ def class_scores(logits: Tensor) -> Tensor:
     return logits - logits.mean(-1, keepdim=True)
 
 
-def _one(model: Callable[[Tensor], Tensor], own: Tensor, references: Tensor, batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Values (K, *input), spectrum (K, …, F) and scores (K,) of one input."""
+def _one(model: Callable[[Tensor], Tensor], own: Tensor, references: Tensor, points: int, batch_size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Values (K, *input), spectrum (K, …, F), scores (K,) and what is missing (K,) of one input."""
     with torch.no_grad():
-        scores = class_scores(model(own[None]))[0]
+        scores, *others = class_scores(torch.cat([model(part) for part in torch.cat([own[None], references]).split(batch_size)]))
     values = own.new_zeros(len(scores), *own.shape)
     spectrum = own.new_zeros(len(scores), *own.shape[:-1], own.shape[-1] // 2 + 1)
-    for points, differences, weights in _ways(own, references, batch_size):
-        for number, gradients in enumerate(_gradients(model, points)):
+    for places, differences, weights in _ways(own, references, points, batch_size):
+        for number, gradients in enumerate(_gradients(model, places)):
             weighted = gradients * weights.view(-1, *[1] * own.ndim)
             values[number] += (weighted * differences).sum(0)
             spectrum[number] += _by_frequency(weighted, differences).sum(0)
-    return values, spectrum, scores
+    return values, spectrum, scores, scores - torch.stack(others).mean(0) - values.flatten(1).sum(1)
 
 
-def _ways(own: Tensor, references: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _ways(own: Tensor, references: Tensor, points: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Points on the straight ways from the references to the input, the way's whole difference at each, and their weights, which sum to one."""
-    places, shares = (torch.as_tensor(numbers, dtype=own.dtype, device=own.device) for numbers in np.polynomial.legendre.leggauss(POINTS))
-    steps, weights = ((places + 1) / 2).repeat(len(references)), (shares / 2).repeat(len(references)) / len(references)
-    starts = references.repeat_interleave(POINTS, dim=0)
+    rule, shares = (torch.as_tensor(numbers, dtype=own.dtype, device=own.device) for numbers in np.polynomial.legendre.leggauss(points))
+    steps, weights = ((rule + 1) / 2).repeat(len(references)), (shares / 2).repeat(len(references)) / len(references)
+    starts = references.repeat_interleave(points, dim=0)
     for rows in torch.arange(len(steps), device=own.device).split(batch_size):
         differences = own - starts[rows]
         yield starts[rows] + steps[rows].view(-1, *[1] * own.ndim) * differences, differences, weights[rows]

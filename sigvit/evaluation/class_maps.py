@@ -1,0 +1,110 @@
+"""Attributions of many trials as one map a class, held against what permuted labels give."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sigvit.evaluation.attention import Numbers, as_tensor
+
+# n = trials, K = classes, P = permutations
+
+
+class ClassMaps(NamedTuple):
+    """One map a class.
+
+    `mean` (K, …): mean attribution to class k over the trials of class k.
+    `excess` (K, …): that less the mean attribution to class k over all other trials.
+    `threshold` (K,): what the largest excess of a map stays below in 95 of 100 sets of permuted labels.
+    `p` (K, …): share of such sets, the true one counted, whose largest excess anywhere is at least this one: corrected for all places of the map.
+    """
+
+    mean: np.ndarray
+    excess: np.ndarray
+    threshold: np.ndarray
+    p: np.ndarray
+
+
+def class_maps(values: Numbers, labels: Numbers, groups: Numbers | None = None, n_permutations: int = 999, seed: int = 0) -> ClassMaps:
+    """Mean attribution of each class, with a permutation baseline.
+
+    If the model saw nothing in a class, its trials would be attributed to that class as any trial is; so labels are exchanged between trials. The largest
+    value of each permuted map makes the baseline, which corrects for looking at all places (Nichols & Holmes 2002, doi:10.1002/hbm.1058).
+
+    Parameters
+    ----------
+    values : (n, K, …), as `attribution` gives them.
+    labels : (n,) class numbers 0 … K - 1; each class there at least once, or its map is NaN.
+    groups : (n,), such as subjects: labels are exchanged within each group; where every group has one label, whole groups exchange theirs.
+    n_permutations : 999 make the smallest p .001.
+
+    Raises
+    ------
+    ValueError : arrays that don't belong together, fewer than two classes, or labels out of range.
+
+    >>> values = np.zeros((20, 2, 3)); labels = np.arange(20) % 2
+    >>> values[labels == 0, 0, 1] = 1.0  # the second place speaks for class 0, in its trials
+    >>> maps = class_maps(values, labels)
+    >>> maps.mean[0].tolist(), maps.p[0].round(2).tolist()
+    ([0.0, 1.0, 0.0], [1.0, 0.0, 1.0])
+    """
+    numbers, own = as_tensor(values).double().numpy(), as_tensor(labels).numpy()
+    _check(numbers, own, n_permutations)
+    drawn = np.stack([own, *_permuted(own, None if groups is None else np.asarray(groups), n_permutations, np.random.default_rng(seed))])
+    shape = numbers.shape[2:]
+    mean, excess, p = (np.full((numbers.shape[1], *shape), np.nan) for _ in range(3))
+    threshold = np.full(numbers.shape[1], np.nan)
+    for number in np.unique(own):
+        flat = numbers[:, number].reshape(len(own), -1)
+        differences = _contrast(drawn == number) @ flat
+        largest = differences.max(1)
+        mean[number] = flat[own == number].mean(0).reshape(shape)
+        excess[number] = differences[0].reshape(shape)
+        threshold[number] = np.quantile(largest, 0.95)
+        # rounding makes sums of equal numbers in another order differ in their last digits
+        slack = 1e-9 * np.abs(differences).max()
+        p[number] = 1 - np.searchsorted(np.sort(largest), differences[0] - slack).reshape(shape) / len(largest)
+    return ClassMaps(mean, excess, threshold, p)
+
+
+def in_bins(values: Numbers, size: int) -> np.ndarray:
+    """Sums over so many neighbours along the last axis; a last bin that isn't full is kept.
+
+    >>> in_bins([[1.0, 2.0, 3.0, 4.0, 5.0]], 2).tolist()
+    [[3.0, 7.0, 5.0]]
+    """
+    numbers = as_tensor(values).double().numpy()
+    if size < 1:
+        raise ValueError(f"A bin of {size} samples holds nothing; give at least 1.")
+    return np.add.reduceat(numbers, np.arange(0, numbers.shape[-1], size), axis=-1)
+
+
+def _contrast(chosen: np.ndarray) -> np.ndarray:
+    """(…, n) bool → (…, n) weights: the mean over the chosen less the mean over the others."""
+    count = chosen.sum(-1, keepdims=True)
+    return np.where(chosen, 1 / count, -1 / (chosen.shape[-1] - count))
+
+
+def _permuted(labels: np.ndarray, groups: np.ndarray | None, count: int, generator: np.random.Generator) -> np.ndarray:
+    """(count, n) labels."""
+    if groups is None:
+        return np.stack([generator.permutation(labels) for _ in range(count)])
+    _, members = np.unique(groups, return_inverse=True)
+    rows = [np.flatnonzero(members == group) for group in range(members.max() + 1)]
+    drawn = np.tile(labels, (count, 1))
+    if all(len(np.unique(labels[own])) == 1 for own in rows):
+        of_group = np.array([labels[own[0]] for own in rows])
+        return np.stack([generator.permutation(of_group)[members] for _ in range(count)])
+    for own in rows:
+        drawn[:, own] = generator.permuted(drawn[:, own], axis=1)
+    return drawn
+
+
+def _check(values: np.ndarray, labels: np.ndarray, n_permutations: int) -> None:
+    if values.ndim < 3 or labels.shape != values.shape[:1] or labels.dtype.kind not in "iu":
+        raise ValueError(f"Attributions are {values.shape} and labels {labels.dtype} {labels.shape}; they must be (trials, classes, …) and whole (trials,).")
+    if len(np.unique(labels)) < 2 or labels.min() < 0 or labels.max() >= values.shape[1]:
+        raise ValueError(f"Labels must be numbers of at least two of the classes 0 … {values.shape[1] - 1}, but are {np.unique(labels).tolist()}.")
+    if n_permutations < 1:
+        raise ValueError(f"n_permutations is {n_permutations}; it must be at least 1.")

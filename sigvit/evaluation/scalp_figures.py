@@ -1,0 +1,72 @@
+"""Figures over the scalp, drawn with mne, which is imported when one is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from sigvit.evaluation.figures import SIGNED, STYLE, UNSIGNED, WIDTH_INCHES
+
+FEWEST_ELECTRODES = 4  # a map between fewer is an invention
+
+
+def placed_electrodes(info: Any) -> list[int]:
+    """Numbers of the electrodes of an `mne.Info` whose place is known."""
+    return [number for number, channel in enumerate(info["chs"]) if np.isfinite(channel["loc"][:3]).all() and np.any(channel["loc"][:3])]
+
+
+def can_draw_scalp(info: Any) -> bool:
+    """Whether enough electrodes have a place, and not all the same."""
+    sites = np.array([info["chs"][number]["loc"][:3] for number in placed_electrodes(info)])
+    return len(sites) >= FEWEST_ELECTRODES and len(np.unique(sites.round(6), axis=0)) == len(sites)
+
+
+@matplotlib.rc_context(STYLE)
+def draw_topographies(
+    maps: np.ndarray, info: Any, titles: Sequence[str], label: str, limits: tuple[float, float] | None = None, marked: np.ndarray | None = None, across: int = 6
+) -> Figure:
+    """Maps (n, electrodes) over the scalp, all in one scale, zero in the middle unless `limits` say otherwise.
+
+    Parameters
+    ----------
+    info : `mne.Info` of the electrodes; those without a place are left out.
+    label : of the colour bar, with the unit.
+    marked : (n, electrodes) bool: electrodes that get a ring.
+    """
+    import mne
+
+    placed = placed_electrodes(info)
+    chosen, values = mne.pick_info(info, placed), maps[:, placed]
+    largest = float(np.nanmax(np.abs(values))) or 1.0
+    limits = limits or (-largest, largest)
+    across = min(across, len(maps))
+    down = -(-len(maps) // across)
+    figure = Figure(figsize=(max(2.6, min(WIDTH_INCHES, 1.25 * across + 0.8)), 1.45 * down + 0.25), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    ring = {"marker": "o", "markerfacecolor": "none", "markeredgecolor": "black", "markersize": 6, "markeredgewidth": 1.2, "linestyle": "none"}
+    for number, (panel, title) in enumerate(zip(panels, titles, strict=False)):
+        rings = None if marked is None else marked[number, placed]
+        colours = UNSIGNED if limits[0] * limits[1] >= 0 else SIGNED
+        image, _ = mne.viz.plot_topomap(
+            np.nan_to_num(values[number]), chosen, axes=panel, show=False, vlim=limits, cmap=colours, contours=0, sensors="k.", mask=rings, mask_params=ring
+        )
+        panel.set_title(title, fontsize=9)
+    for panel in panels[len(maps) :]:
+        panel.remove()
+    figure.colorbar(image, ax=list(panels[: len(maps)]), label=label, shrink=0.8)
+    return figure
+
+
+def spread_electrodes(info: Any, count: int) -> list[int]:
+    """Electrodes that lie far apart: the one nearest to the vertex, then each time the one farthest from all chosen."""
+    placed = placed_electrodes(info)
+    sites = np.array([info["chs"][number]["loc"][:3] for number in placed])
+    chosen = [int(sites[:, 2].argmax())]
+    while len(chosen) < min(count, len(placed)):
+        nearest = np.linalg.norm(sites[:, None] - sites[chosen], axis=2).min(1)
+        chosen.append(int(nearest.round(9).argmax()))
+    return [placed[number] for number in chosen]

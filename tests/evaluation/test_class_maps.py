@@ -1,0 +1,70 @@
+"""Permuted labels make the baseline: it holds its level where nothing is, and finds what is there."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from sigvit.evaluation.class_maps import class_maps, in_bins
+
+
+def test_every_permutation_of_few_trials_gives_the_exact_p():
+    """Six trials have twenty divisions into three and three; random permutations come near the share of those that reach the true one."""
+    values, labels = np.random.default_rng(0).standard_normal((6, 2, 5)), np.array([0, 1, 0, 1, 1, 0])
+    maps = class_maps(values, labels, n_permutations=4999)
+    excess = [values[list(own), 0].mean(0) - np.delete(values[:, 0], own, axis=0).mean(0) for own in itertools.combinations(range(6), 3)]
+    true = values[labels == 0, 0].mean(0) - values[labels == 1, 0].mean(0)
+    np.testing.assert_allclose(maps.excess[0], true, atol=1e-12)
+    exact = [(np.max(excess, axis=1) >= place - 1e-12).mean() for place in true]
+    np.testing.assert_allclose(maps.p[0], exact, atol=0.025)  # three and a half deviations of a share of 5000 draws
+
+
+def test_without_an_effect_a_map_is_called_at_its_level():
+    called = [
+        (class_maps(np.random.default_rng(seed).standard_normal((17, 2, 11)), np.arange(17) % 2, n_permutations=99).p[0] <= 0.05).any() for seed in range(200)
+    ]
+    assert np.mean(called) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)  # three deviations of 200 draws
+
+
+def test_a_subject_s_own_habit_is_no_effect_when_labels_are_exchanged_within_subjects():
+    subject = np.repeat([0, 1], 20)
+    labels = np.where(np.random.default_rng(0).random(40) < np.where(subject == 0, 0.8, 0.2), 0, 1)
+    values = np.random.default_rng(1).standard_normal((40, 2, 3)) * 0.1
+    values[subject == 0, 0, 1] += 1.0
+    assert class_maps(values, labels).p[0, 1] < 0.05
+    assert class_maps(values, labels, groups=subject).p[0, 1] > 0.05
+
+
+def test_subjects_of_one_label_exchange_it_as_a_whole():
+    subject, values = np.repeat(np.arange(6), 10), np.zeros((60, 2, 3))
+    labels = subject % 2
+    values[labels == 0, 0, 2] = 1.0
+    assert class_maps(values, labels).p[0, 2] < 0.01
+    assert class_maps(values, labels, groups=subject, n_permutations=1999).p[0, 2] == pytest.approx(1 / 20, abs=0.02)  # one of the 20 divisions of six
+
+
+def test_a_class_that_is_not_there_has_no_map():
+    maps = class_maps(np.zeros((4, 3, 2)), np.array([0, 2, 0, 2]))
+    assert np.isnan(maps.mean[1]).all()
+    assert np.isnan(maps.threshold[1])
+    assert not np.isnan(maps.mean[[0, 2]]).any()
+
+
+def test_bins_keep_the_sum():
+    values = np.random.default_rng(0).standard_normal((2, 3, 17))
+    assert in_bins(values, 5).shape == (2, 3, 4)
+    np.testing.assert_allclose(in_bins(values, 5).sum(-1), values.sum(-1), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "sentence"),
+    [
+        (np.zeros((4, 2)), np.arange(4) % 2, "must be .trials, classes, …"),
+        (np.zeros((4, 2, 3)), np.arange(5) % 2, "must be .trials, classes, …"),
+        (np.zeros((4, 2, 3)), np.zeros(4, int), "at least two of the classes 0 … 1"),
+        (np.zeros((4, 2, 3)), np.array([0, 1, 2, 0]), "at least two of the classes 0 … 1"),
+    ],
+)
+def test_bad_input_gets_a_sentence(values, labels, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        class_maps(values, labels)
