@@ -6,6 +6,17 @@ from sigvit.tokenizers.electrode_time import ElectrodeTimePatches
 from sigvit.tokenizers.image import ImagePatches
 from sigvit.tokenizers.image_batch import ImageBatch, collate_images
 from sigvit.tokenizers.resnet import ResNetPatches
+from sigvit.tokenizers.spectrogram import SpectrogramPatches
 from sigvit.tokenizers.time_step import TimeStepTokens
 
-__all__ = ["ConvStem", "CovarianceTokens", "ElectrodeTimePatches", "ImageBatch", "ImagePatches", "ResNetPatches", "TimeStepTokens", "collate_images"]
+__all__ = [
+    "ConvStem",
+    "CovarianceTokens",
+    "ElectrodeTimePatches",
+    "ImageBatch",
+    "ImagePatches",
+    "ResNetPatches",
+    "SpectrogramPatches",
+    "TimeStepTokens",
+    "collate_images",
+]

@@ -53,6 +53,34 @@ def read_electrodes(electrodes: Any, sampling_rate: float | None) -> tuple[int, 
     raise ValueError(f"Electrodes are said by an mne.Info, a list of names or a count, not by {type(electrodes).__name__} {electrodes!r:.60}.")
 
 
+def check_sites(
+    n_electrodes: int, names: Sequence[str] | None, positions: Sequence[Sequence[float]] | None
+) -> tuple[tuple[str, ...] | None, tuple[Position, ...]]:
+    """Names and positions of every electrode, as far as they are known.
+
+    Raises
+    ------
+    ValueError : not one name or position an electrode, or positions that aren't (x, y, z).
+
+    >>> check_sites(1, ["Oz"], [[0.0, -0.08, None]])
+    (('Oz',), ((0.0, -0.08, nan),))
+    """
+    for what, found in (("names", names), ("positions", positions)):
+        if found is not None and len(found) != n_electrodes:
+            raise ValueError(f"There are {n_electrodes} electrodes but {len(found)} {what}; give one an electrode.")
+    if positions is None:
+        return (None, (UNKNOWN,) * n_electrodes) if names is None else (tuple(names), tuple(sites_of_names(names)))
+    sites = tuple(tuple(float("nan") if number is None else float(number) for number in site) for site in positions)
+    if {len(site) for site in sites} != {3}:
+        raise ValueError("Every position must be (x, y, z) in metres.")
+    return None if names is None else tuple(names), sites  # type: ignore[return-value]
+
+
+def plain_sites(positions: Sequence[Position]) -> list[list[float | None]]:
+    """For JSON: an unknown position (NaN) becomes None."""
+    return [[None if np.isnan(number) else number for number in site] for site in positions]
+
+
 def group_electrodes(n_electrodes: int, size: int, positions: Sequence[Position] | None) -> list[list[int]]:
     """Groups of `size` electrodes; every electrode is in exactly one.
 

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.grid import Axis, Grid
-from sigvit.tokenizers.electrode_sites import UNKNOWN, Position, group_electrodes, sites_of_info, sites_of_names
+from sigvit.tokenizers.electrode_sites import Position, check_sites, group_electrodes, plain_sites, sites_of_info
+from sigvit.tokenizers.mixed_recordings import at_one_rate, electrode_axes, fill_to, own_tokens, take_own
 from sigvit.tokenizers.projection import lecun_normal_
+from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.time_cuts import check_cut, n_steps, real_samples, shape_error, time_axis
 from sigvit.tokens import Tokens
 
@@ -65,7 +67,7 @@ class ElectrodeTimePatches(nn.Module):
         check_cut(window, stride, width, leftover, sampling_rate)
         self.n_electrodes, self.electrodes, self.window, self.stride = n_electrodes, electrodes, window, stride
         self.width, self.leftover, self.grouping, self.sampling_rate = width, leftover, grouping, sampling_rate
-        self.names, self.positions = _sites(n_electrodes, names, positions)
+        self.names, self.positions = check_sites(n_electrodes, names, positions)
         self.groups = _groups(n_electrodes, electrodes, grouping, self.positions)
         order = [electrode for group in self.groups for electrode in group]
         self._in_order = order == list(range(n_electrodes))
@@ -93,7 +95,6 @@ class ElectrodeTimePatches(nn.Module):
 
     def arguments(self) -> dict:
         """What rebuilds this tokenizer, as plain data; an unknown position (NaN) becomes None."""
-        positions = [[None if np.isnan(number) else number for number in site] for site in self.positions]
         return {
             "n_electrodes": self.n_electrodes,
             "electrodes": self.electrodes,
@@ -103,15 +104,18 @@ class ElectrodeTimePatches(nn.Module):
             "leftover": self.leftover,
             "grouping": self.grouping,
             "names": None if self.names is None else list(self.names),
-            "positions": positions,
+            "positions": plain_sites(self.positions),
             "sampling_rate": self.sampling_rate,
         }
 
-    def forward(self, recording: Tensor, mask: Tensor | None = None) -> Tokens:
+    def forward(self, recording: Tensor | RecordingBatch, mask: Tensor | None = None) -> Tokens:
         """(B, E, samples) → Tokens (B, T, D).
 
         `mask` is (B, E) or (B, E, samples) bool, True = real: samples that aren't have exactly no influence, and a patch without real samples is padding.
+        A batch of several caps, lengths and rates (`collate_windows`) needs no mask; where each electrode has its own tokens, it may have any electrodes.
         """
+        if isinstance(recording, RecordingBatch):
+            return self._several_recordings(recording, mask)
         if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
             raise shape_error(self.n_electrodes, recording)
         if mask is not None:
@@ -120,11 +124,30 @@ class ElectrodeTimePatches(nn.Module):
         values = functional.linear(self.unfold(recording), self.weight, self.bias)
         return Tokens(values, self._grid(recording.shape[2]), None if mask is None else self.unfold(mask).any(-1))
 
+    def _several_recordings(self, batch: RecordingBatch, mask: Tensor | None) -> Tokens:
+        """Each recording's own patches at this tokenizer's rate, electrode by electrode, then padding."""
+        if mask is not None:
+            raise ValueError("A batch of several recordings says itself which samples are real; give no mask beside it.")
+        if len(self.groups[0]) != 1 or self.sampling_rate is None:
+            found = f"electrodes={self.electrodes!r}" if self.sampling_rate is not None else "no sampling rate"
+            raise ValueError(
+                f"Recordings of several caps and rates are cut by a tokenizer with electrodes=1 (a token is of one electrode) that knows its sampling rate, "
+                f"but this one has {found}."
+            )
+        values, real, lengths = at_one_rate(batch, self.sampling_rate)
+        steps = [n_steps(length, self.window, self.stride, self.leftover) for length in lengths]
+        grids = tuple(Grid((axis, self._time_axis(own))) for axis, own in zip(electrode_axes(batch), steps, strict=True))
+        end = (max(steps) - 1) * self.stride + self.window
+        patches, there = (fill_to(signal, end).unfold(-1, self.window, self.stride).flatten(1, 2) for signal in (values, real))
+        at, own_places = own_tokens(grids, max(steps))
+        values = functional.linear(take_own(patches, at, own_places), self.weight, self.bias)
+        return Tokens(values, None, take_own(there, at, own_places).any(-1), grids=grids)
+
     def unfold(self, recording: Tensor) -> Tensor:
         """The patches before their projection: (B, E, samples) → (B, T, k · window), electrode by electrode in each patch."""
         steps = n_steps(recording.shape[2], self.window, self.stride, self.leftover)
         grouped = recording if self._in_order else recording[:, self.order]
-        fitting = _fit(grouped, (steps - 1) * self.stride + self.window)
+        fitting = fill_to(grouped, (steps - 1) * self.stride + self.window)
         cut = fitting.reshape(fitting.shape[0], len(self.groups), -1, fitting.shape[2]).unfold(-1, self.window, self.stride)
         return cut.transpose(2, 3).flatten(3).flatten(1, 2)
 
@@ -145,27 +168,11 @@ class ElectrodeTimePatches(nn.Module):
         """Kept, because every forward pass asks for it."""
         steps = n_steps(n_times, self.window, self.stride, self.leftover)
         if steps not in self._grids:
-            self._grids[steps] = Grid((self._electrode_axis, time_axis(steps, self.window, self.stride, self.sampling_rate)))
+            self._grids[steps] = Grid((self._electrode_axis, self._time_axis(steps)))
         return self._grids[steps]
 
-
-def _fit(signal: Tensor, n_times: int) -> Tensor:
-    """The first `n_times` samples, filled with zeros where there are fewer."""
-    missing = n_times - signal.shape[-1]
-    return functional.pad(signal, (0, missing)) if missing > 0 else signal[..., :n_times]
-
-
-def _sites(n_electrodes: int, names: Sequence[str] | None, positions: Sequence[Sequence[float]] | None) -> tuple[tuple[str, ...] | None, tuple[Position, ...]]:
-    """Names and positions of every electrode, as far as they are known."""
-    for what, found in (("names", names), ("positions", positions)):
-        if found is not None and len(found) != n_electrodes:
-            raise ValueError(f"There are {n_electrodes} electrodes but {len(found)} {what}; give one an electrode.")
-    if positions is None:
-        return (None, (UNKNOWN,) * n_electrodes) if names is None else (tuple(names), tuple(sites_of_names(names)))
-    sites = tuple(tuple(float("nan") if number is None else float(number) for number in site) for site in positions)
-    if {len(site) for site in sites} != {3}:
-        raise ValueError("Every position must be (x, y, z) in metres.")
-    return None if names is None else tuple(names), sites  # type: ignore[return-value]
+    def _time_axis(self, steps: int) -> Axis:
+        return time_axis(steps, self.window, self.stride, self.sampling_rate)
 
 
 def _groups(n_electrodes: int, electrodes: int | str, grouping: str, positions: Sequence[Position]) -> list[list[int]]:

@@ -21,7 +21,7 @@ from torch import nn
 import sigvit
 from sigvit.grid import Grid
 from sigvit.model.config import ModelConfig
-from sigvit.tokenizers import ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, TimeStepTokens
+from sigvit.tokenizers import ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, SpectrogramPatches, TimeStepTokens
 from sigvit.tokenizers.resnet import ResNetPatches
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 TOKENIZERS: dict[str, type[nn.Module]] = {
-    kind.__name__: kind for kind in (ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, ResNetPatches, TimeStepTokens)
+    kind.__name__: kind for kind in (ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, ResNetPatches, SpectrogramPatches, TimeStepTokens)
 }
 KEYS = ("format", "version", "model", "tokenizer", "grid")
 

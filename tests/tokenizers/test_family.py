@@ -14,11 +14,14 @@ from sigvit.training.plan import Plan
 from sigvit.training.recipe import Recipe
 
 E, S, RATE = 5, 67, 64.0
+NAMES = ["O1", "F4", "Cz", "C3", "T8"]
 FAMILY = {
     "ConvStem": lambda: tokenizers.ConvStem(E, 7, kernel=5, pool=11, stride=7, width=8, sampling_rate=RATE),
     "ConvStem, power": lambda: tokenizers.ConvStem(E, 7, kernel=5, pool=11, stride=7, width=8, activation="log_power", leftover="pad"),
     "CovarianceTokens": lambda: tokenizers.CovarianceTokens(E, 20, 10, width=8, leftover="pad"),
     "CovarianceTokens, bands and filters": lambda: tokenizers.CovarianceTokens(E, 32, 11, 8, ((4, 9), (9, 30)), 0.2, 3, sampling_rate=RATE),
+    "SpectrogramPatches": lambda: tokenizers.SpectrogramPatches(E, RATE, "stft", 16, 5, patch=(4, 3), width=8, names=NAMES),
+    "SpectrogramPatches, filter bank": lambda: tokenizers.SpectrogramPatches(E, RATE, "filter_bank", 17, 7, bands=((4, 9), (9, 30)), patch=(2, 1), width=8),
 }
 
 
@@ -69,7 +72,7 @@ def test_stacked_training_is_training_one_by_one(kind):
 
 @pytest.mark.parametrize("kind", FAMILY)
 def test_what_is_not_real_has_exactly_no_influence_not_even_nan(kind):
-    model = model_of(kind, positions="sincos").double().eval()
+    model = model_of(kind).double().eval()
     recordings, mask = torch.randn(2, E, S, dtype=torch.float64), torch.ones(2, E, S, dtype=torch.bool)
     mask[0, :, 51:] = mask[0, 2, 20:40] = mask[1, 3] = False
     spoiled = recordings.where(mask, float("nan"))

@@ -1,0 +1,217 @@
+"""Each electrode's spectrogram cut into patches of frequency × time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sigvit.grid import Axis, Grid
+from sigvit.tokenizers.electrode_sites import check_sites, plain_sites, sites_of_info
+from sigvit.tokenizers.projection import lecun_normal_
+from sigvit.tokenizers.spectral_filters import filter_bank_filters, morlet_wavelets, stft_filters
+from sigvit.tokenizers.time_cuts import check_cut, fit_length, n_steps, real_samples, samples_of, shape_error, steps_alone, time_axis
+from sigvit.tokens import Tokens
+
+# B = batch, E = electrodes, F = frequencies, N = frames, L = samples of a filter, G × S = patches along frequency and time, p × q = their size, D = width
+
+KINDS = ("stft", "filter_bank", "morlet")
+POWER_FLOOR = 1e-9  # of signals of about unit variance; far below their power at any frequency
+
+
+class SpectrogramPatches(nn.Module):
+    """The logarithm of power by frequency and time, for each electrode, in patches that are projected to a token each, as AST reads sound
+    (Gong et al. 2021, arXiv:2104.01778): what oscillates, when, and where.
+
+    The power is that behind complex filters, of which there are three kinds; each has unit energy, so that white noise of unit variance has power 1 at every
+    frequency. "stft": a Hann window of `window` samples at each frequency. "filter_bank": band-pass filters of `window` samples (Hamming, as
+    `scipy.signal.firwin` designs them), one a band. "morlet": wavelets of so many cycles as `mne.time_frequency` has them, shorter at higher frequencies.
+
+    Parameters
+    ----------
+    n_electrodes : electrodes (channels) of the recording.
+    sampling_rate : hertz.
+    kind : "stft", "filter_bank" or "morlet".
+    window, stride : samples of a filter, and from one frame to the next. Wavelets have their own length: window is None there.
+    frequencies : Hz, ascending; left out, "stft" takes all multiples of rate / window up to half the rate. "filter_bank" reads `bands` instead.
+    bands : (low, high) in Hz, of "filter_bank".
+    cycles : of "morlet": one number, or one a frequency.
+    patch : (frequencies, frames) of a patch.
+    width : length of a token.
+    leftover : what happens to samples at the end that fill no patch: "drop" them, "pad" with zeros to one more patch, or "error".
+    names, positions : of the electrodes, in metres (head frame), as for `ElectrodeTimePatches`.
+
+    Raises
+    ------
+    ValueError : choices that contradict each other, or a recording that doesn't fit.
+
+    The grid's axes are "electrode" (m), "frequency" (Hz, the mean of the patch's frequencies) and "time" (s, the mean time of the patch's samples).
+
+    >>> tokenizer = SpectrogramPatches(n_electrodes=3, sampling_rate=128.0, window=64, stride=16, patch=(8, 4))
+    >>> tokens = tokenizer(torch.randn(2, 3, 384))
+    >>> tokens.values.shape, tokens.grid.names, tokens.grid.shape, tokens.grid.axis("frequency").coordinates[0]
+    (torch.Size([2, 60, 32]), ('electrode', 'frequency', 'time'), (3, 4, 5), (9.0,))
+    """
+
+    def __init__(
+        self,
+        n_electrodes: int,
+        sampling_rate: float,
+        kind: str = "stft",
+        window: int | None = 64,
+        stride: int = 16,
+        frequencies: Sequence[float] | None = None,
+        bands: Sequence[Sequence[float]] | None = None,
+        cycles: float | Sequence[float] = 7.0,
+        patch: tuple[int, int] = (4, 4),
+        width: int = 32,
+        leftover: str = "drop",
+        names: Sequence[str] | None = None,
+        positions: Sequence[Sequence[float]] | None = None,
+    ) -> None:
+        super().__init__()
+        if n_electrodes < 1:
+            raise ValueError(f"n_electrodes is {n_electrodes}; a recording has at least one.")
+        self.n_electrodes, self.sampling_rate, self.kind, self.window, self.stride = n_electrodes, sampling_rate, kind, window, stride
+        self.frequencies = None if frequencies is None else tuple(float(frequency) for frequency in frequencies)
+        self.bands = None if bands is None else tuple((float(low), float(high)) for low, high in bands)
+        self.cycles = float(cycles) if isinstance(cycles, int | float) else tuple(float(number) for number in cycles)
+        self.patch, self.width, self.leftover = (int(patch[0]), int(patch[1])), width, leftover
+        self.names, self.positions = check_sites(n_electrodes, names, positions)
+        self._centres, self._filters = _designed(self)
+        _check_patch(self.patch, len(self._centres))
+        check_cut(self._span, self._step, width, leftover, sampling_rate)
+        self.weight = nn.Parameter(lecun_normal_(torch.empty(width, self.patch[0] * self.patch[1])))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self._grids: dict[int, Grid] = {}
+        self._kept: dict[tuple, Tensor] = {}
+
+    @classmethod
+    def from_info(
+        cls,
+        info: Any,
+        kind: str = "stft",
+        window_s: float | None = 0.5,
+        stride_s: float = 0.125,
+        frequencies: Sequence[float] | None = None,
+        bands: Sequence[Sequence[float]] | None = None,
+        cycles: float | Sequence[float] = 7.0,
+        patch: tuple[int, int] = (4, 4),
+        width: int = 32,
+        leftover: str = "drop",
+    ) -> SpectrogramPatches:
+        """For the channels of an `mne.Info`, with seconds instead of samples, rounded to the nearest sample (halves down)."""
+        rate, names = float(info["sfreq"]), list(info["ch_names"])
+        window = None if window_s is None else samples_of(window_s, rate)
+        stride = samples_of(stride_s, rate)
+        return cls(len(names), rate, kind, window, stride, frequencies, bands, cycles, patch, width, leftover, names, sites_of_info(info))
+
+    def arguments(self) -> dict:
+        """What rebuilds this tokenizer, as plain data; an unknown position (NaN) becomes None."""
+        return {
+            "n_electrodes": self.n_electrodes,
+            "sampling_rate": self.sampling_rate,
+            "kind": self.kind,
+            "window": self.window,
+            "stride": self.stride,
+            "frequencies": None if self.frequencies is None else list(self.frequencies),
+            "bands": None if self.bands is None else [list(band) for band in self.bands],
+            "cycles": self.cycles if isinstance(self.cycles, float) else list(self.cycles),
+            "patch": list(self.patch),
+            "width": self.width,
+            "leftover": self.leftover,
+            "names": None if self.names is None else list(self.names),
+            "positions": plain_sites(self.positions),
+        }
+
+    def forward(self, recording: Tensor, mask: Tensor | None = None) -> Tokens:
+        """(B, E, samples) → Tokens (B, T, D).
+
+        `mask` is (B, E) or (B, E, samples) bool, True = real: samples that aren't count as zero, and a frame without real samples as power 1. A patch is
+        padding where it sees no real sample, or reaches beyond the recording's last one so that the recording alone wouldn't have it.
+        """
+        if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
+            raise shape_error(self.n_electrodes, recording)
+        steps = n_steps(recording.shape[2], self._span, self._step, self.leftover)
+        if mask is None:
+            return self._tokens(self.power(recording).clamp(min=POWER_FLOOR).log(), None)
+        mask = real_samples(mask, recording)
+        seen = fit_length(mask, self._length(steps)).unfold(-1, len(self._filters[0]), self.stride).any(-1)
+        logarithms = self.power(recording.where(mask, 0.0)).clamp(min=POWER_FLOOR).log().where(seen[..., None], 0.0)
+        alone = steps_alone(mask, steps, self._span, self._step, self.leftover)
+        return self._tokens(logarithms, seen.unflatten(-1, (steps, -1)).any(-1) & alone[:, None])
+
+    def power(self, recording: Tensor) -> Tensor:
+        """The spectrogram before its logarithm: (B, E, samples) → (B, E, N, F)."""
+        steps = n_steps(recording.shape[2], self._span, self._step, self.leftover)
+        filters = self._on(recording)
+        frames = fit_length(recording, self._length(steps)).unfold(-1, len(filters), self.stride)
+        return (frames @ filters).unflatten(-1, (2, -1)).square().sum(-2)
+
+    @property
+    def _span(self) -> int:
+        """Samples that a patch sees."""
+        return len(self._filters[0]) + (self.patch[1] - 1) * self.stride
+
+    @property
+    def _step(self) -> int:
+        """Samples from one patch to the next in time."""
+        return self.patch[1] * self.stride
+
+    def _length(self, steps: int) -> int:
+        return (steps - 1) * self._step + self._span
+
+    def _tokens(self, logarithms: Tensor, real: Tensor | None) -> Tokens:
+        """(B, E, N, F), and which patches of an electrode are real, (B, E, S), → Tokens."""
+        cut = logarithms.unflatten(3, (-1, self.patch[0])).unflatten(2, (-1, self.patch[1]))  # B, E, S, q, G, p
+        patches = cut.permute(0, 1, 4, 2, 5, 3).flatten(4)
+        mask = None if real is None else real[:, :, None].expand(patches.shape[:4]).flatten(1)
+        return Tokens(functional.linear(patches.flatten(1, 3), self.weight, self.bias), self._grid(patches.shape[3]), mask)
+
+    def _on(self, recording: Tensor) -> Tensor:
+        """Real and imaginary parts of the filters side by side, (L, 2 · F); kept, because every forward pass asks for it."""
+        key = (recording.device, recording.dtype)
+        if key not in self._kept:
+            both = np.concatenate([self._filters.real, self._filters.imag])
+            self._kept[key] = torch.tensor(both.T, device=recording.device, dtype=recording.dtype).contiguous()
+        return self._kept[key]
+
+    def _grid(self, steps: int) -> Grid:
+        """Kept, because every forward pass asks for it."""
+        if steps not in self._grids:
+            centres = np.reshape(self._centres, (-1, self.patch[0])).mean(1)
+            electrodes = Axis("electrode", "m", self.positions, self.names or ())
+            frequencies = Axis("frequency", "Hz", tuple((float(centre),) for centre in centres))
+            self._grids[steps] = Grid((electrodes, frequencies, time_axis(steps, self._span, self._step, self.sampling_rate)))
+        return self._grids[steps]
+
+
+def _designed(tokenizer: SpectrogramPatches) -> tuple[np.ndarray, np.ndarray]:
+    """Centre frequencies (F,) and complex filters (F, L)."""
+    kind, window, frequencies, bands, rate = tokenizer.kind, tokenizer.window, tokenizer.frequencies, tokenizer.bands, tokenizer.sampling_rate
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}; there are {', '.join(map(repr, KINDS))}.")
+    if not rate > 0:
+        raise ValueError(f"sampling_rate is {rate}; it must be above 0 Hz.")
+    if (bands is None) == (kind == "filter_bank") or (frequencies is not None and kind == "filter_bank"):
+        raise ValueError(f"kind={kind!r} reads {'bands, and no frequencies' if kind == 'filter_bank' else 'frequencies, and no bands'}.")
+    if kind == "morlet":
+        if window is not None or frequencies is None:
+            raise ValueError("kind='morlet' needs frequencies, and its wavelets have their own length: give window=None.")
+        return np.array(frequencies), morlet_wavelets(frequencies, tokenizer.cycles, rate)
+    if window is None or window < 3:
+        raise ValueError(f"kind={kind!r} needs a window of at least 3 samples, but it is {window}.")
+    if bands is not None:
+        return np.mean(bands, axis=1), filter_bank_filters(bands, window, rate)
+    centres = np.arange(1, window // 2 + 1) * rate / window if frequencies is None else np.array(frequencies)
+    return centres, stft_filters(centres, window, rate)
+
+
+def _check_patch(patch: tuple[int, int], frequencies: int) -> None:
+    if min(patch) < 1 or frequencies % patch[0]:
+        fitting = [size for size in range(1, frequencies + 1) if frequencies % size == 0]
+        raise ValueError(f"{frequencies} frequencies can't be cut into patches of {patch} (frequencies, frames); frequencies that fit are {fitting}.")
