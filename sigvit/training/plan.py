@@ -1,4 +1,4 @@
-"""How many trainings go at once, and in how many processes: measured once on this machine, remembered, and never slower than one after the other."""
+"""How many trainings go at once, and in how many processes: by seconds measured once on this machine and remembered, so as never to be slower than serial."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,9 +24,9 @@ from sigvit.training.member import Member
 from sigvit.training.stacked import architecture
 from sigvit.training.state import TrainingState
 
-# Below so many seconds of training the measurement would not pay: then groups of DEFAULT_SIZE.
+# Below so many seconds of training all sizes are not worth measuring: then SHORT_SIZE against one after the other, two steps of each.
 WORTH_MEASURING_S = 20.0
-DEFAULT_SIZE = 10
+SHORT_SIZE = 10
 SIZES = (3, 10, 25)
 ROUNDS = 3
 # A stack must be so much faster than one model after the other to be preferred, since measured seconds spread.
@@ -44,45 +45,73 @@ class Plan:
     processes: int = 1
 
 
-_remembered: dict[str, Plan] = {}
+@dataclass(frozen=True)
+class Seconds:
+    """What one step of one member took: alone, in stacks of several sizes with all threads, and in stacks with one thread in as many processes at a time.
+
+    >>> Seconds(alone=1.0, stacked={10: 0.5}).plan(steps=100)
+    Plan(size=10, processes=1)
+    >>> Seconds(alone=1.0, stacked={10: 0.99}).plan(steps=100)
+    Plan(size=1, processes=1)
+    """
+
+    alone: float
+    stacked: dict[int, float]
+    shared: dict[int, float] = field(default_factory=dict)
+    processes: int = 1
+    complete: bool = False
+
+    def plan(self, steps: int) -> Plan:
+        """The fastest way for so many steps of all members together; one after the other unless another is clearly faster."""
+        times = {Plan(size): seconds * steps for size, seconds in self.stacked.items()}
+        times |= {Plan(size, self.processes): seconds * steps + START_S for size, seconds in self.shared.items()}
+        best = min(times, key=lambda plan: times[plan])
+        return best if times[best] < MARGIN * self.alone * steps else Plan(1)
+
+
+_remembered: dict[str, Seconds] = {}
 
 
 def choose_plan(members: Sequence[Member]) -> Plan:
     """The fastest way to train members that one stack could hold.
 
-    Measured: one model after the other and stacks of several sizes, with all threads, and with one thread for each of as many processes. The choice is
-    remembered in this process and in a file of the user's cache folder (`XDG_CACHE_HOME`, else ~/.cache), by machine, architecture and shapes.
+    Measured: one model after the other against stacks; for a training of more than a few seconds stacks of several sizes, with all threads, and with one
+    thread for each of as many processes. What was measured is remembered in this process and in a file of the user's cache folder (`XDG_CACHE_HOME`, else
+    ~/.cache), by machine, architecture and shapes.
     """
-    first = members[0]
+    first, steps = members[0], sum(member.recipe.steps for member in members)
     if first.values.device.type == "cuda":
         return Plan(min(len(members), _largest_in_memory(members)))
+    key = _key(members)
+    known = _remembered.get(key) or _read_seconds(key)
     with torch.random.fork_rng(devices=[]):
-        (alone,) = _measure([_alone(first)], rounds=1)
-        seconds = alone * sum(member.recipe.steps for member in members)
-        if seconds < WORTH_MEASURING_S:
-            return Plan(min(len(members), DEFAULT_SIZE))
-        key = _key(members)
-        if key not in _remembered:
-            _remembered[key] = _read_plan(key) or _fastest(members, seconds)
-            _write_plan(key, _remembered[key])
-    return _remembered[key]
+        if known is None:
+            known = _remember(key, _measure_short(members))
+        if not known.complete and known.alone * steps >= WORTH_MEASURING_S:
+            known = _remember(key, _measure_all(members))
+    _remembered[key] = known
+    return known.plan(steps)
 
 
-def _fastest(members: Sequence[Member], seconds: float) -> Plan:
-    """The plan with the shortest measured time for `seconds` of one model after the other."""
+def _measure_short(members: Sequence[Member]) -> Seconds:
+    size = min(len(members), SHORT_SIZE)
+    alone, stacked = _measure([_alone(members[0]), Group(members[:size]).step], rounds=1)
+    return Seconds(alone, {size: stacked / size})
+
+
+def _measure_all(members: Sequence[Member]) -> Seconds:
     processes = min(torch.get_num_threads(), len(members))
     sizes = [size for size in SIZES if size <= len(members)] or [len(members)]
     # A stack in a process is never larger than the process' share.
     shares = sorted({min(size, -(-len(members) // processes)) for size in sizes}) if processes > 1 else []
     groups = {size: Group(members[:size]) for size in {*sizes, *shares}}
     alone, *stacked = _measure([_alone(members[0])] + [groups[size].step for size in sizes])
-    times = {Plan(size): step / size / alone * seconds / MARGIN for size, step in zip(sizes, stacked, strict=True)}
+    shared: list[float] = []
     if shares:
         with _threads(1):
-            single = _measure([groups[size].step for size in shares])
-        times |= {Plan(size, processes): step / size / alone * seconds / processes / MARGIN + START_S for size, step in zip(shares, single, strict=True)}
-    best = min(times, key=lambda plan: times[plan])
-    return best if times[best] < seconds else Plan(1)
+            shared = _measure([groups[size].step for size in shares])
+    each = {size: seconds / size / processes for size, seconds in zip(shares, shared, strict=True)}
+    return Seconds(alone, {size: seconds / size for size, seconds in zip(sizes, stacked, strict=True)}, each, processes, complete=True)
 
 
 def _alone(member: Member) -> Callable[[], None]:
@@ -137,10 +166,10 @@ def _key(members: Sequence[Member]) -> str:
 
 
 def _file() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sigvit" / "many.json"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sigvit" / "seconds.json"
 
 
-def _read_plans() -> dict[str, dict[str, int]]:
+def _read_file() -> dict[str, dict[str, Any]]:
     """What is remembered on disk; a file that can't be read is forgotten, since all of it can be measured again."""
     try:
         found = json.loads(_file().read_text())
@@ -149,21 +178,23 @@ def _read_plans() -> dict[str, dict[str, int]]:
     return found if isinstance(found, dict) else {}
 
 
-def _read_plan(key: str) -> Plan | None:
+def _read_seconds(key: str) -> Seconds | None:
     try:
-        told = _read_plans()[key]
-        return Plan(int(told["size"]), int(told["processes"]))
-    except (KeyError, TypeError, ValueError):
+        told = _read_file()[key]
+        stacked, shared = ({int(size): float(seconds) for size, seconds in told[name].items()} for name in ("stacked", "shared"))
+        return Seconds(float(told["alone"]), stacked, shared, int(told["processes"]), bool(told["complete"]))
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
-def _write_plan(key: str, plan: Plan) -> None:
+def _remember(key: str, seconds: Seconds) -> Seconds:
     """Written beside and renamed. Where the folder can't be written the next process measures again."""
     path = _file()
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(_read_plans() | {key: asdict(plan)}))
+        beside.write_text(json.dumps(_read_file() | {key: asdict(seconds)}))
         beside.replace(path)
     except OSError:
         beside.unlink(missing_ok=True)
+    return seconds

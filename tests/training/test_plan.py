@@ -8,7 +8,7 @@ import torch
 import sigvit
 from sigvit.training import plan
 from sigvit.training.many import Member, train_many
-from sigvit.training.plan import Plan, choose_plan
+from sigvit.training.plan import Plan, Seconds, choose_plan
 from sigvit.training.recipe import Recipe
 
 
@@ -16,7 +16,7 @@ from sigvit.training.recipe import Recipe
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(plan, "_remembered", {})
-    return tmp_path / "sigvit" / "many.json"
+    return tmp_path / "sigvit" / "seconds.json"
 
 
 def members(count: int = 5, steps: int = 3) -> list[Member]:
@@ -25,16 +25,13 @@ def members(count: int = 5, steps: int = 3) -> list[Member]:
     return [Member(model, values, targets, Recipe(steps=steps, batch_size=7), seed) for seed, model in enumerate(models)]
 
 
-def measured_as(monkeypatch, alone: float, stacked: dict[int, float], stacked_on_one_thread: dict[int, float]) -> list[int]:
-    """Seconds of a step instead of a clock; returns the list of how many were asked for at a time."""
+def measured_as(monkeypatch, *answers: list[float]) -> list[int]:
+    """Seconds of a step instead of a clock, in the order in which they are asked for; returns the list of how many were asked for at a time."""
     asked = []
 
     def measure(steps, rounds=3):
         asked.append(len(steps))
-        if len(steps) == 1:
-            return [alone]
-        told = list((stacked if len(asked) == 2 else stacked_on_one_thread).values())
-        return [alone, *told] if len(asked) == 2 else told
+        return answers[len(asked) - 1]
 
     monkeypatch.setattr(plan, "_measure", measure)
     return asked
@@ -43,32 +40,41 @@ def measured_as(monkeypatch, alone: float, stacked: dict[int, float], stacked_on
 @pytest.mark.parametrize(
     ("alone", "stacked", "single", "expected"),
     [
-        (1.0, {3: 1.5, 10: 2.0}, {3: 3.0, 10: 9.0}, Plan(10)),
-        (1.0, {3: 1.5, 10: 8.0}, {3: 3.0, 10: 19.0}, Plan(3)),
-        (1.0, {3: 2.7, 10: 8.0}, {3: 1.5, 10: 9.0}, Plan(3, processes=2)),
-        (1.0, {3: 3.0, 10: 11.0}, {3: 6.1, 10: 21.0}, Plan(1)),
-        (1.0, {3: 2.95, 10: 9.9}, {3: 6.1, 10: 21.0}, Plan(1)),
+        (1.0, [1.5, 2.0], [3.0, 9.0], Plan(10)),
+        (1.0, [1.5, 8.0], [3.0, 19.0], Plan(3)),
+        (1.0, [2.7, 8.0], [1.5, 9.0], Plan(3, processes=2)),
+        (1.0, [3.0, 11.0], [6.1, 21.0], Plan(1)),
+        (1.0, [2.95, 9.9], [6.1, 21.0], Plan(1)),
     ],
 )
 def test_the_fastest_is_taken_and_one_after_the_other_where_nothing_is_clearly_faster(monkeypatch, alone, stacked, single, expected):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
-    measured_as(monkeypatch, alone, stacked, single)
+    measured_as(monkeypatch, [alone, stacked[1]], [alone, *stacked], single)
     assert choose_plan(members(20, steps=100)) == expected
 
 
-def test_short_trainings_are_not_measured(monkeypatch, cache):
-    asked = measured_as(monkeypatch, 1e-3, {}, {})
-    assert choose_plan(members(11)) == Plan(10)
-    assert asked == [1]
-    assert not cache.exists()
+@pytest.mark.parametrize(("stacked", "expected"), [(5e-3, Plan(10)), (12e-3, Plan(1))])
+def test_a_short_training_is_stacked_only_if_that_was_found_faster(monkeypatch, cache, stacked, expected):
+    asked = measured_as(monkeypatch, [1e-3, stacked])
+    assert choose_plan(members(11)) == expected
+    assert choose_plan(members(11)) == expected
+    assert asked == [2], "measured once"
+    assert [told["complete"] for told in json.loads(cache.read_text()).values()] == [False]
+
+
+def test_starting_processes_must_pay_in_the_training_that_is_asked_for():
+    found = Seconds(alone=1.0, stacked={10: 0.8}, shared={5: 0.4}, processes=2)
+    assert found.plan(steps=10_000) == Plan(5, processes=2)
+    assert found.plan(steps=15) == Plan(10)
 
 
 def test_what_was_measured_is_remembered_on_disk_too_and_a_damaged_file_is_measured_again(monkeypatch, cache):
     monkeypatch.setattr(plan, "WORTH_MEASURING_S", 0.0)
     first = choose_plan(members())
-    assert [Plan(**told) for told in json.loads(cache.read_text()).values()] == [first]
-    monkeypatch.setattr(plan, "_fastest", lambda members, seconds: Plan(77))
+    assert [told["complete"] for told in json.loads(cache.read_text()).values()] == [True]
+    monkeypatch.setattr(plan, "_measure_short", lambda members: Seconds(1.0, {77: 0.5}))
+    monkeypatch.setattr(plan, "_measure_all", lambda members: Seconds(1.0, {77: 0.5}, complete=True))
     assert choose_plan(members()) == first
     plan._remembered.clear()
     assert choose_plan(members()) == first
