@@ -25,7 +25,10 @@ from sigvit.evidence.leak_checks import CHECKS, Finding, Judged, check_fold
 from sigvit.evidence.order_warnings import order_warnings
 from sigvit.evidence.set_warnings import set_warnings
 
-__all__ = ["Certificate", "Check", "Leak", "certify", "rows_sha256"]
+__all__ = ["Aligned", "Certificate", "Check", "Leak", "certify", "rows_sha256"]
+
+# What `tolerated` names where a pipeline read test windows before it judged them.
+ALIGNMENT = "alignment"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,19 +49,41 @@ class Check:
 
 
 @dataclasses.dataclass(frozen=True)
+class Aligned:
+    """How a pipeline's steps align people or sessions: the mode, and whether all test windows are read before the first is judged."""
+
+    pipeline: str
+    mode: str
+    uses_test_windows: bool
+
+    @property
+    def warning(self) -> str:
+        """What a reader of the score must know; empty where there is nothing."""
+        if self.uses_test_windows:
+            return (
+                f"{self.pipeline!r} was aligned by the test windows themselves ({self.mode}): it read all of them, unlabelled, before it judged the first. "
+                "Its score is that of someone who has the whole test part at once."
+            )
+        if "online" in self.mode.split("+"):
+            return f"{self.pipeline!r} was aligned online: each test window by the unlabelled ones of its session before it, in row order."
+        return ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Certificate:
     """What was compared, and that nothing was shared that wasn't tolerated by name.
 
     Attributes
     ----------
-    verdict : "proved", or "tolerated" where an overlap was asked for by name and found.
-    tolerated : the checks that found something and were tolerated.
+    verdict : "proved", or "tolerated" where an overlap was asked for by name and found, or a pipeline was aligned by the windows it is judged on.
+    tolerated : the checks that found something and were tolerated, and "alignment".
     checks : every check with its counts. warnings : sentences about what no check forbids.
     dataset, n_rows, page_sha256, signal_sha256 : the judged set: its name, its windows, the hash of its page and that of all rows' hashes ("" where unknown).
     folds_sha256 : of folds.csv as `folds.write_csv` writes it. sizes : per fold its number, left_out and the rows of each part.
     filter_support_s, guard_s : seconds by which every window was widened to each side, and that were asked for beyond.
     control : score of the signal before the cue in the same folds, or None where there is none.
     results_sha256, provenance : of results.csv, and what each fit saw; set by `with_results`.
+    alignment : pipelines whose steps align people or sessions, each with its mode; set by `with_alignment`.
     """
 
     verdict: str
@@ -76,6 +101,13 @@ class Certificate:
     control: dict | None = None
     results_sha256: str = ""
     provenance: tuple[dict, ...] = ()
+    alignment: tuple[Aligned, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """What was tolerated, in words; empty where nothing was."""
+        reasons = ["the parts overlap"] if set(self.tolerated) - {ALIGNMENT} else []
+        return " and ".join([*reasons, *(["test windows were read, unlabelled, before they were judged"] if ALIGNMENT in self.tolerated else [])])
 
     def require_match(self, windows: Windows | pd.DataFrame, folds: Iterable[Fold]) -> None:
         """ValueError unless this certificate was made of these windows and folds."""
@@ -91,6 +123,14 @@ class Certificate:
         """A copy that also carries the hash of results.csv and, per fit, which rows it saw, what chose its stopping point and how often test was read."""
         return dataclasses.replace(self, results_sha256=results_sha256, provenance=tuple(dict(entry) for entry in provenance))
 
+    def with_alignment(self, aligned: Iterable[Aligned]) -> Certificate:
+        """A copy that says which pipelines were aligned, and how; "tolerated" where one read test windows before it judged them."""
+        alignment = tuple(aligned)
+        tolerated = tuple(name for name in self.tolerated if name != ALIGNMENT)
+        tolerated += (ALIGNMENT,) if any(each.uses_test_windows for each in alignment) else ()
+        warnings = (*self.warnings, *(sentence for each in alignment if (sentence := each.warning) and sentence not in self.warnings))
+        return dataclasses.replace(self, alignment=alignment, tolerated=tolerated, warnings=warnings, verdict="tolerated" if tolerated else "proved")
+
     def to_dict(self) -> dict:
         """Plain data for JSON."""
         return json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
@@ -99,10 +139,12 @@ class Certificate:
     def from_dict(cls, data: dict) -> Certificate:
         """The certificate that `to_dict` wrote; ValueError names entries that are missing or unknown."""
         fields = {field.name for field in dataclasses.fields(cls)}
+        data = {"alignment": [], **data}  # certificates from before pipelines were aligned lack it
         if set(data) != fields:
             raise ValueError(f"This is no certificate: the entries {sorted(fields - set(data))} are missing and {sorted(set(data) - fields)} unknown.")
         lists = {name: tuple(data[name]) for name in ("tolerated", "warnings", "sizes", "provenance")}
-        return cls(**{**data, **lists, "checks": tuple(Check(**check) for check in data["checks"])})
+        checks, alignment = tuple(Check(**check) for check in data["checks"]), tuple(Aligned(**each) for each in data["alignment"])
+        return cls(**{**data, **lists, "checks": checks, "alignment": alignment})
 
     def write(self, path: str | Path) -> None:
         """Write certificate.json, beside and renamed."""

@@ -15,10 +15,11 @@ from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 
 from sigvit.data.windows import Windows
 from sigvit.evidence import statistics
-from sigvit.evidence.certificate import Certificate, certify
+from sigvit.evidence.certificate import Aligned, Certificate, certify
 from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.judging import TABLE_COLUMNS, Fit, has_seed, judge_fits
+from sigvit.evidence.window_steps import NO_ALIGNMENT, alignment_of, uses_test_windows
 
 __all__ = ["TABLE_COLUMNS", "Results", "cross_validate"]
 
@@ -66,7 +67,8 @@ def cross_validate(
     ----------
     pipelines : name → scikit-learn classifier with `predict_proba`. A class attribute `takes_windows = True` asks for `Windows` instead of an array;
         `fit` is given `validation=(X, y)` and `groups` (subjects, sessions or recordings, as the protocol has it) where its signature has them; others
-        are fitted on train and validation rows together. One with `predict_parts` is judged in several rows, "name" and "name: part".
+        are fitted on train and validation rows together. One with `predict_parts` is judged in several rows, "name" and "name: part". Steps that align
+        people or sessions (`sigvit.evidence.alignment`) are told each window's subject and session; their mode is stamped on table and certificate.
     windows, folds : the set and its divisions.
     seeds : a parameter called `random_state`, of the pipeline or a step, receives each; a pipeline without one is fitted once and stands for all seeds.
     certificate : of these windows and folds; made here where it is left out.
@@ -107,7 +109,7 @@ def cross_validate(
         shutil.rmtree(Path(folder) / TRAINING, ignore_errors=True)
     ordered = ((name, fold.number, seed) for name in pipelines for fold in folds for seed in seeds)
     # The fit of a seedless pipeline stands for every seed.
-    return _collect([_with_seed(part, key[2]) for key in ordered for part in records.get(key) or records[(*key[:2], seeds[0])]], certificate)
+    return _collect([_with_seed(part, key[2]) for key in ordered for part in records.get(key) or records[(*key[:2], seeds[0])]], certificate, pipelines)
 
 
 @contextmanager
@@ -147,8 +149,12 @@ def _with_seed(record: dict, seed: int) -> dict:
     return {**record, "row": {**record["row"], "seed": seed}, "provenance": {**record["provenance"], "seed": seed}}
 
 
-def _collect(records: list[dict], certificate: Certificate) -> Results:
+def _collect(records: list[dict], certificate: Certificate, pipelines: dict[str, Any]) -> Results:
     table = pd.DataFrame([record["row"] for record in records], columns=list(TABLE_COLUMNS))
+    # Fits that were kept before tables said it were not aligned.
+    table["alignment"] = table["alignment"].fillna(NO_ALIGNMENT)
+    aligned = [Aligned(name, alignment_of(pipeline), uses_test_windows(pipeline)) for name, pipeline in pipelines.items()]
+    certificate = certificate.with_alignment(each for each in aligned if each.mode != NO_ALIGNMENT or each.uses_test_windows)
     predictions = pd.concat([_prediction_frame(record) for record in records], ignore_index=True)
     histories = {_key(record): record["history"] for record in records if record["history"]}
     return Results(table, predictions, histories, [record["provenance"] for record in records], certificate)

@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 
 from sigvit.data.windows import Windows
 from sigvit.evidence import metrics
 from sigvit.evidence.certificate import rows_sha256
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.folds import Fold
+from sigvit.evidence.window_steps import alignment_of, origin_of, routed, takes_windows
 
 TABLE_COLUMNS = (
     *("pipeline", "dataset", "protocol", "subject", "session", "fold", "left_out", "seed", "score", "metric"),
     *("accuracy", "balanced_accuracy", "log_loss", "calibration_error", "n_classes", "chance"),
-    *("samples", "samples_validation", "samples_test", "channels", "n_sessions", "n_times", "sampling_rate", "parameters", "time"),
+    *("samples", "samples_validation", "samples_test", "channels", "n_sessions", "n_times", "sampling_rate", "parameters", "alignment", "time"),
 )
 
 
@@ -55,7 +57,7 @@ def judge_fits(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], 
         told = {"samples": len(rows), "samples_validation": len(fold.validation) if chose else 0, "seed": fit.seed, "time": seconds}
         predicted = _predict(estimator, windows, fold)
         parts = [_record(_part_name(name, part), estimator, windows, fold, rows, told, predicted[part]) for part in predicted]
-        parts[0]["history"] = getattr(estimator, "history_", [])
+        parts[0]["history"] = getattr(_last(estimator), "history_", [])
         yield {"parts": parts}
 
 
@@ -107,7 +109,7 @@ def _fitted(pipeline: Any, windows: Windows, fits: Sequence[Fit]) -> Iterator[tu
         if "groups" in inspect.signature(estimator.fit).parameters:
             extra["groups"] = _groups(windows, fit.fold)[rows]
         start = time.perf_counter()
-        estimator.fit(_signals(estimator, windows, rows), windows.labels[rows], **extra)
+        routed(estimator, estimator.fit, _signals(estimator, windows, rows), windows.labels[rows], origin=origin_of(windows, rows), **extra)
         yield fit, estimator, time.perf_counter() - start
 
 
@@ -136,7 +138,7 @@ def has_seed(pipeline: Any) -> bool:
 
 
 def _signals(estimator: Any, windows: Windows, rows: np.ndarray) -> Windows | np.ndarray:
-    return windows[rows] if getattr(estimator, "takes_windows", False) else windows.values[rows]
+    return windows[rows] if takes_windows(estimator) else windows.values[rows]
 
 
 def _predict(estimator: Any, windows: Windows, fold: Fold) -> dict[str, np.ndarray]:
@@ -144,14 +146,27 @@ def _predict(estimator: Any, windows: Windows, fold: Fold) -> dict[str, np.ndarr
 
     A class that training never saw has probability 0.
     """
-    signals = _signals(estimator, windows, fold.test)
-    predicted = estimator.predict_parts(signals) if hasattr(estimator, "predict_parts") else {"": estimator.predict_proba(signals)}
+    predicted = _answers(estimator, _signals(estimator, windows, fold.test), origin_of(windows, fold.test))
     columns = [windows.classes.index(label) for label in np.asarray(estimator.classes_).tolist()]
     probabilities = {}
     for part, known in predicted.items():
         probabilities[part] = np.zeros((len(fold.test), len(windows.classes)))
         probabilities[part][:, columns] = known
     return probabilities
+
+
+def _answers(estimator: Any, signals: Windows | np.ndarray, origin: np.ndarray) -> dict[str, np.ndarray]:
+    """Part → probabilities in the order of the estimator's own classes; a pipeline has the parts of its last step."""
+    last = _last(estimator)
+    if not hasattr(last, "predict_parts"):
+        return {"": routed(estimator, estimator.predict_proba, signals, origin=origin)}
+    changed = signals if last is estimator else routed(estimator, estimator[:-1].transform, signals, origin=origin)
+    return last.predict_parts(changed)
+
+
+def _last(estimator: Any) -> Any:
+    """The classifier of a pipeline."""
+    return _last(estimator[-1]) if isinstance(estimator, Pipeline) else estimator
 
 
 def _part_name(name: str, part: str) -> str:
@@ -174,7 +189,8 @@ def _table_row(name: str, estimator: Any, windows: Windows, fold: Fold, told: di
         "n_sessions": int(windows.metadata["session"].nunique()),
         "n_times": windows.values.shape[2],
         "sampling_rate": windows.sampling_rate,
-        "parameters": getattr(estimator, "n_parameters_", None),
+        "parameters": getattr(_last(estimator), "n_parameters_", None),
+        "alignment": alignment_of(estimator),
         **told,
         **metrics.score_predictions(windows.labels[fold.test], probabilities, windows.classes),
     }

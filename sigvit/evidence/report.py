@@ -21,7 +21,7 @@ from sigvit.evidence.report_scores import OWN, calibration_section, confusions_s
 
 VERDICTS = {
     "proved": "Proved: in every fold, train, validation and test share nothing of what the checks below compare.",
-    "tolerated": "Tolerated: the parts overlap, as was asked for by name, for comparison with published protocols that overlap. These scores are optimistic.",
+    "tolerated": "Tolerated: {reason}, as was asked for by name, for comparison with published protocols that do so. These scores are optimistic.",
 }
 
 
@@ -62,6 +62,7 @@ def render_report(
     """The page as text; ``folder`` is the results folder's name."""
     if not folds or results.table.empty:
         raise ValueError(f"There is nothing to report: {len(folds)} folds and {len(results.table)} rows of results.")
+    certificate = certificate.with_alignment(results.certificate.alignment)
     summary = statistics.summarise(results.table, results.predictions)
     compared = OWN in set(summary["pipeline"]) and len(summary) > 1
     comparison = statistics.compare(results.table, results.predictions, OWN) if compared else None
@@ -83,7 +84,7 @@ def render_report(
 
 
 def _stamp_words(certificate: Certificate) -> str:
-    return "proved: no leak" if certificate.verdict == "proved" else f"{certificate.verdict}: the parts overlap"
+    return "proved: no leak" if certificate.verdict == "proved" else f"{certificate.verdict}: {certificate.reason}"
 
 
 def _headline(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> str:
@@ -115,8 +116,8 @@ def _decided(comparison: pd.DataFrame) -> list[str]:
 
 
 def _verdict_section(certificate: Certificate) -> str:
-    words = paragraph(VERDICTS.get(certificate.verdict, certificate.verdict))
-    tolerated = paragraph(f"Checks that found an overlap: {listed(list(certificate.tolerated))}.") if certificate.tolerated else ""
+    words = paragraph(VERDICTS.get(certificate.verdict, certificate.verdict).format(reason=certificate.reason))
+    tolerated = paragraph(f"Tolerated by name: {listed(list(certificate.tolerated))}.") if certificate.tolerated else ""
     warnings = f'<div class="warnings"><p><strong>Warnings</strong></p>{bullets(certificate.warnings)}</div>' if certificate.warnings else ""
     checked = [[check.name, check.meaning, check.compared, check.found] for check in certificate.checks]
     checks = table(["Check", "What it says", "Compared", "Found"], checked)

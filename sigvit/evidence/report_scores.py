@@ -11,14 +11,15 @@ from sigvit.evidence import figures, statistics
 from sigvit.evidence.certificate import Certificate
 from sigvit.evidence.cross_validation import Results
 from sigvit.evidence.html_parts import confusion, counted, listed, paragraph, picture, section, side_by_side, table, text
+from sigvit.evidence.window_steps import NO_ALIGNMENT
 
 OWN = "ViT"
 
 
 def scores_section(results: Results, summary: pd.DataFrame, comparison: pd.DataFrame | None, certificate: Certificate, colours: dict[str, str]) -> str:
     unit, metric = summary["unit"].iloc[0], figures.metric_words(summary["metric"].iloc[0])
-    columns, rows = _score_rows(summary, comparison)
-    stamp = "" if certificate.verdict == "proved" else f" ({certificate.verdict.upper()}: the parts overlap)"
+    columns, rows = _score_rows(summary, comparison, results.table.groupby("pipeline")["alignment"].first())
+    stamp = "" if certificate.verdict == "proved" else f" ({certificate.verdict.upper()}: {certificate.reason})"
     drawn = [_scores_picture(results.table, summary, colours)]
     if comparison is not None:
         differences = "; ".join(f"{row['pipeline']} {signed_words(row['difference'])}" for row in comparison.to_dict("records"))
@@ -36,16 +37,18 @@ def _scores_picture(scores: pd.DataFrame, summary: pd.DataFrame, colours: dict[s
     return picture(figures.draw_scores(summary, _unit_values(scores), colours, chance), f"Scores with intervals: {means}; chance {chance:.2f}.", caption)
 
 
-def _score_rows(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> tuple[list[str], list[list[Any]]]:
-    """Column names and cells; the columns of the comparison stand between the score and the further metrics."""
+def _score_rows(summary: pd.DataFrame, comparison: pd.DataFrame | None, alignment: pd.Series) -> tuple[list[str], list[list[Any]]]:
+    """Column names and cells; the comparison stands between the score and the further metrics; a column on alignment where one is aligned."""
+    aligned = ["Alignment"] if (alignment != NO_ALIGNMENT).any() else []
     tested = [] if comparison is None else [f"{OWN} minus it [95 %]", "p", "p (Holm)"]
     columns = ["Pipeline", "Score [95 %]", "Seed SD", "Above chance", *tested]
-    columns += ["Accuracy", "Balanced accuracy", "Log-loss (nats)", "Calibration error"]
+    columns += [*aligned, "Accuracy", "Balanced accuracy", "Log-loss (nats)", "Calibration error"]
     against = {} if comparison is None else {row["pipeline"]: _against(row) for row in comparison.to_dict("records")}
     rows = []
     for row in summary.to_dict("records"):
         cells = [row["pipeline"], f"{text(row['score'])} {interval_words(row)}", row["seed_sd"], bool(row["score"] > row["chance_line"])]
         cells += against.get(row["pipeline"], [""] * len(tested))
+        cells += [alignment[row["pipeline"]] for _ in aligned]
         rows.append([*cells, row["accuracy"], row["balanced_accuracy"], row["log_loss"], row["calibration_error"]])
     return columns, rows
 

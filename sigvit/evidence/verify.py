@@ -92,6 +92,7 @@ def verify(folder: str | Path) -> list[str]:
     findings += check_certificate(certificate, folds, rows)
     findings += check_leaks(certificate, folds, rows)
     findings += check_results(certificate, folds, rows, results)
+    findings += check_alignment(certificate, results)
     return findings + check_provenance(certificate, folds, results)
 
 
@@ -369,6 +370,27 @@ def _wrong_scores(line: dict[str, str], n_tested_classes: int) -> Iterator[str]:
     if line["metric"] != metric or not numbers["n_classes"] >= max(2, n_tested_classes):
         tested = f"{n_tested_classes} of {line['n_classes']} classes were tested"
         yield f"{tested} and the metric is {line['metric']!r}; two classes have roc_auc, more balanced_accuracy"
+
+
+def check_alignment(certificate: dict[str, Any], results: list[dict[str, str]]) -> list[str]:
+    """The table's modes of alignment are the certificate's, and one that reads test windows before it judges them is tolerated by name."""
+    stated = {str(entry["pipeline"]): entry for entry in certificate.get("alignment", [])}
+    found = {line["pipeline"]: line["alignment"] for line in results if line.get("alignment", "none") != "none"}
+    findings = []
+    for name, mode in found.items():
+        # A part of a pipeline is called "pipeline: part".
+        entry = stated.get(name) or next((entry for whole, entry in stated.items() if name.startswith(f"{whole}: ")), {"mode": "none"})
+        if entry["mode"] != mode:
+            findings.append(f"Pipeline {name!r} was aligned in the mode {mode!r} by results.csv, but {entry['mode']!r} by the certificate.")
+    findings += [
+        f"Pipeline {name!r} was aligned ({entry['mode']}) by the certificate, but not by results.csv."
+        for name, entry in stated.items()
+        if entry["mode"] != "none" and not any(line == name or line.startswith(f"{name}: ") for line in found)
+    ]
+    reads = sorted({name for name, mode in found.items() if "transductive" in mode.split("+")} | {name for name in stated if stated[name]["uses_test_windows"]})
+    if reads and "alignment" not in certificate["tolerated"]:
+        findings.append(f"Pipeline {reads[0]!r} read test windows before it judged them, but the certificate doesn't tolerate 'alignment' by name.")
+    return findings
 
 
 def check_provenance(certificate: dict[str, Any], folds: dict[int, Fold], results: list[dict[str, str]]) -> list[str]:

@@ -6,10 +6,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from sklearn.pipeline import make_pipeline
 
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.estimators import SignalViTClassifier
 from sigvit.evidence import baselines, folds
+from sigvit.evidence.alignment import Alignment
 from sigvit.evidence.certificate import certify
 from sigvit.evidence.cross_validation import cross_validate
 from sigvit.evidence.report import render_report, write_report
@@ -151,6 +153,17 @@ def test_tolerated_overlap_is_stamped_on_the_heading_and_the_score_table():
     page = rendered(windows, pairs, {"ViT": baselines.shrinkage_lda(4), "Majority": baselines.majority()}, certificate=certificate)
     assert re.search(r'<h1>[^<]*<span class="stamp tolerated">tolerated: the parts overlap</span></h1>', page)
     assert re.search(r"<caption>Area under the ROC curve \(TOLERATED: the parts overlap\)</caption>", page)
+
+
+def test_a_pipeline_aligned_by_its_test_windows_is_stamped_and_named():
+    windows = synthetic_windows(n_subjects=2, n_trials=8)
+    aligned = make_pipeline(Alignment(mode="transductive"), baselines.tangent_space())
+    page = rendered(windows, folds.cross_subject(windows.metadata), {"ViT": baselines.majority(), "aligned": aligned})
+    assert "tolerated: test windows were read, unlabelled, before they were judged</span></h1>" in page
+    words = Page(page).words
+    assert "'aligned' was aligned by the test windows themselves (transductive)" in words
+    assert "Alignment Accuracy" in words, "the score table has a column on it"
+    assert "the parts overlap" not in words
 
 
 def test_warnings_and_checks_of_the_certificate_are_on_the_page(small):

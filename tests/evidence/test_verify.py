@@ -14,17 +14,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.pipeline import make_pipeline
 
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence import baselines, verify
 from sigvit.evidence import folds as splitters
+from sigvit.evidence.alignment import Alignment
 from sigvit.evidence.certificate import certify
 from sigvit.evidence.cross_validation import cross_validate
 
 
-def write_folder(folder: Path, windows, folds, **asked) -> Path:
+def write_folder(folder: Path, windows, folds, pipelines: dict | None = None, **asked) -> Path:
     """What the experiment writes, without the report."""
-    results = cross_validate({"LDA": baselines.shrinkage_lda(), "dummy": baselines.majority()}, windows, folds, range(2), certify(windows, folds, **asked))
+    pipelines = pipelines or {"LDA": baselines.shrinkage_lda(), "dummy": baselines.majority()}
+    results = cross_validate(pipelines, windows, folds, range(2), certify(windows, folds, **asked))
     folder.mkdir(exist_ok=True)
     results.table.to_csv(folder / "results.csv", index=False, lineterminator="\n")
     splitters.write_csv(folder / "folds.csv", folds, windows)
@@ -223,6 +226,37 @@ def test_a_tolerated_overlap_is_confirmed_as_tolerated(tmp_path: Path, capsys: p
     assert "verdict 'tolerated', with interval tolerated by name" in capsys.readouterr().out
     edit_certificate(folder, tolerated=[], verdict="proved")
     assert "hold windows less than 0 s apart" in "\n".join(verify.verify(folder))
+
+
+@pytest.fixture(scope="module")
+def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    windows = synthetic_windows(n_subjects=3, n_trials=7)
+    pipelines = {mode: make_pipeline(Alignment(mode=mode), baselines.csp_lda()) for mode in ("inductive", "transductive")}
+    return write_folder(tmp_path_factory.mktemp("aligned"), windows, splitters.cross_subject(windows.metadata), pipelines)
+
+
+def test_an_aligned_folder_is_confirmed_as_tolerated(aligned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify.main([str(aligned)]) == 0
+    assert "verdict 'tolerated', with alignment tolerated by name" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("entries", "sentence"),
+    [
+        ({"tolerated": [], "verdict": "proved"}, "Pipeline 'transductive' read test windows before it judged them"),
+        ({"alignment": []}, "was aligned in the mode 'inductive' by results.csv, but 'none' by the certificate"),
+    ],
+)
+def test_an_alignment_that_is_kept_silent_is_refuted(aligned: Path, tmp_path: Path, entries: dict, sentence: str) -> None:
+    copy = Path(shutil.copytree(aligned, tmp_path / "copy"))
+    edit_certificate(copy, **entries)
+    assert any(sentence in finding for finding in verify.verify(copy))
+
+
+def test_a_table_that_denies_its_alignment_is_refuted(aligned: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(aligned, tmp_path / "copy"))
+    edit_table(copy, "results", lambda table: table.assign(alignment="none"))
+    assert "Pipeline 'inductive' was aligned (inductive) by the certificate, but not by results.csv." in verify.verify(copy)
 
 
 def test_a_test_part_of_one_class_may_lack_its_score(tmp_path: Path) -> None:

@@ -1,0 +1,117 @@
+"""Steps that are fitted in the fold before a classifier: what they share, and how a pipeline is told where its windows come from.
+
+A step takes arrays (windows, electrodes, samples) or `Windows`, and returns what it was given. `cross_validate` hands pipelines of such steps each window's
+subject and session under the name `origin`, through scikit-learn's metadata routing; whoever fits a pipeline alone does the same:
+
+>>> import sklearn
+>>> from sklearn.pipeline import make_pipeline
+>>> from sigvit.data.synthetic import synthetic_windows
+>>> from sigvit.evidence import baselines
+>>> from sigvit.evidence.alignment import Alignment
+>>> windows = synthetic_windows()
+>>> pipeline = make_pipeline(Alignment(), baselines.tangent_space())
+>>> with sklearn.config_context(enable_metadata_routing=True):
+...     fitted = pipeline.fit(windows.values, windows.labels, origin=origin_of(windows))
+...     fitted.predict_proba(windows.values, origin=origin_of(windows)).shape
+(60, 2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+import sklearn
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.pipeline import Pipeline
+
+from sigvit.data.windows import Windows
+from sigvit.evidence.linear_discriminant import checked_signals
+
+NO_ALIGNMENT = "none"
+
+
+class WindowStep(TransformerMixin, BaseEstimator):
+    """Base of the steps; a subclass has `_fit(signals, groups)` and `_change(signals, groups)`.
+
+    Signals are float64 (windows, electrodes, samples), groups (windows, levels) text, outermost first, or None.
+    """
+
+    takes_windows = True
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Fit on training windows X, an array (windows, electrodes, samples) or `Windows`.
+
+        Raises
+        ------
+        ValueError : another shape, NaN or infinity.
+        """
+        signals = signals_of(X)
+        self.n_electrodes_ = signals.shape[1]
+        self._fit(signals, None)
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """The changed windows, as an array or `Windows`, of the number format they came in."""
+        return self._transformed(X, None)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def _fit(self, signals: np.ndarray, groups: np.ndarray | None) -> None:
+        raise NotImplementedError
+
+    def _change(self, signals: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+        raise NotImplementedError
+
+    def _transformed(self, X: Any, groups: np.ndarray | None) -> Any:
+        signals = signals_of(X)
+        if signals.shape[1] != self.n_electrodes_:
+            raise ValueError(f"X has {signals.shape[1]} electrodes, but {type(self).__name__} was fitted on {self.n_electrodes_}.")
+        return self._written(X, self._change(signals, groups))
+
+    def _written(self, X: Any, changed: np.ndarray) -> Any:
+        return replace(X, values=changed.astype(np.float32)) if isinstance(X, Windows) else changed.astype(X.dtype if X.dtype.kind == "f" else np.float64)
+
+
+def signals_of(X: Any) -> np.ndarray:
+    """Float64 (windows, electrodes, samples) of an array or `Windows`; ValueError where it isn't that, or not finite."""
+    return checked_signals(X.values if isinstance(X, Windows) else X).astype(np.float64)
+
+
+def origin_of(windows: Windows, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """(rows, 2) text: subject and session of each window."""
+    return windows.metadata[["subject", "session"]].astype(str).to_numpy(dtype=object)[rows]
+
+
+def alignment_of(pipeline: Any) -> str:
+    """The mode in which a pipeline, or a step or parameter of it, is aligned: "none", "inductive", "transductive", "online"; several joined by "+"."""
+    modes = {part.mode for part in _parts(pipeline) if hasattr(part, "uses_test_windows")} - {NO_ALIGNMENT}
+    return "+".join(sorted(modes)) or NO_ALIGNMENT
+
+
+def uses_test_windows(pipeline: Any) -> bool:
+    """Whether a step of it sees all unlabelled test windows before it gives back the first."""
+    return any(getattr(part, "uses_test_windows", False) for part in _parts(pipeline))
+
+
+def takes_windows(pipeline: Any) -> bool:
+    """Whether it wants `Windows`: its class says so, or that of every step."""
+    steps = [step for _, step in pipeline.steps] if isinstance(pipeline, Pipeline) else [pipeline]
+    return all(getattr(step, "takes_windows", False) if not isinstance(step, Pipeline) else takes_windows(step) for step in steps)
+
+
+def routed(pipeline: Any, call: Callable[..., Any], *arguments: Any, origin: np.ndarray, **extra: Any) -> Any:
+    """A method of a pipeline called with these arguments, and with `origin` where its steps ask for it."""
+    if not isinstance(pipeline, Pipeline) or alignment_of(pipeline) == NO_ALIGNMENT:
+        return call(*arguments, **extra)
+    with sklearn.config_context(enable_metadata_routing=True):
+        return call(*arguments, origin=origin, **extra)
+
+
+def _parts(pipeline: Any) -> list[Any]:
+    return [pipeline, *pipeline.get_params(deep=True).values()] if hasattr(pipeline, "get_params") else [pipeline]
