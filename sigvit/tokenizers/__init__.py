@@ -6,6 +6,7 @@ from sigvit.tokenizers.electrode_time import ElectrodeTimePatches
 from sigvit.tokenizers.image import ImagePatches
 from sigvit.tokenizers.image_batch import ImageBatch, collate_images
 from sigvit.tokenizers.resnet import ResNetPatches
+from sigvit.tokenizers.scalp_map import ScalpMapPatches
 from sigvit.tokenizers.spectrogram import SpectrogramPatches
 from sigvit.tokenizers.time_step import TimeStepTokens
 
@@ -16,6 +17,7 @@ __all__ = [
     "ImageBatch",
     "ImagePatches",
     "ResNetPatches",
+    "ScalpMapPatches",
     "SpectrogramPatches",
     "TimeStepTokens",
     "collate_images",

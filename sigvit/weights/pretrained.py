@@ -21,16 +21,24 @@ from torch import nn
 import sigvit
 from sigvit.grid import Grid
 from sigvit.model.config import ModelConfig
-from sigvit.tokenizers import ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, SpectrogramPatches, TimeStepTokens
+from sigvit.tokenizers import ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens
 from sigvit.tokenizers.resnet import ResNetPatches
 
 if TYPE_CHECKING:
     from sigvit.model.vision_transformer import VisionTransformer
 
 FORMAT = 1
-TOKENIZERS: dict[str, type[nn.Module]] = {
-    kind.__name__: kind for kind in (ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, ResNetPatches, SpectrogramPatches, TimeStepTokens)
-}
+OURS = (
+    ConvStem,
+    CovarianceTokens,
+    ElectrodeTimePatches,
+    ImagePatches,
+    ResNetPatches,
+    ScalpMapPatches,
+    SpectrogramPatches,
+    TimeStepTokens,
+)
+TOKENIZERS: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in OURS}
 KEYS = ("format", "version", "model", "tokenizer", "grid")
 
 

@@ -1,0 +1,230 @@
+"""Recordings as pictures of the scalp: patches of rows × columns × frames, so that an image model's weights apply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sigvit.grid import Axis, Grid
+from sigvit.tokenizers.electrode_sites import check_sites, plain_sites, sites_of_info
+from sigvit.tokenizers.image import ImagePatches
+from sigvit.tokenizers.projection import lecun_normal_
+from sigvit.tokenizers.scalp_weights import EXTENT_M, directions, inverse_distance_weights, pixel_directions, spline_weights
+from sigvit.tokenizers.time_cuts import check_cut, fit_length, n_steps, real_samples, samples_of, shape_error, steps_alone, time_axis
+from sigvit.tokens import Tokens
+
+# B = batch, E = electrodes, N = frames, H × W = pixels of a picture, Q = frames of a patch, S = patches in time, T = tokens, D = width
+
+WEIGHTS = ("inverse_distance", "spline")
+
+
+class ScalpMapPatches(nn.Module):
+    """Every frame of a recording as a picture of the scalp, flattened around Cz with the nose up; `frames` pictures in a row are the channels of an image
+    that is cut into patches (Bashivan et al. 2016, arXiv:1511.06448, made such pictures for convolutional networks).
+
+    Any cap becomes the same picture, and an image model's patch projection fits: see `from_image_patches`.
+
+    Parameters
+    ----------
+    n_electrodes : electrodes (channels) of the recording.
+    size, patch_size : pixels, (rows, columns), of a picture and of a patch, which divides it.
+    frame : samples that are averaged to a picture.
+    frames : pictures of a patch.
+    width : length of a token.
+    weights : how electrodes become pixels, by one fixed matrix: "inverse_distance" (a mean of the electrodes that are there, the nearer the more) or "spline"
+        (spherical splines as mne's, smooth and exact, but of all electrodes together: no masks).
+    leftover : what happens to samples at the end that fill no patch: "drop" them, "pad" to one more patch of those that are there, or "error".
+    names, positions : of the electrodes, in metres (head frame); each must be known.
+    sampling_rate : hertz. Without it the grid's time is in samples.
+
+    Raises
+    ------
+    ValueError : sizes that contradict each other, an unknown position, a mask for a spline, or a recording that doesn't fit.
+
+    The grid's axes are "row" and "column" (m along the scalp, to the back and to the right of Cz: the patch's middle) and "time" (s).
+
+    >>> tokenizer = ScalpMapPatches(n_electrodes=3, size=(16, 16), patch_size=(8, 8), frame=5, frames=3, names=["C3", "Cz", "C4"], sampling_rate=100.0)
+    >>> tokens = tokenizer(torch.randn(2, 3, 60))
+    >>> tokens.values.shape, tokens.grid.names, tokens.grid.shape
+    (torch.Size([2, 16, 32]), ('row', 'column', 'time'), (2, 2, 4))
+    """
+
+    def __init__(
+        self,
+        n_electrodes: int,
+        size: tuple[int, int] = (16, 16),
+        patch_size: tuple[int, int] = (8, 8),
+        frame: int = 4,
+        frames: int = 4,
+        width: int = 32,
+        weights: str = "inverse_distance",
+        leftover: str = "drop",
+        names: Sequence[str] | None = None,
+        positions: Sequence[Sequence[float]] | None = None,
+        sampling_rate: float | None = None,
+    ) -> None:
+        super().__init__()
+        if min(frame, frames) < 1:
+            raise ValueError(f"frame ({frame} samples) and frames ({frames} pictures) must be at least 1.")
+        check_cut(frame * frames, frame * frames, width, leftover, sampling_rate)
+        self.n_electrodes, self.size, self.patch_size = n_electrodes, _pair(size), _pair(patch_size)
+        self.frame, self.frames, self.width, self.weights, self.leftover, self.sampling_rate = frame, frames, width, weights, leftover, sampling_rate
+        self.names, self.positions = check_sites(n_electrodes, names, positions)
+        self._raw = _raw_weights(self)
+        self.weight = nn.Parameter(lecun_normal_(torch.empty(width, frames, *self.patch_size)))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self._grids: dict[int, Grid] = {}
+        self._kept: dict[tuple, Tensor] = {}
+
+    @classmethod
+    def from_info(
+        cls,
+        info: Any,
+        size: tuple[int, int] = (16, 16),
+        patch_size: tuple[int, int] = (8, 8),
+        frame_s: float = 0.025,
+        frames: int = 4,
+        width: int = 32,
+        weights: str = "inverse_distance",
+        leftover: str = "drop",
+    ) -> ScalpMapPatches:
+        """For the channels of an `mne.Info`, with seconds instead of samples, rounded to the nearest sample, at least one."""
+        rate, names = float(info["sfreq"]), list(info["ch_names"])
+        frame = max(1, samples_of(frame_s, rate))
+        return cls(len(names), size, patch_size, frame, frames, width, weights, leftover, names, sites_of_info(info), rate)
+
+    @classmethod
+    def from_image_patches(
+        cls,
+        patches: ImagePatches,
+        n_electrodes: int,
+        size: tuple[int, int] = (224, 224),
+        frame: int = 4,
+        frames: int | None = None,
+        weights: str = "inverse_distance",
+        leftover: str = "drop",
+        names: Sequence[str] | None = None,
+        positions: Sequence[Sequence[float]] | None = None,
+        sampling_rate: float | None = None,
+    ) -> ScalpMapPatches:
+        """With the projection of an image model, copied: its patch size and width, and its channels, of which each sees one of as many successive frames.
+
+        With another number of `frames` each sees the sum of the channels, divided by it: a map that stays the same gives the token of a grey image.
+        """
+        channels = patches.weight.shape[1]
+        count = channels if frames is None else frames
+        found = cls(n_electrodes, size, patches.patch_size, frame, count, patches.width, weights, leftover, names, positions, sampling_rate)
+        kernel = patches.weight.detach()
+        grey = kernel.sum(1, keepdim=True) / count
+        found.weight = nn.Parameter(kernel.clone() if count == channels else grey.repeat(1, count, 1, 1))
+        found.bias = nn.Parameter(patches.bias.detach().clone())
+        return found
+
+    def arguments(self) -> dict:
+        """What rebuilds this tokenizer, as plain data."""
+        return {
+            "n_electrodes": self.n_electrodes,
+            "size": list(self.size),
+            "patch_size": list(self.patch_size),
+            "frame": self.frame,
+            "frames": self.frames,
+            "width": self.width,
+            "weights": self.weights,
+            "leftover": self.leftover,
+            "names": None if self.names is None else list(self.names),
+            "positions": plain_sites(self.positions),
+            "sampling_rate": self.sampling_rate,
+        }
+
+    def forward(self, recording: Tensor, mask: Tensor | None = None) -> Tokens:
+        """(B, E, samples) → Tokens (B, T, D).
+
+        `mask` is (B, E) or (B, E, samples) bool, True = real: a picture is made of the electrodes that have a real sample in its frame, each averaged over its
+        real samples, and is zero where there is none. A patch is padding where its frames see no real sample, or reach beyond the recording's last one so
+        that the recording alone wouldn't have it.
+        """
+        pictures = self.pictures(recording, mask)
+        cut = pictures.unflatten(1, (-1, self.frames))  # B, S, Q, H, W
+        projected = functional.conv2d(cut.flatten(0, 1), self.weight, self.bias, stride=self.patch_size)
+        values = projected.unflatten(0, cut.shape[:2]).permute(0, 3, 4, 1, 2)  # B, rows, columns, S, D
+        real = None if mask is None else self._real(real_samples(mask, recording), cut.shape[1])
+        grid = self._grid(cut.shape[1])
+        return Tokens(values.flatten(1, 3), grid, None if real is None else real.repeat(1, grid.shape[0] * grid.shape[1]))
+
+    def pictures(self, recording: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The scalp of every frame: (B, E, samples) → (B, N, H, W)."""
+        if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
+            raise shape_error(self.n_electrodes, recording)
+        length = n_steps(recording.shape[2], self._span, self._span, self.leftover) * self._span
+        if mask is None and length > recording.shape[2]:
+            mask = torch.ones_like(recording, dtype=torch.bool)
+        matrix = self._matrix(recording)
+        if mask is None:
+            means = self._framed(recording, length).mean(-1).transpose(1, 2)
+            return (means @ (matrix / matrix.sum(0))).unflatten(-1, self.size)
+        if self.weights == "spline":
+            raise ValueError("A spline joins all electrodes and can't leave one out; use weights='inverse_distance' where electrodes or samples are missing.")
+        kept = self._framed(real_samples(mask, recording), length)
+        counts = kept.sum(-1).transpose(1, 2)
+        means = self._framed(recording, length).where(kept, 0.0).sum(-1).transpose(1, 2) / counts.clamp(min=1)
+        there = (counts > 0).to(means.dtype)
+        sums = there @ matrix
+        return (means @ matrix / sums.where(sums > 0, 1.0)).unflatten(-1, self.size)
+
+    @property
+    def _span(self) -> int:
+        """Samples that a patch sees."""
+        return self.frame * self.frames
+
+    def _framed(self, signal: Tensor, length: int) -> Tensor:
+        """(B, E, samples) → (B, E, N, samples of a frame)."""
+        return fit_length(signal, length).unflatten(-1, (-1, self.frame))
+
+    def _real(self, mask: Tensor, steps: int) -> Tensor:
+        """(B, E, samples) → (B, S)."""
+        seen = fit_length(mask.any(1), steps * self._span).unflatten(-1, (steps, -1)).any(-1)
+        return seen & steps_alone(mask, steps, self._span, self._span, self.leftover)
+
+    def _matrix(self, recording: Tensor) -> Tensor:
+        """(E, H · W); kept, because every forward pass asks for it."""
+        key = (recording.device, recording.dtype)
+        if key not in self._kept:
+            self._kept[key] = torch.tensor(self._raw.T, device=recording.device, dtype=recording.dtype).contiguous()
+        return self._kept[key]
+
+    def _grid(self, steps: int) -> Grid:
+        """Kept, because every forward pass asks for it."""
+        if steps not in self._grids:
+            counts = [pixels // patch for pixels, patch in zip(self.size, self.patch_size, strict=True)]
+            axes = (
+                Axis.regular(name, "m", count, first=(1 / count - 1) * EXTENT_M, step=2 * EXTENT_M / count)
+                for name, count in zip(("row", "column"), counts, strict=True)
+            )
+            self._grids[steps] = Grid((*axes, time_axis(steps, self._span, self._span, self.sampling_rate)))
+        return self._grids[steps]
+
+
+def _raw_weights(tokenizer: ScalpMapPatches) -> np.ndarray:
+    """(H · W, E), from which a row divided by its sum over the real electrodes gives a pixel."""
+    for name, pixels, patch in zip(("rows", "columns"), tokenizer.size, tokenizer.patch_size, strict=True):
+        if min(pixels, patch) < 1 or pixels % patch:
+            raise ValueError(f"A picture of {pixels} {name} can't be cut into patches of {patch}; the patch must divide it.")
+    if tokenizer.weights not in WEIGHTS:
+        raise ValueError(f"weights is {tokenizer.weights!r}; there are {', '.join(map(repr, WEIGHTS))}.")
+    sites = np.asarray(tokenizer.positions, dtype=float)
+    unknown = np.flatnonzero(~np.isfinite(sites).all(axis=1))
+    if len(unknown):
+        names = unknown.tolist() if tokenizer.names is None else [tokenizer.names[electrode] for electrode in unknown]
+        raise ValueError(f"A picture of the scalp needs every position, but electrodes {names} have none; give positions, or leave these electrodes out.")
+    weigh = spline_weights if tokenizer.weights == "spline" else inverse_distance_weights
+    return weigh(pixel_directions(tokenizer.size), directions(sites))
+
+
+def _pair(sizes: Sequence[int]) -> tuple[int, int]:
+    rows, columns = (int(size) for size in sizes)
+    return rows, columns
