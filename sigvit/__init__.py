@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sigvit.model.resize import resize_positions
     from sigvit.model.vision_transformer import VisionTransformer, signal_vit, vit
     from sigvit.tokenizers.image_batch import collate_images
+    from sigvit.tokenizers.recording_batch import collate_windows
     from sigvit.tokens import Tokens
     from sigvit.weights.load import load_weights
 
@@ -37,6 +38,7 @@ _HOMES = {
     "resize_positions": "sigvit.model.resize",
     "adapt": "sigvit.model.adapt",
     "collate_images": "sigvit.tokenizers.image_batch",
+    "collate_windows": "sigvit.tokenizers.recording_batch",
     "load_weights": "sigvit.weights.load",
     "few_shot": "sigvit.evaluation.few_shot",
     "Windows": "sigvit.data.windows",

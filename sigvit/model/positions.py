@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -54,18 +53,18 @@ class LearnedPositions(nn.Module):
 
     def __init__(self, grid: Grid, width: int, special: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.names, self.shape, self.special_names = grid.names, grid.shape, special
+        self.names, self.shape, self.electrodes, self.special_names = grid.names, grid.shape, electrodes_of(grid), special
         self.table = nn.Parameter(nn.init.normal_(torch.empty(grid.n_tokens, width), std=0.02))
         self.special = nn.Parameter(nn.init.normal_(torch.empty(len(special), width), std=0.02)) if special else None
 
     def forward(self, tokens: Tokens) -> Tokens:
         """(B, T, D) → (B, T, D)."""
         if self.special is None:
-            return _placed(tokens, self.names, self.shape, self.on_grid)
+            return _placed(tokens, self)
         by_name = dict(zip(self.special_names, self.special.split(1), strict=True))
         nowhere = torch.zeros_like(self.table[:1])
         front = torch.cat([self.table[:0], *(by_name.get(name, nowhere) for name in tokens.special)])
-        return _placed(tokens, self.names, self.shape, self.on_grid, front=front)
+        return _placed(tokens, self, front=front)
 
     def on_grid(self, shape: tuple[int, ...]) -> Tensor:
         """The table for patch tokens on a grid of this shape: (N, D)."""
@@ -92,15 +91,15 @@ class FactorisedPositions(nn.Module):
 
     def __init__(self, grid: Grid, width: int) -> None:
         super().__init__()
-        self.names, self.shape = grid.names, grid.shape
+        self.names, self.shape, self.electrodes = grid.names, grid.shape, electrodes_of(grid)
         sizes = {axis.name: axis.size for axis in grid.axes if axis.size > 1 or axis.name in STRETCHABLE}
         self.tables = nn.ParameterDict({name: nn.init.normal_(torch.empty(size, width), std=0.02) for name, size in sizes.items()})
 
     def forward(self, tokens: Tokens) -> Tokens:
         """(B, T, D) → (B, T, D)."""
         if self.tables:
-            return _placed(tokens, self.names, self.shape, self.on_grid)
-        _run_time_shapes(tokens, self.names, self.shape, STRETCHABLE)
+            return _placed(tokens, self)
+        _run_time_shapes(tokens, self, STRETCHABLE)
         return tokens
 
     def on_grid(self, shape: tuple[int, ...]) -> Tensor:
@@ -137,7 +136,7 @@ class SincosPositions(nn.Module):
 
     def __init__(self, grid: Grid, width: int) -> None:
         super().__init__()
-        self.names, self.shape, self.width = grid.names, grid.shape, width
+        self.names, self.shape, self.electrodes, self.width = grid.names, grid.shape, electrodes_of(grid), width
         self.told = tuple(axis.size > 1 or axis.name in STRETCHABLE for axis in grid.axes)
         if any(self.told) and width % (2 * sum(self.told)):
             raise ValueError(f"Sincos positions on {sum(self.told)} axes need a width divisible by {2 * sum(self.told)}, but it is {width}.")
@@ -145,7 +144,7 @@ class SincosPositions(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         """(B, T, D) → (B, T, D)."""
-        return _placed(tokens, self.names, self.shape, self.on_grid, free=(*STRETCHABLE, "time"))
+        return _placed(tokens, self, free=(*STRETCHABLE, "time"))
 
     def on_grid(self, shape: tuple[int, ...]) -> Tensor:
         """The table for patch tokens on a grid of this shape: (N, D)."""
@@ -180,27 +179,51 @@ def _sincos(shape: tuple[int, ...], told: tuple[bool, ...], width: int, xp: Any)
     return xp.concatenate(waves, axis=-1).reshape(-1, width)
 
 
-def _placed(
-    tokens: Tokens,
-    names: tuple[str, ...],
-    built: tuple[int, ...],
-    on_grid: Callable[[tuple[int, ...]], Tensor],
-    free: tuple[str, ...] = STRETCHABLE,
-    front: Tensor | None = None,
-) -> Tokens:
+class Table(Protocol):
+    """Positions that were built for one grid: what each step is, is learned by its number."""
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    electrodes: tuple[str, ...]
+
+    def on_grid(self, shape: tuple[int, ...]) -> Tensor: ...
+
+
+def _placed(tokens: Tokens, table: Table, free: tuple[str, ...] = STRETCHABLE, front: Tensor | None = None) -> Tokens:
     """The tokens with the table of their grid (each sample's own, in a batch that mixes them) added to the patches, and `front` or nothing to the special."""
-    shapes = _run_time_shapes(tokens, names, built, free)
-    tables = {shape: on_grid(shape) for shape in shapes} if len(shapes) > 1 else None
-    return place(tokens, [on_grid(shape) if tables is None else tables[shape] for shape in shapes], front)
+    shapes = _run_time_shapes(tokens, table, free)
+    tables = {shape: table.on_grid(shape) for shape in shapes} if len(shapes) > 1 else None
+    return place(tokens, [table.on_grid(shape) if tables is None else tables[shape] for shape in shapes], front)
 
 
-def _run_time_shapes(tokens: Tokens, names: tuple[str, ...], built: tuple[int, ...], free: tuple[str, ...]) -> list[tuple[int, ...]]:
+def _run_time_shapes(tokens: Tokens, table: Table, free: tuple[str, ...]) -> list[tuple[int, ...]]:
     """The shape of the tokens' grid, or of each sample's; ValueError where these positions can't serve one."""
     grids = grids_of(tokens)
     for grid in grids:
-        if grid.names != names:
-            raise ValueError(f"These positions are for the axes {list(names)}, but the tokens sit on {list(grid.names)}.")
-        for name, before, now in zip(names, built, grid.shape, strict=True):
+        if grid.names != table.names:
+            raise ValueError(f"These positions are for the axes {list(table.names)}, but the tokens sit on {list(grid.names)}.")
+        for name, before, now in zip(table.names, table.shape, grid.shape, strict=True):
             if name not in free and before != now:
-                raise ValueError(f"This model was built for {before} steps of {name}, but got {now}; cut the input to the size it was built for.")
+                raise ValueError(f"This model was built for {before} steps of {name}, but got {now}; {_way_out(name)}")
+        if tokens.grids is not None and "electrode" in grid.names and electrodes_of(grid) != table.electrodes:
+            raise ValueError(
+                f"This model's positions belong to the electrodes {_few(table.electrodes)} in this order, but a recording has {_few(electrodes_of(grid))}; "
+                f"{_way_out('electrode')}"
+            )
     return [grid.shape for grid in grids]
+
+
+def electrodes_of(grid: Grid) -> tuple[str, ...]:
+    """Names of the electrodes, where the grid has any."""
+    return next((axis.labels for axis in grid.axes if axis.name == "electrode"), ())
+
+
+def _few(names: tuple[str, ...]) -> str:
+    """Names for a message."""
+    return (", ".join(names[:4]) + (f" … ({len(names)})" if len(names) > 4 else "")) or "without names"
+
+
+def _way_out(axis: str) -> str:
+    if axis == "electrode":
+        return "give the recording of the electrodes it was built for, adapt the model (sigvit.adapt, electrodes=…), or build it with positions='coordinates'."
+    return "cut the input to the size it was built for."

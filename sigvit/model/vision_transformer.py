@@ -17,13 +17,17 @@ from sigvit.model.families import family, hybrid
 from sigvit.model.joint_pooling import ClassAndMeanPool, ClassAndRegisterPool, NoNorm, NormedMeanPool
 from sigvit.model.pooling import AttentionPool, ClassPool, MeanPool
 from sigvit.model.positions import make_positions
-from sigvit.tokenizers import ElectrodeTimePatches, ImageBatch, ImagePatches
+from sigvit.tokenizers import ElectrodeTimePatches, ImageBatch, ImagePatches, RecordingBatch
 from sigvit.tokenizers.electrode_sites import read_electrodes
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.resnet import ResNetPatches
 from sigvit.tokens import Tokens
 
 # B = batch, T = tokens, D = width
+
+Signal = Tensor | ImageBatch | RecordingBatch
+# Who cuts a batch of several sizes.
+MIXED: dict[type, type[nn.Module]] = {ImageBatch: ImagePatches, RecordingBatch: ElectrodeTimePatches}
 
 
 class VisionTransformer(nn.Module):
@@ -74,14 +78,15 @@ class VisionTransformer(nn.Module):
         self.head = nn.Linear(config.representation or config.pooled_width, config.num_classes)
         _zero(self.head)
 
-    def forward(self, signal: Tensor | ImageBatch, mask: Tensor | None = None) -> Tensor:
-        """Logits, (B, num_classes), of images (B, channels, rows, columns), also of several sizes (`collate_images`), or recordings (B, electrodes, samples).
+    def forward(self, signal: Signal, mask: Tensor | None = None) -> Tensor:
+        """Logits, (B, num_classes), of images (B, channels, rows, columns), also of several sizes (`collate_images`), or recordings (B, electrodes, samples),
+        also of several caps, lengths and rates (`collate_windows`).
 
         `mask`, as the tokenizer takes it (bool, True = real), says which electrodes, samples or pixels are real; the others have exactly no influence.
         """
         return self.head(self.features(signal, mask))
 
-    def features(self, signal: Tensor | ImageBatch, mask: Tensor | None = None) -> Tensor:
+    def features(self, signal: Signal, mask: Tensor | None = None) -> Tensor:
         """What the head sees: (B, D), or (B, representation). The last block computes only the tokens that the pool needs."""
         tokens = self.embed(signal, mask)
         outputs = self.pool.outputs(tokens.special)
@@ -89,25 +94,26 @@ class VisionTransformer(nn.Module):
         real = tokens.padding_mask if tokens.padding_mask is None or outputs is None else tokens.padding_mask[:, outputs]
         return self.representation(self.pool(encoded, real))
 
-    def encode(self, signal: Tensor | ImageBatch, mask: Tensor | None = None) -> Tokens:
+    def encode(self, signal: Signal, mask: Tensor | None = None) -> Tokens:
         """All tokens after the encoder's final LayerNorm, with grid and mask; special ones in front."""
         tokens = self.embed(signal, mask)
         return tokens.with_values(self.encoder(tokens.values, tokens.padding_mask))
 
-    def attention_maps(self, signal: Tensor | ImageBatch, mask: Tensor | None = None) -> Tensor:
+    def attention_maps(self, signal: Signal, mask: Tensor | None = None) -> Tensor:
         """How much each token looks at each, (B, depth, heads, T, T): special tokens first, padded ones looked at by none. Call `eval()` first."""
         tokens = self.embed(signal, mask)
         return self.encoder.attention_maps(tokens.values, tokens.padding_mask)
 
-    def embed(self, signal: Tensor | ImageBatch, mask: Tensor | None = None) -> Tokens:
+    def embed(self, signal: Signal, mask: Tensor | None = None) -> Tokens:
         """What the encoder reads: the tokenizer's tokens behind the special ones, with positions and dropout."""
         placed = self.place(signal, mask)
         return placed.with_values(dropout(placed.values, self.config.dropout, self.training))
 
-    def place(self, signal: Tensor | ImageBatch, mask: Tensor | None = None) -> Tokens:
+    def place(self, signal: Signal, mask: Tensor | None = None) -> Tokens:
         """What `embed` gives, before dropout."""
-        if isinstance(signal, ImageBatch) and not isinstance(self.tokenizer, ImagePatches):
-            raise TypeError(f"A batch of images of several sizes is cut by ImagePatches; this model's tokenizer is {type(self.tokenizer).__name__}.")
+        for kind, tokenizer in MIXED.items():
+            if isinstance(signal, kind) and not isinstance(self.tokenizer, tokenizer):
+                raise TypeError(f"A {kind.__name__} is cut by {tokenizer.__name__}; this model's tokenizer is {type(self.tokenizer).__name__}.")
         patches = self.tokenizer(signal) if mask is None else self.tokenizer(signal, mask)
         special = {} if self.class_token is None else {"class": self.class_token}
         if self.register_tokens is not None:

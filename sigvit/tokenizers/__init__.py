@@ -5,6 +5,7 @@ from sigvit.tokenizers.covariance import CovarianceTokens
 from sigvit.tokenizers.electrode_time import ElectrodeTimePatches
 from sigvit.tokenizers.image import ImagePatches
 from sigvit.tokenizers.image_batch import ImageBatch, collate_images
+from sigvit.tokenizers.recording_batch import RecordingBatch, collate_windows
 from sigvit.tokenizers.resnet import ResNetPatches
 from sigvit.tokenizers.scalp_map import ScalpMapPatches
 from sigvit.tokenizers.spectrogram import SpectrogramPatches
@@ -16,9 +17,11 @@ __all__ = [
     "ElectrodeTimePatches",
     "ImageBatch",
     "ImagePatches",
+    "RecordingBatch",
     "ResNetPatches",
     "ScalpMapPatches",
     "SpectrogramPatches",
     "TimeStepTokens",
     "collate_images",
+    "collate_windows",
 ]

@@ -1,0 +1,63 @@
+"""How a batch of several caps, lengths and rates is cut: each recording's own tokens first, then padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sigvit.grid import Axis, Grid
+from sigvit.tokenizers.recording_batch import RecordingBatch
+from sigvit.tokenizers.resampling import resample, resampled_length
+
+# B = batch, E = electrodes, S = samples, T = tokens
+
+
+def at_one_rate(batch: RecordingBatch, rate: float) -> tuple[Tensor, Tensor, list[int]]:
+    """Values and mask (B, E, S) at one sampling rate, and each recording's number of samples; what isn't real is zero."""
+    rates = batch.sampling_rates.tolist()
+    lengths = [resampled_length(n_times, own, rate) for n_times, own in zip(batch.n_times, rates, strict=True)]
+    if all(own == rate for own in rates):
+        return batch.values.where(batch.mask, 0.0), batch.mask, lengths
+    values, mask = batch.values.new_zeros(*batch.values.shape[:2], max(lengths)), batch.mask.new_zeros(*batch.mask.shape[:2], max(lengths))
+    for own in sorted(set(rates)):
+        rows = [row for row, other in enumerate(rates) if other == own]
+        longest, target = max(batch.n_times[row] for row in rows), max(lengths[row] for row in rows)
+        part, real = batch.values[rows, :, :longest], batch.mask[rows, :, :longest]
+        if own != rate:
+            part, real = resample(part, real, own, rate)
+        real = real[..., :target] & (torch.arange(target) < torch.tensor([[[lengths[row]]] for row in rows])).to(real.device)
+        values[rows, :, :target] = part[..., :target].where(real, 0.0)
+        mask[rows, :, :target] = real
+    return values, mask, lengths
+
+
+def electrode_axes(batch: RecordingBatch) -> list[Axis]:
+    """Each recording's electrodes: names and metres."""
+    places = batch.positions.tolist()
+    return [Axis("electrode", "m", tuple(map(tuple, own[: len(names)])), names) for own, names in zip(places, batch.names, strict=True)]
+
+
+def own_tokens(grids: Sequence[Grid], steps: int) -> tuple[Tensor, Tensor]:
+    """Where each grid's (electrodes × steps) tokens lie among those of the whole batch (electrodes × `steps`), (B, T); and which T there are, bool."""
+    longest = max(grid.n_tokens for grid in grids)
+    at = torch.zeros(len(grids), longest, dtype=torch.long)
+    for row, grid in zip(at, grids, strict=True):
+        electrodes, own = grid.shape
+        row[: grid.n_tokens] = (torch.arange(electrodes)[:, None] * steps + torch.arange(own)).flatten()
+    return at, torch.arange(longest) < torch.tensor([[grid.n_tokens] for grid in grids])
+
+
+def take_own(patches: Tensor, at: Tensor, there: Tensor) -> Tensor:
+    """(B, all tokens, …) → (B, T, …), zero or False where there is no token."""
+    rows = torch.arange(len(patches), device=patches.device)[:, None]
+    taken = patches[rows, at.to(patches.device)]
+    return taken.masked_fill(~there.to(patches.device)[..., None], 0)
+
+
+def fill_to(signal: Tensor, n_times: int) -> Tensor:
+    """The first `n_times` samples, filled with zeros (False) where there are fewer."""
+    missing = n_times - signal.shape[-1]
+    return functional.pad(signal, (0, missing)) if missing > 0 else signal[..., :n_times]

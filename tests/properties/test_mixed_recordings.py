@@ -1,0 +1,120 @@
+"""Any caps, lengths and rates in one batch: the logits of each recording alone, whatever its company, its order of electrodes and what is missing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sigvit
+from sigvit.tokenizers import ElectrodeTimePatches
+
+NAMES = ["Fp1", "Cz", "T7", "O2", "P3", "FC4", "my sensor", "AF7", "POz", "C2"]
+SINGLE, DOUBLE = 1e-5, 1e-12  # sums over more (zero) terms, in another order: float32 and float64
+POOLS = ["class", "mean", "map"]
+FEW = settings(max_examples=6, deadline=None)
+
+
+@st.composite
+def montages(draw):
+    """Names, bad electrodes, rate in Hz, samples, whether samples are missing, and a seed."""
+    names = draw(st.permutations(NAMES))[: draw(st.integers(1, 7))]
+    bads = draw(st.sets(st.sampled_from(names), max_size=len(names) - 1))
+    rate = draw(st.sampled_from([100.0, 80.0, 128.0, 250.0]))
+    return {"ch_names": names, "sfreq": rate, "bads": sorted(bads)}, round(draw(st.floats(0.25, 1.1)) * rate), draw(st.booleans()), draw(st.integers(0, 999))
+
+
+batches = st.lists(montages(), min_size=1, max_size=4)
+
+
+def model_of(pool: str, **choices) -> sigvit.VisionTransformer:
+    torch.manual_seed(0)
+    tokenizer = ElectrodeTimePatches(3, 1, 20, 10, 16, names=["C3", "Cz", "C4"], sampling_rate=100.0)
+    model = sigvit.signal_vit(3, 100, 100.0, 3, tokenizer, **{"positions": "coordinates", "heads": 2, "registers": 1, "pool": pool, **choices})
+    torch.nn.init.normal_(model.head.weight)
+    return model.eval()
+
+
+def recording_of(info: dict, n_times: int, gap: bool, seed: int) -> tuple[torch.Tensor, dict]:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(len(info["ch_names"]), n_times, generator=generator)
+    if gap:
+        values[len(values) // 2 :, n_times // 3 : n_times // 2] = float("nan")
+    return values, info
+
+
+def doubled(recordings: list[tuple[torch.Tensor, dict]]) -> list[tuple[torch.Tensor, dict]]:
+    return [(values.double(), info) for values, info in recordings]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@FEW
+@given(drawn=batches)
+def test_logits_are_those_of_each_recording_alone(pool, drawn):
+    model, recordings = model_of(pool), [recording_of(*each) for each in drawn]
+    with torch.no_grad():
+        alone = torch.cat([model(sigvit.collate_windows([each])) for each in recordings])
+        torch.testing.assert_close(model(sigvit.collate_windows(recordings)), alone, rtol=SINGLE, atol=SINGLE)
+        model, recordings = model.double(), doubled(recordings)
+        exact = torch.cat([model(sigvit.collate_windows([each])) for each in recordings])
+        torch.testing.assert_close(model(sigvit.collate_windows(recordings)), exact, rtol=DOUBLE, atol=DOUBLE)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@FEW
+@given(drawn=batches, seed=st.integers(0, 99))
+def test_the_order_of_electrodes_changes_no_logit(pool, drawn, seed):
+    model, recordings = model_of(pool), [recording_of(*each) for each in drawn]
+    turned = []
+    for values, info in recordings:
+        order = np.random.default_rng(seed).permutation(len(values))
+        turned.append((values[order], {**info, "ch_names": [info["ch_names"][k] for k in order]}))
+    with torch.no_grad():
+        torch.testing.assert_close(model(sigvit.collate_windows(turned)), model(sigvit.collate_windows(recordings)), rtol=SINGLE, atol=SINGLE)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@FEW
+@given(drawn=batches)
+def test_dropping_an_electrode_is_masking_it(pool, drawn):
+    model, recordings = model_of(pool).double(), doubled([recording_of(*each) for each in drawn])
+    dropped = []
+    for values, info in recordings:
+        good = [k for k, name in enumerate(info["ch_names"]) if name not in info["bads"]]
+        dropped.append((values[good], {**info, "ch_names": [info["ch_names"][k] for k in good], "bads": []}))
+    masked, fewer = (sigvit.collate_windows(each) for each in (recordings, dropped))
+    with torch.no_grad():
+        one, other = model.tokenizer(masked), model.tokenizer(fewer)
+        for sample in range(len(masked)):
+            left = [each.values[sample, each.mask[sample]] for each in (one, other)]
+            torch.testing.assert_close(*left, rtol=DOUBLE, atol=DOUBLE)
+            assert torch.equal(one.coordinates[sample, one.mask[sample]].nan_to_num(9), other.coordinates[sample, other.mask[sample]].nan_to_num(9))
+        torch.testing.assert_close(model(masked), model(fewer), rtol=DOUBLE, atol=DOUBLE)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@settings(max_examples=3, deadline=None)
+@given(drawn=st.lists(montages().filter(lambda drawn: len(drawn[0]["ch_names"]) < 4), min_size=1, max_size=3))
+def test_padding_and_neighbours_have_exactly_no_influence(pool, drawn):
+    model, batch = model_of(pool).double(), sigvit.collate_windows(doubled([recording_of(*each) for each in drawn]))
+    found = torch.autograd.functional.jacobian(lambda values: model(replace(batch, values=values)), batch.values)
+    for sample, mask in enumerate(batch.mask):
+        own = found[sample, :, sample]
+        assert (own[:, ~mask] == 0).all()
+        rate = float(batch.sampling_rates[sample])
+        end = int(((batch.n_times[sample] * 100 / rate - 20) // 10 * 10 + 20) * rate / 100) - 1  # the last full window's
+        assert (own[:, mask & (torch.arange(mask.shape[1]) < end)] != 0).all()
+        assert (found[sample, :, [other for other in range(len(batch)) if other != sample]] == 0).all()
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@FEW
+@given(drawn=batches)
+def test_what_lies_in_the_padding_does_not_matter_even_nan(pool, drawn):
+    model, batch = model_of(pool), sigvit.collate_windows([recording_of(*each) for each in drawn])
+    spoiled = replace(batch, values=batch.values.where(batch.mask, float("nan")))
+    with torch.no_grad():
+        assert torch.equal(model(spoiled), model(batch))
+        assert model(spoiled).isfinite().all()

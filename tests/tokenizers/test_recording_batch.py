@@ -1,0 +1,156 @@
+"""Recordings of several caps, lengths and rates as one batch: what is real, where it sits, and which input is refused."""
+
+import mne
+import numpy as np
+import pytest
+import torch
+
+import sigvit
+from sigvit.electrodes import electrode_position
+from sigvit.tokenizers import ElectrodeTimePatches, TimeStepTokens
+
+
+def info_of(*names: str, rate: float = 100.0, **more) -> dict:
+    return {"ch_names": list(names), "sfreq": rate, "bads": [], **more}
+
+
+def tokenizer_of(**choices) -> ElectrodeTimePatches:
+    return ElectrodeTimePatches(2, 1, **{"window": 20, "stride": 10, "width": 7, "names": ["C3", "C4"], "sampling_rate": 100.0, **choices})
+
+
+def test_values_mask_and_places_are_those_of_each_recording():
+    first, second = torch.randn(3, 50), torch.randn(2, 70)
+    second[1, 5] = float("nan")
+    batch = sigvit.collate_windows([(first, info_of("Cz", "Fz", "my sensor", bads=["Fz"])), (second, info_of("O1", "O2", rate=160.0))])
+    assert torch.equal(batch.values[0, 0, :50], first[0])
+    assert batch.mask.sum((1, 2)).tolist() == [100, 139]
+    assert not batch.mask[0, 1].any()
+    assert not batch.mask[1, 1, 5]
+    assert batch.values.isfinite().all()
+    assert batch.positions[0, 0].tolist() == list(electrode_position("Cz"))
+    assert batch.positions[0, 2].isnan().all()
+    assert batch.names == (("Cz", "Fz", "my sensor"), ("O1", "O2"))
+    assert batch.sampling_rates.tolist() == [100.0, 160.0]
+    assert batch.n_times == (50, 70)
+
+
+def test_the_info_of_mne_gives_digitised_places_and_bad_electrodes():
+    info = mne.create_info(["Cz", "A", "B"], 100.0, "eeg")
+    info["chs"][1]["loc"][:3] = [0.01, 0.02, 0.03]
+    info["bads"] = ["B"]
+    batch = sigvit.collate_windows([(np.zeros((3, 40), np.float32), info)])
+    torch.testing.assert_close(batch.positions[0, 1], torch.tensor([0.01, 0.02, 0.03], dtype=torch.float64))
+    assert batch.mask[0, :, 0].tolist() == [True, True, False]
+
+
+def test_each_recordings_own_grid_has_its_names_metres_and_seconds():
+    batch = sigvit.collate_windows([(torch.randn(1, 50), info_of("Cz")), (torch.randn(3, 160), info_of("O1", "O2", "Oz", rate=200.0))])
+    tokens = tokenizer_of()(batch)
+    assert [grid.shape for grid in tokens.grids] == [(1, 4), (3, 7)]
+    assert tokens.grids[1].axis("electrode").labels == ("O1", "O2", "Oz")
+    assert tokens.grids[1].axis("time").coordinates[:2] == ((0.095,), (0.195,))
+    assert tokens.mask.sum(1).tolist() == [4, 21]
+    assert tokens.values.shape == (2, 21, 7)
+    assert tokens.coordinates[0, 4:].isnan().all()
+
+
+def test_a_batch_of_the_built_cap_and_rate_has_the_tokens_of_the_plain_recording():
+    tokenizer, values = tokenizer_of(), torch.randn(3, 2, 57)
+    batch = sigvit.collate_windows([(each, info_of("C3", "C4")) for each in values])
+    # float32: the same product, of another layout
+    torch.testing.assert_close(tokenizer(batch).values, tokenizer(values).values, rtol=0, atol=1e-6)
+    assert all(grid == tokenizer(values).grid for grid in tokenizer(batch).grids)
+
+
+@pytest.mark.parametrize("leftover", ["drop", "pad"])
+def test_the_same_signal_at_another_rate_has_nearly_the_same_tokens(leftover):
+    tokenizer = tokenizer_of(leftover=leftover)
+    time = torch.arange(2000) / 1000
+    waves = sum(torch.sin(2 * torch.pi * hertz * time + hertz) for hertz in (0.7, 3.1, 11.0, 23.0))
+    expected = tokenizer(sigvit.collate_windows([(waves[None, ::10], info_of("Cz"))]))
+    for rate, found in ((1000.0, waves), (500.0, waves[::2]), (250.0, waves[::4]), (125.0, waves[::8])):
+        tokens = tokenizer(sigvit.collate_windows([(found[None], info_of("Cz", rate=rate))]))
+        assert tokens.grids == expected.grids
+        inner = slice(2, -2)  # at the ends the filter reaches beyond the recording; tokens are about 1, and the pass band ripples by 1e-4
+        torch.testing.assert_close(tokens.values[0, inner], expected.values[0, inner], rtol=0, atol=2e-3)
+
+
+def test_rows_of_a_batch_are_a_batch():
+    batch = sigvit.collate_windows([(torch.randn(k, 30 + k), info_of(*["Cz", "Fz", "Oz"][:k], rate=100.0 + k)) for k in (1, 2, 3)])
+    part = batch[1:3]
+    assert len(part) == 2
+    assert part.names == (("Cz", "Fz"), ("Cz", "Fz", "Oz"))
+    assert torch.equal(part.values, batch.values[1:])
+    assert part.n_times == (32, 33)
+
+
+def test_a_model_takes_the_batch_and_says_where_its_tokens_sit():
+    model = sigvit.signal_vit(2, 60, 100.0, 3, tokenizer_of(), positions="coordinates", heads=1).eval()
+    batch = sigvit.collate_windows([(torch.randn(1, 50), info_of("Cz")), (torch.randn(3, 160), info_of("O1", "O2", "Oz", rate=200.0))])
+    assert model(batch).shape == (2, 3)
+    assert model.features(batch).shape == (2, 7)
+    tokens = model.encode(batch)
+    assert tokens.grids is not None
+    assert tokens.mask.sum(1).tolist() == [5, 22]
+    maps = model.attention_maps(batch)
+    assert (maps[0, ..., 5:] == 0).all()
+    double = model.double()(batch.to(torch.float64))
+    assert double.dtype == torch.float64
+
+
+REFUSED = {
+    "There are no recordings": [],
+    "must be a pair": [torch.zeros(1, 30)],
+    r"info of recording 0 is list .*must be an mne.Info": [(torch.zeros(1, 30), ["Cz"])],
+    "info of recording 1 is NoneType": [(torch.zeros(1, 30), info_of("Cz")), (torch.zeros(1, 30), None)],
+    r"names \['Cz'\] more than once": [(torch.zeros(2, 30), info_of("Cz", "Cz"))],
+    r"calls \['Fz'\] bad, which it doesn't name": [(torch.zeros(1, 30), info_of("Cz", bads=["Fz"]))],
+    "rate of recording 0 is 0.0 Hz": [(torch.zeros(1, 30), info_of("Cz", rate=0.0))],
+    "rate of recording 0 is nan Hz": [(torch.zeros(1, 30), info_of("Cz", rate=float("nan")))],
+    "has values of 2 electrodes, but its info names 1": [(torch.zeros(2, 30), info_of("Cz"))],
+    "must be floating-point numbers": [(torch.zeros(1, 30, dtype=torch.long), info_of("Cz"))],
+    "but are torch.float32 of shape": [(torch.zeros(30), info_of("Cz"))],
+    "must be a tensor or an array": [([[0.0]], info_of("Cz"))],
+    "infinite at electrode 'Fz', sample 3": [(torch.tensor([[0, 0, 0, 0], [0, 0, 0, torch.inf]]), info_of("Cz", "Fz"))],
+    "Recording 1 has no real sample left: of its 2 electrodes 1 are bad": [
+        (torch.zeros(1, 30), info_of("Cz")),
+        (torch.tensor([[0.0], [torch.nan]]).expand(2, 30), info_of("Cz", "Fz", bads=["Cz"])),
+    ],
+    "recording 1 is torch.float64": [(torch.zeros(1, 30), info_of("Cz")), (torch.zeros(1, 30, dtype=torch.float64), info_of("Cz"))],
+    "look like other units, such as volts and microvolts": [(torch.randn(1, 99), info_of("Cz")), (torch.randn(1, 99) * 1e-6, info_of("Cz"))],
+    r"recordings 0 and 1 are in T and V": [
+        (torch.zeros(1, 30), mne.create_info(["Cz"], 100.0, "eeg")),
+        (torch.zeros(1, 30), mne.create_info(["MEG1"], 100.0, "mag")),
+    ],
+}
+
+
+@pytest.mark.parametrize("sentence", REFUSED)
+def test_what_cannot_be_collated_is_refused(sentence):
+    with pytest.raises(ValueError, match=sentence):
+        sigvit.collate_windows(REFUSED[sentence])
+
+
+def test_what_a_tokenizer_cannot_cut_is_refused():
+    batch = sigvit.collate_windows([(torch.randn(2, 50), info_of("C3", "C4"))])
+    with pytest.raises(ValueError, match=r"electrodes=1 .* but this one has electrodes=2"):
+        ElectrodeTimePatches(2, 2, 20, 10, 7, sampling_rate=100.0)(batch)
+    with pytest.raises(ValueError, match="but this one has no sampling rate"):
+        tokenizer_of(sampling_rate=None)(batch)
+    with pytest.raises(ValueError, match="give no mask beside it"):
+        tokenizer_of()(batch, batch.mask)
+    with pytest.raises(ValueError, match="12 samples holds no window of 20"):
+        tokenizer_of()(sigvit.collate_windows([(torch.randn(2, 24), info_of("C3", "C4", rate=200.0))]))
+    with pytest.raises(TypeError, match="RecordingBatch is cut by ElectrodeTimePatches; this model's tokenizer is TimeStepTokens"):
+        sigvit.signal_vit(2, 50, 100.0, tokenizer=TimeStepTokens(2, 1, 8))(batch)
+
+
+@pytest.mark.parametrize("positions", ["factorised", "learned", "sincos"])
+def test_positions_that_belong_to_electrodes_by_number_refuse_others(positions):
+    model = sigvit.signal_vit(["C3", "C4"], 50, 100.0, tokenizer=tokenizer_of(width=8), positions=positions)
+    right, turned, fewer = (sigvit.collate_windows([(torch.randn(len(names), 50), info_of(*names))]) for names in (["C3", "C4"], ["C4", "C3"], ["C3"]))
+    assert model(right).shape == (1, 2)
+    with pytest.raises(ValueError, match=r"belong to the electrodes C3, C4 in this order, but a recording has C4, C3; .* positions='coordinates'"):
+        model(turned)
+    with pytest.raises(ValueError, match=r"built for 2 steps of electrode, but got 1; .*sigvit.adapt"):
+        model(fewer)
