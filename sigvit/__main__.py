@@ -1,4 +1,4 @@
-"""`sigvit datasets`, `sigvit verify FOLDER` and `sigvit cost RECIPE`; also `python -m sigvit`."""
+"""`sigvit datasets`, `sigvit verify FOLDER`, `sigvit cost RECIPE` and `sigvit inspect MODEL_FOLDER`; also `python -m sigvit`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import sys
 
 USAGE = """usage: sigvit datasets                list the dataset pages and what each needs
        sigvit verify RESULTS_FOLDER   check a results folder from its files alone
-       sigvit cost RECIPE [--help]    predict memory, hours and images/s; sigvit cost B/16 measures a model"""
+       sigvit cost RECIPE [--help]    predict memory, hours and images/s; sigvit cost B/16 measures a model
+       sigvit inspect MODEL_FOLDER --data PAGE [--output FILE]
+                                      one HTML page of what a trained model learned"""
 READER_LEFT = 141  # what a shell reports for a program that a closed pipe ended
 
 
@@ -39,6 +41,10 @@ def run(arguments: list[str]) -> int:
             from sigvit.cost_command import main as cost
 
             return cost(words)
+        case ["inspect", *words]:
+            from sigvit.inspection.command import main as inspect
+
+            return inspect(words)
         case _:
             print(USAGE, file=sys.stderr)
             return 2

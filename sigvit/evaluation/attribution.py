@@ -34,6 +34,7 @@ def attribution(
     references: Numbers | None = None,
     n_references: int = 16,
     points: int = 8,
+    targets: Numbers | None = None,
     batch_size: int = 64,
     seed: int = 0,
 ) -> Attribution:
@@ -50,11 +51,12 @@ def attribution(
     references : (R, …) other inputs, as many of each class; None is zero, the mean of standardised signals.
     n_references : how many are drawn without repeats for each input, by `seed`; all where there are no more. An input may be its own reference: that adds zero.
     points : of Gauss and Legendre's rule on each way. From zero take 64 and more: a LayerNorm turns sharply near a token of nothing.
+    targets : (n,) class numbers: for each input this class alone, so that K is 1. None: all classes.
     batch_size : points that are computed at once.
 
     Raises
     ------
-    ValueError : inputs and references of different shapes, NaN or infinity in either, no point, or a model in training mode.
+    ValueError : inputs and references of different shapes, NaN or infinity in either, targets that aren't (n,), no point, or a model in training mode.
 
     >>> found = attribution(lambda x: torch.stack([x[:, 0] * x[:, 1], x[:, 2]], dim=1), torch.tensor([[2.0, 3.0, 5.0]]))
     >>> found.values[0, 0].round(3).tolist(), found.scores[0].tolist()  # half of 2 · 3 less half of 5; half of 6 to either factor
@@ -64,7 +66,11 @@ def attribution(
         raise ValueError(f"n_references ({n_references}), points ({points}) and batch_size ({batch_size}) must all be at least 1.")
     x, others = _read(model, inputs, references)
     generator = np.random.default_rng(seed)
-    found = [_one(model, own, others[_draw(generator, len(others), n_references)], points, batch_size) for own in x]
+    chosen = [slice(None)] * len(x) if targets is None else [slice(int(number), int(number) + 1) for number in as_tensor(targets)]
+    if len(chosen) != len(x):
+        raise ValueError(f"There are {len(chosen)} targets for {len(x)} inputs; give one class number each.")
+    drawn = [others[_draw(generator, len(others), n_references)] for _ in x]
+    found = [_one(model, own, references, classes, points, batch_size) for own, references, classes in zip(x, drawn, chosen, strict=True)]
     return Attribution(*(torch.stack(parts).cpu().numpy() for parts in zip(*found, strict=True)))
 
 
@@ -73,14 +79,16 @@ def class_scores(logits: Tensor) -> Tensor:
     return logits - logits.mean(-1, keepdim=True)
 
 
-def _one(model: Callable[[Tensor], Tensor], own: Tensor, references: Tensor, points: int, batch_size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Values (K, *input), spectrum (K, …, F), scores (K,) and what is missing (K,) of one input."""
+def _one(
+    model: Callable[[Tensor], Tensor], own: Tensor, references: Tensor, classes: slice, points: int, batch_size: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Values (K, *input), spectrum (K, …, F), scores (K,) and what is missing (K,) of one input, for these K classes."""
     with torch.no_grad():
-        scores, *others = class_scores(torch.cat([model(part) for part in torch.cat([own[None], references]).split(batch_size)]))
+        scores, *others = class_scores(torch.cat([model(part) for part in torch.cat([own[None], references]).split(batch_size)]))[:, classes]
     values = own.new_zeros(len(scores), *own.shape)
     spectrum = own.new_zeros(len(scores), *own.shape[:-1], own.shape[-1] // 2 + 1)
     for places, differences, weights in _ways(own, references, points, batch_size):
-        for number, gradients in enumerate(_gradients(model, places)):
+        for number, gradients in enumerate(_gradients(model, places, classes)):
             weighted = gradients * weights.view(-1, *[1] * own.ndim)
             values[number] += (weighted * differences).sum(0)
             spectrum[number] += _by_frequency(weighted, differences).sum(0)
@@ -97,16 +105,19 @@ def _ways(own: Tensor, references: Tensor, points: int, batch_size: int) -> Iter
         yield starts[rows] + steps[rows].view(-1, *[1] * own.ndim) * differences, differences, weights[rows]
 
 
-def _gradients(model: Callable[[Tensor], Tensor], points: Tensor) -> Iterator[Tensor]:
-    """Of each class score at each point. Scores sum to zero over classes, so the last class' gradient is what is missing to zero."""
+def _gradients(model: Callable[[Tensor], Tensor], points: Tensor, classes: slice) -> Iterator[Tensor]:
+    """Of each of these class scores at each point."""
     points = points.requires_grad_()
-    scores = class_scores(model(points)).sum(0)
-    missing = torch.zeros_like(points)
-    for number, score in enumerate(scores[:-1]):
-        (gradients,) = torch.autograd.grad(score, points, retain_graph=number < len(scores) - 2)
+    every = class_scores(model(points)).sum(0)
+    scores, missing = every[classes], torch.zeros_like(points)
+    # All scores sum to zero, so the last one's gradient is what the others' lack.
+    *computed, last = scores if len(scores) == len(every) > 1 else [*scores, None]
+    for number, score in enumerate(computed):
+        (gradients,) = torch.autograd.grad(score, points, retain_graph=number < len(computed) - 1)
         missing = missing - gradients
         yield gradients
-    yield missing
+    if last is not None:
+        yield missing
 
 
 def _by_frequency(gradients: Tensor, differences: Tensor) -> Tensor:

@@ -63,14 +63,14 @@ def draw_position_tiles(similarity: np.ndarray, names: tuple[str, str] = ("row",
 @matplotlib.rc_context(STYLE)
 def draw_attention_distance(distances: Mapping[str, np.ndarray], uniform: Mapping[str, float]) -> Figure:
     """A panel for each kind of distance ("centimetres on the head" → (layers, heads)): a dot a head; `uniform` is what equal attention to all gives."""
-    figure = Figure(figsize=(min(WIDTH_INCHES, 4.2 * len(distances)), 3.2), layout="constrained")
+    figure = Figure(figsize=(min(WIDTH_INCHES, 1.6 + 3.2 * len(distances)), 3.2), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(distances))).ravel()
     for panel, (name, heads) in zip(panels, distances.items(), strict=True):
         layers = np.arange(1, len(heads) + 1)
         panel.scatter(np.repeat(layers, heads.shape[1]), heads.ravel(), s=22, color=HEAD_COLOUR, alpha=0.65, linewidths=0, label="a head")
         panel.plot(layers, heads.mean(1), color=LINE_COLOUR, linewidth=1.2, marker="_", label="mean of heads")
         panel.axhline(uniform[name], color="#555555", linestyle="--", linewidth=1, label="equal attention to all")
-        panel.set(xlabel="layer", ylabel=f"mean attention distance ({name})", xticks=layers if len(layers) <= 12 else layers[::4])
+        panel.set(xlabel="layer", ylabel=f"mean attention distance\n({name})", xticks=layers if len(layers) <= 12 else layers[::4])
         panel.set_ylim(bottom=0)
         panel.set_xlim(0.5, len(heads) + 0.5)
     handles, names = panels[0].get_legend_handles_labels()
@@ -186,12 +186,15 @@ def draw_class_maps(
 
 @matplotlib.rc_context(STYLE)
 def draw_lines(x: np.ndarray, lines: Mapping[str, np.ndarray], thresholds: Mapping[str, float], xlabel: str, ylabel: str) -> Figure:
-    """A line a class over x, and dotted in its colour what permuted labels stay below in 95 of 100 sets."""
+    """A line a class over x, as far as anything happens, and dotted in its colour what permuted labels stay below in 95 of 100 sets."""
     figure = Figure(figsize=(5.2, 3.0), layout="constrained")
     axes = figure.subplots()
     for number, (name, line) in enumerate(lines.items()):
         axes.plot(x, line, color=COLOURS[number % len(COLOURS)], label=name, linewidth=1.4)
         axes.axhline(thresholds[name], color=COLOURS[number % len(COLOURS)], linestyle=":", linewidth=1.2)
+    size = np.cumsum(np.abs(np.stack(list(lines.values()))).sum(0))
+    last = min(len(x) - 1, max(10, int(np.searchsorted(size, 0.99 * size[-1])) + 2))
+    axes.set_xlim(x[0], x[last])
     axes.axhline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     figure.legend(loc="outside upper center", ncols=3)
@@ -211,7 +214,7 @@ def _outline(panel: Axes, inside: np.ndarray, edges: np.ndarray) -> None:
 
 def _mark(axes: Axes, ticks: Sequence, rows: Sequence | None = None) -> None:
     positions, words = _ticks(ticks)
-    axes.set_xticks(positions, words, rotation=90 if any(len(word) > 5 for word in words) else 0)
+    axes.set_xticks(positions, words, rotation=90 if any(len(word) > 3 for word in words) else 0)
     row_positions, row_words = (positions, words) if rows is None else _ticks(rows, 64)
     axes.set_yticks(row_positions, row_words, fontsize=9 if len(row_words) <= 24 else 6)
 

@@ -44,6 +44,14 @@ def test_they_sum_to_the_score_less_the_references_mean_score(n_references):
     np.testing.assert_allclose(found.values.sum(1), 0, atol=1e-5)  # scores sum to zero over classes
 
 
+def test_one_class_alone_has_the_same_attribution_as_among_all():
+    model, signals = random_model(), torch.randn(3, 3, 48, generator=torch.Generator().manual_seed(4))
+    every, alone = attribution(model, signals, signals), attribution(model, signals, signals, targets=[2, 0, 1])
+    assert alone.values.shape == (3, 1, 3, 48)
+    for part, part_alone in zip(every, alone, strict=True):
+        np.testing.assert_allclose(part_alone[:, 0], part[[0, 1, 2], [2, 0, 1]], atol=1e-4)  # single precision
+
+
 @pytest.mark.parametrize("samples", [48, 49])
 def test_by_frequency_they_are_the_same_sums(samples):
     model = signal_vit(3, n_times=samples, num_classes=2, width=8, heads=2).eval()

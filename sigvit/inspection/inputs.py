@@ -1,0 +1,167 @@
+"""What is looked at: inputs of a dataset as the model wants them, as many of each class as can be, and others to compare them with."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sigvit.model.vision_transformer import VisionTransformer
+
+# n = inputs that are looked at
+
+
+@dataclass
+class Looked:
+    """What the page looks at.
+
+    `x` (n, …) as the model wants it, `labels` (n,) numbers of `classes`, `references` (R, …) others, as many of each class; `pictures` (n, rows, columns,
+    channels) 0 … 1 of images, `info` and `subjects` of recordings; `told`: how they were chosen and scaled, in sentences.
+    """
+
+    x: Tensor
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    references: Tensor
+    told: list[str]
+    name: str
+    pictures: np.ndarray | None = None
+    info: Any = None
+    subjects: np.ndarray | None = None
+
+
+def look_at_recordings(model: VisionTransformer, data: str, folder: Path | None, count: int, n_references: int, seed: int) -> Looked:
+    """Windows of a dataset page, standardised by the mean and deviation that each electrode has over all of the page's windows."""
+    from sigvit.data.pages import open_dataset
+
+    windows = open_dataset(data, folder=folder)
+    order = electrode_order(model, windows.electrodes, data)
+    check_windows(model, windows, data)
+    part = np.flatnonzero(windows.metadata["shipped"] == "test") if "shipped" in windows.metadata else np.arange(len(windows))
+    labels = np.searchsorted(np.array(windows.classes), windows.labels)
+    own, others = choose(labels[part], count, n_references, seed)
+    scale = Scale.of(windows.values)
+    told = [
+        f"{len(own)} windows of {windows.name}, drawn from {len(part)}{' that the page ships as test part' if 'shipped' in windows.metadata else ''}, "
+        "as many of each class as can be.",
+        f"Each electrode less its mean, by its standard deviation, both over all {len(windows)} windows of the page: the model's folder doesn't say how its "
+        "training windows were scaled, so that small differences are possible.",
+    ]
+    import mne
+
+    return Looked(
+        x=scale(windows.values[part[own]])[:, order],
+        labels=labels[part[own]],
+        classes=tuple(str(label) for label in windows.classes),
+        references=scale(windows.values[part[others]])[:, order],
+        told=told,
+        name=windows.name,
+        info=mne.pick_info(windows.info, order),
+        subjects=windows.metadata["subject"].to_numpy()[part[own]],
+    )
+
+
+def look_at_images(model: VisionTransformer, model_folder: Path, data: str, count: int, n_references: int, seed: int) -> Looked:
+    """Images of the test part, normalised as the run beside the model's folder says."""
+    from sigvit.data.images import open_images
+    from sigvit.training.augment_images import evaluation_crop, preprocess
+
+    channels, *size = model.config.input_shape
+    images = open_images(data, "test", channels)
+    check_classes(model, images.classes, data)
+    own, others = choose(images.labels, count, n_references, seed)
+    augmentation, told = normalisation(model_folder)
+    rows = np.concatenate([own, others])
+    decoded = images.values is None
+    pixels = images.read(rows, evaluation_crop(augmentation, (size[0], size[1]), images.size) if decoded else None)
+    x = preprocess(torch.as_tensor(pixels).permute(0, 3, 1, 2), augmentation, (size[0], size[1]), cropped=decoded).float()
+    mean, std = (torch.tensor(numbers).view(1, -1, 1, 1) for numbers in (augmentation.mean, augmentation.std))
+    return Looked(
+        x=x[: len(own)],
+        labels=images.labels[own],
+        classes=images.classes,
+        references=x[len(own) :],
+        told=[f"{len(own)} images of the test part of {images.source}, as many of each class as can be.", told],
+        name=str(data),
+        pictures=(x[: len(own)] * std + mean).clamp(0, 1).permute(0, 2, 3, 1).numpy(),
+    )
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and standard deviation of each electrode, (1, electrodes, 1)."""
+
+    center: np.ndarray
+    deviation: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Scale:
+        """(windows, electrodes, samples) → what standardises them; 1 where an electrode is flat."""
+        deviation = values.std((0, 2), dtype=np.float64)[None, :, None]
+        return cls(values.mean((0, 2), dtype=np.float64)[None, :, None], np.where(deviation == 0, 1.0, deviation))
+
+    def __call__(self, values: np.ndarray) -> Tensor:
+        return torch.as_tensor((values - self.center) / self.deviation, dtype=torch.float32)
+
+
+def electrode_order(model: VisionTransformer, electrodes: tuple[str, ...], data: str) -> list[int]:
+    """Where the model's electrodes are among the page's."""
+    names = getattr(model.tokenizer, "names", None)
+    count = model.config.input_shape[0]
+    if names is None or len(names) != count:
+        if count != len(electrodes):
+            raise ValueError(f"The model was built for {count} electrodes, but {data} has {len(electrodes)}: {', '.join(electrodes[:8])} …")
+        return list(range(count))
+    missing = [name for name in names if name not in electrodes]
+    if missing:
+        raise ValueError(f"The model reads the electrodes {missing}, which {data} lacks; it has {', '.join(electrodes[:12])}.")
+    return [electrodes.index(name) for name in names]
+
+
+def check_windows(model: VisionTransformer, windows: Any, data: str) -> None:
+    """ValueError where length, rate or classes aren't the model's."""
+    n_times, rate = model.config.input_shape[1], getattr(model.tokenizer, "sampling_rate", None)
+    if windows.values.shape[2] != n_times:
+        raise ValueError(f"The model was built for {n_times} samples, but the windows of {data} have {windows.values.shape[2]}.")
+    if rate is not None and abs(rate - windows.sampling_rate) > 1e-6 * rate:
+        raise ValueError(f"The model was built for {rate:g} Hz, but {data} has {windows.sampling_rate:g} Hz.")
+    check_classes(model, windows.classes, data)
+
+
+def check_classes(model: VisionTransformer, classes: tuple, data: str) -> None:
+    if model.config.num_classes != len(classes):
+        raise ValueError(f"The model tells {model.config.num_classes} classes apart, but {data} has {len(classes)}: {', '.join(map(str, classes[:10]))}.")
+
+
+def choose(labels: np.ndarray, count: int, n_references: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that are looked at and rows they are compared with, both with as many of each class as can be, none in both where there are enough."""
+    generator = np.random.default_rng(seed)
+    mixed = generator.permutation(len(labels))
+    turn = np.empty(len(labels), dtype=int)
+    for number in np.unique(labels):
+        own = mixed[labels[mixed] == number]
+        turn[own] = np.arange(len(own))
+    in_turn = mixed[np.argsort(turn[mixed], kind="stable")]
+    chosen, rest = in_turn[:count], in_turn[count:]
+    wanted = 4 * n_references
+    others = rest[:wanted] if len(rest) >= n_references else in_turn[:wanted]
+    return np.sort(chosen), np.sort(others)
+
+
+def normalisation(folder: Path) -> tuple[Any, str]:
+    """The augmentation of the run in whose folder the model lies, else the paper's, and which it is."""
+    from sigvit.training.augment_images import ImageAugmentation
+
+    beside = folder.resolve().parent / "config.toml"
+    asked = tomllib.loads(beside.read_text()).get("augmentation", {}) if beside.is_file() else {}
+    if not asked:
+        return ImageAugmentation(), "Pixels were scaled to -1 … 1: no config.toml of a run lies beside the model's folder that says otherwise."
+    known = {each.name for each in fields(ImageAugmentation)}
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items() if name in known}
+    augmentation = ImageAugmentation(**values)
+    return augmentation, f"Pixels were normalised as in the run beside the model's folder: mean {augmentation.mean}, standard deviation {augmentation.std}."
