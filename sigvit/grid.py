@@ -145,4 +145,52 @@ class Grid:
 
     @classmethod
     def from_dict(cls, data: dict) -> Grid:
+        if "parts" in data:
+            return JoinedGrid(tuple(Grid.from_dict(part) for part in data["parts"]))
         return cls(tuple(Axis.from_dict(axis) for axis in data["axes"]))
+
+
+@dataclass(frozen=True, init=False)
+class JoinedGrid(Grid):
+    """Several grids one after the other, as a composite of tokenizers lays them: its one axis, "token", counts all tokens, and `parts` say where they sit.
+
+    Raises
+    ------
+    ValueError : no parts.
+
+    >>> line, plane = Grid((Axis.regular("time", "s", 2, 0, 1),)), Grid((Axis.regular("frequency", "Hz", 1, 9, 1), Axis.regular("time", "s", 1, 3, 1)))
+    >>> joined = JoinedGrid((line, plane))
+    >>> joined.shape, joined.columns, joined.coordinates().tolist()
+    ((3,), ('time', 'frequency'), [[0.0, nan], [1.0, nan], [3.0, 9.0]])
+    >>> Grid.from_dict(joined.to_dict()) == joined
+    True
+    """
+
+    parts: tuple[Grid, ...]
+
+    def __init__(self, parts: tuple[Grid, ...]) -> None:
+        if not parts:
+            raise ValueError("A joined grid needs at least one part.")
+        flat = tuple(inner for part in parts for inner in (part.parts if isinstance(part, JoinedGrid) else (part,)))
+        object.__setattr__(self, "parts", flat)
+        object.__setattr__(self, "axes", (Axis.regular("token", "", sum(part.n_tokens for part in flat), 0, 1),))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What each column of the coordinates belongs to: the axes of all parts, in the order in which they come first, with a column a dimension."""
+        dimensions = {axis.name: axis.dimension for part in self.parts for axis in part.axes}
+        return tuple(name for name, dimension in dimensions.items() for _ in range(dimension))
+
+    def coordinates(self) -> np.ndarray:
+        """Coordinates of every token, float64 (tokens, columns); NaN where a token's own part has no such axis."""
+        found = np.full((self.n_tokens, len(self.columns)), math.nan)
+        first = 0
+        for part in self.parts:
+            own = [name for axis in part.axes for name in (axis.name,) * axis.dimension]
+            at = [self.columns.index(name) + own[:k].count(name) for k, name in enumerate(own)]
+            found[first : first + part.n_tokens, at] = part.coordinates()
+            first += part.n_tokens
+        return found
+
+    def to_dict(self) -> dict:
+        return {"parts": [part.to_dict() for part in self.parts]}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sigvit.grid import Grid
+from sigvit.grid import Grid, JoinedGrid
 
 # B = batch, T = tokens, D = width, C = coordinate columns
 
@@ -80,6 +80,11 @@ class Tokens:
         if self.grid is None:
             raise ValueError("These tokens have neither a grid nor coordinates, so nothing says where they sit.")
         return self._sits(self.grid)
+
+    @property
+    def parts(self) -> tuple[Grid, ...] | None:
+        """The grids that follow each other in the patch tokens of a composite of tokenizers, whose grid joins them; None for any other."""
+        return self.grid.parts if isinstance(self.grid, JoinedGrid) else None
 
     def _sits(self, grid: Grid) -> Tensor:
         """(T, C): the coordinates of this grid behind the special tokens, and NaN behind them where it holds fewer tokens."""

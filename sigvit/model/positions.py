@@ -10,20 +10,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sigvit.grid import Grid
+from sigvit.grid import Grid, JoinedGrid
 from sigvit.model.coordinates import CoordinatePositions
+from sigvit.model.joined_positions import JoinedPositions
 from sigvit.model.placing import grids_of, place
 from sigvit.model.resize import is_open, resize_positions
+from sigvit.model.rotary import RotaryPositions
 from sigvit.tokens import Tokens
 
 # T = tokens, N = patch tokens, D = width
 
-KINDS = ("learned", "factorised", "sincos", "coordinates", "none")
+KINDS = ("learned", "factorised", "sincos", "coordinates", "rotary", "none")
 STRETCHABLE = ("row", "column")  # a larger image is the same scene at more pixels; a later second is not an earlier one
 
 
-def make_positions(kind: str, grid: Grid, width: int, special: tuple[str, ...] = ()) -> nn.Module:
-    """The positions called `kind` for tokens on this grid; ValueError names those there are."""
+def make_positions(kind: str, grid: Grid, width: int, special: tuple[str, ...] = (), heads: int = 1) -> nn.Module:
+    """The positions called `kind` for tokens on this grid (`heads` are the encoder's); ValueError names those there are."""
+    if isinstance(grid, JoinedGrid) and kind != "none":
+        return JoinedPositions(make_positions(kind, part, width, special if number == 0 else ()) for number, part in enumerate(grid.parts))
     if kind == "learned":
         return LearnedPositions(grid, width, special)
     if kind == "factorised":
@@ -32,6 +36,8 @@ def make_positions(kind: str, grid: Grid, width: int, special: tuple[str, ...] =
         return SincosPositions(grid, width)
     if kind == "coordinates":
         return CoordinatePositions(grid, width)
+    if kind == "rotary":
+        return RotaryPositions(grid, width, heads)
     if kind == "none":
         return nn.Identity()
     raise ValueError(f"There are no positions {kind!r} here; there are {', '.join(map(repr, KINDS))}.")

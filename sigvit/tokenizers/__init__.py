@@ -1,5 +1,6 @@
 """Tokenizers: each an `nn.Module` that turns a signal into `Tokens`, has a `width`, and can be used alone."""
 
+from sigvit.tokenizers.composite import Composite
 from sigvit.tokenizers.conv_stem import ConvStem
 from sigvit.tokenizers.covariance import CovarianceTokens
 from sigvit.tokenizers.electrode_time import ElectrodeTimePatches
@@ -12,6 +13,7 @@ from sigvit.tokenizers.spectrogram import SpectrogramPatches
 from sigvit.tokenizers.time_step import TimeStepTokens
 
 __all__ = [
+    "Composite",
     "ConvStem",
     "CovarianceTokens",
     "ElectrodeTimePatches",

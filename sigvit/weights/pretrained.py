@@ -21,7 +21,7 @@ from torch import nn
 import sigvit
 from sigvit.grid import Grid
 from sigvit.model.config import ModelConfig
-from sigvit.tokenizers import ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens
+from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens
 from sigvit.tokenizers.resnet import ResNetPatches
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 OURS = (
+    Composite,
     ConvStem,
     CovarianceTokens,
     ElectrodeTimePatches,
@@ -98,6 +99,8 @@ def _describe(tokenizer: nn.Module) -> dict:
             f"A model with the tokenizer {name} can't be described, because its code isn't this library's (those are {', '.join(TOKENIZERS)}); "
             "save model.state_dict() and build the model again yourself."
         )
+    for part in tokenizer.tokenizers if isinstance(tokenizer, Composite) else ():
+        _describe(part)
     return {"class": name, "arguments": tokenizer.arguments()}  # type: ignore[operator]
 
 
@@ -136,6 +139,8 @@ def _tokenizer(data: dict) -> nn.Module:
     kind, arguments = TOKENIZERS[data["class"]], dict(data["arguments"])
     names = kind.__init__.__code__.co_varnames[1 : kind.__init__.__code__.co_argcount]
     _check_fields(arguments, names, f"the arguments of {data['class']} in config.json")
+    if kind is Composite:
+        arguments["tokenizers"] = [_tokenizer(part) for part in arguments["tokenizers"]]
     for name in ("patch_size", "layers"):
         if name in arguments:
             arguments[name] = tuple(arguments[name])

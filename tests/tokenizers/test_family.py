@@ -23,6 +23,12 @@ FAMILY = {
     "SpectrogramPatches": lambda: tokenizers.SpectrogramPatches(E, RATE, "stft", 16, 5, patch=(4, 3), width=8, names=NAMES),
     "SpectrogramPatches, filter bank": lambda: tokenizers.SpectrogramPatches(E, RATE, "filter_bank", 17, 7, bands=((4, 9), (9, 30)), patch=(2, 1), width=8),
     "ScalpMapPatches": lambda: tokenizers.ScalpMapPatches(E, (6, 10), (3, 5), 4, 3, width=8, leftover="pad", names=NAMES, sampling_rate=RATE),
+    "Composite": lambda: tokenizers.Composite(
+        [
+            tokenizers.ConvStem(E, 7, kernel=5, pool=11, stride=7, width=8, sampling_rate=RATE),
+            tokenizers.CovarianceTokens(E, 32, 11, 8, ((4, 9), (9, 30)), sampling_rate=RATE),
+        ]
+    ),
 }
 
 
@@ -112,3 +118,16 @@ def test_the_classifier_measures_the_reference_on_its_training_windows():
     # float32, the same arithmetic
     torch.testing.assert_close(classifier.model_.tokenizer.reference, expected, rtol=0, atol=1e-6)
     assert torch.equal(tokenizer.reference[0], torch.eye(E))
+
+
+@pytest.mark.parametrize("positions", ["learned", "factorised", "coordinates", "none"])
+@pytest.mark.parametrize("kind", FAMILY)
+def test_positions_read_its_grid(kind, positions):
+    model = model_of(kind, positions=positions)
+    grid = model.tokenizer(torch.zeros(1, E, S)).grid
+    assert (model.grid, model.grid.n_tokens) == (grid, model.tokenizer(torch.zeros(1, E, S)).values.shape[1])
+    logits = model(torch.randn(2, E, S))
+    assert logits.isfinite().all()
+    if positions in ("learned", "factorised"):
+        gradients = torch.autograd.grad(logits.square().sum(), list(model.positions.parameters()))
+        assert all((gradient != 0).any() for gradient in gradients)

@@ -1,0 +1,92 @@
+"""Several tokenizers as one: its tokens are theirs, with a table of positions a part."""
+
+import pytest
+import torch
+from torch import nn
+
+import sigvit
+from sigvit import Tokens
+from sigvit.grid import JoinedGrid
+from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches, TimeStepTokens
+
+E, S = 3, 61
+
+
+def parts(width: int = 6) -> list[nn.Module]:
+    return [ElectrodeTimePatches(E, 1, 20, 20, width, sampling_rate=20.0), TimeStepTokens(E, 11, width, sampling_rate=20.0)]
+
+
+def test_its_tokens_are_those_of_its_parts_one_behind_the_other():
+    one, other = parts()
+    recording = torch.randn(2, E, S)
+    tokens = Composite([one, other])(recording)
+    assert torch.equal(tokens.values, torch.cat([one(recording).values, other(recording).values], 1))
+    assert tokens.parts == (one(recording).grid, other(recording).grid)
+    assert tokens.padding_mask is None
+    assert Tokens.from_dict(tokens.to_dict()).grid == tokens.grid
+
+
+def test_coordinates_are_those_of_the_parts_in_named_columns():
+    one, other = parts()
+    recording = torch.randn(2, E, S)
+    tokens = Composite([other, one])(recording)
+    assert tokens.grid.columns == ("time", "electrode", "electrode", "electrode")
+    assert torch.equal(tokens.coordinates[:5, :1], other(recording).coordinates)
+    assert tokens.coordinates[:5, 1:].isnan().all()
+    assert torch.equal(tokens.coordinates[5:, 0], one(recording).coordinates[:, 3])
+
+
+@pytest.mark.parametrize("kind", ["learned", "factorised", "sincos", "coordinates"])
+def test_each_part_has_its_own_positions(kind):
+    model = sigvit.signal_vit(["C3", "Cz", "C4"], S, 20.0, tokenizer=Composite(parts(8)), heads=2, positions=kind, registers=1)
+    nothing = torch.zeros(1, model.grid.n_tokens, 8)
+    placed = model.positions(Tokens(nothing, model.grid).prepend({"class": torch.zeros(8), "register 0": torch.zeros(8)})).values[0]
+    alone = [part(Tokens(torch.zeros(1, grid.n_tokens, 8), grid)).values[0] for part, grid in zip(model.positions.parts, model.grid.parts, strict=True)]
+    assert torch.equal(placed[2:], torch.cat(alone))
+    if kind == "learned":
+        assert torch.equal(placed[0], model.positions.parts[0].special[0])
+        assert [len(part.table) for part in model.positions.parts] == [9, 5]
+
+
+def test_positions_of_other_parts_are_refused():
+    model = sigvit.signal_vit(E, S, tokenizer=Composite(parts(8)), heads=2)
+    with pytest.raises(ValueError, match="for tokens of 2 parts"):
+        model.positions(Tokens(torch.zeros(1, 9, 8), model.grid.parts[0]))
+
+
+def test_a_mask_reaches_every_part():
+    one, other = parts()
+    mask = torch.ones(2, E, dtype=torch.bool)
+    mask[1, 1] = False
+    tokens = Composite([one, other])(torch.randn(2, E, S), mask)
+    assert tokens.mask.sum(1).tolist() == [14, 11]
+
+
+def test_a_composite_of_composites_has_all_parts_in_a_row():
+    one, other = parts()
+    inner = Composite([one, other])
+    tokens = Composite([inner, other])(torch.randn(2, E, S))
+    assert isinstance(tokens.grid, JoinedGrid)
+    assert [part.shape for part in tokens.parts] == [(3, 3), (5,), (5,)]
+
+
+def test_the_reference_is_measured_by_the_parts_that_have_one():
+    covariance, signals = CovarianceTokens(E, S, S, 6), torch.randn(11, E, S)
+    Composite([ConvStem(E, 5, 7, 9, 9, 6), covariance]).set_reference(signals)
+    assert torch.equal(covariance.reference, CovarianceTokens(E, S, S, 6).set_reference(signals).reference)
+
+
+def test_widths_that_differ_are_said():
+    with pytest.raises(ValueError, match=r"theirs are \[6, 7\]"):
+        Composite([parts(6)[0], parts(7)[1]])
+    with pytest.raises(ValueError, match=r"theirs are \[\]"):
+        Composite([])
+
+
+def test_a_part_that_is_not_ours_cannot_be_described(tmp_path):
+    class Own(TimeStepTokens):
+        """Not the library's."""
+
+    model = sigvit.signal_vit(E, S, tokenizer=Composite([Own(E, 11, 8), *parts(8)]), heads=2)
+    with pytest.raises(TypeError, match="tokenizer Own can't be described"):
+        model.save_pretrained(tmp_path)
