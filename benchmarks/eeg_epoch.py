@@ -1,0 +1,241 @@
+"""One training epoch of the default network of `SignalViTClassifier` against braindecode's EEGConformer, Labram, ATCNet and EEGNet.
+
+    python benchmarks/eeg_epoch.py [--quick] [--accuracy]
+
+The same windows, the same batch size, all threads; all take turns in every round, and the table has medians of the rounds' ratios. Ours is a step as the
+estimator trains it (time shift, mixup, dropout, clipping, moving average); theirs is forward, cross-entropy, backward and AdamW, without the overhead of
+braindecode's own loop. Prints the table and writes benchmarks/results/eeg_epoch.md.
+--quick: one round of the first shape in small batches without Labram; nothing is written.
+--accuracy: trained and judged on the shipped splits of the embedded sets too, each with the recipe of `ConvNetClassifier`, ours with its own; half an hour.
+
+braindecode imports parts that no network here uses: `pip install --no-deps braindecode skorch tabulate docstring-inheritance linear-attention-transformer
+local-attention hyper-connections torch-einops-utils axial-positional-embedding product-key-memory linformer torchinfo wfdb soundfile`. torchaudio has no build
+without CUDA for this torch; where it can't be imported, its place is taken by names that raise an error as soon as one is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import time
+import types
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import sigvit
+from sigvit.evidence.convnets import ConvNetClassifier
+from sigvit.training.batches import RecordingBatches
+from sigvit.training.distributed import Processes
+from sigvit.training.loop import update
+from sigvit.training.memory import keep_freed_memory
+from sigvit.training.state import TrainingState
+
+RESULTS = Path(__file__).parent / "results"
+WINDOWS, BATCH, QUICK_BATCH, CLASSES = 256, 64, 8, 4
+ROUNDS = 5
+# Steps are repeated for so long a round.
+SECONDS = 0.4
+PEERS = ("EEGConformer", "ATCNet", "EEGNet", "Labram")
+# Electrodes, samples and hertz: BCI Competition IV 2a and four seconds of EEGMMIDB.
+SHAPES = ((22, 1000, 250.0), (64, 640, 160.0))
+# What Labram reads: seconds of 200 samples.
+LABRAM_HZ = 200
+Step = Callable[[], None]
+
+
+class Absent:
+    """Stands for a name of torchaudio that a module of braindecode imports."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        raise RuntimeError("torchaudio can't be imported here, and this needs it.")
+
+
+def load_braindecode() -> Any:
+    """braindecode's networks, with `Absent` in the place of a torchaudio that can't be imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import torchaudio  # noqa: F401
+        except (ImportError, OSError):
+            for name in ("torchaudio", "torchaudio.functional", "torchaudio.transforms"):
+                module = types.ModuleType(name)
+                module.__getattr__ = _absent  # type: ignore[method-assign]
+                sys.modules[name] = module
+            sys.modules["torchaudio"].functional = sys.modules["torchaudio.functional"]  # type: ignore[attr-defined]
+            sys.modules["torchaudio"].transforms = sys.modules["torchaudio.transforms"]  # type: ignore[attr-defined]
+        import braindecode.models
+
+    return braindecode.models
+
+
+def _absent(name: str) -> type[Absent]:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return Absent
+
+
+def build_peer(models: Any, name: str, electrodes: list[str], samples: int, hertz: float, classes: int) -> nn.Module:
+    """A network with braindecode's defaults. Labram takes windows at its own rate; see `NamedAndResampled`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if name != "Labram":
+            return getattr(models, name)(n_chans=len(electrodes), n_outputs=classes, n_times=samples, sfreq=hertz)
+        seconds = max(1, round(samples / hertz))
+        network = models.Labram(chs_info=[{"ch_name": electrode} for electrode in electrodes], n_outputs=classes, n_times=seconds * LABRAM_HZ, sfreq=LABRAM_HZ)
+        return NamedAndResampled(network, electrodes, seconds * LABRAM_HZ)
+
+
+class NamedAndResampled(nn.Module):
+    """Labram behind a linear interpolation to so many samples, a thousandth of its work, told the names of the electrodes."""
+
+    def __init__(self, network: nn.Module, electrodes: list[str], samples: int) -> None:
+        super().__init__()
+        self.network, self.electrodes, self.samples = network, electrodes, samples
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.network(functional.interpolate(values, self.samples, mode="linear"), ch_names=self.electrodes)
+
+
+def our_step(values: Tensor, targets: Tensor, batch: int) -> tuple[Step, nn.Module]:
+    classifier = sigvit.SignalViTClassifier(batch_size=batch)
+    model = classifier.build(values.shape[1], values.shape[2], CLASSES).train()
+    state = TrainingState.begin(model, classifier.recipe(len(values)), 0, Processes.alone())
+    batches = RecordingBatches(values, targets, state.recipe, 0, CLASSES)
+    return lambda: update(state, batches), model
+
+
+def peer_step(network: nn.Module, values: Tensor, targets: Tensor, batch: int) -> Step:
+    optimizer, generator = torch.optim.AdamW(network.train().parameters(), 1e-3), torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        rows = torch.randperm(len(values), generator=generator)[:batch]
+        optimizer.zero_grad()
+        functional.cross_entropy(network(values[rows]), targets[rows]).backward()
+        optimizer.step()
+
+    return step
+
+
+def seconds_a_step(step: Step, least: float) -> float:
+    """The mean over as many steps as fill the time, one at least."""
+    start, count = time.perf_counter(), 0
+    while count == 0 or time.perf_counter() - start < least:
+        step()
+        count += 1
+    return (time.perf_counter() - start) / count
+
+
+def measure(models: Any, shape: tuple[int, int, float], quick: bool) -> list[str]:
+    """The rows of the table for one shape."""
+    electrodes, samples, hertz = shape
+    values = torch.randn(WINDOWS, electrodes, samples, generator=torch.Generator().manual_seed(0))
+    targets = torch.arange(WINDOWS) % CLASSES
+    batch = QUICK_BATCH if quick else BATCH
+    ours, model = our_step(values, targets, batch)
+    steps, sizes = {"sigvit, default": ours}, {"sigvit, default": count_weights(model)}
+    for name in PEERS[:-1] if quick else PEERS:
+        # Labram knows electrodes by name; which ones they are makes no difference to its time.
+        names = list(sys.modules["braindecode.models.labram"].LABRAM_CHANNEL_ORDER[:electrodes])
+        network = build_peer(models, name, names, samples, hertz, CLASSES)
+        steps[name], sizes[name] = peer_step(network, values, targets, batch), count_weights(network)
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for step in steps.values():
+        step()
+    for _ in range(1 if quick else ROUNDS):
+        for name, step in steps.items():
+            times[name].append(seconds_a_step(step, SECONDS))
+    rows = []
+    for name, found in times.items():
+        ratios = [theirs / mine for theirs, mine in zip(found, times["sigvit, default"], strict=True)]
+        spread = f"{statistics.median(ratios):.1f} ({min(ratios):.1f} – {max(ratios):.1f})"
+        epoch = statistics.median(found) * WINDOWS / batch
+        rows.append(f"| {electrodes} × {samples} | {name} | {sizes[name]} | {epoch:.3f} | {spread} |")
+    return rows
+
+
+def count_weights(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+class BraindecodeClassifier(ConvNetClassifier):
+    """A network of braindecode with the training of the convolutional baselines."""
+
+    def build(self, electrodes: Any, n_times: int, n_classes: int) -> nn.Module:
+        return build_peer(load_braindecode(), self.network, list(electrodes["ch_names"]), n_times, float(electrodes["sfreq"]), n_classes)
+
+
+def accuracies() -> list[str]:
+    """Accuracy on the shipped splits of the embedded sets, three seeds."""
+    rows = []
+    for page in ("scp1", "finger_movements"):
+        windows = sigvit.open_dataset(page)
+        folds = sigvit.folds.shipped(windows.metadata, filter_support_s=windows.filter_support_s)
+        pipelines: dict[str, Any] = {
+            "sigvit, default, network alone": sigvit.SignalViTClassifier(classical=None),
+            "sigvit, default": sigvit.SignalViTClassifier(),
+        }
+        for name in PEERS:
+            try:
+                build_peer(load_braindecode(), name, list(windows.electrodes), windows.values.shape[2], windows.sampling_rate, len(windows.classes))
+            except (ValueError, RuntimeError, AssertionError) as error:
+                rows.append(f"| {page} | {name} | can't be built: {str(error).splitlines()[0][:120]} |")
+            else:
+                pipelines[name] = BraindecodeClassifier(name)
+        table = sigvit.cross_validate(pipelines, windows, folds, seeds=range(3)).table
+        for name in pipelines:
+            found = table.loc[table["pipeline"] == name, "accuracy"]
+            rows.append(f"| {page} | {name} | {found.mean():.3f} ± {found.std():.3f} |")
+            print(rows[-1], flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--accuracy", action="store_true")
+    asked = parser.parse_args()
+    warnings.filterwarnings("ignore", message="Using padding='same'")  # of ATCNet
+    keep_freed_memory()  # for all of them
+    models = load_braindecode()
+    lines = [
+        "# One training epoch against braindecode's networks",
+        "",
+        f"{WINDOWS} windows, batches of {QUICK_BATCH if asked.quick else BATCH}, float32. "
+        "Median seconds an epoch, and the median of the rounds' ratios to ours (lowest – highest) of "
+        f"{1 if asked.quick else ROUNDS} rounds in which all take turns.",
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; torch {torch.__version__}, "
+        f"braindecode {sys.modules['braindecode'].__version__}, Python {platform.python_version()}, sigvit {sigvit.__version__}.",
+        "",
+        "| windows | network | weights | epoch (s) | × ours |",
+        "|---|---|---|---|---|",
+    ]
+    print("\n".join(lines), flush=True)
+    for shape in SHAPES[:1] if asked.quick else SHAPES:
+        rows = measure(models, shape, asked.quick)
+        print("\n".join(rows), flush=True)
+        lines += rows
+    if asked.accuracy:
+        lines += [
+            "",
+            "Accuracy on the shipped test part, mean ± standard deviation of 3 seeds:",
+            "",
+            "| set | network | accuracy |",
+            "|---|---|---|",
+            *accuracies(),
+        ]
+    if not asked.quick:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "eeg_epoch.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
