@@ -94,9 +94,9 @@ def recording_filter_figures(model: VisionTransformer, looked: Looked, weight: T
         maps = np.stack([topography for topography, _, _ in parts])
         caption = f"Filters over the scalp; {one_map(parts)}."
         shown.append(drawn(scalp_figures.draw_topographies(maps, looked.info, titles, "weight"), caption))
-        if hasattr(model.tokenizer, "unfold"):
-            patches = model.tokenizer.unfold(looked.x)  # type: ignore[operator]
-            patterns = filter_patterns(filters, patches.flatten(0, 1).unflatten(1, filters.shape[1:]))
+        cut = getattr(model.tokenizer, "unfold", getattr(model.tokenizer, "averages", None))
+        if cut is not None:
+            patterns = filter_patterns(filters, cut(looked.x).flatten(0, 1).unflatten(1, filters.shape[1:]))
             maps = np.stack([space_and_time(each)[0] for each in patterns])
             words = "Patterns: where a source lies that drives each filter's answer. A filter also weighs electrodes to cancel noise (Haufe et al. 2014)."
             shown.append(drawn(scalp_figures.draw_topographies(maps, looked.info, titles, "standardised signal\na unit of the answer"), words))
