@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import mne
 
 BAD_ELECTRODES = ("refuse", "drop", "keep", "interpolate")
+# How annotations are called where a recording was interrupted or joined: by mne, EEGLAB and BrainVision.
+BREAKS = ("edge", "boundary", "new segment", "bad_acq_skip")
 
 
 @dataclass(frozen=True)
@@ -222,10 +224,16 @@ def recording_starts(label: str | int, cut: Cut, stop_s: float, where: str) -> l
 
 
 def bad_spans(raw: mne.io.BaseRaw, further: Sequence[str] = ()) -> list[tuple[float, float, str]]:
-    """(from, to, description) in seconds of the annotations that begin with "bad" or "edge" (where recordings were joined) or are named."""
+    """(from, to, description) in seconds of the annotations that begin with "bad", are named, or mark a break: there the signal goes on at another time."""
     onsets = raw.annotations.onset - raw.first_time
     rows = zip(onsets, raw.annotations.duration, map(str, raw.annotations.description), strict=True)
-    return [(float(onset), float(onset + duration), name) for onset, duration, name in rows if name.lower().startswith(("bad", "edge")) or name in further]
+    wanted = [row for row in rows if row[2].lower().startswith(("bad", *BREAKS)) or row[2] in further]
+    # What EEGLAB cut out at a boundary has a duration, but isn't in the recording any more.
+    return [(float(onset), float(onset + (0.0 if _is_point(name) else duration)), name) for onset, duration, name in wanted]
+
+
+def _is_point(name: str) -> bool:
+    return name.lower().startswith(BREAKS[:3])
 
 
 def _count(span_s: float, window_s: float, stride_s: float) -> int:
@@ -251,5 +259,12 @@ def _reason(needed: tuple[int, int], bad: list[tuple[float, float, str]], rate: 
         return "begins before the recording"
     if high > round(stop_s * rate):
         return "ends after the recording"
-    hit = next((name for start, stop, name in bad if start * rate < high and max(stop * rate, start * rate + 1) > low), None)
+    hit = next(
+        (name for start, stop, name in bad if start * rate < high and max(stop * rate, start * rate + 1) > low and not _is_met(start, low, rate, name)), None
+    )
     return None if hit is None else f"overlaps {hit}"
+
+
+def _is_met(start_s: float, low: int, rate: float, name: str) -> bool:
+    """Whether a window begins where a break ends."""
+    return _is_point(name) and round(start_s * rate) <= low

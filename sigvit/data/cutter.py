@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import mne
@@ -15,10 +16,12 @@ import pandas as pd
 from sigvit.data.channels import left_out, pick_channels
 from sigvit.data.cuts import Cut, Event, Positions, extent, find_events, n_samples, plan, recording_starts, span_of, window_starts
 from sigvit.data.electrode_info import info_of, place
-from sigvit.data.quality import check_signals
+from sigvit.data.headers import check_header
+from sigvit.data.quality import check_signals, is_average_referenced, warn_of_references
 from sigvit.data.signals import Signals, constant_tail_s, filter_support_s
 from sigvit.data.windows import GrowingArray, Windows
 
+_WINDOWS_FOR_THE_REFERENCE = 3
 _WORTH_A_WARNING = 0.1  # of the windows dropped
 
 
@@ -32,6 +35,7 @@ class LabelledRecording:
     events : annotation description (or event code) → label; or
     label : the class of the whole recording, which `Cut.window_s` then cuts up.
     recording : the name of its clock; made of subject, session and run where it isn't given.
+    truncated : "refuse" a recording whose file is shorter than its header says, however it was opened, or "keep" what is there.
     extra : further columns of the metadata, one value each.
     """
 
@@ -42,6 +46,7 @@ class LabelledRecording:
     session: str = "1"
     run: str = "1"
     recording: str | None = None
+    truncated: str = "refuse"
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -67,15 +72,19 @@ class Cutter:
         where = recording.name
         if where in self.notes:
             raise ValueError(f"There are two recordings {where}; tell them apart by subject, session, run or recording=….")
+        if recording.truncated == "refuse":
+            _check_files(recording.raw, where)
         raw, channels = _prepared(recording.raw, self.cut, where)
         signals = Signals(raw, channels, self.cut, where)
         signals.channels = self._in_common_order(where, info_of(raw.info, channels, signals.rate, self.cut.rename), channels)
         padding_s = constant_tail_s(raw, channels)
         self.notes[where] = {"left_out": left_out(raw.info, channels), "padding_s": padding_s, "sampling_rate": float(raw.info["sfreq"])}
+        self.notes[where]["breaks_s"] = [first / raw.info["sfreq"] for first, _ in signals.spans[1:]]
         stop_s = raw.n_times / raw.info["sfreq"]
         positions = plan(raw, self._starts(recording, stop_s - padding_s), self.cut, signals.rate, stop_s, padding_s)
         self.support_s = max(self.support_s, filter_support_s(self.cut, raw.info["sfreq"]))
-        self._fill(recording, signals, positions)
+        some = self._fill(recording, signals, positions)
+        self.notes[where]["average_referenced"] = is_average_referenced(some)
 
     def _in_common_order(self, where: str, info: mne.Info, channels: list[str]) -> list[str]:
         """The channels in the order of the first recording's electrodes; starts the arrays there."""
@@ -103,11 +112,13 @@ class Cutter:
         self.seen |= seen
         return window_starts(events, self.cut)
 
-    def _fill(self, recording: LabelledRecording, signals: Signals, positions: Positions) -> None:
+    def _fill(self, recording: LabelledRecording, signals: Signals, positions: Positions) -> np.ndarray:
+        """Adds the windows of a recording; a copy of some of them."""
         values = self.values.extend(len(positions))
         control = None if self.control is None else self.control.extend(len(positions))
         _cut_out(signals, positions, values, control)
         keep = _within(values, self.cut.reject_v, signals, positions)
+        some = values[np.flatnonzero(keep)[:_WINDOWS_FOR_THE_REFERENCE]]  # a copy
         n_rejected = len(positions) - int(keep.sum())
         if n_rejected:
             _close_ranks(values, keep)
@@ -117,6 +128,7 @@ class Cutter:
                 self.control.shorten(n_rejected)
         self.dropped += [{"recording": recording.name, **window} for window in positions.dropped]
         self.tables.append(_table(recording, positions, keep))
+        return some
 
     def finish(self, name: str, page: dict) -> Windows:
         """The windows of all recordings, checked."""
@@ -139,7 +151,17 @@ class Cutter:
         control = None if self.control is None else self.control.take()
         windows = Windows(self.values.take(), table["label"].to_numpy(), table, self.first[1], self.support_s, name, page, control)
         check_signals(windows, self.cut.constant_electrodes)
+        warn_of_references(self.notes, name)
         return windows
+
+
+def _check_files(raw: mne.io.BaseRaw, where: str) -> None:
+    """mne opens many files that were cut short without a word; see `read_recording`."""
+    for file in {Path(name) for name in raw.filenames if name is not None}:
+        header = file.with_suffix(".vhdr") if file.suffix.lower() == ".eeg" else file
+        wrong = check_header(header) if header.is_file() and header.suffix.lower() != ".gz" else None
+        if wrong:
+            raise ValueError(f'{where}: {wrong}. Fetch it again, or say truncated="keep" to use what is there.')
 
 
 def _prepared(raw: mne.io.BaseRaw, cut: Cut, where: str) -> tuple[mne.io.BaseRaw, list[str]]:

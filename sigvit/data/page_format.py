@@ -135,6 +135,8 @@ class Electrodes:
 
     pick: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    bad: str = "refuse"  # what to do with those that a recording marks bad: refuse, drop, interpolate, keep
+    constant: str = "refuse"  # electrodes that never move in a whole recording: refuse, keep
     rename: dict[str, str] = field(default_factory=dict)
 
 
@@ -155,6 +157,7 @@ class Rejection:
 
     peak_to_peak_v: float | None = None  # larger on any electrode
     flat_v: float | None = None  # standard deviation smaller on any electrode
+    bad_spans: tuple[str, ...] = ()  # annotations that mark bad spans, besides those that begin with "bad"
     repeats: bool = False  # byte-identical windows after the first
 
 
@@ -232,6 +235,12 @@ class Page:
             steps.append(f"windows of {window.window_s:g} s every {window.stride_s or window.window_s:g} s")
         elif window.start_s is not None and window.stop_s is not None:
             steps.append(f"windows from {window.start_s:g} to {window.stop_s:g} s after the event")
+        if self.electrodes.bad != "refuse":
+            steps.append(f"electrodes marked bad: {self.electrodes.bad}")
+        if self.rejection.bad_spans:
+            steps.append(f"windows that touch {_joined(self.rejection.bad_spans)} dropped")
+        if self.rejection.peak_to_peak_v:
+            steps.append(f"windows of more than {self.rejection.peak_to_peak_v:g} V peak to peak dropped")
         if window.background:
             steps.append(f"{window.background} only within {window.background_s:g} s of another label")
         return steps

@@ -52,6 +52,9 @@ def page_cut(page: Page, raw: Any) -> Cut:
         electrodes=page.electrodes.pick or None,
         rename={old: new for old, new in page.electrodes.rename.items() if old in raw.ch_names},
         reject_v=page.rejection.peak_to_peak_v,
+        bad_electrodes=page.electrodes.bad,
+        constant_electrodes=page.electrodes.constant,
+        bad_spans=page.rejection.bad_spans,
     )
 
 

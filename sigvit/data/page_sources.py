@@ -165,17 +165,29 @@ def _name_cues(raw: Any, labels: TrueLabels, labels_file: Path | None, path: Pat
 
 def _recordings_of_bids(source: Bids, folder: Path) -> list[Recording]:
     try:
-        from mne_bids import BIDSPath, read_raw_bids
+        from mne_bids import BIDSPath
     except ImportError as error:
         raise ImportError("A BIDS root is read through mne-bids: pip install 'sigvit[bids]'.") from error
     paths = BIDSPath(root=folder, task=source.task, datatype=source.datatype, suffix=source.datatype).match(ignore_nosub=True)
     paths = sorted((path for path in paths if path.extension != ".json"), key=lambda path: path.basename)
     if not paths:
         raise FileNotFoundError(f"{folder} holds no {source.datatype} recording of the task {source.task!r} in BIDS order.")
-    return [
-        Recording(path.fpath.stem, path.subject, path.session or "1", path.run or "1", partial(read_raw_bids, path, verbose="error"), (path.fpath,))
-        for path in paths
-    ]
+    return [Recording(path.fpath.stem, path.subject, path.session or "1", path.run or "1", partial(_read_bids, path), (path.fpath,)) for path in paths]
+
+
+def _read_bids(path: Any) -> Any:
+    """As mne-bids reads it (events, bad channels and positions come from the tables beside it), after the file itself was found whole."""
+    from mne_bids import read_raw_bids
+
+    from sigvit.data.headers import check_header
+
+    wrong = check_header(path.fpath)
+    if wrong:
+        raise ValueError(f"{wrong}.")
+    try:
+        return read_raw_bids(path, verbose="error")
+    except Exception as error:  # readers of damaged files raise almost anything
+        raise ValueError(f"{path.fpath} can't be read, it or a table beside it may be damaged: {type(error).__name__}: {error}") from error
 
 
 def _recordings_fetched(source: Fetched, folder: Path | None, wanted: Callable[[str], bool]) -> list[Recording]:

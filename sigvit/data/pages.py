@@ -24,7 +24,7 @@ from sigvit.data.page_rejection import Rejected, without_rejected
 from sigvit.data.page_selection import Selection
 from sigvit.data.page_sources import Recording, list_recordings
 from sigvit.data.page_tables import PageError
-from sigvit.data.quality import check_signals
+from sigvit.data.quality import check_signals, warn_of_references
 from sigvit.data.windows import Windows, concatenate
 
 
@@ -79,6 +79,7 @@ def open_dataset(
         check_whole(page, windows, opening.n_recordings)
     if isinstance(source, Package | Arrays):
         check_signals(windows)
+    warn_of_references(opening.recordings, page.name)
     if not page.order_is_time:
         windows.metadata[["start_s", "stop_s"]] = np.nan
     windows.page = opening.described(source, len(windows))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from sigvit.data.windows import Windows
 
 LARGEST_V = 5e-3  # a window's standard deviation on the scalp is some 1e-5 V; above this the values were in another unit
 SMALLEST_V = 1e-9
+_ROUNDING = 1e-2  # of the signal: the mean of electrodes after rounding to 16 bits
 _WINDOWS_FOR_THE_UNIT = 16  # spread over the set; the median of their spreads tells volts from microvolts
 
 
@@ -128,20 +130,52 @@ def _check_constant(windows: Windows, moving: np.ndarray, constant_electrodes: s
 
 
 def _check_unit(windows: Windows) -> None:
+    """Of every recording: one in microvolts among others in volts wouldn't show in all of them together."""
     eeg = np.array([kind == "eeg" for kind in windows.info.get_channel_types()])
-    some = range(0, len(windows), max(1, len(windows) // _WINDOWS_FOR_THE_UNIT))
-    spread = np.array([windows.values[row].std(axis=1) for row in some])  # numpy centres first, so the mean doesn't matter
-    moving = spread[:, eeg][spread[:, eeg] > 0]
-    if moving.size == 0:
-        return
-    typical = float(np.median(moving))
-    found = f"The EEG of {windows.name} has a typical standard deviation of {typical:.3g}"
+    recordings = windows.metadata["recording"].to_numpy()
+    for recording, rows in windows.metadata.groupby("recording", sort=False).indices.items() if eeg.any() else ():
+        some = rows[:: max(1, len(rows) // max(2, _WINDOWS_FOR_THE_UNIT // len(np.unique(recordings))))]
+        spread = np.array([windows.values[row][eeg].std(axis=1) for row in some])  # numpy centres first, so the mean doesn't matter
+        if (spread > 0).any():
+            _check_volts(float(np.median(spread[spread > 0])), windows.name if len(rows) == len(windows) else f"{recording} ({windows.name})")
+
+
+def _check_volts(typical: float, where: str) -> None:
+    found = f"The EEG of {where} has a typical standard deviation of {typical:.3g}"
     if typical > LARGEST_V:
         raise ValueError(
             f"{found}, which can't be volts; it looks like {'milli' if typical < 1 else 'micro'}volts: multiply by {1e-3 if typical < 1 else 1e-6:g}."
         )
     if typical < SMALLEST_V:
         raise ValueError(f"{found}, which can't be volts: scalp EEG has some 1e-5 V; was it multiplied by 1e-6 twice?")
+
+
+def is_average_referenced(values: np.ndarray) -> bool | None:
+    """Whether the electrodes of windows (windows, electrodes, samples) sum to nothing, up to the rounding of recorders; None of fewer than four electrodes.
+
+    >>> values = np.random.default_rng(0).normal(size=(2, 5, 100))
+    >>> is_average_referenced(values), is_average_referenced(values - values.mean(axis=1, keepdims=True)), is_average_referenced(values[:, :3])
+    (False, True, None)
+    """
+    moving = values.std(axis=2)
+    if values.shape[1] < 4 or not len(values) or not moving.any():
+        return None
+    return bool(values.mean(axis=1).std(axis=1).max() < _ROUNDING * moving.mean())
+
+
+def warn_of_references(notes: Mapping[str, Mapping[str, Any]], name: str) -> None:
+    """Warns where some recordings of a set have the average reference and others have another: what differs between them isn't the brain.
+
+    Parameters
+    ----------
+    notes : recording → what is known of it; "average_referenced" says whether, or None.
+    """
+    known = {recording: note["average_referenced"] for recording, note in notes.items() if note.get("average_referenced") is not None}
+    average = [recording for recording, is_average in known.items() if is_average]
+    others = [recording for recording, is_average in known.items() if not is_average]
+    if average and others:
+        which = f"{len(average)} recordings have the average reference (such as {average[0]}), {len(others)} have another (such as {others[0]})"
+        warnings.warn(f'Of {name} {which}; give reference="average" to bring all to one.', stacklevel=4)
 
 
 def _few(rows: np.ndarray) -> str:

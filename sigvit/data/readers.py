@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import mne
+import numpy as np
 
+from sigvit.data.edf_header import edf_gaps, read_edf_header
 from sigvit.data.headers import check_header
+from sigvit.data.reading_apart import check_apart
+from sigvit.data.side_files import check_opened
 
 # What mne merely warns of when samples are missing, by the reader of the format.
 _SIGNS_OF_TRUNCATION = {
@@ -20,6 +24,8 @@ _SIGNS_OF_TRUNCATION = {
 }
 # Of signals with several rates in one file mne interpolates each stretch anew, unless all is in memory.
 _WANTS_ALL_AT_ONCE = re.compile("mixed sampling frequencies")
+# Of annotations behind a gap mne believes that they lie behind the end.
+_BEYOND_THE_END = re.compile("outside data range|expanding outside the data")
 # Formats that mne reads but doesn't tell by the file's ending.
 _READER_OF = {".raw": "egi", ".rec": "edf"}
 
@@ -29,7 +35,8 @@ def read_recording(
 ) -> mne.io.BaseRaw:
     """Opens a recording of any format that mne reads, and makes sure that all of it is there.
 
-    EDF, BDF, GDF and BrainVision headers are held against the length of the file before mne sees them; of every format the last sample is read.
+    Headers are held against the length of the file before mne sees them (`check_header` says of which formats); of every format the last sample is read.
+    Gaps in the clock of EDF+ and BDF+, which mne reads over, become annotations "EDGE gap of … s", and a warning names them.
 
     Parameters
     ----------
@@ -50,6 +57,9 @@ def read_recording(
     if truncated not in ("refuse", "keep"):
         raise ValueError(f'truncated is {truncated!r}; it must be "refuse" or "keep".')
     _complain(check_header(path), truncated)
+    if reader is None and path.suffix.lower() == ".cnt" and _begins_with(path) in (b"RIFF", b"RF64"):
+        reader = "ant"  # by its ending mne takes it for Neuroscan's
+    check_apart(path, reader)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -59,13 +69,22 @@ def read_recording(
             raise ValueError(f"{path} can't be read, it may be damaged or cut short: {type(error).__name__}: {_first_line(error)}") from error
     if any(_WANTS_ALL_AT_ONCE.search(str(warning.message)) for warning in caught):
         raw.load_data(verbose="ERROR")
+    _complain(check_opened(raw, path), truncated)
+    gaps = _gaps(path)
+    if gaps:
+        _mark_gaps(raw, path, gaps)
     sign = _SIGNS_OF_TRUNCATION.get(path.suffix.lower())
     for warning in caught:
         if sign is not None and sign.search(str(warning.message)):
             _complain(f"{path} is cut short: {_first_line(warning.message)}", truncated)
-        elif not _WANTS_ALL_AT_ONCE.search(str(warning.message)):
+        elif not (_WANTS_ALL_AT_ONCE.search(str(warning.message)) or (gaps and _BEYOND_THE_END.search(str(warning.message)))):
             warnings.warn(f"{path.name}: {_first_line(warning.message)}", warning.category, stacklevel=2)
     return raw
+
+
+def _begins_with(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4)
 
 
 def _open(path: Path, reader: str | None, options: Mapping[str, Any], preload: bool) -> mne.io.BaseRaw:
@@ -77,6 +96,23 @@ def _open(path: Path, reader: str | None, options: Mapping[str, Any], preload: b
         known = ", ".join(sorted(name.removeprefix("read_raw_") for name in dir(mne.io) if name.startswith("read_raw_")))
         raise ValueError(f"mne has no reader {reader!r}; it has {known}.")
     return function(path, preload=preload, verbose="WARNING", **options)
+
+
+def _gaps(path: Path) -> list[tuple[float, float]]:
+    """(seconds of signal before it, seconds missing) of each gap in the clock of EDF+ and BDF+."""
+    return edf_gaps(read_edf_header(path))[0] if path.suffix.lower() in (".edf", ".bdf", ".rec") else []
+
+
+def _mark_gaps(raw: mne.io.BaseRaw, path: Path, gaps: list[tuple[float, float]]) -> None:
+    """mne joins records whatever their time stamps: annotations move onto the clock of the samples, and each gap becomes an edge that is named."""
+    told = mne.read_annotations(path)  # those of the recording lack what lies beyond its joined samples
+    lost_s = np.cumsum([0.0, *(missing for _, missing in gaps)])
+    resumed_s = [at + lost for (at, _), lost in zip(gaps, lost_s[1:], strict=True)]
+    moved = told.onset - lost_s[np.searchsorted(resumed_s, told.onset + 1e-6, side="right")]
+    edges = mne.Annotations([at for at, _ in gaps], 0.0, [f"EDGE gap of {missing:g} s" for _, missing in gaps])
+    raw.set_annotations(mne.Annotations(moved, told.duration, told.description) + edges, emit_warning=False, verbose="ERROR")
+    first = f"the first after {gaps[0][0]:g} s of signal, {gaps[0][1]:g} s long"
+    warnings.warn(f"The clock of {path.name} has {len(gaps)} gaps ({first}); no window and no filter runs across one.", stacklevel=3)
 
 
 def _complain(what: str | None, truncated: str) -> None:

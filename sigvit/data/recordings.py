@@ -42,6 +42,7 @@ def windows_from_raw(
     constant_electrodes: str = "refuse",
     bad_spans: Sequence[str] = (),
     filter_support_s: float = 0.0,
+    truncated: str = "refuse",
     extra: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> Windows:
@@ -52,7 +53,7 @@ def windows_from_raw(
 
     Raises
     ------
-    ValueError : what `Cut` refuses; no such event or channel; bad, constant or non-finite electrodes; values that can't be volts; no window left.
+    ValueError : what `Cut` refuses; a file that is shorter than its header says; no such event or channel; bad, constant or non-finite electrodes; values that can't be volts; no window left.
 
     Warns
     -----
@@ -82,7 +83,7 @@ def windows_from_raw(
         control_s=control_s,
         filter_support_s=filter_support_s,
     )
-    labelled = LabelledRecording(raw, events, label, subject, session, run, recording, extra or {})
+    labelled = LabelledRecording(raw, events, label, subject, session, run, recording, truncated, extra or {})
     return windows_from_recordings([labelled], cut, name or labelled.name)
 
 

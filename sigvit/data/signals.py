@@ -18,7 +18,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import resample_poly
 
 from sigvit.data.channels import all_electrodes, pick_channels
-from sigvit.data.cuts import Cut
+from sigvit.data.cuts import BREAKS, Cut
 
 _RESAMPLE_REACH = 10  # samples of the slower of the two clocks, to each side: scipy's default filter
 _LEAST_BYTES = 2**18
@@ -117,7 +117,10 @@ class Signals:
         return self._numbers(self.channels)
 
     def _values(self, picks: list[int], low: int, high: int) -> np.ndarray:
-        values, _ = self.raw[picks, low:high]
+        try:
+            values, _ = self.raw[picks, low:high]
+        except Exception as error:  # readers of damaged files raise almost anything
+            raise ValueError(f"Samples {low} to {high} of {self.where} can't be read, its file may be damaged: {type(error).__name__}: {error}") from error
         return values
 
     def _reference(self, low: int, high: int, size: int) -> np.ndarray | None:
@@ -228,12 +231,13 @@ def resampling_ratio(old_hz: float, new_hz: float) -> Fraction:
 
 
 def unbroken_spans(raw: mne.io.BaseRaw) -> list[tuple[int, int]]:
-    """(first, after last) sample of the stretches between edges and gaps ("edge", "bad_acq_skip"): filters don't run across those, as in mne."""
+    """(first, after last) sample of the stretches between breaks: filters don't run across those (mne knows the first two kinds)."""
     edges = {0, raw.n_times}
     onsets = raw.annotations.onset - raw.first_time
     for onset, duration, name in zip(onsets, raw.annotations.duration, map(str, raw.annotations.description), strict=True):
-        if name.lower().startswith(("edge", "bad_acq_skip")):
-            edges |= {int(np.clip(round(at * raw.info["sfreq"]), 0, raw.n_times)) for at in (onset, onset + duration)}
+        if name.lower().startswith(BREAKS):
+            ends = (onset,) if name.lower().startswith(BREAKS[:3]) else (onset, onset + duration)
+            edges |= {int(np.clip(round(at * raw.info["sfreq"]), 0, raw.n_times)) for at in ends}
     ordered = sorted(edges)
     return list(pairwise(ordered))
 

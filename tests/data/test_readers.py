@@ -8,6 +8,7 @@ import pytest
 
 from sigvit.data.headers import check_header
 from sigvit.data.readers import read_recording
+from sigvit.data.recordings import windows_from_raw
 from sigvit.data.synthetic import synthetic_raw
 
 DAMAGE = "can't|cut short|doesn't|has b'|promises|so a header|isn't a readable"
@@ -160,3 +161,65 @@ def test_options_reach_the_reader(tmp_path):
     assert raw.preload
     assert len(raw.ch_names) == 1
     assert isinstance(raw, mne.io.BaseRaw)
+
+
+def edf_plus(path, starts_s, events=(), kind="EDF+D"):
+    """An EDF+ file of one signal, 100 samples in each record of 1 s; the records begin at these times. Sample n holds n."""
+
+    def fields(width, *values):
+        return b"".join(str(value).encode().ljust(width) for value in values)
+
+    head = fields(8, "0") + fields(80, "X X X X", "Startdate 01-JAN-2020 X X X") + fields(8, "01.01.20", "00.00.00", 768) + fields(44, kind)
+    head += fields(8, len(starts_s), 1) + fields(4, 2)
+    head += fields(16, "C3", "EDF Annotations") + fields(80, "", "") + fields(8, "uV", "", -3276.8, -1, 3276.7, 1, -32768, -32768, 32767, 32767)
+    head += fields(80, "", "") + fields(8, 100, 30) + fields(32, "", "")
+    body = b""
+    for number, start in enumerate(starts_s):
+        texts = f"+{start:g}\x14\x14\0".encode() + b"".join(f"+{at:g}\x14{name}\x14\0".encode() for at, name in events if start <= at < start + 1)
+        body += np.arange(100 * number, 100 * number + 100, dtype="<i2").tobytes() + texts.ljust(60, b"\0")
+    return written(path, head + body)
+
+
+def test_hidden_gaps_in_a_clock_are_named_and_events_stay_with_their_samples(tmp_path):
+    path = edf_plus(tmp_path / "a.edf", [0, 1, 2, 7, 8, 9, 20, 21], [(1.5, "a"), (8.25, "b"), (20.75, "c")])
+    with pytest.warns(UserWarning, match=r"The clock of a\.edf has 2 gaps \(the first after 3 s of signal, 4 s long\)"):
+        raw = read_recording(path)
+    told = dict(zip(raw.annotations.description, raw.annotations.onset, strict=True))
+    assert told == {"a": 1.5, "EDGE gap of 4 s": 3.0, "b": 4.25, "EDGE gap of 10 s": 6.0, "c": 6.75}
+    windows = windows_from_raw(raw, {"a": 0, "b": 1, "c": 0}, 0.0, 0.2)
+    # Samples hold their number in tenths of a microvolt; float32.
+    np.testing.assert_allclose(windows.values[:, 0, 0], np.array([150, 425, 675]) * 1e-7, rtol=1e-5)
+    across = windows_from_raw(raw, label="all", window_s=1.5)
+    assert across.metadata["start_s"].tolist() == [0.0, 1.5, 3.0, 4.5, 6.0]
+    with pytest.warns(UserWarning, match=r"overlaps EDGE gap of 4 s: 1"):
+        windows_from_raw(raw, {"a": 0, "b": 1, "c": 0}, 0.0, 1.6)
+
+
+def test_clocks_that_go_back_and_records_without_a_stamp_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"The clock of .*a\.edf goes back at record 2: from 1 to 0.5 s"):
+        read_recording(edf_plus(tmp_path / "a.edf", [0, 1, 0.5]))
+    path = edf_plus(tmp_path / "b.edf", [0, 1, 2], kind="EDF+C")
+    assert read_recording(path).n_times == 300
+    content = bytearray(path.read_bytes())
+    content[768 + 260 + 200] = 0
+    with pytest.raises(ValueError, match=r"Record 1 of .*b\.edf has no time stamp"):
+        read_recording(written(tmp_path / "b.edf", bytes(content)))
+
+
+@pytest.mark.parametrize(
+    ("place", "new", "sentence"),
+    [
+        (0, b"1", "begins with b'1"),
+        (256, b"\x00C", r"has b'\\x00C.* as the label of signal 1"),
+        (256 + 2 * 104, b"200     200     ", "of signal 1 that its values go from 200 to"),
+        (256 + 2 * 104, b"nan     ", "its values go from nan to"),
+        (256 + 2 * 120, b"99999   ", "its numbers go from 99999 to 2000, of 16 bits"),
+        (244, b"-1      ", "where the duration of its records should stand"),
+        (192, b"EDF+C", "none of its signals holds annotations"),
+    ],
+)
+def test_fields_that_cannot_be_right_are_named(tmp_path, place, new, sentence):
+    content = bytearray(edf())
+    content[place : place + len(new)] = new
+    with pytest.raises(ValueError, match=sentence):
+        read_recording(written(tmp_path / "a.edf", bytes(content)))

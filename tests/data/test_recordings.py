@@ -504,3 +504,52 @@ def test_real_recordings_are_cut_as_their_page_says(shared_data):
     assert windows.electrodes[:3] == ("FC5", "FC3", "FC1")
     assert windows.page["recordings"]["sub-1_ses-1_run-1"]["padding_s"] >= 0.4
     assert np.isfinite([channel["loc"][:3] for channel in windows.info["chs"]]).all()
+
+
+# Guards: units, references, breaks, files
+
+
+def test_one_recording_in_another_unit_is_named_among_many():
+    recordings = [LabelledRecording(synthetic_raw(seed=run, n_trials=4), LEFT_RIGHT, run=str(run)) for run in range(5)]
+    recordings[3].raw._data *= 1e6
+    with pytest.raises(ValueError, match=r"The EEG of sub-1_ses-1_run-3 \(recordings\) .* looks like microvolts"):
+        windows_from_recordings(recordings, Cut(0.0, 2.0))
+
+
+def test_recordings_of_different_references_are_named():
+    names = ("Fz", "C3", "Cz", "C4", "Pz")
+    raws = [synthetic_raw(seed=run, n_trials=4, electrodes=names) for run in range(3)]
+    raws[1].set_eeg_reference("average", verbose="ERROR")
+
+    def windows(**cut):
+        recordings = (LabelledRecording(raw, LEFT_RIGHT, run=str(run)) for run, raw in enumerate(raws))
+        return windows_from_recordings(recordings, Cut(0.0, 2.0, **cut))
+
+    with pytest.warns(UserWarning, match=r"1 recordings have the average reference \(such as sub-1_ses-1_run-1\), 2 have another \(such as sub-1_ses-1_run-0"):
+        windows()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        joint = windows(reference="average")
+    assert [note["average_referenced"] for note in joint.page["recordings"].values()] == [True, True, True]
+
+
+@pytest.mark.parametrize("name", ["boundary", "New Segment/", "EDGE boundary"])
+def test_no_window_runs_across_a_break_and_one_may_begin_there(name):
+    raw = annotate(ramp_raw(), [1.0, 3.0, 5.0, 3.5], ["a", "a", "a", name], [0, 0, 0, 0.7])
+    windows = windows_from_raw(raw, {"a": 0}, 0.0, 0.5)
+    assert windows.metadata["start_s"].tolist() == [1.0, 3.0, 5.0]
+    assert windows.page["recordings"]["sub-1_ses-1_run-1"]["breaks_s"] == [round(3.5 * 101) / 101]
+    with pytest.warns(UserWarning, match=f"overlaps {name}: 1"):
+        assert windows_from_raw(raw, {"a": 0}, 0.0, 1.0).metadata["start_s"].tolist() == [1.0, 5.0]
+    assert windows_from_raw(annotate(ramp_raw(), [round(3.5 * 101) / 101] * 2, ["a", name]), {"a": 0}, 0.0, 1.0).values.shape[0] == 1
+
+
+def test_a_file_that_was_cut_short_is_named_however_it_was_opened(tmp_path):
+    raw = synthetic_raw(n_trials=4, sampling_rate=128.0)
+    mne.export.export_raw(tmp_path / "a.edf", raw, verbose="ERROR")
+    whole = (tmp_path / "a.edf").read_bytes()
+    (tmp_path / "a.edf").write_bytes(whole[: len(whole) * 2 // 3])
+    opened = mne.io.read_raw_edf(tmp_path / "a.edf", verbose="ERROR")
+    with pytest.raises(ValueError, match=r"sub-1_ses-1_run-1: .*a\.edf is cut short"):
+        windows_from_raw(opened, label="all", window_s=1.0)
+    assert len(windows_from_raw(opened, label="all", window_s=1.0, truncated="keep")) > 5

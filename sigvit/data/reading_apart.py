@@ -1,0 +1,51 @@
+"""Files whose reader is compiled code that trusts them: read once in a process of their own, so that a damaged one can neither hang nor kill this one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+# All that mne calls of antio: triggers, and every sample, some at a time; and of pymatreader.
+_READ_ANT = """
+import sys
+from antio import read_cnt
+from antio.parser import read_data, read_info, read_triggers
+recording = read_cnt(sys.argv[1])
+read_info(recording)
+read_triggers(recording)
+count = recording.get_sample_count()
+for start in range(0, count, 65536):
+    read_data(recording, start, min(count, start + 65536))
+"""
+_READ_SET = """
+import sys
+from pymatreader import read_mat
+read_mat(sys.argv[1])
+"""
+_LEAST_S = 6.0
+_BYTES_A_SECOND = 1e6  # a hundredth of what is measured
+
+
+def check_apart(path: Path, kind: str | None) -> None:
+    """Reads an ANT (`kind` "ant") or EEGLAB recording in another process, and throws away what it finds; other kinds are left alone.
+
+    Raises
+    ------
+    ValueError : the process was killed by a fault, or didn't end in time.
+    """
+    if kind == "ant" and find_spec("antio") is not None:
+        _run(_READ_ANT, path)
+    elif path.suffix.lower() == ".set" and find_spec("pymatreader") is not None:
+        _run(_READ_SET, path)
+
+
+def _run(program: str, path: Path) -> None:
+    limit_s = _LEAST_S + path.stat().st_size / _BYTES_A_SECOND
+    try:
+        ended = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, timeout=limit_s, check=False)
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"{path} or a file beside it is damaged: its reader didn't come to an end in {limit_s:.0f} s.") from None
+    if ended.returncode < 0:  # a signal; what Python says it will say again when mne reads the file
+        raise ValueError(f"{path} or a file beside it is damaged: its reader was killed by the signal {-ended.returncode}.")
