@@ -66,7 +66,8 @@ def cross_validate(
     Parameters
     ----------
     pipelines : name → scikit-learn classifier with `predict_proba`. A class attribute `takes_windows = True` asks for `Windows` instead of an array;
-        `fit` is given `validation=(X, y)` and `groups` (subjects, sessions or recordings, as the protocol has it) where its signature has them; others
+        `fit` is given `validation=(X, y)` and `groups` (subjects, sessions or recordings, as the protocol has it) where its signature has them,
+        and `calibration`, which rows are of the tested subject or session (see `sigvit.folds.calibrate`); others
         are fitted on train and validation rows together. One with `predict_parts` is judged in several rows, "name" and "name: part". Steps that align
         people or sessions (`sigvit.evidence.alignment`) are told each window's subject and session; their mode is stamped on table and certificate.
     windows, folds : the set and its divisions.

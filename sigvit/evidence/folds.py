@@ -19,12 +19,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from sigvit.evidence.calibration_folds import calibrate
 from sigvit.evidence.fold import Division, Fold, block_codes, trial_order
 from sigvit.evidence.folds_csv import read_csv, write_csv
 from sigvit.evidence.groups import Groups, read_groups
 from sigvit.evidence.intervals import required_gap_s
 
-__all__ = ["Fold", "cross_session", "cross_subject", "read_csv", "shipped", "shuffled_trials", "within_session", "write_csv"]
+__all__ = ["Fold", "calibrate", "cross_session", "cross_subject", "read_csv", "shipped", "shuffled_trials", "within_session", "write_csv"]
 
 BLOCKS: list[np.ndarray | str] = ["blocks", "blocks inside classes"]
 

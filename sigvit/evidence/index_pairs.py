@@ -12,7 +12,7 @@ from sigvit.evidence.fold import PARTS, Fold
 
 # What a protocol keeps apart; the other known names promise nothing about groups.
 APART = {"cross_subject": "subject", "cross_session": "session", "within_session": "run"}
-PROTOCOLS = (*APART, "shipped", "shuffled_trials", "index_pairs")
+PROTOCOLS = (*APART, "calibrated_subject", "calibrated_session", "shipped", "shuffled_trials", "index_pairs")
 
 
 def as_folds(folds: Iterable[Any], n_rows: int, protocol: str | None = None) -> list[Fold]:

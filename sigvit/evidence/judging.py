@@ -108,6 +108,8 @@ def _fitted(pipeline: Any, windows: Windows, fits: Sequence[Fit]) -> Iterator[tu
             extra["validation"] = (_signals(estimator, windows, fit.fold.validation), windows.labels[fit.fold.validation])
         if "groups" in inspect.signature(estimator.fit).parameters:
             extra["groups"] = _groups(windows, fit.fold)[rows]
+        if "calibration" in inspect.signature(estimator.fit).parameters:
+            extra["calibration"] = _calibration(windows, fit.fold, rows)
         start = time.perf_counter()
         routed(estimator, estimator.fit, _signals(estimator, windows, rows), windows.labels[rows], origin=origin_of(windows, rows), **extra)
         yield fit, estimator, time.perf_counter() - start
@@ -123,8 +125,17 @@ def _fit_rows(fold: Fold) -> np.ndarray:
 
 def _groups(windows: Windows, fold: Fold) -> np.ndarray:
     """What inner folds keep whole: subjects or sessions where the protocol does, else recordings."""
-    column = {"cross_subject": "subject", "cross_session": "session"}.get(fold.protocol, "recording")
-    return windows.metadata[column].astype(str).to_numpy()
+    column = {"cross_subject": "subject", "calibrated_subject": "subject", "cross_session": "session", "calibrated_session": "session"}
+    return windows.metadata[column.get(fold.protocol, "recording")].astype(str).to_numpy()
+
+
+def _calibration(windows: Windows, fold: Fold, rows: np.ndarray) -> np.ndarray:
+    """Which of these rows are of a subject (or session) that the fold tests; none where the protocol keeps them apart."""
+    columns = {"calibrated_subject": ["subject"], "calibrated_session": ["subject", "session"]}.get(fold.protocol)
+    if columns is None:
+        return np.zeros(len(rows), bool)
+    units = windows.metadata[columns].astype(str).agg("\0".join, axis=1).to_numpy()
+    return np.isin(units[rows], units[fold.test])
 
 
 def with_random_state(estimator: Any, seed: int) -> Any:

@@ -16,6 +16,7 @@ SHARED = {
     "session": "share sessions ({n} rows), which {protocol} keeps apart",
     "run": "share runs ({n} rows), which {protocol} keeps apart where it leaves runs out",
     "block": "are mixed in time: {n} rows where trials of the one lie between trials of the other's block",
+    "calibration": "hold {n} rows of the tested subject or session that come after its first tested trial",
     "shipped": "hold {n} rows that the source put on the other side",
     "recording": "share recordings ({n} rows), and every recording holds one class: what identifies the recording identifies the class",
     "signal": "hold {n} windows that are byte-identical to one of the other part",
@@ -78,6 +79,8 @@ def _examples(finding: Finding, judged: Judged) -> list[tuple[int, int]]:
 
 def _partner(row: int, others: np.ndarray, check: str, judged: Judged) -> int:
     groups = judged.groups
+    if check == "calibration":
+        return row  # it shares nothing: it comes too late
     if check == "signal":
         assert judged.signal is not None
         fits = judged.signal[others] == judged.signal[row]

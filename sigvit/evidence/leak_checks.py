@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sigvit.evidence.copied_signals import Copies
-from sigvit.evidence.fold import Fold, first_rows
+from sigvit.evidence.fold import Fold, first_rows, trial_order
 from sigvit.evidence.groups import Groups
 from sigvit.evidence.index_pairs import APART
 from sigvit.evidence.intervals import TOUCH_S, near
@@ -25,6 +25,7 @@ CHECKS = {
     "session": "cross_session: no session in two parts",
     "run": "within_session, runs: no run in two parts",
     "block": "within_session, blocks: no other part's trial between test trials of a recording",
+    "calibration": "calibrated_subject, calibrated_session: what is trained on of the tested one comes before its first tested trial",
     "shipped": "shipped: every row is on the side where its source puts it",
     "recording": "where every recording holds one class: no recording on both sides of the test",
     "signal": "no window of one part is byte-identical to a window of another",
@@ -77,6 +78,7 @@ def check_fold(fold: Fold, judged: Judged) -> Iterator[Finding]:
             for check, compared, found in _compare(fold, parts, first, second, judged):
                 yield Finding(check, fold, parts, compared, *found)
     yield from _check_block(fold, judged.groups)
+    yield from _check_calibration(fold, judged.groups)
     yield from _check_shipped(fold, judged.shipped)
 
 
@@ -176,6 +178,23 @@ def _check_block(fold: Fold, groups: Groups) -> Iterator[Finding]:
     between = ~tested & (moment > begin[place] + TOUCH_S) & (moment < end[place] - TOUCH_S)
     around = tested & np.isin(place, place[between])
     yield Finding("block", fold, ("train", "test"), int((~tested).sum() * tested.sum()), np.sort(rows[between]), np.sort(rows[around]))
+
+
+def _check_calibration(fold: Fold, groups: Groups) -> Iterator[Finding]:
+    """Of the tested subject or session nothing is trained or chosen on that comes later; without a clock inside each class, in row order."""
+    codes = {"calibrated_subject": groups.subject, "calibrated_session": groups.session}.get(fold.protocol)
+    if codes is None:
+        return
+    rows = np.concatenate([fold.train, fold.validation, fold.test])
+    tested = np.arange(len(rows)) >= len(rows) - len(fold.test)
+    # What follows a trial is told by recordings in natural order, and by time in each.
+    position, clocked = trial_order(groups, rows), np.isin(codes[rows], codes[rows[~groups.clocked[rows]]], invert=True)
+    places = np.stack([codes[rows], np.where(clocked, -1, groups.label[first_rows(groups, rows)])], axis=1)
+    place = np.unique(places, axis=0, return_inverse=True)[1].reshape(-1)
+    begin = np.full(place.max() + 1, np.inf)
+    np.minimum.at(begin, place[tested], position[tested])
+    late = ~tested & (position > begin[place])
+    yield Finding("calibration", fold, ("train", "test"), int((~tested).sum() * tested.sum()), np.sort(rows[late]), fold.test[:0])
 
 
 def _check_shipped(fold: Fold, shipped: np.ndarray | None) -> Iterator[Finding]:

@@ -237,6 +237,8 @@ def leaks_of(fold: Fold, rows: dict[int, Row], gap_s: float, unclocked: set[str]
         yield from _too_near(parts, only_first, only_second, rows, gap_s)
     if _is_block(fold):
         yield from _mixed_in_time(fold, rows, unclocked)
+    if fold.protocol in ("calibrated_subject", "calibrated_session"):
+        yield from _calibrated_later(fold, rows, 1 if fold.protocol == "calibrated_subject" else 2)
 
 
 def _keys(fold: Fold, parts: tuple[str, str], rows: dict[int, Row]) -> Iterator[tuple[str, Callable[[int], Hashable]]]:
@@ -316,6 +318,34 @@ def _mixed_in_time(fold: Fold, rows: dict[int, Row], unclocked: set[str]) -> Ite
         if where in bounds and bounds[where][0] + TOUCH_S < moment < bounds[where][1] - TOUCH_S:
             yield "block", f"row {row} is trained or chosen on, but lies between test trials of recording {rows[row].recording}"
             return
+
+
+def _calibrated_later(fold: Fold, rows: dict[int, Row], depth: int) -> Iterator[tuple[str, str]]:
+    """Of the tested subject (or session) nothing is trained on that comes after its first tested trial: by recording in natural order and time."""
+    every = [row for part in PARTS for row in fold.parts[part]]
+    timeless = {rows[row][:depth] for row in every if math.isnan(rows[row].start_s)}
+    begun: dict[tuple, tuple] = {}
+
+    def moment(row: int) -> tuple:
+        recording = [int(part) if number % 2 else part for number, part in enumerate(re.split(r"(\d+)", rows[row].recording))]
+        return (recording, 0.0 if rows[row][:depth] in timeless else rows[row].start_s, row)
+
+    def trial(row: int) -> tuple:
+        return rows[row].recording, rows[row].trial
+
+    for row in every:
+        begun[trial(row)] = min(begun.get(trial(row), moment(row)), moment(row))
+
+    def place(row: int) -> tuple:
+        unit = rows[row][:depth]
+        return (unit, rows[row].label) if unit in timeless else (unit, "")
+
+    first: dict[tuple, tuple] = {}
+    for row in fold.parts["test"]:
+        first[place(row)] = min(first.get(place(row), begun[trial(row)]), begun[trial(row)])
+    late = [row for part in ("train", "validation") for row in fold.parts[part] if place(row) in first and begun[trial(row)] > first[place(row)]]
+    if late:
+        yield "calibration", f"row {late[0]} of the tested {'subject' if depth == 1 else 'session'} is trained on, but comes after its first tested trial"
 
 
 def check_results(certificate: dict[str, Any], folds: dict[int, Fold], rows: dict[int, Row], results: list[dict[str, str]]) -> list[str]:
