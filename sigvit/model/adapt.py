@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 Size = int | tuple[int, int]
 
 # What becomes of positions that have no table to resize.
-WITHOUT_TABLE = {"sincos": "they were computed again", "coordinates": "they are read from its coordinates", "none": "there are none"}
+READ = "they are read from its coordinates"
+WITHOUT_TABLE = {"sincos": "they were computed again", "coordinates": READ, "rotary": READ, "none": "there are none"}
 
 
 def adapt(

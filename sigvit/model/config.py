@@ -20,7 +20,7 @@ class ModelConfig:
         behind the mean), "class_and_mean" or "class_and_register" (side by side, so that the head sees twice the width).
     class_token : whether there is one; "class" needs it, the others neither need nor pool it.
     registers : further learned tokens that only attention sees (Darcet et al. 2024, arXiv:2309.16588).
-    positions : "learned", "factorised", "sincos", "coordinates" (places on the head, seconds, hertz: any cap and length) or "none".
+    positions : "learned", "factorised", "sincos", "coordinates" (places on the head, seconds, hertz: any cap and length), "rotary" or "none".
     gelu : "erf" or "tanh".
     eps : of every LayerNorm.
     representation : units of a tanh layer before the head, or None for no such layer.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,20 @@ FEW_TOKENS = 48
 
 # What dropout multiplies x with, drawn for (x, rate): stacked models bring their own, so that each sees what it would see alone.
 Draw = Callable[[Tensor, "float | tuple[float, ...]"], Tensor]
+# Turns queries or keys (…, H, T, d) by where their tokens sit, or only those of the tokens in a slice.
+Rotate = Callable[[Tensor, "slice | None"], Tensor]
+# Computes attention as `attention` does.
+Attend = Callable[[Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
+
+
+class Packing(Protocol):
+    """How a padded batch becomes one row of its real tokens, and back (`sigvit.model.packing`)."""
+
+    def pack(self, values: Tensor) -> Tensor: ...
+    def unpack(self, row: Tensor) -> Tensor: ...
+    def rotation(self, rotate: Rotate) -> Rotate: ...
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor: ...
+    def draw(self, x: Tensor, rate: float | tuple[float, ...]) -> Tensor: ...
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -202,17 +216,30 @@ class Attention(nn.Module):
         nn.init.zeros_(self.qkv.bias)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, query: Tensor | None = None) -> Tensor:
-        """(B, T, D) → (B, T, D), or (B, Q, D) → (B, Q, D) where other tokens than x itself ask."""
-        if mask is None and query is None and _are_few(x):
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        query: Tensor | None = None,
+        outputs: slice | None = None,
+        rotate: Rotate | None = None,
+        attend: Attend = attention,
+    ) -> Tensor:
+        """(B, T, D) → (B, T, D), or (B, Q, D) → (B, Q, D) where other tokens than x itself ask, or of x only those in `outputs`."""
+        if outputs is not None:
+            query = x[..., outputs, :]
+        if mask is None and query is None and rotate is None and attend is attention and _are_few(x):
             merged = AttentionOfFewTokens.apply(linear(x, self.qkv.weight, self.qkv.bias), self.heads)[0]
             return linear(merged, self.out.weight, self.out.bias)
-        return linear(merge_heads(attention(*self._heads(x, query), mask)), self.out.weight, self.out.bias)
+        q, k, v = self._heads(x, query)
+        if rotate is not None:
+            q, k = rotate(q, outputs), rotate(k, None)
+        return linear(merge_heads(attend(q, k, v, mask)), self.out.weight, self.out.bias)
 
-    def weights(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def weights(self, x: Tensor, mask: Tensor | None = None, rotate: Rotate | None = None) -> Tensor:
         """(B, T, D) → (B, H, T, T)."""
         query, key, _ = self._heads(x, None)
-        return attention_weights(query, key, mask)
+        return attention_weights(query, key, mask) if rotate is None else attention_weights(rotate(query, None), rotate(key, None), mask)
 
     def _heads(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, H, Q, d), keys and values (B, H, T, d)."""
@@ -295,13 +322,19 @@ class Block(nn.Module):
         self.scale_attention = None if layer_scale is None else nn.Parameter(torch.full((width,), float(layer_scale)))
         self.scale_mlp = None if layer_scale is None else nn.Parameter(torch.full((width,), float(layer_scale)))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, outputs: slice | None = None, draw: Draw | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        outputs: slice | None = None,
+        draw: Draw | None = None,
+        rotate: Rotate | None = None,
+        attend: Attend = attention,
+    ) -> Tensor:
         """(B, T, D) → (B, T, D), or only the tokens in `outputs`: the others are then keys and values and cost nothing more."""
-        normed = layer_norm(x, self.norm_attention)
-        if outputs is None:
-            attended = self.attention(normed, mask)
-        else:
-            x, attended = x[..., outputs, :], self.attention(normed, mask, query=normed[..., outputs, :])
+        attended = self.attention(layer_norm(x, self.norm_attention), mask, outputs=outputs, rotate=rotate, attend=attend)
+        if outputs is not None:
+            x = x[..., outputs, :]
         x = x + branch(attended, self.scale_attention, self.dropout, self.stochastic_depth, self.training, draw)
         return x + branch(self.mlp(layer_norm(x, self.norm_mlp), draw), self.scale_mlp, self.dropout, self.stochastic_depth, self.training, draw)
 
@@ -338,25 +371,56 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(width, eps)
         self.checkpointing = checkpointing
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, outputs: slice | None = None, draw: Draw | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        outputs: slice | None = None,
+        draw: Draw | None = None,
+        rotate: Rotate | None = None,
+        packing: Packing | None = None,
+    ) -> Tensor:
         """(B, T, D) → (B, T, D), or (B, Q, D) for the tokens in `outputs`, which is exact and spares the last block the others' queries and MLP.
 
-        `mask` is (B, T) bool, True = real; padded tokens never influence real ones. `draw`: see `dropout`.
+        `mask` is (B, T) bool, True = real; padded tokens never influence real ones. `draw`: see `dropout`. `rotate` turns queries and keys by where their
+        tokens sit. With a `packing` of this mask the blocks work on one row of real tokens; the answer is the same, with zeros for padding.
         """
+        if packing is not None:
+            return self._packed(x, mask, outputs, rotate, packing)
         *earlier, last = self.blocks
         for block in earlier:
-            x = self._run(block, x, mask, None, draw)
-        return layer_norm(self._run(last, x, mask, outputs, draw), self.norm)
+            x = self._run(block, x, mask, None, draw, rotate)
+        return layer_norm(self._run(last, x, mask, outputs, draw, rotate), self.norm)
 
-    def attention_maps(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def attention_maps(self, x: Tensor, mask: Tensor | None = None, rotate: Rotate | None = None) -> Tensor:
         """Attention weights of every block and head, (B, T, D) → (B, depth, H, T, T)."""
         maps = []
         for block in self.blocks:
-            maps.append(block.attention.weights(layer_norm(x, block.norm_attention), mask))
-            x = block(x, mask)
+            maps.append(block.attention.weights(layer_norm(x, block.norm_attention), mask, rotate))
+            x = block(x, mask, rotate=rotate)
         return torch.stack(maps, dim=1)
 
-    def _run(self, block: nn.Module, x: Tensor, mask: Tensor | None, outputs: slice | None, draw: Draw | None) -> Tensor:
+    def _packed(self, x: Tensor, mask: Tensor | None, outputs: slice | None, rotate: Rotate | None, packing: Packing) -> Tensor:
+        """As `forward`; where few tokens are asked for, the last block takes the padded batch, to spare the others' queries and MLP."""
+        few = outputs is not None and outputs.stop is not None
+        row, turned = packing.pack(x), None if rotate is None else packing.rotation(rotate)
+        for block in self.blocks[:-1] if few else self.blocks:
+            row = self._run(block, row, None, None, packing.draw, turned, packing.attend)
+        if few:
+            return layer_norm(self._run(self.blocks[-1], packing.unpack(row), mask, outputs, None, rotate), self.norm)
+        encoded = packing.unpack(layer_norm(row, self.norm))
+        return encoded if outputs is None else encoded[..., outputs, :]
+
+    def _run(
+        self,
+        block: nn.Module,
+        x: Tensor,
+        mask: Tensor | None,
+        outputs: slice | None,
+        draw: Draw | None,
+        rotate: Rotate | None = None,
+        attend: Attend = attention,
+    ) -> Tensor:
         if self.checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(block, x, mask, outputs, draw, use_reentrant=False)
-        return block(x, mask, outputs, draw)
+            return checkpoint(block, x, mask, outputs, draw, rotate, attend, use_reentrant=False)
+        return block(x, mask, outputs, draw, rotate, attend)

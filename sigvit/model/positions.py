@@ -26,7 +26,7 @@ STRETCHABLE = ("row", "column")  # a larger image is the same scene at more pixe
 
 def make_positions(kind: str, grid: Grid, width: int, special: tuple[str, ...] = (), heads: int = 1) -> nn.Module:
     """The positions called `kind` for tokens on this grid (`heads` are the encoder's); ValueError names those there are."""
-    if isinstance(grid, JoinedGrid) and kind != "none":
+    if isinstance(grid, JoinedGrid) and kind not in ("rotary", "none"):
         return JoinedPositions(make_positions(kind, part, width, special if number == 0 else ()) for number, part in enumerate(grid.parts))
     if kind == "learned":
         return LearnedPositions(grid, width, special)

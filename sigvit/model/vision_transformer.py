@@ -15,8 +15,10 @@ from sigvit.model.config import ModelConfig
 from sigvit.model.encoder import Encoder, dropout
 from sigvit.model.families import family, hybrid
 from sigvit.model.joint_pooling import ClassAndMeanPool, ClassAndRegisterPool, NoNorm, NormedMeanPool
+from sigvit.model.packing import Packing
 from sigvit.model.pooling import AttentionPool, ClassPool, MeanPool
 from sigvit.model.positions import make_positions
+from sigvit.model.rotary import RotaryPositions, Rotation
 from sigvit.tokenizers import ElectrodeTimePatches, ImageBatch, ImagePatches, RecordingBatch
 from sigvit.tokenizers.electrode_sites import read_electrodes
 from sigvit.tokenizers.projection import lecun_normal_
@@ -26,6 +28,8 @@ from sigvit.tokens import Tokens
 # B = batch, T = tokens, D = width
 
 Signal = Tensor | ImageBatch | RecordingBatch
+# The share of padding from which a row of real tokens is faster than the padded batch.
+WORTH_PACKING = 0.1
 # Who cuts a batch of several sizes.
 MIXED: dict[type, type[nn.Module]] = {ImageBatch: ImagePatches, RecordingBatch: ElectrodeTimePatches}
 
@@ -58,7 +62,7 @@ class VisionTransformer(nn.Module):
         self.grid = _grid(tokenizer, config)
         self.class_token = nn.Parameter(torch.zeros(width)) if config.class_token else None
         self.register_tokens = nn.Parameter(nn.init.normal_(torch.empty(config.registers, width), std=0.02)) if config.registers else None
-        self.positions = make_positions(config.positions, self.grid, width, ("class",) if config.class_token else ())
+        self.positions = make_positions(config.positions, self.grid, width, ("class",) if config.class_token else (), config.heads)
         self.encoder = Encoder(
             width,
             config.depth,
@@ -90,19 +94,30 @@ class VisionTransformer(nn.Module):
         """What the head sees: (B, D), or (B, representation). The last block computes only the tokens that the pool needs."""
         tokens = self.embed(signal, mask)
         outputs = self.pool.outputs(tokens.special)
-        encoded = self.encoder(tokens.values, tokens.padding_mask, outputs)
+        encoded = self.encoder(tokens.values, tokens.padding_mask, outputs, None, self.rotation(tokens), self.packing(tokens))
         real = tokens.padding_mask if tokens.padding_mask is None or outputs is None else tokens.padding_mask[:, outputs]
         return self.representation(self.pool(encoded, real))
 
     def encode(self, signal: Signal, mask: Tensor | None = None) -> Tokens:
         """All tokens after the encoder's final LayerNorm, with grid and mask; special ones in front."""
         tokens = self.embed(signal, mask)
-        return tokens.with_values(self.encoder(tokens.values, tokens.padding_mask))
+        return tokens.with_values(self.encoder(tokens.values, tokens.padding_mask, rotate=self.rotation(tokens), packing=self.packing(tokens)))
 
     def attention_maps(self, signal: Signal, mask: Tensor | None = None) -> Tensor:
         """How much each token looks at each, (B, depth, heads, T, T): special tokens first, padded ones looked at by none. Call `eval()` first."""
         tokens = self.embed(signal, mask)
-        return self.encoder.attention_maps(tokens.values, tokens.padding_mask)
+        return self.encoder.attention_maps(tokens.values, tokens.padding_mask, self.rotation(tokens))
+
+    def rotation(self, tokens: Tokens) -> Rotation | None:
+        """What attention among these tokens turns queries and keys by, where positions are rotary."""
+        return self.positions.rotation(tokens, self.head.weight) if isinstance(self.positions, RotaryPositions) else None
+
+    def packing(self, tokens: Tokens) -> Packing | None:
+        """How these tokens are packed into one row: those of a batch of several sizes, where enough of it is padding that this is faster."""
+        if tokens.grids is None or tokens.padding_mask is None:
+            return None
+        packing = Packing(tokens.padding_mask)
+        return packing if packing.padding >= WORTH_PACKING else None
 
     def embed(self, signal: Signal, mask: Tensor | None = None) -> Tokens:
         """What the encoder reads: the tokenizer's tokens behind the special ones, with positions and dropout."""
@@ -273,7 +288,7 @@ def signal_vit(
     tokenizer : any module (batch, electrodes, samples) → `Tokens` with a `width`. None: all electrodes × a sixteenth of the recording, rounded up and
         at least 5 samples; the last patch is filled with zeros where it isn't full, so that no sample is lost.
     positions : "factorised" (a vector an electrode and one a time step), "learned" (one a token), "sincos", "coordinates" (a function of the place on the
-        head and the second, for caps and lengths that were never seen too) or "none".
+        head and the second, for caps and lengths that were never seen too), "rotary" (attention turns by what lies between two tokens) or "none".
     width : length of a token; the tokenizer's, or 32.
     mlp_width : hidden units, twice the width where left out.
     depth, heads, pool, class_token, registers, gelu, eps, representation, dropout, stochastic_depth, layer_scale, checkpointing : as for `vit`.

@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from sigvit.model.encoder import Block, Draw, Encoder, Mlp, dropout, linear
+from sigvit.model.encoder import Block, Draw, Encoder, Mlp, Rotate, dropout, linear
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.tokens import Tokens
 from sigvit.training.optimizer import EMBEDDING, undecayed_names
@@ -127,25 +127,25 @@ class Stack:
         """(K, B, …) → (K, B, C): member k's logits of signal k. `draw` gives the factors of dropout, as `sigvit.model.encoder.dropout` takes them."""
         if not isinstance(self.module, VisionTransformer):
             return self.module.forward_stacked(signal, draw)  # type: ignore[operator]  # what can_stack asked for
-        values, special = self._placed(signal)
+        values, special, rotate = self._placed(signal)
         values = dropout(values, self.embedding_rate, self.module.training, draw)
-        encoded = self.module.encoder(values, None, self.module.pool.outputs(special), draw)
+        encoded = self.module.encoder(values, None, self.module.pool.outputs(special), draw, rotate)
         return _applied(self.module.head, _applied(self.module.representation, self.module.pool(encoded)))
 
-    def _placed(self, signal: Tensor) -> tuple[Tensor, tuple[str, ...]]:
-        """(K, B, …) → (K, B, T, D) and the names of the special tokens. Whatever the tokenizer, member by member, but in batched kernels."""
+    def _placed(self, signal: Tensor) -> tuple[Tensor, tuple[str, ...], Rotate | None]:
+        """(K, B, …) → (K, B, T, D), names of the special tokens, what attention turns by. Whatever the tokenizer, member by member, but in batched kernels."""
         assert isinstance(self.module, VisionTransformer)
         shell = _Place(self.module)
         own = {f"model.{name}": tensor for name, tensor in self._tensors().items() if name.startswith(EMBEDDING)}
-        special: list[tuple[str, ...]] = []
+        said: list[tuple[tuple[str, ...], Rotate | None]] = []
 
         def place(tensors: dict[str, Tensor], signal: Tensor) -> Tensor:
             tokens = functional_call(shell, tensors, (signal,))
-            special.append(tokens.special)
+            said.append((tokens.special, shell.model.rotation(tokens)))  # nothing of it depends on weights or signal
             return tokens.values
 
         # Without positions and with a tokenizer that learns nothing there is nothing to map over but the signal.
-        return vmap(place, in_dims=(0 if own else None, 0))(own, signal), special[0]
+        return vmap(place, in_dims=(0 if own else None, 0))(own, signal), *said[0]
 
     def _tensors(self) -> dict[str, Tensor]:
         return self._parameters | self.state

@@ -104,7 +104,7 @@ def test_a_width_that_sines_and_cosines_cannot_share_is_refused():
         SincosPositions(image_grid(3, 5), 6)
 
 
-@pytest.mark.parametrize("kind", ["rotary", "sinus"])
+@pytest.mark.parametrize("kind", ["cosinus", "sinus"])
 def test_unknown_positions_are_refused_with_those_there_are(kind):
     with pytest.raises(ValueError, match="'learned', 'factorised', 'sincos', 'coordinates'"):
         make_positions(kind, image_grid(3, 5), 8)
