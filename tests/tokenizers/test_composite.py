@@ -90,3 +90,12 @@ def test_a_part_that_is_not_ours_cannot_be_described(tmp_path):
     model = sigvit.signal_vit(E, S, tokenizer=Composite([Own(E, 11, 8), *parts(8)]), heads=2)
     with pytest.raises(TypeError, match="tokenizer Own can't be described"):
         model.save_pretrained(tmp_path)
+
+
+def test_rotary_positions_turn_tokens_of_the_same_time_alike_in_every_part():
+    twins = Composite([TimeStepTokens(E, 11, 16, sampling_rate=20.0), ElectrodeTimePatches(E, "all", 11, 11, 16, sampling_rate=20.0)])
+    model = sigvit.signal_vit(E, S, 20.0, tokenizer=twins, heads=2, positions="rotary")
+    turned = model.positions.rotation(Tokens(torch.zeros(1, 10, 16), model.grid))
+    assert torch.equal(turned.sines[:, :5], turned.sines[:, 5:])
+    assert (turned.sines != 0).any()
+    assert model(torch.randn(2, E, S)).shape == (2, 2)
