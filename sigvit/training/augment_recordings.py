@@ -147,7 +147,7 @@ def move_frequencies(values: Tensor, shift_hz: Tensor, sampling_rate: float) -> 
     return analytic.real * angle.cos().to(values) - analytic.imag * angle.sin().to(values)
 
 
-def recombine(values: Tensor, rows: Tensor, classes: Tensor, probability: float, seed: int, step: int) -> Tensor:
+def recombine(values: Tensor, rows: Tensor, classes: Tensor, probability: float, seed: int, step: int, pool: Tensor | None = None) -> Tensor:
     """The windows `rows` (B,) of a training part (N, E, S), each with this probability put together anew from windows of its class.
 
     A window is cut into eight equal stretches of time; each is taken, at the same time and on all electrodes, from a window of the same class, drawn for
@@ -157,6 +157,7 @@ def recombine(values: Tensor, rows: Tensor, classes: Tensor, probability: float,
     Parameters
     ----------
     rows : int64 on the CPU. classes : (N,) int64 class numbers, on the CPU.
+    pool : row numbers that stretches may be taken from, where some of the windows are not to be trained on; None for all. Holds `rows`.
 
     >>> values, classes = torch.arange(6.0)[:, None, None].expand(6, 1, 16), torch.arange(6) % 2
     >>> {number % 2 for number in recombine(values, torch.tensor([1, 5]), classes, 1.0, seed=0, step=0).flatten().tolist()}
@@ -168,7 +169,8 @@ def recombine(values: Tensor, rows: Tensor, classes: Tensor, probability: float,
     source = generator(seed, "recombination", step)
     chosen = torch.rand(len(rows), generator=source) < probability
     draws = torch.rand(len(rows), SEGMENTS, generator=source, dtype=torch.float64)
-    order, counts, own = classes.argsort(stable=True), classes.bincount(), classes[rows]
+    pool = torch.arange(len(classes)) if pool is None else pool.cpu()
+    order, counts, own = pool[classes[pool].argsort(stable=True)], classes[pool].bincount(), classes[rows]
     first = counts.cumsum(0) - counts
     donors = order[first[own][:, None] + (draws * counts[own][:, None]).long()]
     _, electrodes, samples = values.shape

@@ -202,6 +202,14 @@ def test_recombination_takes_stretches_of_windows_of_the_same_class_at_the_same_
     assert len(window.unique()) > len(rows), "donors are drawn from the whole training part"
 
 
+def test_recombination_takes_nothing_from_windows_that_are_not_trained_on():
+    values = torch.arange(float(B)).view(B, 1, 1).expand(B, E, S).contiguous()
+    pool = torch.arange(0, B, 2)
+    changed = augment.recombine(values, pool[:11], CLASSES, 1.0, 0, 0, pool)
+    assert set(changed.unique().long().tolist()) <= set(pool.tolist())
+    assert len(changed.unique()) > 11
+
+
 def test_recombination_of_a_class_with_one_window_gives_it_back():
     values, classes = signals(7), torch.tensor([0, 1, 1, 2, 2, 1, 2])
     assert torch.equal(augment.recombine(values, torch.tensor([0]), classes, 1.0, 0, 0)[0], values[0])
