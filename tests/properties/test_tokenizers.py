@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sigvit.electrodes import electrode_position
-from sigvit.tokenizers import ElectrodeTimePatches, ImagePatches, TimeStepTokens
+from sigvit.tokenizers import ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens
 
 NAMES = ["O1", "F4", "O2", "F3", "Fz", "Oz", "C3", "C4", "T7", "Cz", "Pz", "P3"]
 FEW = settings(max_examples=40, deadline=None)
@@ -103,3 +103,56 @@ def test_every_sample_lands_in_the_right_time_step(window, n_times, leftover):
         inside = range(start, min(start + window, n_times))
         # the mean of at most seven small whole numbers
         torch.testing.assert_close(moment, torch.full((3,), sum(inside) / len(inside), dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+@st.composite
+def spoiled(draw, make):
+    """A tokenizer, a recording of zeros with NaN in one sample, and where that stands: what NaN reaches has read the sample."""
+    tokenizer, span = make(draw, draw(st.integers(1, 5)))
+    n_times = draw(st.integers(span, span + 29))
+    electrode, time = draw(st.integers(0, tokenizer.n_electrodes - 1)), draw(st.integers(0, n_times - 1))
+    recording = torch.zeros(1, tokenizer.n_electrodes, n_times)
+    recording[0, electrode, time] = float("nan")
+    return tokenizer, span, recording, electrode, time
+
+
+def conv_stem(draw, electrodes):
+    kernel, pool = draw(st.integers(1, 7)), draw(st.integers(1, 9))
+    activation, leftover = draw(st.sampled_from(["elu", "log_power"])), draw(st.sampled_from(["drop", "pad"]))
+    return ConvStem(electrodes, 3, kernel, pool, draw(st.integers(1, pool)), 5, activation, leftover, sampling_rate=7.0), kernel + pool - 1
+
+
+def covariances(draw, electrodes):
+    window = draw(st.integers(8, 17))
+    bands, leftover = draw(st.sampled_from([None, ((1, 2), (2, 3.5))])), draw(st.sampled_from(["drop", "pad"]))
+    return CovarianceTokens(electrodes, window, draw(st.integers(1, window)), 5, bands, leftover=leftover, sampling_rate=7.0), window
+
+
+def spectrogram(draw, electrodes):
+    window, frames = draw(st.integers(4, 9)), draw(st.integers(1, 3))
+    stride, leftover = draw(st.integers(1, window)), draw(st.sampled_from(["drop", "pad"]))
+    made = SpectrogramPatches(
+        electrodes, 7.0, "stft", window, stride, (1.0, 2.0, 2.5, 3.0), patch=(draw(st.sampled_from([1, 2, 4])), frames), leftover=leftover
+    )
+    return made, window + (frames - 1) * stride
+
+
+def scalp_map(draw, electrodes):
+    frame, frames = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    return ScalpMapPatches(electrodes, (4, 6), (2, 3), frame, frames, 5, leftover="drop", names=NAMES[:electrodes], sampling_rate=7.0), frame * frames
+
+
+@FEW
+@given(st.one_of(*(spoiled(make) for make in (conv_stem, covariances, spectrogram, scalp_map))))
+def test_a_token_reads_the_samples_around_its_time_and_no_others(case):
+    tokenizer, span, recording, electrode, time = case
+    grid = tokenizer(torch.zeros_like(recording)).grid
+    if isinstance(tokenizer, CovarianceTokens):  # its logarithm refuses NaN
+        reached = tokenizer.covariances(recording).isnan().flatten(3).any(-1).flatten()
+    else:
+        reached = tokenizer(recording).values[0].isnan().any(-1)
+    centres = grid.coordinates()[:, [axis.name for axis in grid.axes for _ in range(axis.dimension)].index("time")]
+    near = torch.as_tensor(np.abs(centres * 7.0 - time) <= (span - 1) / 2 + 1e-6)
+    if isinstance(tokenizer, SpectrogramPatches):
+        near &= torch.arange(grid.n_tokens) // (grid.n_tokens // tokenizer.n_electrodes) == electrode
+    assert torch.equal(reached, near)
