@@ -114,7 +114,7 @@ def windows_from_epochs(
     labels = np.array([names[code] for code in epochs.events[:, 2]])
     given = {"subject": subject, "session": session, "run": run, "recording": recording}
     info = info_of(epochs.info, channels, epochs.info["sfreq"], {})
-    support = _epochs_support_s(epochs.info) if filter_support_s is None else filter_support_s
+    support = support_of_info(epochs.info) if filter_support_s is None else filter_support_s
     return windows_from_arrays(values, labels, info, None, _epochs_table(epochs, given), support, constant_electrodes=constant_electrodes, name=name)
 
 
@@ -155,7 +155,8 @@ def _info(info_or_names: mne.Info | Sequence[str], sampling_rate: float | None, 
     return info_or_names
 
 
-def _epochs_support_s(info: mne.Info) -> float:
+def support_of_info(info: mne.Info) -> float:
+    """How far the filters smear of which an Info knows: see `windows_from_epochs`."""
     low = info["highpass"] if info["highpass"] > 0 else None
     high = info["lowpass"] if info["lowpass"] < info["sfreq"] / 2 else None
     return 0.0 if low is None and high is None else band_support_s(low, high, info["sfreq"])

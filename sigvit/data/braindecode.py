@@ -1,0 +1,108 @@
+"""Windows from braindecode's datasets of windows: those over raw recordings and those over `mne.Epochs`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sigvit.data.arrays import support_of_info, windows_from_arrays
+from sigvit.data.channels import pick_channels
+from sigvit.data.electrode_info import info_of
+from sigvit.data.windows import Windows, concatenate
+
+_UNITS = {"V": 1.0, "mV": 1e-3, "uV": 1e-6}
+_IDENTITY = ("subject", "session", "run")
+
+
+def windows_from_braindecode(
+    dataset: Any,
+    *,
+    label: str | None = None,
+    unit: str = "V",
+    electrodes: Sequence[str] | None = None,
+    bad_electrodes: str = "refuse",
+    constant_electrodes: str = "refuse",
+    filter_support_s: float | None = None,
+    name: str = "braindecode",
+) -> Windows:
+    """Windows from what braindecode's windowers return: a `BaseConcatDataset` of `EEGWindowsDataset` or `WindowsDataset`, or one of these.
+
+    Labels are the names in the windower's `mapping`, else the targets. The columns of the descriptions carry over; `subject`, `session` and `run` among
+    them tell whose a recording is. A trial is what the windower calls one; windows of fixed length over a whole recording are trials of their own.
+    Transforms that a dataset applies when it is indexed aren't applied.
+
+    Parameters
+    ----------
+    label : a column of the descriptions that labels each recording, in place of the windows' targets.
+    unit : of the stored signals, "V", "mV" or "uV": braindecode's examples multiply by a million.
+    electrodes, bad_electrodes, constant_electrodes : as in `sigvit.windows_from_raw`; nothing is interpolated.
+    filter_support_s : as in `sigvit.windows_from_epochs`.
+
+    Raises
+    ------
+    ValueError : no windows; targets that are signals; no such column; two recordings that can't be told apart; and what `windows_from_arrays` refuses.
+    """
+    if unit not in _UNITS:
+        raise ValueError(f"unit is {unit!r}; it must be one of {', '.join(_UNITS)}.")
+    seen: set[str] = set()
+    parts = []
+    for number, part in enumerate(getattr(dataset, "datasets", [dataset])):
+        table, labels = _table(part, number, label, name)
+        where = table["recording"].iloc[0] if len(table) else f"part {number}"
+        if where in seen:
+            raise ValueError(f"Two recordings of {name} are called {where}; tell them apart by subject, session and run in their descriptions.")
+        seen.add(where)
+        epochs = getattr(part, "windows", None)
+        info = part.raw.info if epochs is None else epochs.info
+        channels = pick_channels(info, electrodes, {}, bad_electrodes, where)
+        values = _UNITS[unit] * (_of_recording(part, table, channels) if epochs is None else epochs.get_data(picks=channels, copy=False, verbose="ERROR"))
+        support = support_of_info(info) if filter_support_s is None else filter_support_s
+        kept = info_of(info, channels, info["sfreq"], {})
+        table = table.drop(columns=["first", "last"])
+        parts.append(windows_from_arrays(values, labels, kept, None, table, support, constant_electrodes=constant_electrodes, name=name))
+    return concatenate(parts, name=name)
+
+
+def _of_recording(part: Any, table: pd.DataFrame, channels: list[str]) -> np.ndarray:
+    spans = zip(table["first"], table["last"], strict=True)
+    return np.stack([part.raw.get_data(picks=channels, start=first, stop=last, verbose="ERROR") for first, last in spans])
+
+
+def _table(part: Any, number: int, label: str | None, name: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """The metadata of one recording's windows, and their labels."""
+    told = getattr(part, "metadata", None)
+    if told is None or "i_start_in_trial" not in told or len(told) == 0:
+        raise ValueError(f"Part {number} of {name} has no windows; cut it with braindecode.preprocessing.create_windows_from_events first.")
+    described = {} if part.description is None else dict(part.description)
+    identity = {column: str(described.get(column, "1")) for column in _IDENTITY}
+    if not set(_IDENTITY) & set(described):
+        identity["run"] = str(number)
+    info = part.raw.info if hasattr(part, "raw") and not hasattr(part, "windows") else part.windows.info
+    first, last = told["i_start_in_trial"].to_numpy(), told["i_stop_in_trial"].to_numpy()
+    trial = told["i_trial_in_dataset"].to_numpy() if "i_trial_in_dataset" in told else np.arange(len(told))
+    table = pd.DataFrame({**{key: value for key, value in described.items() if key not in ("label", "trial")}, **identity}, index=range(len(told)))
+    table["recording"] = "sub-{subject}_ses-{session}_run-{run}".format(**identity)
+    table["first"], table["last"], table["trial"] = first, last, trial
+    table["start_s"], table["stop_s"] = first / info["sfreq"], last / info["sfreq"]
+    return table, _labels(part, told, described, label, name)
+
+
+def _labels(part: Any, told: pd.DataFrame, described: dict, label: str | None, name: str) -> np.ndarray:
+    if label is not None:
+        if label not in described:
+            raise ValueError(f"The descriptions of {name} have no column {label!r}; they have {', '.join(map(str, described)) or 'none'}.")
+        return np.full(len(told), described[label])
+    if getattr(part, "targets_from", "metadata") != "metadata":
+        raise ValueError(f"The targets of {name} are signals of channels, not classes.")
+    steps = dict(getattr(part, "window_kwargs", None) or ())
+    mapping = next((step["mapping"] for step in steps.values() if step.get("mapping")), None)
+    targets = told["target"].to_numpy()
+    if mapping is None:
+        return targets
+    names: dict[Any, list[str]] = {}
+    for event, target in mapping.items():
+        names.setdefault(target, []).append(str(event))
+    return np.array(["+".join(names[target]) if target in names else str(target) for target in targets])

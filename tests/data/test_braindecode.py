@@ -1,0 +1,114 @@
+"""braindecode's datasets of windows become ours: the same signals, names for targets, times on each recording's clock."""
+
+from __future__ import annotations
+
+import sys
+import types
+import warnings
+
+import numpy as np
+import pytest
+
+from sigvit.data.braindecode import windows_from_braindecode
+from sigvit.data.recordings import windows_from_raw
+from sigvit.data.synthetic import synthetic_raw
+
+LEFT_RIGHT = {"left": 0, "right": 1}
+
+
+@pytest.fixture(scope="module")
+def braindecode():
+    """The package. Its networks import torchaudio, which has no build for this machine's torch; no dataset uses it."""
+    try:
+        import torchaudio  # noqa: F401
+    except (ImportError, OSError):
+        for name in ("torchaudio", "torchaudio.functional", "torchaudio.transforms"):
+            module = types.ModuleType(name)
+            module.__getattr__ = _absent
+            sys.modules[name] = module
+        sys.modules["torchaudio"].functional = sys.modules["torchaudio.functional"]
+        sys.modules["torchaudio"].transforms = sys.modules["torchaudio.transforms"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import braindecode.datasets
+            import braindecode.preprocessing
+        except ImportError as error:
+            pytest.skip(f"braindecode can't be imported: {error}")
+        yield braindecode
+
+
+def _absent(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return type(name, (), {})
+
+
+def concatenated(braindecode, raws, **described):
+    parts = [
+        braindecode.datasets.RawDataset(raw, description={"subject": number, "session": "a", "run": "0", "age": 30 + number, **described})
+        for number, raw in enumerate(raws)
+    ]
+    return braindecode.datasets.BaseConcatDataset(parts)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("as_epochs", [False, True])
+def test_windows_of_events_are_ours(braindecode, as_epochs):
+    raws = [synthetic_raw(seed=seed, n_trials=5) for seed in range(2)]
+    cut = braindecode.preprocessing.create_windows_from_events
+    dataset = cut(concatenated(braindecode, raws), 80, -80, mapping=LEFT_RIGHT, preload=True, use_mne_epochs=as_epochs, drop_bad_windows=as_epochs)
+    windows = windows_from_braindecode(dataset)
+    for number, raw in enumerate(raws):
+        mine = windows.metadata["subject"] == str(number)
+        # From half a second after the event to half a second before its end, four seconds later.
+        ours = windows_from_raw(raw, {"left": "left", "right": "right"}, 0.5, 3.5)
+        np.testing.assert_array_equal(windows.values[mine], ours.values)
+        assert windows.labels[mine].tolist() == ours.labels.tolist()
+        np.testing.assert_allclose(windows.metadata.loc[mine, ["start_s", "stop_s"]], ours.metadata[["start_s", "stop_s"]])
+    assert windows.metadata["age"].unique().tolist() == [30, 31]
+    assert windows.metadata["recording"].unique().tolist() == ["sub-0_ses-a_run-0", "sub-1_ses-a_run-0"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_overlapping_windows_of_one_event_are_one_trial(braindecode):
+    cut = braindecode.preprocessing.create_windows_from_events
+    dataset = cut(concatenated(braindecode, [synthetic_raw(n_trials=3)]), 0, 0, 160, 80, True, mapping=LEFT_RIGHT)
+    windows = windows_from_braindecode(dataset)
+    assert windows.metadata["trial"].tolist() == sorted(windows.metadata["trial"])
+    assert windows.metadata.groupby("trial").size().tolist() == [7, 7, 7]
+    assert (windows.metadata["start_s"].diff().iloc[1:7] == 0.5).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_whole_recordings_are_labelled_by_their_description(braindecode):
+    raws = [synthetic_raw(seed=seed, n_trials=2) for seed in range(2)]
+    data = concatenated(braindecode, raws)
+    for number, part in enumerate(data.datasets):
+        part.set_description({"state": ("rest", "task")[number]})
+    dataset = braindecode.preprocessing.create_fixed_length_windows(data, window_size_samples=160, window_stride_samples=80, drop_last_window=True)
+    windows = windows_from_braindecode(dataset, label="state")
+    assert windows.classes == ("rest", "task")
+    assert windows.metadata.groupby("recording")["trial"].nunique().tolist() == windows.metadata.groupby("recording").size().tolist()
+    with pytest.raises(ValueError, match="have no column 'mood'; they have subject, session"):
+        windows_from_braindecode(dataset, label="mood")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_microvolts_and_twins_are_named(braindecode):
+    raws = [synthetic_raw(n_trials=2) for _ in range(2)]
+    for raw in raws:
+        raw._data *= 1e6
+    cut = braindecode.preprocessing.create_windows_from_events
+    dataset = cut(concatenated(braindecode, raws), 0, 0, mapping=LEFT_RIGHT)
+    with pytest.raises(ValueError, match="looks like microvolts"):
+        windows_from_braindecode(dataset)
+    volts = windows_from_braindecode(dataset, unit="uV")
+    np.testing.assert_allclose(volts.values[:2], windows_from_raw(synthetic_raw(n_trials=2), {"left": 0, "right": 1}, 0, 4).values, rtol=1e-6)  # float32
+    with pytest.raises(ValueError, match="unit is 'µV'"):
+        windows_from_braindecode(dataset, unit="µV")
+    twins = cut(concatenated(braindecode, raws, subject="x"), 0, 0, mapping=LEFT_RIGHT)
+    with pytest.raises(ValueError, match="Two recordings of braindecode are called sub-x_ses-a_run-0"):
+        windows_from_braindecode(twins, unit="uV")
+    with pytest.raises(ValueError, match="has no windows; cut it with"):
+        windows_from_braindecode(concatenated(braindecode, raws))
