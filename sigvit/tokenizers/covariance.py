@@ -139,6 +139,8 @@ class CovarianceTokens(nn.Module):
     def set_reference(self, signals: Any) -> Self:
         """Take the tangent space at the Riemannian mean of all windows of these signals, (N, E, samples): those of the training part, never of another.
 
+        Spatial filters start anew, at the mean's principal components: where the signals have most of their power.
+
         Raises
         ------
         ValueError : signals that don't fit, or aren't finite.
@@ -148,6 +150,8 @@ class CovarianceTokens(nn.Module):
             raise ValueError(f"The reference is measured from finite signals (windows, electrodes, samples); these are {tuple(signals.shape)}, or hold NaN.")
         found = [self.covariances(part.to(self.reference.device)).transpose(1, 2).flatten(0, 1) for part in signals.split(BLOCK)]
         self.reference.copy_(riemannian_mean(torch.cat(found)))
+        if self.n_filters is not None and self.filters is not None:
+            self.filters.copy_(torch.linalg.eigh(self.reference.double())[1].mT.flip(-2)[:, : self.n_filters])
         return self
 
     def _vectors(self, recording: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:

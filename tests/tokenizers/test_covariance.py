@@ -143,6 +143,15 @@ def test_spatial_filters_are_learned_by_the_right_gradient():
     assert mapping.vectors(windows).shape == (2, 1, 1, 3)
 
 
+def test_spatial_filters_start_where_the_power_is():
+    mapping, windows = tokenizer(n_filters=2).set_reference(signals()), signals()
+    total = mapping.covariances(windows).mean(0)[0, 0]
+    kept = mapping.filters[0] @ total @ mapping.filters[0].T
+    # orthonormal to float64's precision
+    torch.testing.assert_close(mapping.filters[0] @ mapping.filters[0].T, torch.eye(2, dtype=torch.float64), rtol=0, atol=1e-12)
+    assert kept.trace() > 0.8 * torch.linalg.eigvalsh(total)[-2:].sum()
+
+
 def test_float32_signals_in_volts_lose_nothing_to_speak_of():
     mapping = tokenizer()
     in_volts = signals() * 1e-5
