@@ -113,7 +113,7 @@ def test_a_tokenizer_of_ones_own_cannot_be_described(tmp_path):
         (lambda d: d.pop("grid"), r"lacks \['grid'\]"),
         (
             lambda d: d["tokenizer"].update({"class": "Wavelets"}),
-            "'Wavelets'; this version of sigvit has ElectrodeTimePatches, ImagePatches, ResNetPatches, TimeStepTokens",
+            "'Wavelets'; this version of sigvit has Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches",
         ),
         (lambda d: d["tokenizer"]["arguments"].update(windows=5), "unknown field 'windows'; did you mean 'window'"),
         (lambda d: d["tokenizer"]["arguments"].pop("stride"), r"lacks \['stride'\]"),
