@@ -1,0 +1,100 @@
+"""FineTuned: a network trained on other people or sessions, then on the first trials of the new one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+
+from sigvit.data.windows import Windows
+from sigvit.network_classifier import NetworkClassifier
+from sigvit.training.fine_tuning import TRAINED, choose_trained, merge
+from sigvit.training.member import Member, train_alone
+from sigvit.training.randomness import derive_seed
+
+
+class FineTuned(ClassifierMixin, BaseEstimator):
+    """A network classifier fitted on the windows of others, whose networks then learn on from the few that calibrate.
+
+    In folds of `sigvit.folds.calibrate`, `cross_validate` says which windows these are. Scaling, and a classical half where there is one, stay as the others'
+    windows made them.
+
+    Parameters
+    ----------
+    classifier : a network classifier, such as `SignalViTClassifier(classical=None)`; copied.
+    trained : what learns on: "all", "head" (the rest is frozen) or "lora" (head and low-rank additions to the attention; `rank`).
+    steps, learning_rate : of the second training; all else is as in the first, without warm-up.
+
+    Attributes
+    ----------
+    classifier_ : the fitted classifier. classes_, history_ : its own. tuning_history_ : of the second training, a history a network.
+    n_parameters_ : of the network.
+
+    Raises
+    ------
+    ValueError : all windows calibrate, so that nobody else's are left; a class that calibrates and that the others lack.
+
+    >>> from sigvit.data.synthetic import synthetic_windows
+    >>> from sigvit.estimators import SignalViTClassifier
+    >>> windows = synthetic_windows(effect=3.0)
+    >>> network = SignalViTClassifier(steps=20, width=8, heads=2, classical=None)
+    >>> fitted = FineTuned(network, trained="head", steps=5).fit(windows, windows.labels, calibration=windows.metadata["subject"] == "03")
+    >>> fitted.predict_proba(windows).shape
+    (60, 2)
+    """
+
+    takes_windows = True
+
+    def __init__(self, classifier: NetworkClassifier, trained: str = "all", steps: int = 200, learning_rate: float = 1e-3, rank: int = 4) -> None:
+        self.classifier = classifier
+        self.trained = trained
+        self.steps = steps
+        self.learning_rate = learning_rate
+        self.rank = rank
+
+    def fit(self, X: Any, y: Any, groups: Any = None, calibration: Any = None) -> Self:
+        """Train on windows X (an array or `Windows`) and labels y; `calibration` (windows,) says which are the new one's, None that none are.
+
+        `groups` (windows,) are handed to the first training.
+        """
+        if self.trained not in TRAINED:
+            raise ValueError(f"trained is {self.trained!r}; it must be 'all', 'head' or 'lora'.")
+        labels = np.asarray(y)
+        own = np.zeros(len(labels), bool) if calibration is None else np.asarray(calibration, dtype=bool)
+        if own.shape != labels.shape:
+            raise ValueError(f"There are {len(labels)} windows, but calibration has the shape {own.shape}; give one truth value a window.")
+        if own.all():
+            raise ValueError(f"All {len(own)} windows calibrate; a network that learns on needs windows of others to begin with.")
+        known = None if groups is None else np.asarray(groups)[~own]
+        self.classifier_ = clone(self.classifier).fit(X[~own], labels[~own], groups=known)
+        self.classes_, self.history_, self.n_parameters_ = self.classifier_.classes_, self.classifier_.history_, self.classifier_.n_parameters_
+        self.tuning_history_ = self._tune(X[own], labels[own]) if own.any() else []
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """(windows, classes) probabilities, in the order of `classes_`."""
+        return self.classifier_.predict_proba(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """(windows,) the most probable class."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def _tune(self, X: Any, labels: np.ndarray) -> list[list[dict[str, float]]]:
+        """Train each network on; what was added to it is merged, so that it is a plain network again."""
+        fitted = self.classifier_
+        signals = X.values if isinstance(X, Windows) else np.asarray(X)
+        values = fitted._standardise(signals if signals.ndim == 3 else signals[:, None])
+        targets = torch.as_tensor(fitted._class_numbers(labels), dtype=torch.int64, device=values.device)
+        sampling_rate = X.sampling_rate if isinstance(X, Windows) else None
+        recipe = replace(fitted.recipe(len(labels)), steps=self.steps, learning_rate=self.learning_rate, warmup_steps=0, patience=0, hemisphere_flip=0.0)
+        histories = []
+        for number, model in enumerate(getattr(fitted, "models_", [fitted.model_])):
+            seed = derive_seed(int(fitted.random_state or 0), f"fine-tuning {number}")
+            choose_trained(model, self.trained, self.rank, seed)
+            member = Member(model, values, targets, recipe, seed, len(self.classes_), name=f"fine-tuning, network {number}", sampling_rate=sampling_rate)
+            histories.append(train_alone(member))
+            merge(model).eval()
+        return histories

@@ -1,0 +1,77 @@
+"""FineTuned: others first, then the few windows that calibrate, in the folds that say which they are."""
+
+import numpy as np
+import pytest
+import torch
+
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.estimators import SignalViTClassifier
+from sigvit.evidence import folds
+from sigvit.evidence.cross_validation import cross_validate
+from sigvit.fine_tuned import FineTuned
+
+
+def network(**choices) -> SignalViTClassifier:
+    return SignalViTClassifier(**{"steps": 30, "width": 8, "heads": 2, "ensemble": False, "classical": None, "dropout": 0.0, **choices})
+
+
+@pytest.fixture(scope="module")
+def windows():
+    return synthetic_windows(n_subjects=3, n_runs=2, n_trials=14, effect=3.0)
+
+
+def test_without_calibration_it_is_the_classifier_itself(windows):
+    one = FineTuned(network()).fit(windows, windows.labels)
+    other = network().fit(windows, windows.labels)
+    np.testing.assert_array_equal(one.predict_proba(windows), other.predict_proba(windows))
+    assert one.tuning_history_ == []
+
+
+@pytest.mark.parametrize("trained", ["all", "head", "lora"])
+def test_it_begins_with_the_network_of_the_others_and_changes_what_was_chosen(windows, trained):
+    own = (windows.metadata["subject"] == "03").to_numpy()
+    start = network().fit(windows[~own], windows.labels[~own])
+    fitted = FineTuned(network(), trained=trained, steps=7, rank=2).fit(windows, windows.labels, calibration=own)
+    for before, after in zip(start.models_, fitted.classifier_.models_, strict=True):
+        assert dict(before.named_parameters()).keys() == dict(after.named_parameters()).keys(), "nothing stays added"
+        names = dict(after.named_parameters())
+        changed = {name for name, tensor in before.named_parameters() if not torch.equal(tensor, names[name])}
+        may = {"head": ("head.weight", "head.bias"), "lora": ("head.weight", "head.bias", "qkv.weight", "out.weight"), "all": ("",)}[trained]
+        assert all(name.endswith(may) for name in changed)
+        assert len(changed) > 2 or trained == "head"
+        assert "head.weight" in changed
+    np.testing.assert_array_equal(fitted.classifier_.center_, start.center_)
+    assert len(fitted.tuning_history_) == len(start.models_)
+
+
+def test_the_labels_of_the_few_are_learned(windows):
+    """The new person's labels are the others' turned round: only what calibrates can tell."""
+    own = (windows.metadata["subject"] == "03").to_numpy()
+    labels = windows.labels.copy()
+    labels[own] = np.where(labels[own] == "left", "right", "left")
+    turned = type(windows)(windows.values, labels, windows.metadata.assign(label=labels), windows.info)
+    calibration = own & (windows.metadata["run"] == "1").to_numpy()
+    test = own & ~calibration
+    fitted = FineTuned(network(steps=100), steps=100, learning_rate=3e-3).fit(turned[~test], labels[~test], calibration=calibration[~test])
+    assert (fitted.predict(turned[test]) == labels[test]).mean() > 0.8
+    assert (network(steps=100).fit(turned[~own], labels[~own]).predict(turned[test]) == labels[test]).mean() < 0.2
+
+
+@pytest.mark.parametrize(
+    ("choices", "calibration", "sentence"),
+    [
+        ({"trained": "some"}, None, "trained is 'some'"),
+        ({}, np.ones(84, bool), "All 84 windows calibrate"),
+        ({}, np.ones(3, bool), "There are 84 windows, but calibration has the shape"),
+    ],
+)
+def test_what_cannot_be_is_said(windows, choices, calibration, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        FineTuned(network(), **choices).fit(windows, windows.labels, calibration=calibration)
+
+
+def test_cross_validation_calibrates_with_the_tested_subjects_first_trials(windows):
+    made = folds.calibrate(windows.metadata, 3, reserve=5)[:1]
+    results = cross_validate({"tuned": FineTuned(network(), trained="head", steps=3)}, windows, made, seeds=[0, 1])
+    assert results.table["log_loss"].nunique() == 2, "the seed reaches the network"
+    assert (results.table["samples"] == len(made[0].train) + len(made[0].validation)).all()
