@@ -173,11 +173,15 @@ def recombine(values: Tensor, rows: Tensor, classes: Tensor, probability: float,
     order, counts, own = pool[classes[pool].argsort(stable=True)], classes[pool].bincount(), classes[rows]
     first = counts.cumsum(0) - counts
     donors = order[first[own][:, None] + (draws * counts[own][:, None]).long()]
-    _, electrodes, samples = values.shape
-    stretch = torch.arange(samples) * SEGMENTS // samples
-    donor_at = donors[:, stretch][:, None].to(values.device)
-    electrode, sample = torch.arange(electrodes, device=values.device)[:, None], torch.arange(samples, device=values.device)
-    return _replace(windows, chosen, lambda _, taken: values[donor_at[taken.to(values.device)], electrode, sample])
+    samples = values.shape[2]
+    edges = [-(-samples * number // SEGMENTS) for number in range(SEGMENTS + 1)]
+
+    def put_together(_: Tensor, taken: Tensor) -> Tensor:
+        own_donors = donors[taken].to(values.device)
+        stretches = [values[:, :, start:stop].index_select(0, each) for start, stop, each in zip(edges, edges[1:], own_donors.T, strict=False)]
+        return torch.cat(stretches, dim=2)
+
+    return _replace(windows, chosen, put_together)
 
 
 def flip_hemispheres(values: Tensor, targets: Tensor, mirror: Mirror, probability: float, seed: int, step: int) -> tuple[Tensor, Tensor]:
