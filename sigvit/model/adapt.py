@@ -1,14 +1,15 @@
-"""A trained model for other images or other classes: nothing in it is stale or random, and it says what was done."""
+"""A trained model for other images, electrodes or classes: nothing in it is stale or random, and it says what was done."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from sigvit.model.montages import adapt_electrodes
 from sigvit.model.resize import resize_patches
 from sigvit.tokenizers import ImagePatches
 
@@ -28,20 +29,23 @@ def adapt(
     patch_size: Size | None = None,
     in_channels: int | None = None,
     num_classes: int | None = None,
+    electrodes: Any = None,
 ) -> VisionTransformer:
-    """A new model for other images or classes; the given one stays as it is. What is left out stays the same.
+    """A new model for other images, electrodes or classes; the given one stays as it is. What is left out stays the same.
 
     Its attribute `changes` says in sentences what became of each part that changed; everything else is copied.
 
     Parameters
     ----------
-    model : of images; of a model of recordings only `num_classes` can change.
+    model : of images, or of recordings, whose `electrodes` and `num_classes` can change.
     image_size : pixels, an int or (rows, columns): positions are resized to the new grid (`resize_positions`).
     patch_size : pixels, an int or (rows, columns): the projection is resized by the pseudo-inverse (`resize_patches`), so that a patch enlarged so gives the
         same token; positions follow the grid.
     in_channels : more: new channel k reads as old channel k mod (old count) did, and those that share one share its weight. Fewer: old channels are added
         up in turn. Either way an image with the same values in all channels gives the same tokens.
     num_classes : another number gets a new head at zero; the same number keeps the head (`reset_head` starts that anew).
+    electrodes : an `mne.Info` or a list of names: what was learned about single electrodes (vectors of positions, a projection of them all) is read off at
+        the new ones' places, along the scalp; electrodes that both caps have keep theirs exactly (`sigvit.model.montages`).
 
     Raises
     ------
@@ -63,6 +67,8 @@ def adapt(
         new.tokenizer = _adapted_tokenizer(model, in_channels, None if patch_size is None else _pair("patch_size", patch_size), changes)
     if image_size is not None or patch_size is not None or in_channels is not None:
         _adapt_grid(new, image_size, in_channels, changes)
+    if electrodes is not None:
+        adapt_electrodes(new, electrodes, changes)
     if num_classes is not None:
         _adapt_head(new, num_classes, changes)
     new.changes = (*model.changes, *changes)
@@ -118,7 +124,7 @@ def _adapt_grid(new: VisionTransformer, image_size: Size | None, in_channels: in
     if len(new.config.input_shape) != 3:
         raise ValueError(
             f"This model reads recordings (electrodes, samples) of {new.config.input_shape}, and what it learned belongs to them; "
-            "only num_classes can change (also by model.reset_head), other electrodes or lengths need a new signal_vit."
+            "only electrodes and num_classes can change (the latter also by model.reset_head), other lengths need a new signal_vit."
         )
     channels, *size = new.config.input_shape
     size = list(size if image_size is None else _pair("image_size", image_size))
