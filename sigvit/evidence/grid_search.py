@@ -1,0 +1,197 @@
+"""A search over parameters by inner folds of whole groups, all of them fitted at once where the estimator can."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.metrics import get_scorer
+from sklearn.model_selection import ParameterGrid
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from sigvit.data.windows import Windows
+from sigvit.evidence.fit_job import FitJob
+from sigvit.evidence.linear_discriminant import inner_folds
+from sigvit.evidence.metrics import window_log_loss
+
+LOG_LOSS = "neg_log_loss"
+
+
+def _has(name: str) -> Any:
+    return available_if(lambda search: hasattr(search.estimator, name))
+
+
+class GridSearch(ClassifierMixin, BaseEstimator):
+    """The setting of an estimator with the best mean score on inner folds, fitted on all training windows.
+
+    Inner folds keep groups whole (subjects, sessions or recordings, as `cross_validate` hands them to `fit`); without several groups they are stratified.
+    With an estimator that has `fit_many` all settings × inner folds are fitted at once, and in `cross_validate` those of all outer folds × seeds too: a
+    nested search costs one batched training. scikit-learn's own `GridSearchCV` works with the same estimators, one fit after the other.
+
+    Parameters
+    ----------
+    estimator : a classifier with `predict_proba`. parameters : {name: [values]} or a list of such, as of `sklearn.model_selection.ParameterGrid`.
+    scoring : "neg_log_loss", or the name of another scorer of scikit-learn.
+
+    Attributes
+    ----------
+    best_params_, best_score_, best_index_, best_estimator_, cv_results_, n_splits_ : as of scikit-learn's `GridSearchCV`. classes_ : sorted labels.
+
+    Raises
+    ------
+    ValueError : no settings, a parameter that the estimator lacks, or windows that no inner folds can be made of.
+
+    >>> from sigvit.data.synthetic import synthetic_windows
+    >>> from sigvit.evidence import baselines
+    >>> windows = synthetic_windows(effect=3.0)
+    >>> search = GridSearch(baselines.tangent_space(), {"tangentspace__metric": ["euclid", "riemann"]})
+    >>> search.fit(windows.values, windows.labels, groups=windows.metadata["subject"]).n_splits_
+    3
+    """
+
+    def __init__(self, estimator: Any, parameters: Mapping[str, Sequence] | Sequence[Mapping[str, Sequence]], scoring: str = LOG_LOSS) -> None:
+        self.estimator = estimator
+        self.parameters = parameters
+        self.scoring = scoring
+
+    @property
+    def takes_windows(self) -> bool:
+        """Whether `fit` is handed `Windows`, as the estimator is."""
+        return bool(getattr(self.estimator, "takes_windows", False))
+
+    def fit(self, X: Any, y: Any = None, groups: Any = None, validation: tuple[Any, Any] | None = None) -> GridSearch:
+        """Search and fit. X : windows, as the estimator takes them; y : labels, by default those of `Windows`; groups : (windows,).
+
+        `validation` is handed to an estimator whose `fit` takes it, in the inner folds too; others are fitted on it as well. It judges nothing here.
+        """
+        y = X.labels if y is None and isinstance(X, Windows) else np.asarray(y)
+        groups = None if groups is None else np.asarray(groups)
+        seed = self.estimator.get_params().get("random_state")
+        if validation is None and isinstance(X, Windows) and hasattr(self, "fit_many") and isinstance(seed, int) and np.array_equal(y, X.labels):
+            (found,) = self.fit_many(X, [FitJob(np.arange(len(y)), np.array([]), seed, groups=groups)])
+            self.__dict__.update({name: value for name, value in vars(found).items() if name.endswith("_")})
+            return self
+        extra = {} if validation is None or "validation" not in _arguments(self.estimator.fit) else {"validation": validation}
+        if validation is not None and not extra:
+            X, y, groups = _with_validation(X, y, groups, *validation)
+        takes_groups = groups is not None and "groups" in _arguments(self.estimator.fit)
+
+        def fitted(setting: dict, rows: np.ndarray) -> Any:
+            told = extra | ({"groups": groups[rows]} if takes_groups and groups is not None else {})
+            return clone(self.estimator).set_params(**setting).fit(X[rows], y[rows], **told)
+
+        folds = self._folds(y, groups)
+        settings = self._settings()
+        scores = [[self._score(fitted(setting, train), X[judge], y[judge]) for train, judge in folds] for setting in settings]
+        self._choose(settings, scores)
+        return self._adopt(fitted(self.best_params_, np.arange(len(y))))
+
+    @_has("fit_many")
+    def fit_many(self, windows: Windows, jobs: Sequence[FitJob], folder: str | Path | None = None) -> list[GridSearch]:
+        """One search a job, each equal to `fit` on the job's rows with its seed: the inner fits of all jobs at once, then the final ones at once."""
+        searches = [clone(self) for _ in jobs]
+        asked = [(search, job, search._settings(), search._folds(windows.labels[job.train], job.groups)) for search, job in zip(searches, jobs, strict=True)]
+        inner = [each for _, job, settings, folds in asked for each in _inner_jobs(job, settings, folds)]
+        fitted = iter(self.estimator.fit_many(windows, inner, **_kept(self.estimator, folder)))
+        for search, job, settings, folds in asked:
+            judged = [job.train[judge] for _, judge in folds]
+            scores = [[search._score(next(fitted), _signals(search, windows, rows), windows.labels[rows]) for rows in judged] for _ in settings]
+            search._choose(settings, scores)
+        last = [replace(job, parameters=job.parameters | search.best_params_, key=job.key and f"{job.key}-best") for search, job, _, _ in asked]
+        final = self.estimator.fit_many(windows, last, **_kept(self.estimator, folder))
+        return [search._adopt(estimator) for search, estimator in zip(searches, final, strict=True)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """(windows, classes) of the best setting."""
+        check_is_fitted(self, "best_estimator_")
+        return self.best_estimator_.predict_proba(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "best_estimator_")
+        return self.best_estimator_.predict(X)
+
+    @_has("predict_parts")
+    def predict_parts(self, X: Any) -> dict[str, np.ndarray]:
+        check_is_fitted(self, "best_estimator_")
+        return self.best_estimator_.predict_parts(X)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def _settings(self) -> list[dict]:
+        settings = list(ParameterGrid(self.parameters))
+        unknown = sorted({name for setting in settings for name in setting} - set(self.estimator.get_params()))
+        if unknown:
+            known = ", ".join(sorted(self.estimator.get_params()))
+            raise ValueError(f"{type(self.estimator).__name__} has no parameters {', '.join(unknown)}; it has {known}.")
+        return settings
+
+    def _folds(self, labels: np.ndarray, groups: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+        folds = inner_folds(np.unique(labels, return_inverse=True)[1], groups)
+        if not folds:
+            raise ValueError(f"No inner folds can be made of {len(labels)} windows: every class must be in two groups, or twice where there is one group.")
+        return folds
+
+    def _score(self, fitted: Any, X: Any, y: np.ndarray) -> float:
+        """The more the better. Log-loss counts a class that the judged windows lack as well; scikit-learn's scorer would refuse them."""
+        if self.scoring != LOG_LOSS:
+            return float(get_scorer(self.scoring)(fitted, X, y))
+        return -float(window_log_loss(np.searchsorted(fitted.classes_, y), fitted.predict_proba(X)).mean())
+
+    def _choose(self, settings: list[dict], scores: list[list[float]]) -> None:
+        """What scikit-learn's search reports, and the setting with the best mean score; the first of equal ones."""
+        found = np.array(scores)
+        mean = found.mean(1)
+        self.cv_results_ = {"params": settings, "mean_test_score": mean, "std_test_score": found.std(1)}
+        self.cv_results_ |= {f"split{number}_test_score": column for number, column in enumerate(found.T)}
+        self.cv_results_["rank_test_score"] = 1 + np.array([(mean > own).sum() for own in mean])
+        for name in sorted({name for setting in settings for name in setting}):
+            self.cv_results_[f"param_{name}"] = [setting.get(name) for setting in settings]
+        self.best_index_, self.n_splits_ = int(mean.argmax()), found.shape[1]
+        self.best_params_, self.best_score_ = settings[self.best_index_], float(mean[self.best_index_])
+
+    def _adopt(self, fitted: Any) -> GridSearch:
+        """The final estimator, and what `cross_validate` reads from a fitted one."""
+        self.best_estimator_, self.classes_ = fitted, fitted.classes_
+        self.selection_ = getattr(fitted, "selection_", "none")
+        for name in ("history_", "n_parameters_"):
+            if hasattr(fitted, name):
+                setattr(self, name, getattr(fitted, name))
+        return self
+
+
+def _inner_jobs(job: FitJob, settings: list[dict], folds: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[FitJob]:
+    """Of each setting on each inner fold; the validation rows stay what chooses the stopping point."""
+    for number, setting in enumerate(settings):
+        for part, (train, _) in enumerate(folds):
+            groups = None if job.groups is None else np.asarray(job.groups)[train]
+            where = f"setting {number}, inner fold {part}"
+            key = job.key and f"{job.key}-{number}-{part}"
+            yield FitJob(job.train[train], job.validation, job.seed, job.parameters | setting, groups, f"{job.name}, {where}", key)
+
+
+def _with_validation(X: Any, y: np.ndarray, groups: Any, more: Any, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Where nothing is chosen by the validation windows they are trained on; they are a group of their own."""
+    if groups is not None:
+        groups = np.concatenate([groups.astype(str), np.full(len(labels), "validation")]) if len(np.unique(groups)) > 1 else None
+    return np.concatenate([X, more]), np.concatenate([y, labels]), groups
+
+
+def _kept(estimator: Any, folder: str | Path | None) -> dict[str, Any]:
+    return {"folder": folder} if folder is not None and "folder" in _arguments(estimator.fit_many) else {}
+
+
+def _signals(search: GridSearch, windows: Windows, rows: np.ndarray) -> Windows | np.ndarray:
+    return windows[rows] if search.takes_windows else windows.values[rows]
+
+
+def _arguments(function: Any) -> set[str]:
+    return set(inspect.signature(function).parameters)
