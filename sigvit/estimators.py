@@ -1,4 +1,4 @@
-"""SignalViTClassifier: the Vision Transformer for recordings as a scikit-learn classifier, married to a classical half."""
+"""SignalViTClassifier: Vision Transformers for recordings as a scikit-learn classifier, married to a classical half."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import copy
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator, clone
 from torch import nn
 
 from sigvit.evidence import baselines
+from sigvit.evidence.blend import blend_weights, log_of, pooled
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.linear_discriminant import inner_folds
-from sigvit.evidence.metrics import window_log_loss
 from sigvit.model.vision_transformer import signal_vit
-from sigvit.network_classifier import NetworkClassifier
+from sigvit.network_classifier import NetworkClassifier, network_log_probabilities
 from sigvit.training.recipe import Recipe
 from sigvit.training_part import TrainingPart
 
@@ -22,7 +23,7 @@ __all__ = ["FitJob", "SignalViTClassifier"]
 
 
 class SignalViTClassifier(NetworkClassifier):
-    """A Vision Transformer whose tokens are cut from electrodes × time, averaged in log-probability with a classical pipeline fitted on the same windows.
+    """Vision Transformers whose tokens are cut from electrodes × time, blended in log-probability with classical pipelines fitted on the same windows.
 
     The two err on different windows: docs/log.md has what each adds.
 
@@ -33,8 +34,11 @@ class SignalViTClassifier(NetworkClassifier):
     width, depth, heads, mlp_width, pool, positions, dropout, stochastic_depth : of the encoder; see `sigvit.signal_vit`.
     epochs : passes over the training windows; None trains for `steps` optimiser steps whatever the number of windows.
     steps, batch_size, learning_rate, weight_decay, label_smoothing, ema_decay, time_shift, noise, mixup, dtype : see `sigvit.training.recipe.Recipe`.
-    classical : None (the network alone), "auto" (of shrinkage LDA, tangent space and xDAWN + tangent space the one with the lowest log-loss on
-        inner folds of the training windows), or any classifier of (windows, electrodes, samples) with `predict_proba`.
+    ensemble : one network for each of up to five inner folds of the training windows (whole groups where there are several), trained without that fold;
+        their average predicts, and what each says of its own fold tells how much the network may weigh beside its classical half. False: one network on all
+        windows, equal weights.
+    classical : None (the network alone), "auto" (all classical pipelines that the windows allow, blended with weights chosen on inner folds:
+        `sigvit.baselines.classical_blend`), or any classifier of (windows, electrodes, samples) with `predict_proba`.
     early_stopping : hold out a validation part, or take the one given to `fit`, and return the weights with the lowest loss there, giving up
         after `patience` looks without a better one.
     class_weight : None, "balanced", or {class: weight} of the network's loss.
@@ -43,8 +47,9 @@ class SignalViTClassifier(NetworkClassifier):
 
     Attributes
     ----------
-    classes_ : sorted labels. model_ : the trained `VisionTransformer`. classical_ : the fitted classical half or None. history_ : the losses by step.
-    n_parameters_ : of the network. selection_ : "validation" where a validation part chose the weights, else "none".
+    classes_ : sorted labels. models_ : the trained `VisionTransformer`s; model_ : the first. classical_ : the fitted classical half or None.
+    weights_ : of network and classical half in the blend, or None. history_ : the losses by step, the mean of all networks.
+    n_parameters_ : of all networks. selection_ : "validation" where a validation part chose the weights, else "none".
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> windows = synthetic_windows(effect=3.0)
@@ -75,6 +80,7 @@ class SignalViTClassifier(NetworkClassifier):
         noise: float = 0.0,
         mixup: float = 1.0,
         dtype: str = "float32",
+        ensemble: bool = True,
         classical: str | BaseEstimator | None = "auto",
         early_stopping: bool = False,
         patience: int = 10,
@@ -103,6 +109,7 @@ class SignalViTClassifier(NetworkClassifier):
         self.noise = noise
         self.mixup = mixup
         self.dtype = dtype
+        self.ensemble = ensemble
         self.classical = classical
         self.early_stopping = early_stopping
         self.patience = patience
@@ -144,26 +151,51 @@ class SignalViTClassifier(NetworkClassifier):
             stochastic_depth=self.stochastic_depth,
         )
 
-    def _complete(self, part: TrainingPart, shared: dict) -> None:
-        """The classical half; fits that ask for the same one on the same part share it."""
+    def _left_out(self, part: TrainingPart) -> list[np.ndarray]:
+        """What each network of the ensemble doesn't see: the judging part of an inner fold."""
+        folds = inner_folds(part.targets, part.groups) if self.ensemble else []
+        return [judge for _, judge in folds] if len(folds) > 1 else []
+
+    def _complete(self, part: TrainingPart, histories: list[list[dict[str, float]]], shared: dict) -> None:
+        """The classical half, and how much each half weighs; fits that ask for the same classical half on the same part share it."""
+        super()._complete(part, histories, shared)
         asked = (id(part), repr(self.classical))
         if asked not in shared:
             shared[asked] = self._fit_classical(part)
         self.classical_ = shared[asked]
+        self.weights_ = self._halves_weights(part)
+
+    def _halves_weights(self, part: TrainingPart) -> np.ndarray | None:
+        """Of network and classical half: chosen on what each says of windows that it wasn't fitted on, where both do; else equal."""
+        if self.classical_ is None:
+            return None
+        classical = getattr(self.classical_, "out_of_fold_", None)
+        if classical is None or len(self.models_) == 1:
+            return np.full(2, 0.5)
+        told = np.stack([self._network_out_of_fold(part), classical], axis=1)
+        judged = np.isfinite(told).all(axis=(1, 2))
+        return blend_weights(told[judged], part.targets[judged])
+
+    def _network_out_of_fold(self, part: TrainingPart) -> np.ndarray:
+        """(windows, classes) log-probabilities, each by the network that didn't see the window; NaN where all did."""
+        values, _ = part.standardised(self._standardise, (self._dtype, self._device()))
+        told = np.full((len(part.targets), len(self.classes_)), np.nan)
+        for model, rows in zip(self.models_, self._left_out(part), strict=True):
+            told[rows] = log_of(np.exp(network_log_probabilities(model, values[torch.as_tensor(rows)])))
+        return told
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """(windows, classes): the normalised geometric mean of both halves' probabilities, in the order of `classes_`."""
+        """(windows, classes): the weighted log-linear pool of both halves' probabilities, in the order of `classes_`."""
         return self.predict_parts(X)[""]
 
     def predict_parts(self, X: Any) -> dict[str, np.ndarray]:
         """ "" → the probabilities of the whole, and, where there is a classical half, "network" and "classical half" → those of each alone."""
         network = super().predict_proba(X)
-        if self.classical_ is None:
+        if self.classical_ is None or self.weights_ is None:
             return {"": network}
         classical = self.classical_.predict_proba(self._read(X, None, reset=False)[0])
-        # Far below any probability that a few hundred windows support; keeps the logarithm finite.
-        blended = np.sqrt(np.maximum(network, 1e-12) * np.maximum(classical, 1e-12))
-        return {"": blended / blended.sum(1, keepdims=True), "network": network, "classical half": classical}
+        blended = np.exp(pooled(np.stack([log_of(network), log_of(classical)], axis=1), self.weights_))
+        return {"": blended, "network": network, "classical half": classical}
 
     def _fit_classical(self, part: TrainingPart) -> BaseEstimator | None:
         if self.classical is None:
@@ -171,26 +203,6 @@ class SignalViTClassifier(NetworkClassifier):
         if isinstance(self.classical, str) and self.classical != "auto":
             raise ValueError(f'classical is {self.classical!r}; it must be "auto", None, or a classifier with predict_proba.')
         if isinstance(self.classical, str):
-            return fit_best_classical(part)
+            blend = baselines.classical_blend(part.signals.shape[1], part.signals.shape[2], part.sampling_rate)
+            return blend.fit(part.signals, part.targets, groups=part.groups)
         return clone(self.classical).fit(part.signals, part.targets)
-
-
-def fit_best_classical(part: TrainingPart) -> BaseEstimator:
-    """The classical pipeline with the lowest log-loss on inner folds of the training part (whole groups where there are several), fitted on all of it."""
-    discriminant = baselines.shrinkage_lda().fit(part.signals, part.targets, groups=part.groups)
-    folds = inner_folds(part.targets, part.groups)
-    if not folds or not discriminant.log_loss_ or part.signals.shape[1] < 2:
-        return discriminant
-    others = [baselines.tangent_space(), baselines.xdawn_tangent_space()]
-    losses = [_inner_log_loss(other, part, folds) for other in others]
-    if min(discriminant.log_loss_.values()) <= min(losses):
-        return discriminant
-    return others[int(np.argmin(losses))].fit(part.signals, part.targets)
-
-
-def _inner_log_loss(candidate: BaseEstimator, part: TrainingPart, folds: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    losses = []
-    for train, judge in folds:
-        fitted = clone(candidate).fit(part.signals[train], part.targets[train])
-        losses.append(window_log_loss(part.targets[judge], fitted.predict_proba(part.signals[judge])))
-    return float(np.concatenate(losses).mean())

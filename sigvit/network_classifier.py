@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from rich.progress import Progress
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -67,8 +68,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         ValueError : fewer than two classes, other shapes than fitted on, NaN or infinity.
         """
         part = self._prepare(X, y, groups, validation)
-        self._train(part)
-        self._complete(part, {})
+        self._complete(part, self._train(self._members(part)), {})
         return self
 
     def fit_many(self, windows: Windows, jobs: Sequence[FitJob], folder: str | Path | None = None) -> list[Self]:
@@ -87,22 +87,19 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         snapshots = None if folder is None else Snapshots(folder)
         for block in _blocks(windows, jobs):
             parts = _prepare_all(windows, [(fitted[number], jobs[number]) for number in block])
-            members = [fitted[number]._member(part, jobs[number].name, jobs[number].key) for number, part in zip(block, parts, strict=True)]
-            with _progress(self.progress, sum(member.recipe.steps for member in members)) as on_step:
-                histories = train_many(members, snapshots=snapshots, on_step=on_step)
+            members = [fitted[number]._members(part, jobs[number].name, jobs[number].key) for number, part in zip(block, parts, strict=True)]
+            histories = iter(self._train([member for several in members for member in several], snapshots))
             shared: dict = {}
-            for number, part, history in zip(block, parts, histories, strict=True):
-                fitted[number].history_ = history
-                fitted[number]._complete(part, shared)
+            for number, part, several in zip(block, parts, members, strict=True):
+                fitted[number]._complete(part, [next(histories) for _ in several], shared)
         return fitted
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """(windows, classes) probabilities, in the order of `classes_`."""
         check_is_fitted(self, "model_")
         signals, _, _ = self._read(X, None, reset=False)
-        with torch.no_grad():
-            parts = [self.model_(part).double().softmax(1) for part in self._standardise(signals).split(256)]
-        return torch.cat(parts).cpu().numpy()
+        log_probabilities = [network_log_probabilities(model, self._standardise(signals)) for model in self.models_]
+        return softmax(np.mean(log_probabilities, axis=0), axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
         """(windows,) the most probable class."""
@@ -157,37 +154,54 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             )
         return np.searchsorted(self.classes_, y)
 
-    def _train(self, part: TrainingPart) -> None:
-        member = self._member(part)
-        with _progress(self.progress, member.recipe.steps) as on_step:
-            self.history_ = train_alone(member, on_step=on_step)
+    def _train(self, members: Sequence[Member], snapshots: Snapshots | None = None) -> list[list[dict[str, float]]]:
+        with _progress(self.progress, sum(member.recipe.steps for member in members)) as on_step:
+            if len(members) == 1 and snapshots is None:
+                return [train_alone(members[0], on_step=on_step)]
+            return train_many(members, snapshots=snapshots, on_step=on_step)
 
-    def _member(self, part: TrainingPart, name: str = "", key: str = "") -> Member:
-        """The training of this classifier on this part, with everything but the history set that a fit leaves behind."""
+    def _members(self, part: TrainingPart, name: str = "", key: str = "") -> list[Member]:
+        """The trainings of this classifier on this part, with everything but the history set that a fit leaves behind."""
         seed = _seed(self.random_state)
+        left_out: list[np.ndarray | None] = [*self._left_out(part)] or [None]
         self.center_, self.scale_ = part.center, part.scale
         self.selection_ = "none" if part.held_out is None else "validation"
-        recipe = self.recipe(len(part.signals))
-        self._dtype = torch.float64 if recipe.dtype == "float64" else torch.float32
+        self._dtype = torch.float64 if self.recipe(len(part.signals)).dtype == "float64" else torch.float32
+        members = [
+            self._member(part, rows, _member_seed(seed, k), f"{name}, network {k}" if k else name, f"{key}-{k}" if k and key else key)
+            for k, rows in enumerate(left_out)
+        ]
+        self.models_ = [member.model for member in members]
+        self.model_ = self.models_[0]
+        self.n_parameters_ = sum(parameter.numel() for model in self.models_ for parameter in model.parameters())
+        return members
+
+    def _left_out(self, part: TrainingPart) -> list[np.ndarray]:
+        """Rows of the part that each of several networks doesn't see; none where one network sees all."""
+        return []
+
+    def _member(self, part: TrainingPart, left_out: np.ndarray | None, seed: int, name: str, key: str) -> Member:
+        rows = None if left_out is None else np.setdiff1d(np.arange(len(part.signals)), left_out)
+        recipe = self.recipe(len(part.signals) if rows is None else len(rows))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "initial weights"))
-            model = self.build(part.electrodes, part.signals.shape[2], len(self.classes_))
-        self.model_ = model.to(self._device(), self._dtype)
-        self.n_parameters_ = sum(parameter.numel() for parameter in model.parameters())
+            model = self.build(part.electrodes, part.signals.shape[2], len(self.classes_)).to(self._device(), self._dtype)
         values, held_out = part.standardised(self._standardise, (self._dtype, self._device()))
-        _set_reference(model, values)
+        _set_reference(model, values if rows is None else values[rows])
         targets, weights = self._on_device(part.targets), self._class_weights(part.targets)
         validation = None if held_out is None or part.held_out is None else (held_out, self._on_device(part.held_out[1]))
-        sampling_rate = None if isinstance(part.electrodes, int) else float(part.electrodes["sfreq"])
-        return Member(self.model_, values, targets, recipe, seed, len(self.classes_), weights, validation, name, key, sampling_rate, self._mirror(part, recipe))
+        chosen = None if rows is None else torch.as_tensor(rows)
+        mirror = self._mirror(part, recipe)
+        return Member(model, values, targets, recipe, seed, len(self.classes_), weights, validation, name, key, part.sampling_rate, mirror, chosen)
 
     def _mirror(self, part: TrainingPart, recipe: Recipe) -> Mirror | None:
         """Who changes places where hemispheres are flipped: only named electrodes can say it."""
         named = recipe.hemisphere_flip > 0 and not isinstance(part.electrodes, int)
         return Mirror.from_names(part.electrodes["ch_names"], self.classes_.tolist()) if named else None
 
-    def _complete(self, part: TrainingPart, shared: dict) -> None:
-        """What a fit does besides the network; `shared` holds what fits on the same part have in common."""
+    def _complete(self, part: TrainingPart, histories: list[list[dict[str, float]]], shared: dict) -> None:
+        """What a fit does besides training its networks; `shared` holds what fits on the same part have in common."""
+        self.history_ = mean_history(histories)
 
     def _standardise(self, signals: np.ndarray) -> Tensor:
         """Each electrode less its training mean, by its training deviation; (windows, electrodes, samples) on the device."""
@@ -217,6 +231,30 @@ def _set_reference(model: nn.Module, values: Tensor) -> None:
     measure = getattr(getattr(model, "tokenizer", None), "set_reference", None)
     if measure is not None:
         measure(values)
+
+
+def network_log_probabilities(model: nn.Module, values: Tensor) -> np.ndarray:
+    """(windows, classes) float64, of standardised windows."""
+    with torch.no_grad():
+        return torch.cat([model(part).double().log_softmax(1) for part in values.split(256)]).cpu().numpy()
+
+
+def mean_history(histories: Sequence[list[dict[str, float]]]) -> list[dict[str, float]]:
+    """One history of several networks: the mean of each number over those that are still in training at that step.
+
+    >>> mean_history([[{"step": 5, "train_loss": 1.0}, {"step": 10, "train_loss": 0.5}], [{"step": 5, "train_loss": 3.0}]])
+    [{'step': 5, 'train_loss': 2.0}, {'step': 10, 'train_loss': 0.5}]
+    """
+    history = []
+    for look in range(max(len(other) for other in histories)):
+        found = [other[look] for other in histories if look < len(other)]
+        history.append(found[0] | {name: float(np.mean([entry[name] for entry in found])) for name in found[0] if name != "step"})
+    return history
+
+
+def _member_seed(seed: int, number: int) -> int:
+    """The first network's is the classifier's own."""
+    return derive_seed(seed, f"network {number}") if number else seed
 
 
 @contextmanager

@@ -24,6 +24,11 @@ class TrainingPart:
     electrodes: Any
     _tensors: dict[tuple, tuple[Tensor, Tensor | None]] = field(default_factory=dict, repr=False)
 
+    @property
+    def sampling_rate(self) -> float | None:
+        """Hertz, where the electrodes say it."""
+        return None if isinstance(self.electrodes, int) else float(self.electrodes["sfreq"])
+
     @cached_property
     def center(self) -> np.ndarray:
         """(electrodes,) means."""

@@ -16,11 +16,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.estimators import SignalViTClassifier
 from sigvit.evidence import baselines
+from sigvit.evidence.blend import PULL, pooled
 from sigvit.evidence.convnets import ConvNetClassifier, ShallowConvNet
 from sigvit.evidence.fit_job import FitJob
 from sigvit.tokenizers import TimeStepTokens
 
-QUICK = SignalViTClassifier(steps=40, classical=None, width=8, heads=2, mlp_width=16)
+QUICK = SignalViTClassifier(steps=40, ensemble=False, classical=None, width=8, heads=2, mlp_width=16)
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +29,14 @@ def windows():
     return synthetic_windows(n_subjects=3, effect=3.0)
 
 
-@parametrize_with_checks([SignalViTClassifier(steps=60, width=8, heads=2, mlp_width=16)])
+@parametrize_with_checks([SignalViTClassifier(steps=60, ensemble=False, width=8, heads=2, mlp_width=16)])
 def test_scikit_learns_own_checks_pass(estimator, check):
     check(estimator)
 
 
 def test_an_effect_is_learned_and_probabilities_sum_to_one(windows):
     train, test = np.arange(0, 40), np.arange(40, 60)
-    classifier = SignalViTClassifier(steps=150, classical=None).fit(windows[train], windows.labels[train])
+    classifier = SignalViTClassifier(steps=150, ensemble=False, classical=None).fit(windows[train], windows.labels[train])
     probabilities = classifier.predict_proba(windows[test])
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-12)  # double-precision softmax
     assert classifier.score(windows[test], windows.labels[test]) > 0.8
@@ -74,19 +75,47 @@ def test_blend_is_the_normalised_geometric_mean_of_both_halves(windows):
     both = clone(QUICK).set_params(classical=half).fit(windows)
     network = clone(QUICK).fit(windows).predict_proba(windows)
     classical = clone(half).fit(windows.values, windows.labels).predict_proba(windows.values)
-    expected = np.sqrt(network * classical)
+    expected = np.sqrt(np.maximum(network, 1e-6) * np.maximum(classical, 1e-6))  # no source is believed to be surer than that
     expected /= expected.sum(1, keepdims=True)
-    np.testing.assert_allclose(both.predict_proba(windows), expected, atol=2e-6)  # the floor under probabilities is 1e-12, its root 1e-6
+    np.testing.assert_allclose(both.predict_proba(windows), expected, atol=1e-9)
 
 
-def test_the_classical_half_is_chosen_on_the_training_windows(windows):
-    chosen = SignalViTClassifier(steps=1).fit(windows).classical_
-    assert type(chosen).__name__ in ("ShrinkageLDA", "Pipeline")
-    assert chosen.predict_proba(windows.values).shape == (60, 2)
+def test_each_network_of_the_ensemble_leaves_one_inner_fold_out(windows):
+    groups = windows.metadata["subject"].to_numpy()
+    classifier = clone(QUICK).set_params(ensemble=True).fit(windows, groups=groups)
+    assert len(classifier.models_) == len(set(groups)) == 3
+    part = classifier._prepare(windows, None, groups, None)
+    for rows in classifier._left_out(part):
+        assert len(set(groups[rows])) == 1
+    changed = windows.values.copy()
+    changed[groups == groups[0]] = changed[groups == groups[0]][::-1]  # the same mean and deviation, so the same standardisation
+    again = clone(QUICK).set_params(ensemble=True).fit(changed, windows.labels, groups=groups)
+    same = [torch.equal(one.head.weight, other.head.weight) for one, other in zip(classifier.models_, again.models_, strict=True)]
+    assert sorted(same) == [False, False, True]
+
+
+def test_the_ensemble_predicts_the_geometric_mean_of_its_networks(windows):
+    classifier = clone(QUICK).set_params(ensemble=True).fit(windows)
+    values = classifier._standardise(windows.values)
+    with torch.no_grad():
+        mean = torch.stack([model(values).double().log_softmax(1) for model in classifier.models_]).mean(0)
+    np.testing.assert_allclose(classifier.predict_proba(windows), mean.softmax(1).numpy(), atol=1e-6)  # batches of other sizes round float32 logits elsewhere
+
+
+def test_on_windows_that_neither_half_was_fitted_on_the_blend_beats_both(windows):
+    classifier = clone(QUICK).set_params(ensemble=True, classical="auto", steps=60).fit(windows)
+    part, numbers = classifier._prepare(windows, None, None, None), np.searchsorted(classifier.classes_, windows.labels)
+    halves = np.stack([classifier._network_out_of_fold(part), classifier.classical_.out_of_fold_], axis=1)
+    losses = -halves[np.arange(60), :, numbers].mean(0)
+    together = -pooled(halves, classifier.weights_)[np.arange(60), numbers].mean()
+    assert together < losses.min() + PULL / 60  # what the pull towards equal weights may cost
 
 
 MANY = {
-    "ViT": (clone(QUICK).set_params(classical="auto"), [{"dropout": 0.1}, {"dropout": 0.0, "learning_rate": 1e-3}, {"early_stopping": True, "patience": 1}]),
+    "ViT": (
+        clone(QUICK).set_params(ensemble=True, classical="auto"),
+        [{"dropout": 0.1}, {"dropout": 0.0, "learning_rate": 1e-3}, {"early_stopping": True, "patience": 1}],
+    ),
     "EEGNet": (ConvNetClassifier("EEGNet", epochs=20, batch_size=11), [{}, {"learning_rate": 1e-2}, {"patience": 1}]),
     "ShallowConvNet": (ConvNetClassifier("ShallowConvNet", epochs=5, batch_size=11), [{}, {"learning_rate": 1e-2}, {}]),
 }

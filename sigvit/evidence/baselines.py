@@ -11,24 +11,22 @@ import numpy as np
 from pyriemann.estimation import Covariances, XdawnCovariances
 from pyriemann.spatialfilters import CSP
 from pyriemann.tangentspace import TangentSpace
-from scipy.signal import butter, sosfiltfilt
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sigvit.evidence.linear_discriminant import MICROVOLTS_PER_VOLT, ShrinkageLDA, checked_signals
+from sigvit.evidence.band_features import BandCovariances, BandPower, BandTangentSpace
+from sigvit.evidence.blend import Blend
+from sigvit.evidence.linear_discriminant import ShrinkageLDA, in_microvolts
 
 if TYPE_CHECKING:
     from sigvit.data.windows import Windows
 
-CLASSICAL_BANDS_HZ = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0), "gamma": (30.0, 45.0)}
 # Nine bands of 4 Hz: filter bank CSP, Ang et al. (2008).
 FILTER_BANK_HZ = tuple((low, low + 4.0) for low in np.arange(4.0, 40.0, 4.0).tolist())
-# The log-Euclidean mean needs no iterations, which counts nine times, and scores the same: .560 for .562 on the training part of scp1 (5 blocks, AUC).
-FAST_REFERENCE = {"mean": "logeuclid", "map": "riemann"}
 
 
 def everything(windows: Windows) -> dict[str, BaseEstimator]:
@@ -47,6 +45,24 @@ def everything(windows: Windows) -> dict[str, BaseEstimator]:
         "Band power": band_power(windows.sampling_rate),
         "Filter bank tangent space": filter_bank_tangent_space(windows.sampling_rate),
     }
+
+
+def classical_blend(n_electrodes: int, n_times: int, sampling_rate: float | None = None) -> Blend:
+    """All of `everything` but the majority that such windows allow, blended with weights chosen on inner folds: the classical half of the ViT.
+
+    Without a rate (in Hz) what reads frequencies is left out; one electrode has no covariances.
+
+    >>> list(classical_blend(1, 200, 100.0).candidates)
+    ['Shrinkage LDA', 'Band power']
+    """
+    candidates: dict[str, BaseEstimator] = {"Shrinkage LDA": shrinkage_lda()}
+    if n_electrodes > 1:
+        candidates |= {"CSP + LDA": csp_lda(), "Tangent space": tangent_space(), "xDAWN + tangent space": xdawn_tangent_space()}
+    if sampling_rate is not None and BandPower(sampling_rate).bands(n_times):
+        candidates["Band power"] = band_power(sampling_rate)
+    if n_electrodes > 1 and sampling_rate is not None and sampling_rate > 2 * FILTER_BANK_HZ[0][1]:
+        candidates["Filter bank tangent space"] = filter_bank_tangent_space(sampling_rate)
+    return Blend(candidates)
 
 
 def majority() -> DummyClassifier:
@@ -97,19 +113,15 @@ def band_power(sampling_rate: float) -> Pipeline:
 
 def filter_bank_tangent_space(sampling_rate: float) -> Pipeline:
     """Tangent spaces of nine bands of 4 Hz from 4 to 40 Hz (those below the Nyquist frequency), side by side, logistic regression. ``sampling_rate`` in Hz."""
-    bands = [(low, high) for low, high in FILTER_BANK_HZ if high < sampling_rate / 2]
+    bands = tuple((low, high) for low, high in FILTER_BANK_HZ if high < sampling_rate / 2)
     if not bands:
         raise ValueError(f"A sampling rate of {sampling_rate} Hz leaves no band of the filter bank, which starts at 4 to 8 Hz; more than 16 Hz is needed.")
-    parts = []
-    for low, high in bands:
-        steps = make_pipeline(BandPass(sampling_rate, low, high), Covariances("oas"), TangentSpace(FAST_REFERENCE))
-        parts.append((f"{low:g}-{high:g} Hz", steps))
-    return make_pipeline(microvolts(), FeatureUnion(parts), LogisticClassifier())
+    return make_pipeline(microvolts(), BandCovariances(sampling_rate, bands), BandTangentSpace(), LogisticClassifier())
 
 
 def microvolts() -> FunctionTransformer:
     """Volts to microvolts in double precision, after a check of shape and values: covariances of volts would be near 1e-10."""
-    return FunctionTransformer(_to_microvolts)
+    return FunctionTransformer(in_microvolts)
 
 
 class LogisticClassifier(LogisticRegression):
@@ -117,64 +129,3 @@ class LogisticClassifier(LogisticRegression):
 
     def __init__(self) -> None:
         super().__init__(max_iter=10_000)
-
-
-class BandPower(TransformerMixin, BaseEstimator):
-    """Log power in the classical EEG bands: (windows, electrodes, samples) in volts → (windows, electrodes · bands), natural logarithm of µV².
-
-    A Hann window and one Fourier transform of the whole window. Bands that reach the Nyquist frequency or hold no bin of the transform are left out.
-
-    >>> seconds = np.arange(256) / 128
-    >>> power = BandPower(128.0).fit_transform(1e-5 * np.sin(2 * np.pi * 10 * seconds)[None, None])
-    >>> ["delta", "theta", "alpha", "beta", "gamma"][power.argmax()]
-    'alpha'
-    """
-
-    def __init__(self, sampling_rate: float):
-        self.sampling_rate = sampling_rate
-
-    def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> BandPower:
-        self.bands_ = self._bands(checked_signals(X).shape[2])
-        if not self.bands_:
-            seconds = X.shape[2] / self.sampling_rate
-            raise ValueError(
-                f"Windows of {seconds:g} s at {self.sampling_rate:g} Hz hold no frequency of the bands {CLASSICAL_BANDS_HZ}; longer ones are needed."
-            )
-        return self
-
-    def transform(self, X: np.ndarray) -> np.ndarray:
-        signals = _to_microvolts(X)
-        centred = signals - signals.mean(axis=2, keepdims=True)
-        power = np.abs(np.fft.rfft(centred * np.hanning(signals.shape[2]), axis=2)) ** 2 / np.sum(np.hanning(signals.shape[2])) ** 2
-        sums = np.stack([power[..., self._bins(signals.shape[2], *band)].sum(axis=2) for band in self.bands_.values()], axis=2)
-        # 1e-9 µV² is far below any amplifier's noise and keeps the logarithm of a flat electrode finite.
-        return np.log(sums + 1e-9).reshape(len(signals), -1)
-
-    def _bins(self, samples: int, low: float, high: float) -> np.ndarray:
-        frequencies = np.fft.rfftfreq(samples, 1 / self.sampling_rate)
-        return (frequencies >= low) & (frequencies < high)
-
-    def _bands(self, samples: int) -> dict[str, tuple[float, float]]:
-        reachable = {name: band for name, band in CLASSICAL_BANDS_HZ.items() if band[1] < self.sampling_rate / 2}
-        return {name: band for name, band in reachable.items() if self._bins(samples, *band).any()}
-
-
-class BandPass(TransformerMixin, BaseEstimator):
-    """Butterworth band-pass of order 4, forwards and backwards, inside each window alone, so that no window smears into another."""
-
-    def __init__(self, sampling_rate: float, low_hz: float, high_hz: float):
-        self.sampling_rate = sampling_rate
-        self.low_hz = low_hz
-        self.high_hz = high_hz
-
-    def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> BandPass:
-        self.sections_ = butter(4, (self.low_hz, self.high_hz), "bandpass", fs=self.sampling_rate, output="sos")
-        return self
-
-    def transform(self, X: np.ndarray) -> np.ndarray:
-        # 27 samples of odd extension are scipy's default here; a shorter window gives what it has.
-        return sosfiltfilt(self.sections_, X, axis=2, padlen=min(27, X.shape[2] - 1))
-
-
-def _to_microvolts(signals: np.ndarray) -> np.ndarray:
-    return checked_signals(signals).astype(np.float64) * MICROVOLTS_PER_VOLT

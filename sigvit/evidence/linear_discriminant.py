@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import solve
 from scipy.optimize import minimize_scalar
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.validation import check_is_fitted
@@ -77,6 +77,7 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
     ----------
     segments_, temperature_ : what was chosen; log-probabilities are divided by the temperature. classes_ : sorted labels.
     coef_, intercept_ : (classes, features), (classes,), before the temperature. log_loss_ : {candidate: inner log-loss in nats}.
+    out_of_fold_ : (windows, classes) log-probabilities of the training windows by discriminants of the inner folds; NaN where none judged.
 
     >>> signals = np.random.default_rng(0).normal(0, 1e-5, (40, 3, 32)); labels = np.repeat(["rest", "task"], 20)
     >>> signals[20:, 1, 8:16] += 2e-5
@@ -93,7 +94,9 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
         if len(self.classes_) < 2:
             raise ValueError(f"Shrinkage LDA needs at least two classes in its training windows, but all {len(labels)} are {self.classes_[0]!r}.")
         self.log_loss_: dict[int, float] = {}
-        self.segments_, self.temperature_ = self._choose(signals, numbers, groups)
+        folds = inner_folds(numbers, groups)
+        self.segments_, self.temperature_ = self._choose(signals, numbers, folds)
+        self.out_of_fold_ = self._out_of_fold(signals, numbers, folds)
         self.coef_, self.intercept_ = fit_discriminant(segment_means(signals, self.segments_), numbers)
         return self
 
@@ -112,9 +115,9 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         return (segment_means(checked_signals(X), self.segments_) @ self.coef_.T + self.intercept_) / self.temperature_
 
-    def _choose(self, signals: np.ndarray, numbers: np.ndarray, groups: np.ndarray | None) -> tuple[int, float]:
+    def _choose(self, signals: np.ndarray, numbers: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> tuple[int, float]:
         """Segments and temperature of the smallest inner log-loss; where the windows allow no inner folds, the first candidate as it is."""
-        candidates, folds, temperatures = self._candidates(signals), inner_folds(numbers, groups), {}
+        candidates, temperatures = self._candidates(signals), {}
         if not folds:
             return candidates[0], 1.0
         for segments in candidates:
@@ -122,6 +125,14 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
             temperatures[segments], self.log_loss_[segments] = best_temperature(logits, judged)
         best = min(candidates, key=self.log_loss_.__getitem__)
         return best, temperatures[best]
+
+    def _out_of_fold(self, signals: np.ndarray, numbers: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        told = np.full((len(numbers), len(self.classes_)), np.nan)
+        if folds:
+            judged = np.concatenate([judge for _, judge in folds])
+            logits, _ = inner_logits(segment_means(signals, self.segments_), numbers, folds)
+            told[judged] = log_softmax(logits / self.temperature_, axis=1)
+        return told
 
     def _candidates(self, signals: np.ndarray) -> list[int]:
         windows, electrodes, samples = signals.shape
@@ -186,3 +197,8 @@ def checked_signals(signals: np.ndarray) -> np.ndarray:
         window, electrode = np.argwhere(~np.isfinite(values))[0][:2]
         raise ValueError(f"Window {window} holds NaN or infinity at electrode {electrode}; drop the window or the electrode.")
     return values
+
+
+def in_microvolts(signals: np.ndarray) -> np.ndarray:
+    """Volts to microvolts in double precision, after `checked_signals`."""
+    return checked_signals(signals).astype(np.float64) * MICROVOLTS_PER_VOLT

@@ -73,6 +73,7 @@ class RecordingBatches:
     seed : of order and augmentation.
     n_classes : None counts up to the largest target.
     sampling_rate : in hertz; None where it isn't known. mirror : who changes places with whom; None where it isn't known.
+    rows : numbers of the windows that batches are drawn from, int64; None for all.
 
     Raises
     ------
@@ -92,25 +93,31 @@ class RecordingBatches:
         n_classes: int | None = None,
         sampling_rate: float | None = None,
         mirror: Mirror | None = None,
+        rows: Tensor | None = None,
     ) -> None:
         if recipe.frequency_shift and sampling_rate is None:
             raise ValueError(f"frequency_shift is {recipe.frequency_shift} Hz, but the sampling rate isn't known; give signals that bring it along (mne.Info).")
         self.n_classes = int(targets.max()) + 1 if n_classes is None else n_classes
         _require_mirror(mirror, recipe, values.shape[1], self.n_classes)
         self.sampling_rate, self.mirror, self.classes = sampling_rate, mirror, targets.cpu()
-        self.values, self.recipe, self.seed = values, recipe, seed
+        self.values, self.recipe, self.seed, self.rows = values, recipe, seed, rows
         self.targets = functional.one_hot(targets, self.n_classes).to(values.dtype)
 
     def batch(self, step: int, share: Share = Share()) -> tuple[Tensor, Tensor]:  # noqa: B008 (a tuple: nothing can change it)
-        rows = batch_rows(len(self.values), self.recipe.batch_size, self.seed, step)
+        rows = self._rows(step)
         # A window's partner may lie in another share, so the whole batch is made and cut afterwards.
         values, targets = self._mixed(*self._augmented(rows, step), step)
         part = share.rows(len(rows))
         return values[part], targets[part]
 
+    def _rows(self, step: int) -> Tensor:
+        rows = batch_rows(len(self.values if self.rows is None else self.rows), self.recipe.batch_size, self.seed, step)
+        return rows if self.rows is None else self.rows[rows]
+
     def _augmented(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
         recipe, samples, chance = self.recipe, self.values.shape[2], (self.seed, step)
-        values, targets = recombine(self.values, rows, self.classes, recipe.recombination, *chance), self.targets[rows.to(self.targets.device)]
+        values = recombine(self.values, rows, self.classes, recipe.recombination, *chance, pool=self.rows)
+        targets = self.targets[rows.to(self.targets.device)]
         if self.mirror is not None:
             values, targets = flip_hemispheres(values, targets, self.mirror, recipe.hemisphere_flip, *chance)
         values = take_surrogates(values, recipe.surrogate, *chance)

@@ -26,6 +26,7 @@ class Member:
     recipe, seed : of this training.
     n_classes : None counts up to the largest target.
     class_weights : (classes,) weights of the loss. validation : values and targets that choose the weights and the end; never trained on.
+    rows : numbers of the windows that are trained on, int64; None for all. Who leaves out different windows of one set shares its values.
     sampling_rate : of the values, in hertz; only shifts of frequency need it. mirror : only flips of hemispheres need it.
     name : what a message about this training calls it.
     key : names its snapshots; made of everything that decides the training. Empty where none are kept.
@@ -43,14 +44,15 @@ class Member:
     key: str = ""
     sampling_rate: float | None = None
     mirror: Mirror | None = None
+    rows: Tensor | None = None
 
     def batches(self) -> RecordingBatches:
-        return RecordingBatches(self.values, self.targets, self.recipe, self.seed, self.n_classes, self.sampling_rate, self.mirror)
+        return RecordingBatches(self.values, self.targets, self.recipe, self.seed, self.n_classes, self.sampling_rate, self.mirror, self.rows)
 
     @property
     def batch_size(self) -> int:
         """Windows of a step: a batch is never larger than the set."""
-        return min(self.recipe.batch_size, len(self.values))
+        return min(self.recipe.batch_size, len(self.values if self.rows is None else self.rows))
 
 
 def train_alone(member: Member, checkpoints: Checkpoints | None = None, on_step: Callable[[int], None] | None = None) -> list[dict[str, float]]:

@@ -1,0 +1,95 @@
+"""What frequency bands say of windows: their power, their covariances, and these in the tangent space; scikit-learn transformers."""
+
+from __future__ import annotations
+
+import numpy as np
+from pyriemann.estimation import Covariances
+from pyriemann.tangentspace import TangentSpace
+from scipy.signal import butter, sosfiltfilt
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from sigvit.evidence.linear_discriminant import checked_signals, in_microvolts
+
+CLASSICAL_BANDS_HZ = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0), "gamma": (30.0, 45.0)}
+# The log-Euclidean mean needs no iterations, which counts once a band, and scores the same: .560 for .562 on the training part of scp1 (5 blocks, AUC).
+FAST_REFERENCE = {"mean": "logeuclid", "map": "riemann"}
+
+
+class BandPower(TransformerMixin, BaseEstimator):
+    """Log power in the classical EEG bands: (windows, electrodes, samples) in volts → (windows, electrodes · bands), natural logarithm of µV².
+
+    A Hann window and one Fourier transform of the whole window. Bands that reach the Nyquist frequency or hold no bin of the transform are left out.
+
+    >>> seconds = np.arange(256) / 128
+    >>> power = BandPower(128.0).fit_transform(1e-5 * np.sin(2 * np.pi * 10 * seconds)[None, None])
+    >>> ["delta", "theta", "alpha", "beta", "gamma"][power.argmax()]
+    'alpha'
+    """
+
+    def __init__(self, sampling_rate: float):
+        self.sampling_rate = sampling_rate
+
+    def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> BandPower:
+        self.bands_ = self.bands(checked_signals(X).shape[2])
+        if not self.bands_:
+            seconds = X.shape[2] / self.sampling_rate
+            raise ValueError(
+                f"Windows of {seconds:g} s at {self.sampling_rate:g} Hz hold no frequency of the bands {CLASSICAL_BANDS_HZ}; longer ones are needed."
+            )
+        return self
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        signals = in_microvolts(X)
+        centred = signals - signals.mean(axis=2, keepdims=True)
+        power = np.abs(np.fft.rfft(centred * np.hanning(signals.shape[2]), axis=2)) ** 2 / np.sum(np.hanning(signals.shape[2])) ** 2
+        sums = np.stack([power[..., self._bins(signals.shape[2], *band)].sum(axis=2) for band in self.bands_.values()], axis=2)
+        # 1e-9 µV² is far below any amplifier's noise and keeps the logarithm of a flat electrode finite.
+        return np.log(sums + 1e-9).reshape(len(signals), -1)
+
+    def _bins(self, samples: int, low: float, high: float) -> np.ndarray:
+        frequencies = np.fft.rfftfreq(samples, 1 / self.sampling_rate)
+        return (frequencies >= low) & (frequencies < high)
+
+    def bands(self, samples: int) -> dict[str, tuple[float, float]]:
+        """The bands that windows of so many samples can tell."""
+        reachable = {name: band for name, band in CLASSICAL_BANDS_HZ.items() if band[1] < self.sampling_rate / 2}
+        return {name: band for name, band in reachable.items() if self._bins(samples, *band).any()}
+
+
+class BandCovariances(TransformerMixin, BaseEstimator):
+    """Shrunken (OAS) covariance of each band: (windows, electrodes, samples) → (windows, bands, electrodes, electrodes), in the signals' unit squared.
+
+    ``bands_hz`` are pairs of edges. Every window is filtered by itself, so that none smears into another.
+
+    >>> BandCovariances(100.0, ((4.0, 8.0), (8.0, 12.0))).fit_transform(np.random.default_rng(0).normal(size=(5, 3, 200))).shape
+    (5, 2, 3, 3)
+    """
+
+    def __init__(self, sampling_rate: float, bands_hz: tuple[tuple[float, float], ...]):
+        self.sampling_rate = sampling_rate
+        self.bands_hz = bands_hz
+
+    def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> BandCovariances:
+        self.n_electrodes_ = X.shape[1]
+        return self
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        return np.stack([Covariances("oas").transform(band_pass(X, self.sampling_rate, *band)) for band in self.bands_hz], axis=1)
+
+
+class BandTangentSpace(TransformerMixin, BaseEstimator):
+    """Each band's covariances in the tangent space at their training mean, side by side: (windows, bands, E, E) → (windows, bands · E (E + 1) / 2)."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> BandTangentSpace:
+        self.spaces_ = [TangentSpace(FAST_REFERENCE).fit(band) for band in X.swapaxes(0, 1)]
+        return self
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        return np.concatenate([space.transform(band) for space, band in zip(self.spaces_, X.swapaxes(0, 1), strict=True)], axis=1)
+
+
+def band_pass(signals: np.ndarray, sampling_rate: float, low_hz: float, high_hz: float) -> np.ndarray:
+    """Butterworth band-pass of order 4, forwards and backwards along the last axis."""
+    sections = butter(4, (low_hz, high_hz), "bandpass", fs=sampling_rate, output="sos")
+    # 27 samples of odd extension are scipy's default here; a shorter window gives what it has.
+    return sosfiltfilt(sections, signals, axis=-1, padlen=min(27, signals.shape[-1] - 1))

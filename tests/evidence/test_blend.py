@@ -1,0 +1,104 @@
+"""The pool of several classifiers: what its weights are, and what they are chosen on."""
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.pipeline import make_pipeline
+
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.evidence import baselines
+from sigvit.evidence.blend import PULL, Blend, blend_weights, pooled
+from sigvit.evidence.linear_discriminant import inner_folds
+
+
+class Remembers(ClassifierMixin, BaseEstimator):
+    """Certain of every window that it was fitted on, and guesses the rest."""
+
+    def fit(self, X, y):
+        self.classes_, self.known_ = np.unique(y), {window.tobytes(): label for window, label in zip(X, y, strict=True)}
+        return self
+
+    def predict_proba(self, X):
+        told = np.full((len(X), len(self.classes_)), 1 / len(self.classes_))
+        for row, window in enumerate(X):
+            if window.tobytes() in self.known_:
+                told[row] = np.where(self.classes_ == self.known_[window.tobytes()], 0.999, 0.001)
+        return told
+
+
+@pytest.fixture(scope="module")
+def windows():
+    return synthetic_windows(n_subjects=3, n_trials=22, effect=3.0)
+
+
+def told(seed, n=211, sources=3, classes=5):
+    rng = np.random.default_rng(seed)
+    return log_softmax(rng.normal(size=(n, sources, classes)), axis=2), rng.integers(0, classes, n)
+
+
+def test_no_other_weights_have_a_smaller_loss():
+    log_probabilities, numbers = told(0)
+
+    def loss(weights):
+        apart = weights - 1 / 3
+        return -pooled(log_probabilities, weights)[np.arange(211), numbers].mean() + PULL / 211 * 3 * (apart @ apart)
+
+    weights = blend_weights(log_probabilities, numbers)
+    rng = np.random.default_rng(1)
+    assert all(loss(np.maximum(weights + rng.normal(0, 0.05, 3), 0)) >= loss(weights) - 1e-7 for _ in range(200))  # L-BFGS ends at 1e-5 of the gradient
+
+
+def test_the_order_of_sources_and_windows_does_not_matter():
+    log_probabilities, numbers = told(2)
+    order, rows = np.array([2, 0, 1]), np.random.default_rng(3).permutation(211)
+    # the minimiser stops within about 1e-5 of the one answer
+    np.testing.assert_allclose(blend_weights(log_probabilities[rows][:, order], numbers[rows]), blend_weights(log_probabilities, numbers)[order], atol=1e-4)
+
+
+def test_the_stronger_the_pull_the_nearer_equal_weights(monkeypatch):
+    log_probabilities, numbers = told(4, n=5)
+    monkeypatch.setattr("sigvit.evidence.blend.PULL", 1e6)
+    np.testing.assert_allclose(blend_weights(log_probabilities, numbers), 1 / 3, atol=1e-4)  # a loss of order 1 against a pull of 1e6
+
+
+def test_who_only_remembers_is_not_believed(windows):
+    blend = Blend({"LDA": baselines.shrinkage_lda(), "memory": Remembers()}).fit(windows.values, windows.labels)
+    # unseen windows are all alike to it: nothing but the pull towards one half decides its weight
+    assert blend.weights_["memory"] == pytest.approx(0.5, abs=1e-4)  # where the minimiser stops
+
+
+def test_inner_folds_keep_groups_whole(windows):
+    groups = windows.metadata["subject"].to_numpy()
+    remembering = Blend({"memory": Remembers()}).fit(
+        np.repeat(windows.values[::2], 2, axis=0), np.repeat(windows.labels[::2], 2), groups=np.repeat(groups[::2], 2)
+    )
+    # each window is there twice, in one group: nobody has seen its twin
+    np.testing.assert_allclose(remembering.out_of_fold_, np.log(0.5), atol=1e-9)
+
+
+def test_label_free_steps_are_fitted_once_and_the_rest_in_inner_folds(windows):
+    blend = Blend({"tangent": baselines.tangent_space()}).fit(windows.values, windows.labels)
+    whole = baselines.tangent_space().fit(windows.values, windows.labels)
+    alone = clone(whole).fit(windows.values, windows.labels).predict_proba(windows.values)
+    np.testing.assert_allclose(log_softmax(np.log(alone) * blend.weights_["tangent"], axis=1), np.log(blend.predict_proba(windows.values)), atol=1e-9)
+    numbers = np.searchsorted(blend.classes_, windows.labels)
+    features = whole[:-1].transform(windows.values)
+    train, judge = inner_folds(numbers, None)[0]
+    inner = clone(whole[-1]).fit(features[train], numbers[train]).predict_proba(features[judge])
+    np.testing.assert_allclose(log_softmax(np.log(inner) * blend.weights_["tangent"], axis=1), blend.out_of_fold_[judge], atol=1e-9)
+
+
+@pytest.mark.parametrize("classes", [("left", "right"), ("left", "right", "feet")])
+def test_the_classical_blend_finds_a_planted_source(classes):
+    windows = synthetic_windows(n_trials=24, n_subjects=2, effect=3.0, classes=classes)
+    train = (windows.metadata["run"] == "1").to_numpy()
+    blend = baselines.classical_blend(*windows.values.shape[1:], windows.sampling_rate).fit(windows.values[train], windows.labels[train])
+    assert blend.score(windows.values[~train], windows.labels[~train]) > 0.75
+    assert len(blend.weights_) == 6
+
+
+def test_too_few_windows_for_inner_folds_give_equal_weights(windows):
+    few = np.concatenate([np.flatnonzero(windows.labels == label)[:1] for label in windows.classes])
+    candidates = {"one": make_pipeline(baselines.microvolts(), Remembers()), "two": Remembers()}
+    assert list(Blend(candidates).fit(windows.values[few], windows.labels[few]).weights_.values()) == [0.5, 0.5]
