@@ -81,7 +81,7 @@ class Blend(ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_ : sorted labels. weights_ : {name: weight}; equal ones where the windows allow no inner folds.
-    out_of_fold_ : (windows, classes) log-probabilities of the pool for the training windows, by classifiers that didn't see their labels; NaN where none judged.
+    out_of_fold_ : (windows, classes) log-probabilities of the pool for the training windows, by classifiers that didn't see their labels; else NaN.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> from sigvit.evidence import baselines
