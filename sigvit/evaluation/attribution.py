@@ -35,6 +35,7 @@ def attribution(
     n_references: int = 16,
     points: int = 8,
     targets: Numbers | None = None,
+    reference_labels: Numbers | None = None,
     batch_size: int = 64,
     seed: int = 0,
 ) -> Attribution:
@@ -49,9 +50,11 @@ def attribution(
     model : inputs → logits (n, K); in evaluation mode (ValueError where it is a module in training mode).
     inputs : (n, …), scaled as the model wants them.
     references : (R, …) other inputs, as many of each class; None is zero, the mean of standardised signals.
-    n_references : how many are drawn without repeats for each input, by `seed`; all where there are no more. An input may be its own reference: that adds zero.
+    n_references : how many are drawn without repeats for each input, by `seed`; all where there are no more.
     points : of Gauss and Legendre's rule on each way. From zero take 64 and more: a LayerNorm turns sharply near a token of nothing.
     targets : (n,) class numbers: for each input this class alone, so that K is 1. None: all classes.
+    reference_labels : (R,) class numbers: the score of a class is then compared with references of other classes alone, which differ from it where the
+        classes do; with those of its own a trial differs by noise.
     batch_size : points that are computed at once.
 
     Raises
@@ -66,12 +69,26 @@ def attribution(
         raise ValueError(f"n_references ({n_references}), points ({points}) and batch_size ({batch_size}) must all be at least 1.")
     x, others = _read(model, inputs, references)
     generator = np.random.default_rng(seed)
-    chosen = [slice(None)] * len(x) if targets is None else [slice(int(number), int(number) + 1) for number in as_tensor(targets)]
-    if len(chosen) != len(x):
-        raise ValueError(f"There are {len(chosen)} targets for {len(x)} inputs; give one class number each.")
-    drawn = [others[_draw(generator, len(others), n_references)] for _ in x]
-    found = [_one(model, own, references, classes, points, batch_size) for own, references, classes in zip(x, drawn, chosen, strict=True)]
+    known = None if reference_labels is None else as_tensor(reference_labels).numpy()
+    wanted = None if targets is None else as_tensor(targets).tolist()
+    _check_labels(len(x), len(others), wanted, known)
+    found = []
+    for row, own in enumerate(x):
+        classes = _classes(model, own, known) if wanted is None else [slice(wanted[row], wanted[row] + 1)]
+        allowed = [np.arange(len(others)) if known is None else np.flatnonzero(known != each.start) for each in classes]
+        drawn = [others[_draw(generator, rows, n_references)] for rows in allowed]
+        parts = [_one(model, own, references, each, points, batch_size) for references, each in zip(drawn, classes, strict=True)]
+        found.append([torch.cat(part) for part in zip(*parts, strict=True)])
     return Attribution(*(torch.stack(parts).cpu().numpy() for parts in zip(*found, strict=True)))
+
+
+def _classes(model: Callable[[Tensor], Tensor], own: Tensor, known: np.ndarray | None) -> list[slice]:
+    """All classes at once where they share their references, else each alone."""
+    if known is None:
+        return [slice(None)]
+    with torch.no_grad():
+        count = model(own[None]).shape[1]
+    return [slice(number, number + 1) for number in range(count)]
 
 
 def class_scores(logits: Tensor) -> Tensor:
@@ -131,8 +148,17 @@ def _by_frequency(gradients: Tensor, differences: Tensor) -> Tensor:
     return products * twice
 
 
-def _draw(generator: np.random.Generator, available: int, wanted: int) -> np.ndarray:
-    return np.arange(available) if available <= wanted else np.sort(generator.choice(available, wanted, replace=False))
+def _draw(generator: np.random.Generator, rows: np.ndarray, wanted: int) -> np.ndarray:
+    return rows if len(rows) <= wanted else np.sort(generator.choice(rows, wanted, replace=False))
+
+
+def _check_labels(n_inputs: int, n_references: int, targets: list[int] | None, reference_labels: np.ndarray | None) -> None:
+    if targets is not None and len(targets) != n_inputs:
+        raise ValueError(f"There are {len(targets)} targets for {n_inputs} inputs; give one class number each.")
+    if reference_labels is not None and reference_labels.shape != (n_references,):
+        raise ValueError(f"There are {n_references} references, but labels of shape {reference_labels.shape}; give one class number each.")
+    if reference_labels is not None and len(np.unique(reference_labels)) < 2:
+        raise ValueError(f"All references are of class {reference_labels[0]}; every class needs references of others.")
 
 
 def _read(model: Callable[[Tensor], Tensor], inputs: Numbers, references: Numbers | None) -> tuple[Tensor, Tensor]:

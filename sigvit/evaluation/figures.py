@@ -82,10 +82,11 @@ def draw_attention_distance(distances: Mapping[str, np.ndarray], uniform: Mappin
 def draw_over_pictures(pictures: np.ndarray, maps: np.ndarray, titles: Sequence[str], label: str, signed: bool = False) -> Figure:
     """Pictures (n, rows, columns, 1 or 3), 0 … 1, and below each its map, of any number of rows and columns, laid over it."""
     across = len(pictures)
-    figure = Figure(figsize=(max(3.0, min(WIDTH_INCHES + 1, 1.15 * across + 0.6)), 2.9), layout="constrained")
-    panels = figure.subplots(2, across, squeeze=False)
-    limit = float(np.nanquantile(np.abs(maps), 0.995)) or 1.0
     size = pictures.shape[1:3]
+    width = max(3.0, min(WIDTH_INCHES + 1, 1.15 * across + 0.6))
+    figure = Figure(figsize=(width, 0.5 + 2 * (width - 1) / across * size[0] / size[1]), layout="constrained")
+    panels = figure.subplots(2, across, squeeze=False)
+    limit = float(np.nanquantile(np.abs(maps), 0.98 if signed else 1.0)) or 1.0
     for number in range(across):
         above, below = panels[:, number]
         picture = pictures[number] if pictures.shape[3] == 3 else np.repeat(pictures[number], 3, axis=2)
@@ -98,7 +99,7 @@ def draw_over_pictures(pictures: np.ndarray, maps: np.ndarray, titles: Sequence[
             cmap=SIGNED if signed else "inferno",
             vmin=-limit if signed else 0,
             vmax=limit,
-            alpha=0.7,
+            alpha=0.8 if signed else 0.6,
             interpolation="nearest",
         )
         for panel in (above, below):
@@ -222,4 +223,4 @@ def _mark(axes: Axes, ticks: Sequence, rows: Sequence | None = None) -> None:
 def _ticks(ticks: Sequence, most: int = 8) -> tuple[np.ndarray, list[str]]:
     """At most so many places along an axis, with their words."""
     shown = np.unique(np.linspace(0, len(ticks) - 1, min(len(ticks), most)).round().astype(int))
-    return shown, [tick if isinstance(tick, str) else f"{tick:.3g}" for tick in (ticks[number] for number in shown)]
+    return shown, [tick if isinstance(tick, str) else f"{tick:.2g}" for tick in (ticks[number] for number in shown)]

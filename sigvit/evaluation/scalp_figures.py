@@ -47,12 +47,13 @@ def draw_topographies(
     down = -(-len(maps) // across)
     figure = Figure(figsize=(max(2.6, min(WIDTH_INCHES, 1.25 * across + 0.8)), 1.45 * down + 0.25), layout="constrained")
     panels = figure.subplots(down, across, squeeze=False).ravel()
+    dots = "k." if len(placed) <= 24 else "k,"
     ring = {"marker": "o", "markerfacecolor": "none", "markeredgecolor": "black", "markersize": 6, "markeredgewidth": 1.2, "linestyle": "none"}
     for number, (panel, title) in enumerate(zip(panels, titles, strict=False)):
         rings = None if marked is None else marked[number, placed]
         colours = UNSIGNED if limits[0] * limits[1] >= 0 else SIGNED
         image, _ = mne.viz.plot_topomap(
-            np.nan_to_num(values[number]), chosen, axes=panel, show=False, vlim=limits, cmap=colours, contours=0, sensors="k.", mask=rings, mask_params=ring
+            np.nan_to_num(values[number]), chosen, axes=panel, show=False, vlim=limits, cmap=colours, contours=0, sensors=dots, mask=rings, mask_params=ring
         )
         panel.set_title(title, fontsize=9)
     for panel in panels[len(maps) :]:

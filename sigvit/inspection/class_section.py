@@ -22,7 +22,7 @@ MOST_BINS = 48
 POINTS = 16  # on the way from each reference
 MOST_CLASSES = 8
 HOW = (
-    "Integrated gradients of the class score (its logit less the mean of all), from {count} other inputs of all classes to each input, averaged "
+    "Integrated gradients of the class score (its logit less the mean of all), from {count} inputs of other classes to each input, averaged "
     "(Sundararajan et al. 2017; Erion et al. 2021): what each place adds to the score, so that the places sum to the difference between this input's score and "
     "theirs. "
     "The integral misses {missing:.1%} of the scores' size."
@@ -60,7 +60,9 @@ def with_progress(model: VisionTransformer, looked: Looked, n_references: int) -
     """One input after the other, with a bar on the error stream."""
     console = Console(stderr=True)
     rows = track(range(len(looked.x)), "attribution", console=console, disable=not console.is_terminal)
-    parts = [attribution(model, looked.x[row : row + 1], looked.references, n_references, POINTS, seed=row) for row in rows]
+    parts = [
+        attribution(model, looked.x[row : row + 1], looked.references, n_references, POINTS, reference_labels=looked.reference_labels, seed=row) for row in rows
+    ]
     return Attribution(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
@@ -145,7 +147,7 @@ def picture_section(model: VisionTransformer, looked: Looked, n_references: int)
     assert looked.pictures is not None
     x, labels = looked.x[:PICTURES], looked.labels[:PICTURES]
     said = answers(model, x)
-    found = attribution(model, x, looked.references, n_references, POINTS, said)
+    found = attribution(model, x, looked.references, n_references, POINTS, said, looked.reference_labels)
     titles = [looked.classes[own] if own == label else f"{looked.classes[own]}\n(is {looked.classes[label]})" for own, label in zip(said, labels, strict=True)]
     figure = figures.draw_over_pictures(looked.pictures[:PICTURES], found.values[:, 0].sum(1), titles, "logit a pixel", signed=True)
     words = HOW.format(count=min(n_references, len(looked.references)), missing=missing_share(found))

@@ -20,14 +20,15 @@ from sigvit.model.vision_transformer import VisionTransformer
 class Looked:
     """What the page looks at.
 
-    `x` (n, …) as the model wants it, `labels` (n,) numbers of `classes`, `references` (R, …) others, as many of each class; `pictures` (n, rows, columns,
-    channels) 0 … 1 of images, `info` and `subjects` of recordings; `told`: how they were chosen and scaled, in sentences.
+    `x` (n, …) as the model wants it, `labels` (n,) numbers of `classes`, `references` (R, …) others with labels of their own, as many of each class;
+    `pictures` (n, rows, columns, channels) 0 … 1 of images, `info` and `subjects` of recordings; `told`: how they were chosen and scaled, in sentences.
     """
 
     x: Tensor
     labels: np.ndarray
     classes: tuple[str, ...]
     references: Tensor
+    reference_labels: np.ndarray
     told: list[str]
     name: str
     pictures: np.ndarray | None = None
@@ -59,6 +60,7 @@ def look_at_recordings(model: VisionTransformer, data: str, folder: Path | None,
         labels=labels[part[own]],
         classes=tuple(str(label) for label in windows.classes),
         references=scale(windows.values[part[others]])[:, order],
+        reference_labels=labels[part[others]],
         told=told,
         name=windows.name,
         info=mne.pick_info(windows.info, order),
@@ -86,6 +88,7 @@ def look_at_images(model: VisionTransformer, model_folder: Path, data: str, coun
         labels=images.labels[own],
         classes=images.classes,
         references=x[len(own) :],
+        reference_labels=images.labels[others],
         told=[f"{len(own)} images of the test part of {images.source}, as many of each class as can be.", told],
         name=str(data),
         pictures=(x[: len(own)] * std + mean).clamp(0, 1).permute(0, 2, 3, 1).numpy(),

@@ -52,6 +52,17 @@ def test_one_class_alone_has_the_same_attribution_as_among_all():
         np.testing.assert_allclose(part_alone[:, 0], part[[0, 1, 2], [2, 0, 1]], atol=1e-4)  # single precision
 
 
+def test_a_class_is_compared_with_references_of_other_classes_alone():
+    model, signals = random_model(), torch.randn(8, 3, 48, generator=torch.Generator().manual_seed(5))
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    found = attribution(model, signals[:2], signals[2:], reference_labels=labels)
+    for number in range(3):
+        alone = attribution(model, signals[:2], signals[2:][labels != number], targets=[number] * 2)
+        np.testing.assert_array_equal(found.values[:, number], alone.values[:, 0])
+    with pytest.raises(ValueError, match="All references are of class 1"):
+        attribution(model, signals[:2], signals[2:], reference_labels=np.ones(6, int))
+
+
 @pytest.mark.parametrize("samples", [48, 49])
 def test_by_frequency_they_are_the_same_sums(samples):
     model = signal_vit(3, n_times=samples, num_classes=2, width=8, heads=2).eval()
@@ -111,10 +122,10 @@ def trained(sources, n_trials, steps, **planting):
     values, kinds = planted(n_trials, sources, 0, **planting)
     classifier = SignalViTClassifier(tokenizer, classical=None, steps=steps, depth=1, time_shift=0.0, mixup=0.0).fit(values, kinds)
     new, new_kinds = planted(60, sources, 1, **planting)
-    x, references = classifier._standardise(new), classifier._standardise(values[:17])
     right = classifier.predict(new) == new_kinds
     assert right.mean() > 0.8
-    return classifier.model_.eval(), x[right], new_kinds[right], references
+    references = {"references": classifier._standardise(values[:23]), "reference_labels": kinds[:23]}
+    return classifier.model_.eval(), classifier._standardise(new)[right], new_kinds[right], references
 
 
 def share_at(found, kinds, places):
@@ -137,7 +148,7 @@ def one_source():
 
 def test_the_peak_is_at_the_planted_electrode_and_time_and_in_its_band(one_source):
     model, x, kinds, references = one_source
-    found = attribution(model, x, references, n_references=7)
+    found = attribution(model, x, **references, n_references=7)
     assert share_at(found, kinds, [SOURCE]) >= 0.95
     maps = class_maps(in_bins(found.values, PATCH), kinds)
     assert np.unravel_index(maps.excess[0].argmax(), (5, 7)) == (2, 2)  # C3; the third patch holds 0.25 to 0.375 s
@@ -160,13 +171,13 @@ def test_the_peak_is_at_the_planted_electrode_and_time_and_in_its_band(one_sourc
 def test_the_peak_is_planted_whatever_tells_the_classes_apart(sources, planting):
     """Of two places either may carry a trial: that a source is missing where the other class has it speaks for the class as well."""
     model, x, kinds, references = trained(sources, 900, steps=400, **planting)
-    assert share_at(attribution(model, x, references), kinds, [source for source in sources if source]) >= 0.95
+    assert share_at(attribution(model, x, **references), kinds, [source for source in sources if source]) >= 0.95
 
 
 def test_zero_as_the_only_reference_gives_no_credit_for_what_is_missing(one_source):
     """Why the references are other trials: a trial without the source differs from them, not from zero, where the source would be."""
     model, x, kinds, references = one_source
     empty = np.flatnonzero(kinds == 1)[:11]
-    with_trials, with_zero = (attribution(model, x[empty], others, points=32) for others in (references, None))
+    with_trials, with_zero = attribution(model, x[empty], **references, n_references=7), attribution(model, x[empty], points=32)
     assert share_at(with_trials, kinds[empty], [SOURCE]) >= 0.9
     assert share_at(with_zero, kinds[empty], [SOURCE]) < 0.5

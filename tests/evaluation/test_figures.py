@@ -1,0 +1,110 @@
+"""Figures show the numbers that they were given, where they belong, with units and colour bars."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from sigvit.data.electrode_info import make_info
+from sigvit.evaluation import figures, scalp_figures
+
+NINE = ("F3", "Fz", "F4", "C3", "Cz", "C4", "P3", "Pz", "P4")
+
+
+def words(figure: Figure) -> str:
+    """All text of a figure's axes, colour bars, and of the figure itself."""
+    found = [figure.get_supxlabel(), figure.get_supylabel()]
+    for axes in figure.axes:
+        found += [axes.get_title(), axes.get_xlabel(), axes.get_ylabel(), *(tick.get_text() for tick in [*axes.get_xticklabels(), *axes.get_yticklabels()])]
+    return "\n".join(found)
+
+
+def test_each_tile_is_that_of_its_patch():
+    similarity = np.random.default_rng(0).uniform(-1, 1, (3, 5, 3, 5))
+    figure = figures.draw_position_tiles(similarity)
+    shown = figure.axes[0].images[0].get_array()
+    for row, column in np.ndindex(3, 5):
+        np.testing.assert_array_equal(shown[row * 4 : row * 4 + 3, column * 6 : column * 6 + 5], similarity[row, column])
+    assert "cosine similarity" in words(figure)
+
+
+def test_filters_are_scaled_by_their_largest_weight_and_a_missing_colour_gets_a_sentence():
+    filters = np.random.default_rng(0).standard_normal((5, 3, 2, 7))
+    figure = figures.draw_filter_pictures(filters, np.full(5, 0.2))
+    assert [axes.get_title() for axes in figure.axes[:5]] == ["20.0%"] * 5
+    shown = np.asarray(figure.axes[1].images[0].get_array())
+    np.testing.assert_allclose(shown, (0.5 + 0.5 * filters[1] / np.abs(filters[1]).max()).transpose(1, 2, 0))
+    assert "weight / largest" in words(figure)
+    with pytest.raises(ValueError, match="have 2 channels"):
+        figures.draw_filter_pictures(filters[:, :2], np.full(5, 0.2))
+
+
+def test_distances_have_a_panel_a_unit_and_a_dot_a_head():
+    distances, equal = {"seconds": np.ones((3, 2)), "centimetres on the head": np.full((3, 2), 7.0)}, {"seconds": 0.5, "centimetres on the head": 8.0}
+    figure = figures.draw_attention_distance(distances, equal)
+    assert "(seconds)" in words(figure)
+    assert "(centimetres on the head)" in words(figure)
+    assert [len(axes.collections[0].get_offsets()) for axes in figure.axes] == [6, 6]
+
+
+def test_the_outline_goes_around_what_is_significant():
+    p = np.ones((4, 5))
+    p[1, 2] = p[1, 3] = 0.01
+    figure = figures.draw_class_maps({"left": np.zeros((4, 5))}, {"left": p}, list("abcd"), np.linspace(0, 1, 6), "logit a bin of 200 ms")
+    edges = [line.get_xydata() for line in figure.axes[0].lines]
+    assert len(edges) == 6  # around two cells side by side
+    corners = np.concatenate(edges)
+    np.testing.assert_allclose([corners.min(0), corners.max(0)], [[0.4, 0.5], [0.8, 1.5]])
+    assert "logit a bin of 200 ms" in words(figure)
+    assert "time in the window (s)" in words(figure)
+
+
+def test_a_map_is_laid_over_its_picture_and_many_classes_get_panels_of_their_own():
+    pictures, maps = np.random.default_rng(0).random((3, 8, 12, 1)), np.random.default_rng(1).standard_normal((3, 2, 3))
+    figure = figures.draw_over_pictures(pictures, maps, ["a", "b", "c"], "logit a pixel", signed=True)
+    below = figure.axes[3:6]
+    for axes, own in zip(below, maps, strict=True):
+        np.testing.assert_array_equal(axes.images[1].get_array(), own)
+        assert axes.images[0].get_extent() == axes.images[1].get_extent()
+    three = {name: np.zeros((2, 5)) for name in "abc"}
+    assert len(figures.draw_class_maps(three, {name: np.ones((2, 5)) for name in "abc"}, ["C3", "C4"], np.arange(6.0), "logit").axes) == 4
+
+
+def test_a_course_s_spectrum_peaks_at_its_frequency():
+    seconds = np.arange(64) / 128
+    figure = figures.draw_courses(np.sin(2 * np.pi * 20 * seconds)[None], np.array([1.0]), 128.0)
+    hertz, amplitude = figure.axes[1].lines[0].get_data()
+    assert hertz[np.argmax(amplitude)] == pytest.approx(20, abs=0.5)
+    assert "frequency (Hz)" in words(figure)
+
+
+def test_lines_end_where_nothing_happens_any_more():
+    line = np.zeros(101)
+    line[:7] = 1.0
+    figure = figures.draw_lines(np.arange(101.0), {"left": line}, {"left": 0.5}, "frequency (Hz)", "logit")
+    assert figure.axes[0].get_xlim()[1] < 20
+
+
+def test_grids_of_one_and_two_axes_are_drawn():
+    assert len(figures.draw_grid_map(np.ones(5), [("time (s)", [0.1, 0.2, 0.3, 0.4, 0.5])], "share").axes[0].lines) == 1
+    figure = figures.draw_grid_map(np.ones((3, 5)), [("electrode", ["C3", "Cz", "C4"]), ("time (s)", [0.1, 0.2, 0.3, 0.4, 0.5])], "share")
+    assert figure.axes[0].images[0].get_array().shape == (3, 5)
+    assert "Cz" in words(figure)
+    assert figures.draw_matrix(np.eye(3), ["a", "b", "c"], "electrode").axes[0].get_xlabel() == "electrode"
+
+
+def test_scalps_leave_out_electrodes_without_a_place():
+    info = make_info((*NINE[:4], "somewhere"), 100.0)
+    assert scalp_figures.placed_electrodes(info) == [0, 1, 2, 3]
+    figure = scalp_figures.draw_topographies(np.random.default_rng(0).standard_normal((2, 5)), info, ["left", "right"], "logit", marked=np.ones((2, 5), bool))
+    assert len(figure.axes) == 3
+    assert "logit" in words(figure)
+    assert not scalp_figures.can_draw_scalp(make_info(("C3", "C4", "Cz", "x"), 100.0))
+    assert not scalp_figures.can_draw_scalp(make_info(("w", "x", "y", "z"), 100.0))
+
+
+def test_electrodes_are_chosen_far_apart():
+    info = make_info(NINE, 100.0)
+    chosen = [NINE[number] for number in scalp_figures.spread_electrodes(info, 5)]
+    assert chosen[0] == "Cz"
+    assert set(chosen[1:]) == {"F3", "F4", "P3", "P4"}
+    assert len(scalp_figures.spread_electrodes(info, 20)) == 9
