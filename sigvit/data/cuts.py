@@ -35,7 +35,9 @@ class Cut:
     bad_spans : further annotations that mark bad spans, besides those that begin with "bad".
     rename : channel name → electrode name.
     constant_electrodes : "refuse" or "keep" electrodes that never move in a whole recording.
-    reject_v : drops windows with a larger peak-to-peak value on any electrode, after filters and baseline.
+    rest_margin_s : how far from every event the windows labelled `LabelledRecording.rest` stay.
+    reject_v : drops windows with a larger peak-to-peak value on any electrode, after filters and baseline; "autoreject" lets that package choose the limit
+        from each recording's own windows.
     baseline_s : (from, to) of the event; its mean is subtracted from each electrode of the window.
     control_s : (from, to) of the event, kept as control values (without baseline): a score from them shows what isn't the task.
     filter_support_s : how far filters smeared that were applied before.
@@ -58,9 +60,10 @@ class Cut:
     constant_electrodes: str = "refuse"
     bad_spans: Sequence[str] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
-    reject_v: float | None = None
+    reject_v: float | str | None = None
     baseline_s: tuple[float, float] | None = None
     control_s: tuple[float, float] | None = None
+    rest_margin_s: float = 0.0
     filter_support_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -71,7 +74,7 @@ class Cut:
                 raise ValueError(f"{name} goes from {span[0]} to {span[1]} s; it must end after it begins.")
         for name in ("window_s", "stride_s", "resample_hz", "reject_v"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and (name, value) != ("reject_v", "autoreject") and not (isinstance(value, int | float) and value > 0):
                 raise ValueError(f"{name} is {value}; it must be above zero.")
         if self.window_s is not None and (self.baseline_s or self.control_s):
             raise ValueError("Windows along a span (window_s) have no cue, so neither baseline_s nor control_s.")
@@ -223,6 +226,19 @@ def recording_starts(label: str | int, cut: Cut, stop_s: float, where: str) -> l
     return [(start, Event(start, cut.window_s, label, k)) for k, start in enumerate(starts)]
 
 
+def rest_starts(events: Sequence[Event], label: str | int, cut: Cut, stop_s: float, where: str) -> list[tuple[float, Event]]:
+    """Where the windows lie that no event spans, seconds; each is a trial of its own, numbered after the events."""
+    if cut.window_s is None:
+        raise ValueError(f"{where} has a label for what no event spans; give window_s, the length in seconds of its windows.")
+    taken = sorted((event.onset_s - cut.rest_margin_s, event.onset_s + event.duration_s + cut.rest_margin_s) for event in events)
+    free, first = [], 0.0
+    for low, high in [*taken, (stop_s, stop_s)]:
+        free.append((first, low))
+        first = max(first, high)
+    starts = [low + k * cut.step_s for low, high in free for k in range(_count(high - low, cut.window_s, cut.step_s))]
+    return [(start, Event(start, cut.window_s, label, len(events) + number)) for number, start in enumerate(starts)]
+
+
 def bad_spans(raw: mne.io.BaseRaw, further: Sequence[str] = ()) -> list[tuple[float, float, str]]:
     """(from, to, description) in seconds of the annotations that begin with "bad", are named, or mark a break: there the signal goes on at another time."""
     onsets = raw.annotations.onset - raw.first_time
@@ -259,9 +275,8 @@ def _reason(needed: tuple[int, int], bad: list[tuple[float, float, str]], rate: 
         return "begins before the recording"
     if high > round(stop_s * rate):
         return "ends after the recording"
-    hit = next(
-        (name for start, stop, name in bad if start * rate < high and max(stop * rate, start * rate + 1) > low and not _is_met(start, low, rate, name)), None
-    )
+    touching = (span for span in bad if span[0] * rate < high and max(span[1] * rate, span[0] * rate + 1) > low)
+    hit = next((name for start, _, name in touching if not _is_met(start, low, rate, name)), None)
     return None if hit is None else f"overlaps {hit}"
 
 

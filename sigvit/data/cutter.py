@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 
 from sigvit.data.channels import left_out, pick_channels
-from sigvit.data.cuts import Cut, Event, Positions, extent, find_events, n_samples, plan, recording_starts, span_of, window_starts
+from sigvit.data.cuts import Cut, Event, Positions, extent, find_events, n_samples, plan, recording_starts, rest_starts, span_of, window_starts
 from sigvit.data.electrode_info import info_of, place
 from sigvit.data.headers import check_header
 from sigvit.data.quality import check_signals, is_average_referenced, warn_of_references
 from sigvit.data.signals import Signals, constant_tail_s, filter_support_s
-from sigvit.data.windows import GrowingArray, Windows
+from sigvit.data.windows import NewRows, Windows, rows_in_memory
 
-_WINDOWS_FOR_THE_REFERENCE = 3
+_FEWEST_FOR_A_LIMIT = 10
 _WORTH_A_WARNING = 0.1  # of the windows dropped
 
 
@@ -35,6 +35,7 @@ class LabelledRecording:
     events : annotation description (or event code) → label; or
     label : the class of the whole recording, which `Cut.window_s` then cuts up.
     recording : the name of its clock; made of subject, session and run where it isn't given.
+    rest : with `Cut.window_s`, the label of everything that no event spans (nor is within `Cut.rest_margin_s` of one); each window is a trial of its own.
     truncated : "refuse" a recording whose file is shorter than its header says, however it was opened, or "keep" what is there.
     extra : further columns of the metadata, one value each.
     """
@@ -46,6 +47,7 @@ class LabelledRecording:
     session: str = "1"
     run: str = "1"
     recording: str | None = None
+    rest: str | int | None = None
     truncated: str = "refuse"
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -57,8 +59,9 @@ class LabelledRecording:
 class Cutter:
     """Fills one array from recordings, one after the other."""
 
-    def __init__(self, cut: Cut) -> None:
+    def __init__(self, cut: Cut, new_rows: NewRows = rows_in_memory) -> None:
         self.cut = cut
+        self.new_rows = new_rows
         self.first: tuple[str, mne.Info] | None = None
         self.tables: list[pd.DataFrame] = []
         self.dropped: list[dict] = []
@@ -83,16 +86,16 @@ class Cutter:
         stop_s = raw.n_times / raw.info["sfreq"]
         positions = plan(raw, self._starts(recording, stop_s - padding_s), self.cut, signals.rate, stop_s, padding_s)
         self.support_s = max(self.support_s, filter_support_s(self.cut, raw.info["sfreq"]))
-        some = self._fill(recording, signals, positions)
-        self.notes[where]["average_referenced"] = is_average_referenced(some)
+        self._fill(recording, signals, positions)
 
     def _in_common_order(self, where: str, info: mne.Info, channels: list[str]) -> list[str]:
         """The channels in the order of the first recording's electrodes; starts the arrays there."""
         if self.first is None:
             self.first = (where, info)
             length_s, control = self.cut.length_s, self.cut.control_s
-            self.values = GrowingArray((len(channels), n_samples(length_s, info["sfreq"])))
-            self.control = None if control is None else GrowingArray((len(channels), n_samples(control[1] - control[0], info["sfreq"])))
+            self.values = self.new_rows("values", (len(channels), n_samples(length_s, info["sfreq"])))
+            n_control = None if control is None else n_samples(control[1] - control[0], info["sfreq"])
+            self.control = None if n_control is None else self.new_rows("control_values", (len(channels), n_control))
         earlier, common = self.first
         if info["sfreq"] != common["sfreq"]:
             raise ValueError(f"{where} is sampled at {info['sfreq']:g} Hz but {earlier} at {common['sfreq']:g} Hz; give resample_hz, or leave one out.")
@@ -107,18 +110,28 @@ class Cutter:
         if recording.label is not None:
             return recording_starts(recording.label, self.cut, stop_s, recording.name)
         assert recording.events is not None
-        events, seen = find_events(recording.raw, recording.events, recording.name)
+        try:
+            events, seen = find_events(recording.raw, recording.events, recording.name)
+        except ValueError:
+            if recording.rest is None:
+                raise
+            events, seen = [], set()  # a night without a seizure
         self.wanted |= set(recording.events)
         self.seen |= seen
-        return window_starts(events, self.cut)
+        starts = window_starts(events, self.cut)
+        if recording.rest is not None:
+            starts += rest_starts(events, recording.rest, self.cut, stop_s, recording.name)
+        return sorted(starts, key=lambda start: start[0])
 
-    def _fill(self, recording: LabelledRecording, signals: Signals, positions: Positions) -> np.ndarray:
-        """Adds the windows of a recording; a copy of some of them."""
+    def _fill(self, recording: LabelledRecording, signals: Signals, positions: Positions) -> None:
         values = self.values.extend(len(positions))
         control = None if self.control is None else self.control.extend(len(positions))
         _cut_out(signals, positions, values, control)
-        keep = _within(values, self.cut.reject_v, signals, positions)
-        some = values[np.flatnonzero(keep)[:_WINDOWS_FOR_THE_REFERENCE]]  # a copy
+        limit_v = automatic_limit_v(values, signals) if isinstance(self.cut.reject_v, str) else self.cut.reject_v
+        keep = _within(values, limit_v, signals, positions)
+        first = next((values[row] for row in np.flatnonzero(keep)), None)
+        self.notes[recording.name] |= {"average_referenced": None if first is None else is_average_referenced(first), "reject_v": limit_v}
+        del first  # a view of rows that may be shortened
         n_rejected = len(positions) - int(keep.sum())
         if n_rejected:
             _close_ranks(values, keep)
@@ -128,7 +141,6 @@ class Cutter:
                 self.control.shorten(n_rejected)
         self.dropped += [{"recording": recording.name, **window} for window in positions.dropped]
         self.tables.append(_table(recording, positions, keep))
-        return some
 
     def finish(self, name: str, page: dict) -> Windows:
         """The windows of all recordings, checked."""
@@ -206,6 +218,21 @@ def _within(values: np.ndarray, reject_v: float | None, signals: Signals, positi
         window = {"trial": int(positions.trial[row]), "label": positions.label[row].item(), "start_s": positions.first[row] / positions.rate}
         positions.dropped.append({**window, "reason": f"exceeds {reject_v:g} V peak to peak", "electrode": worst, "peak_to_peak_v": float(swing[row].max())})
     return keep
+
+
+def automatic_limit_v(values: np.ndarray, signals: Signals) -> float:
+    """The peak-to-peak limit that autoreject chooses from a recording's own windows, by how well those it leaves agree with all others' median.
+
+    Jas et al., "Autoreject: Automated artifact rejection for MEG and EEG data", NeuroImage 159, 2017. No label is looked at; windows that a fold tests on are.
+    """
+    try:
+        from autoreject import get_rejection_threshold
+    except ImportError as error:
+        raise ImportError("reject_v=\"autoreject\" needs the package autoreject: pip install 'sigvit[autoreject]', or give a limit in volts.") from error
+    if len(values) < _FEWEST_FOR_A_LIMIT:
+        raise ValueError(f"{signals.where} has {len(values)} windows; autoreject needs {_FEWEST_FOR_A_LIMIT} to choose a limit: give one in volts.")
+    epochs = mne.EpochsArray(values.astype(float), mne.create_info(signals.channels, signals.rate, "eeg"), verbose="ERROR")
+    return float(get_rejection_threshold(epochs, random_state=0, ch_types="eeg", verbose=False)["eeg"])
 
 
 def _close_ranks(rows: np.ndarray, keep: np.ndarray) -> None:

@@ -113,6 +113,7 @@ class Events:
     labels: dict[str, str] = field(default_factory=dict)
     runs: Names | None = None
     label: str | None = None
+    rest: str | None = None  # of everything that no event spans; windows of window_s
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class Window:
     control_s: tuple[float, float] | None = None  # before the cue: a score from it shows what isn't the task
     background: str | None = None  # of this label only what lies within background_s of another label stays
     background_s: float = 0.0
+    rest_margin_s: float = 0.0  # how far from every event the windows of `rest` stay
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ class Processing:
 class Rejection:
     """Which windows are dropped; each is counted and named in `windows.page["dropped"]`."""
 
-    peak_to_peak_v: float | None = None  # larger on any electrode
+    peak_to_peak_v: float | str | None = None  # larger on any electrode; "autoreject" chooses the limit for each recording
     flat_v: float | None = None  # standard deviation smaller on any electrode
     bad_spans: tuple[str, ...] = ()  # annotations that mark bad spans, besides those that begin with "bad"
     repeats: bool = False  # byte-identical windows after the first
@@ -240,7 +242,8 @@ class Page:
         if self.rejection.bad_spans:
             steps.append(f"windows that touch {_joined(self.rejection.bad_spans)} dropped")
         if self.rejection.peak_to_peak_v:
-            steps.append(f"windows of more than {self.rejection.peak_to_peak_v:g} V peak to peak dropped")
+            limit = self.rejection.peak_to_peak_v
+            steps.append(f"windows of more than {limit if isinstance(limit, str) else f'{limit:g} V'} peak to peak dropped")
         if window.background:
             steps.append(f"{window.background} only within {window.background_s:g} s of another label")
         return steps

@@ -58,5 +58,7 @@ def _check_agreement(page: Page) -> None:
     for events in page.events:
         if bool(events.labels) == bool(events.label):
             raise PageError(f"{page.name}.toml: each [[events]] needs either labels (event → label) or label (of whole recordings).")
+        if events.rest and (not events.labels or window.window_s is None):
+            raise PageError(f"{page.name}.toml has a label for the rest, so it needs labels of events and window_s in [window].")
         if events.label and window.window_s is None:
             raise PageError(f"{page.name}.toml labels whole recordings, so window needs window_s.")

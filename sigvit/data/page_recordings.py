@@ -52,6 +52,7 @@ def page_cut(page: Page, raw: Any) -> Cut:
         electrodes=page.electrodes.pick or None,
         rename={old: new for old, new in page.electrodes.rename.items() if old in raw.ch_names},
         reject_v=page.rejection.peak_to_peak_v,
+        rest_margin_s=window.rest_margin_s,
         bad_electrodes=page.electrodes.bad,
         constant_electrodes=page.electrodes.constant,
         bad_spans=page.rejection.bad_spans,
@@ -61,8 +62,9 @@ def page_cut(page: Page, raw: Any) -> Cut:
 def _windows(page: Page, part: Recording, raw: Any, events: Events) -> Windows:
     group = next((name for name, runs in page.run_groups.items() if part.run in runs), part.run)
     there = set(map(str, raw.annotations.description))
-    labels: dict[str | int, str | int] = {event: label for event, label in events.labels.items() if event in there}
-    labelled = LabelledRecording(raw, labels or None, events.label, part.subject, part.session, group, part.name)
+    # With a label for the rest, an event may be missing.
+    labels: dict[str | int, str | int] = {event: label for event, label in events.labels.items() if event in there or events.rest}
+    labelled = LabelledRecording(raw, labels or None, events.label, part.subject, part.session, group, part.name, events.rest)
     windows = windows_from_recordings([labelled], page_cut(page, raw), page.name)
     if page.window.background is None:
         return windows

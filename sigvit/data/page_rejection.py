@@ -27,7 +27,8 @@ class Rejected:
         if repeats not in (None, "keep", "drop"):
             raise ValueError(f"repeats is {repeats!r}; it must be 'keep', 'drop' or None (what the page says).")
         limits = page.rejection
-        return cls(limits.peak_to_peak_v, limits.flat_v, limits.repeats if repeats is None else repeats == "drop")
+        limit = None if isinstance(limits.peak_to_peak_v, str) else limits.peak_to_peak_v  # autoreject's limits apply where recordings are cut
+        return cls(limit, limits.flat_v, limits.repeats if repeats is None else repeats == "drop")
 
 
 def without_rejected(windows: Windows, rejected: Rejected) -> Windows:

@@ -25,7 +25,8 @@ from sigvit.data.page_selection import Selection
 from sigvit.data.page_sources import Recording, list_recordings
 from sigvit.data.page_tables import PageError
 from sigvit.data.quality import check_signals, warn_of_references
-from sigvit.data.windows import Windows, concatenate
+from sigvit.data.storage import WindowsFolder
+from sigvit.data.windows import NewRows, Windows, concatenate
 
 
 def open_dataset(
@@ -37,6 +38,7 @@ def open_dataset(
     include: Sequence[str] = (),
     repeats: str | None = None,
     failures: str = "raise",
+    into: str | Path | None = None,
 ) -> Windows:
     """The windows of a dataset, as its page says.
 
@@ -50,6 +52,9 @@ def open_dataset(
     repeats : "keep" or "drop" byte-identical windows; default: what the page says.
     failures : "raise" (default) stops at the first recording that can't be read or isn't what the page expects; "exclude" goes on with the others,
         warns, and records each in ``windows.page["excluded"]``.
+
+    into : a new folder in which the windows grow on disk, one recording after the other, for sets larger than memory; they come back as
+        `Windows.load` maps them, and open from there without the page's recordings.
 
     Returns
     -------
@@ -73,12 +78,22 @@ def open_dataset(
     page = read_page(find_page(name_or_path))
     opening = Opening(page, Selection(page, only, exclude, include), Rejected.of(page, repeats), failures)
     source, place = find_source(page, folder)
-    windows = concatenate(opening.parts(source, place), name=page.name)
+    narrowed = bool(only or exclude or include or repeats)
+    if into is None:
+        return _opened(opening, source, place, narrowed, None)
+    with WindowsFolder(into) as grown:
+        grown.finish(_opened(opening, source, place, narrowed, grown.rows))
+    return Windows.load(into)
+
+
+def _opened(opening: Opening, source: Source, place: Path | None, narrowed: bool, new_rows: NewRows | None) -> Windows:
+    page = opening.page
+    windows = concatenate(opening.parts(source, place), name=page.name, new_rows=new_rows)
     opening.selection.check_all_used()
-    if not (only or exclude or include or repeats) and not opening.selection.failures:
+    if not narrowed and not opening.selection.failures:
         check_whole(page, windows, opening.n_recordings)
     if isinstance(source, Package | Arrays):
-        check_signals(windows)
+        check_signals(windows, page.electrodes.constant)
     warn_of_references(opening.recordings, page.name)
     if not page.order_is_time:
         windows.metadata[["start_s", "stop_s"]] = np.nan

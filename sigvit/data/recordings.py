@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import mne
@@ -11,6 +12,7 @@ from sigvit.data.arrays import windows_from_arrays, windows_from_epochs
 from sigvit.data.cuts import Cut
 from sigvit.data.cutter import Cutter, LabelledRecording
 from sigvit.data.readers import read_recording
+from sigvit.data.storage import WindowsFolder
 from sigvit.data.windows import Windows
 
 __all__ = ["Cut", "LabelledRecording", "read_recording", "windows_from_arrays", "windows_from_epochs", "windows_from_raw", "windows_from_recordings"]
@@ -34,7 +36,7 @@ def windows_from_raw(
     stride_s: float | None = None,
     reference: str | Sequence[str] | None = None,
     notch_hz: float | Sequence[float] | None = None,
-    reject_v: float | None = None,
+    reject_v: float | str | None = None,
     baseline_s: tuple[float, float] | None = None,
     control_s: tuple[float, float] | None = None,
     rename: Mapping[str, str] | None = None,
@@ -42,18 +44,25 @@ def windows_from_raw(
     constant_electrodes: str = "refuse",
     bad_spans: Sequence[str] = (),
     filter_support_s: float = 0.0,
+    rest: str | int | None = None,
+    rest_margin_s: float = 0.0,
     truncated: str = "refuse",
     extra: Mapping[str, Any] | None = None,
     name: str | None = None,
+    into: str | Path | None = None,
 ) -> Windows:
     """Windows of one recording, in volts.
 
     Three forms: `events` with `start_s` and `stop_s` cuts one window an event; `events` with `window_s` cuts what each annotation spans into windows
-    of one trial; `label` with `window_s` cuts the whole recording. `Cut` explains every argument about how, `LabelledRecording` those about whose.
+    of one trial (with `rest`, a label for all that no event spans, those too); `label` with `window_s` cuts the whole recording. `Cut` explains every
+    argument about how, `LabelledRecording` those about whose.
+
+    `into` names a new folder in which the windows grow on disk, for those larger than memory: the result is that of `Windows.load` there.
 
     Raises
     ------
-    ValueError : what `Cut` refuses; a file that is shorter than its header says; no such event or channel; bad, constant or non-finite electrodes; values that can't be volts; no window left.
+    ValueError : what `Cut` refuses; a file that is shorter than its header says; no such event or channel; bad, constant or non-finite electrodes;
+        values that can't be volts; no window left.
 
     Warns
     -----
@@ -81,15 +90,19 @@ def windows_from_raw(
         reject_v=reject_v,
         baseline_s=baseline_s,
         control_s=control_s,
+        rest_margin_s=rest_margin_s,
         filter_support_s=filter_support_s,
     )
-    labelled = LabelledRecording(raw, events, label, subject, session, run, recording, truncated, extra or {})
-    return windows_from_recordings([labelled], cut, name or labelled.name)
+    labelled = LabelledRecording(raw, events, label, subject, session, run, recording, rest, truncated, extra or {})
+    return windows_from_recordings([labelled], cut, name or labelled.name, into=into)
 
 
-def windows_from_recordings(recordings: Iterable[LabelledRecording], cut: Cut, name: str = "recordings", page: dict | None = None) -> Windows:
+def windows_from_recordings(
+    recordings: Iterable[LabelledRecording], cut: Cut, name: str = "recordings", page: dict | None = None, into: str | Path | None = None
+) -> Windows:
     """Windows of many recordings, cut the same way. A generator may open them one by one: beside the result only the open one is in memory.
 
+    With `into`, a new folder, the windows grow on disk and no more than the open recording is in memory; the result is that of `Windows.load` there.
     `page["dropped"]` of the result says what isn't in it: {"planned", "kept", "reasons": {reason: count}, "windows": [one dictionary each]};
     `page["recordings"]` says per recording which channels of EEG type were left out and how many seconds at its end are constant padding.
 
@@ -102,7 +115,14 @@ def windows_from_recordings(recordings: Iterable[LabelledRecording], cut: Cut, n
     >>> len(windows_from_recordings(runs, Cut(0.0, 4.0)))
     30
     """
-    cutter = Cutter(cut)
+    if into is None:
+        return _cut(Cutter(cut), recordings, name, page)
+    with WindowsFolder(into) as folder:
+        folder.finish(_cut(Cutter(cut, folder.rows), recordings, name, page))
+    return Windows.load(into)
+
+
+def _cut(cutter: Cutter, recordings: Iterable[LabelledRecording], name: str, page: dict | None) -> Windows:
     for recording in recordings:
         cutter.add(recording)
     return cutter.finish(name, page or {})

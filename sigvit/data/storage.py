@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -20,29 +21,105 @@ _MANIFEST = "windows.json"
 
 def save_windows(windows: Windows, folder: Path, overwrite: bool) -> None:
     """Writes beside the folder and renames; see `Windows.save`."""
-    import mne
+    with WindowsFolder(folder, overwrite) as written:
+        written.finish(windows)
 
-    folder = folder.absolute()
-    if folder.exists() and not overwrite:
-        raise FileExistsError(f"{folder} is there already; give another folder, or overwrite=True to replace it.")
-    if folder.exists() and not (folder / _MANIFEST).is_file():
-        raise FileExistsError(f"{folder} holds something else than windows; it isn't overwritten.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = _beside(folder)
-    beside.mkdir()
-    try:
-        np.save(beside / "values.npy", windows.values)
-        if windows.control_values is not None:
-            np.save(beside / "control_values.npy", windows.control_values)
+
+class WindowsFolder:
+    """A folder of windows while it is written: beside its place, renamed when it is whole, gone where it didn't become so.
+
+    `rows` gives arrays that grow on disk, so that a set larger than memory can be filled; `finish` writes what isn't there yet.
+
+    Raises
+    ------
+    FileExistsError : something is in the folder's place already, and it isn't windows or `overwrite` wasn't asked for.
+    """
+
+    def __init__(self, folder: str | Path, overwrite: bool = False) -> None:
+        self.folder = Path(folder).absolute()
+        if self.folder.exists() and not overwrite:
+            raise FileExistsError(f"{self.folder} is there already; give another folder, or overwrite=True to replace it.")
+        if self.folder.exists() and not (self.folder / _MANIFEST).is_file():
+            raise FileExistsError(f"{self.folder} holds something else than windows; it isn't overwritten.")
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self.beside = _beside(self.folder)
+
+    def __enter__(self) -> WindowsFolder:
+        self.beside.mkdir()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.beside, ignore_errors=True)
+
+    def rows(self, name: str, row_shape: tuple[int, ...]) -> GrowingFile:
+        """Float32 rows of this shape that grow in a file of the folder; `name` is "values" or "control_values"."""
+        return GrowingFile(self.beside / f"{name}.npy", row_shape)
+
+    def finish(self, windows: Windows) -> None:
+        """Writes the windows; values that grew in the folder are there already."""
+        import mne
+
+        beside = self.beside
+        for name, values in (("values", windows.values), ("control_values", windows.control_values)):
+            if values is not None and not (beside / f"{name}.npy").exists():
+                np.save(beside / f"{name}.npy", values)
         np.save(beside / "labels.npy", _plain_labels(windows.labels))
         mne.io.write_info(beside / "electrodes-info.fif", windows.info, verbose="ERROR")
         (beside / "metadata.json").write_text(json.dumps(_table_to_dict(windows.metadata), default=_plain))
         sizes = {path.name: path.stat().st_size for path in sorted(beside.iterdir())}
         head = {"format": FORMAT, "name": windows.name, "sampling_rate": windows.sampling_rate, "filter_support_s": windows.filter_support_s}
         (beside / _MANIFEST).write_text(json.dumps({**head, "page": windows.page, "bytes": sizes}, indent=1, default=_plain))
-        _replace(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        _replace(beside, self.folder)
+
+
+class GrowingFile:
+    """Float32 rows in a .npy file that grows on disk: what `GrowingArray` is in memory.
+
+    >>> import tempfile
+    >>> rows = GrowingFile(Path(tempfile.mkdtemp()) / "rows.npy", (2, 3))
+    >>> rows.extend(5)[:] = 1
+    >>> rows.extend(2)[:] = 2
+    >>> rows.shorten(1)
+    >>> rows.take().sum(axis=(1, 2)).tolist()
+    [6.0, 6.0, 6.0, 6.0, 6.0, 12.0]
+    """
+
+    def __init__(self, path: Path, row_shape: tuple[int, ...]) -> None:
+        self.path, self.row_shape, self.n_rows = path, row_shape, 0
+        self.start = self._write_header("wb")
+
+    def extend(self, n_rows: int) -> np.ndarray:
+        """A view of so many new rows at the end; it must be gone when they are shortened."""
+        old, self.n_rows = self.n_rows, self.n_rows + n_rows
+        self._fit()
+        if n_rows == 0 or not self._row_bytes:
+            return np.empty((n_rows, *self.row_shape), np.float32)
+        return np.memmap(self.path, np.float32, "r+", self.start + old * self._row_bytes, (n_rows, *self.row_shape))
+
+    def shorten(self, n_rows: int) -> None:
+        """Forgets so many rows at the end."""
+        self.n_rows -= n_rows
+        self._fit()
+
+    def take(self) -> np.ndarray:
+        """The rows, mapped; nothing may be added after that."""
+        # numpy leaves room in its headers for the number of rows.
+        if self._write_header("r+b") != self.start:
+            raise ValueError(f"{self.path} has more rows than its header has room for.")
+        return _mapped(self.path)
+
+    @property
+    def _row_bytes(self) -> int:
+        return 4 * math.prod(self.row_shape)
+
+    def _fit(self) -> None:
+        os.truncate(self.path, self.start + self.n_rows * self._row_bytes)
+
+    def _write_header(self, mode: str) -> int:
+        with self.path.open(mode) as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (self.n_rows, *self.row_shape)}
+            np.lib.format.write_array_header_1_0(file, header)
+            return file.tell()
 
 
 def load_windows(folder: Path) -> Windows:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -146,9 +146,26 @@ class GrowingArray:
         return self._rows
 
 
-def concatenate(parts: Iterable[Windows], name: str | None = None, page: dict | None = None) -> Windows:
+class Rows(Protocol):
+    """Float32 rows that grow: `GrowingArray` in memory, `sigvit.data.storage.GrowingFile` on disk."""
+
+    def extend(self, n_rows: int) -> np.ndarray: ...
+    def shorten(self, n_rows: int) -> None: ...
+    def take(self) -> np.ndarray: ...
+
+
+NewRows = Callable[[str, tuple[int, ...]], Rows]
+
+
+def rows_in_memory(name: str, row_shape: tuple[int, ...]) -> Rows:
+    """Where values and control values grow unless something else is asked for."""
+    return GrowingArray(row_shape)
+
+
+def concatenate(parts: Iterable[Windows], name: str | None = None, page: dict | None = None, new_rows: NewRows | None = None) -> Windows:
     """One set from many, such as one a recording; given a generator, no part need stay in memory beside the result.
 
+    `new_rows` says where the values grow, such as `sigvit.data.storage.WindowsFolder.rows`; None: in memory.
     Electrodes are brought into the order of the first part. The filter support is the longest of all; name and page are the first part's unless given.
 
     Raises
@@ -164,9 +181,10 @@ def concatenate(parts: Iterable[Windows], name: str | None = None, page: dict | 
     for part in parts:
         if first is None:
             first = part
+            joint = None if new_rows is None else _Joint(first, new_rows)
             continue
         if joint is None:
-            joint = _Joint(first)
+            joint = _Joint(first, rows_in_memory)
         joint.add(part)
         del part  # its memory is free before the next is made
     if first is None:
@@ -178,11 +196,11 @@ def concatenate(parts: Iterable[Windows], name: str | None = None, page: dict | 
 class _Joint:
     """Sets of windows that grow into one; it takes the values out of the first."""
 
-    def __init__(self, first: Windows) -> None:
+    def __init__(self, first: Windows, new_rows: NewRows) -> None:
         self.head = first[np.array([], dtype=int)]
         self.names = f"{first.name} ({_recordings(first)})"
-        self.values = GrowingArray(first.values.shape[1:])
-        self.control = None if first.control_values is None else GrowingArray(first.control_values.shape[1:])
+        self.values = new_rows("values", first.values.shape[1:])
+        self.control = None if first.control_values is None else new_rows("control_values", first.control_values.shape[1:])
         self.labels: list[np.ndarray] = []
         self.tables: list[pd.DataFrame] = []
         self.support_s = 0.0

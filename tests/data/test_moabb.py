@@ -26,11 +26,6 @@ def moabb(tmp_path_factory):
         patch.setenv("MNE_DATA", str(tmp_path_factory.mktemp("mne_data")))
         patch.setenv("MOABB_RESULTS", str(tmp_path_factory.mktemp("moabb")))
         found = pytest.importorskip("moabb", reason="MOABB isn't installed: pip install 'sigvit[moabb]'", exc_type=ImportError)
-        import moabb.analysis.meta_analysis
-        import moabb.analysis.plotting
-        import moabb.datasets.fake
-        import moabb.evaluations
-        import moabb.paradigms
 
         yield found
 
@@ -64,9 +59,13 @@ def test_our_classifier_is_a_pipeline_of_its_evaluations(moabb, fake, evaluation
     assert len(results) == 4
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="MOABB takes whatever has an attribute `steps` for a scikit-learn Pipeline, and so is our parameter called")
+STEPS = "MOABB takes whatever has an attribute `steps` for a scikit-learn Pipeline, and so is our parameter called"
+
+
+@pytest.mark.xfail(strict=True, raises=TypeError, reason=STEPS)
 def test_our_classifier_needs_no_pipeline_around_it(moabb, fake):
-    evaluate = moabb.evaluations.CrossSubjectEvaluation(paradigm=moabb.paradigms.LeftRightImagery(channels=["C3", "Cz", "C4"]), datasets=[fake], overwrite=True)
+    paradigm = moabb.paradigms.LeftRightImagery(channels=["C3", "Cz", "C4"])
+    evaluate = moabb.evaluations.CrossSubjectEvaluation(paradigm=paradigm, datasets=[fake], overwrite=True)
     assert len(evaluate.process({"ViT": vit()})) == 4
 
 

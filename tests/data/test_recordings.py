@@ -553,3 +553,111 @@ def test_a_file_that_was_cut_short_is_named_however_it_was_opened(tmp_path):
     with pytest.raises(ValueError, match=r"sub-1_ses-1_run-1: .*a\.edf is cut short"):
         windows_from_raw(opened, label="all", window_s=1.0)
     assert len(windows_from_raw(opened, label="all", window_s=1.0, truncated="keep")) > 5
+
+
+# Continuous recordings: overlapping windows with labels from annotations, and what no annotation spans
+
+
+def night(n_seizures=2, seed=0, seconds=120):
+    raw = synthetic_raw(seed=seed, n_trials=seconds // 6, sampling_rate=100.0)
+    onsets = [20.0 + 40 * number for number in range(n_seizures)]
+    return raw.set_annotations(mne.Annotations(onsets, [10.0] * n_seizures, ["seizure"] * n_seizures))
+
+
+def test_what_no_event_spans_has_the_label_of_the_rest():
+    windows = windows_from_raw(night(), {"seizure": "seizure"}, window_s=4.0, stride_s=2.0, rest="none", rest_margin_s=3.0)
+    seizures = windows.metadata[windows.labels == "seizure"]
+    assert seizures["start_s"].tolist() == [20, 22, 24, 26, 60, 62, 64, 66]
+    assert seizures["trial"].tolist() == [0] * 4 + [1] * 4
+    rest = windows.metadata[windows.labels == "none"]
+    for onset in (20, 60):
+        assert ((rest["stop_s"] <= onset - 3) | (rest["start_s"] >= onset + 13)).all()
+    assert rest["trial"].is_unique
+    assert windows.metadata["start_s"].is_monotonic_increasing
+    assert rest["start_s"].iloc[0] == 0
+    assert (rest["start_s"] == 33).any()
+
+
+def test_a_night_without_the_event_is_all_rest():
+    with pytest.warns(UserWarning, match=r"\['seizure'\] occur in no recording"):
+        windows = windows_from_raw(night(0), {"seizure": "seizure"}, window_s=4.0, rest="none")
+    assert windows.classes == ("none",)
+    with pytest.raises(ValueError, match="a label for what no event spans; give window_s"):
+        windows_from_raw(night(), {"seizure": "seizure"}, 0, 4, rest="none")
+
+
+def test_folds_respect_windows_that_overlap_and_shuffling_them_is_a_leak():
+    from sigvit import Leak, certify, folds
+    from sigvit.evidence.folds import Fold
+
+    windows = windows_from_raw(night(8, seconds=360), {"seizure": "seizure"}, window_s=4.0, stride_s=1.0, rest="none", band_hz=(1, 40))
+    found = folds.within_session(windows.metadata, k=3, filter_support_s=windows.filter_support_s)
+    assert certify(windows, found).verdict in ("proved", "tolerated")
+    spans = windows.metadata[["start_s", "stop_s"]].to_numpy()
+    for fold in found:
+        for start, stop in spans[fold.test]:
+            assert not ((spans[fold.train, 0] < stop) & (spans[fold.train, 1] > start)).any()
+    order = np.random.default_rng(0).permutation(len(windows))
+    shuffled = Fold(np.sort(order[40:]), np.array([], int), np.sort(order[:40]), 0, "shuffled", "")
+    with pytest.raises(Leak, match=r"overlap|trial"):
+        certify(windows, [shuffled])
+
+
+# Larger than memory
+
+
+def test_windows_that_grow_on_disk_are_those_in_memory(tmp_path):
+    def recordings():
+        for run in range(3):
+            raw = synthetic_raw(seed=run, n_trials=5)
+            raw._data[0, 500] = 9e-4  # the first trial of each is rejected
+            yield LabelledRecording(raw, LEFT_RIGHT, run=str(run))
+
+    cut = Cut(0.0, 2.0, band_hz=(8, 32), reject_v=3e-4, control_s=(-1.0, 0.0))
+    with pytest.warns(UserWarning, match="dropped"):
+        kept = windows_from_recordings(recordings(), cut)
+    with pytest.warns(UserWarning, match="dropped"):
+        grown = windows_from_recordings(recordings(), cut, into=tmp_path / "set")
+    assert isinstance(grown.values, np.memmap)
+    np.testing.assert_array_equal(grown.values, kept.values)
+    np.testing.assert_array_equal(grown.control_values, kept.control_values)
+    pd.testing.assert_frame_equal(grown.metadata, kept.metadata)
+    assert grown.page["dropped"] == kept.page["dropped"]
+    with pytest.raises(FileExistsError, match="is there already"):
+        windows_from_recordings(recordings(), cut, into=tmp_path / "set")
+
+
+def test_a_set_on_disk_takes_no_memory_of_its_size_and_leaves_nothing_where_it_fails(tmp_path):
+    names = [f"E{number}" for number in range(31)]
+
+    def recordings(n_runs, last=None):
+        for run in range(n_runs):
+            yield LabelledRecording(synthetic_raw(seed=run, n_trials=10, electrodes=names), LEFT_RIGHT, run=str(last if last and run == n_runs - 1 else run))
+
+    peaks = []
+    for n_runs in (2, 3, 9):  # in the first something is imported
+        tracemalloc.start()
+        windows_from_recordings(recordings(n_runs), Cut(0.0, 4.0), into=tmp_path / str(n_runs))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # Metadata grow by some bytes a window; six recordings' windows in memory would be twice the peak.
+    assert peaks[2] < 1.1 * peaks[1]
+    with pytest.raises(ValueError, match="two recordings"):
+        windows_from_recordings(recordings(3, last="0"), Cut(0.0, 4.0), into=tmp_path / "broken")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3", "9"]
+
+
+def test_autoreject_chooses_a_limit_for_each_recording():
+    pytest.importorskip("autoreject", reason="autoreject isn't installed: pip install 'sigvit[autoreject]'")
+    raw = synthetic_raw(n_trials=40, trial_s=2.0, rest_s=1.0)
+    for trial in (3, 17, 29):
+        raw._data[1, round((raw.annotations.onset[trial] + 1) * 160)] += 2e-3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        windows = windows_from_raw(raw, LEFT_RIGHT, 0, 2, reject_v="autoreject")
+    dropped = [row["trial"] for row in windows.page["dropped"]["windows"]]
+    assert {3, 17, 29} <= set(dropped)
+    assert len(windows) > 20
+    assert 3e-5 < windows.page["recordings"]["sub-1_ses-1_run-1"]["reject_v"] < 2e-3
+    with pytest.raises(ValueError, match=r"has 4 windows; autoreject needs 10"):
+        windows_from_raw(synthetic_raw(n_trials=4), LEFT_RIGHT, 0, 2, reject_v="autoreject")
