@@ -1,0 +1,145 @@
+"""How accurate: the default ViT pipeline beside every baseline and the published networks, in the same folds.
+
+    python benchmarks/eeg_accuracy.py [PAGE:PROTOCOL[:K] …] [--seeds 10] [--published] [--output FOLDER]
+
+PAGE is a name of datasets/ or a path to a page of your own; PROTOCOL is shipped, within_session, cross_session or cross_subject, with K groups, else with
+one run, session or subject left out at a time. Without rows: those that the project is judged by. Goes on where it was stopped. --published adds
+braindecode's networks (the extra "benchmark"). Prints the table and, for the project's own rows, writes benchmarks/results/eeg_accuracy.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from eeg_datasets import make_folds, to_markdown
+from eeg_epoch import load_braindecode
+from torch import nn
+
+import sigvit
+from sigvit.evidence import statistics
+from sigvit.evidence.convnets import ConvNetClassifier
+from sigvit.evidence.results_folder import claim_folder, write_results
+
+TABLE = Path(__file__).parent / "results" / "eeg_accuracy.md"
+ROWS = (
+    "scp1:shipped",
+    "scp1:within_session:5",
+    "finger_movements:shipped",
+    "finger_movements:within_session:5",
+    "muse_ssvep:within_session",
+    "muse_ssvep:cross_session",
+    "muse_ssvep:cross_subject",
+    "muse_n170:within_session",
+    "muse_n170:cross_session",
+    "muse_n170:cross_subject",
+    "eegmmidb_left_right:within_session",
+    "eegmmidb_fists_feet:within_session",
+    "eegmmidb_rest_move:within_session",
+    "eegmat:cross_subject:6",
+    "smni_s1_s2match:cross_subject:4",
+    "smni_s1_s2nomatch:cross_subject:4",
+    "smni_s2match_s2nomatch:cross_subject:4",
+    "muse_p300:within_session",
+    "muse_p300:cross_session",
+    "muse_p300:cross_subject",
+)
+PUBLISHED = ("EEGConformer", "EEGNet", "ShallowFBCSPNet", "Deep4Net")
+NETWORKS = ("EEGNet", "ShallowConvNet", *(f"braindecode {name}" for name in PUBLISHED))
+HALVES = ("ViT: network", "ViT: classical half")
+
+
+class PublishedNetwork(ConvNetClassifier):
+    """A network of braindecode with its defaults, trained as our convolutional baselines are."""
+
+    def build(self, electrodes: Any, n_times: int, n_classes: int) -> nn.Module:
+        make = getattr(load_braindecode(), self.network)
+        return make(n_chans=len(electrodes["ch_names"]), n_outputs=n_classes, n_times=n_times, sfreq=electrodes["sfreq"])
+
+
+def pipelines(windows: sigvit.Windows, published: bool) -> dict[str, Any]:
+    named: dict[str, Any] = {"ViT": sigvit.SignalViTClassifier(), **sigvit.baselines.everything(windows)}
+    named |= {name: ConvNetClassifier(name) for name in ("EEGNet", "ShallowConvNet")}
+    return named | ({f"braindecode {name}": PublishedNetwork(name) for name in PUBLISHED} if published else {})
+
+
+def run(row: str, seeds: int, published: bool, output: Path) -> Path:
+    """Cross-validate one row into its own folder; fits that are there already are kept."""
+    page, protocol, *k = row.split(":")
+    windows = sigvit.open_dataset(page)
+    folds = make_folds(windows, protocol, int(k[0]) if k else None)
+    folder = output / row.replace(":", "-").replace("/", "_")
+    asked = {"page": page, "sha256": windows.page["sha256"], "protocol": row, "seeds": str(seeds), "published": str(published)}
+    claim_folder(folder, asked)
+    results = sigvit.cross_validate(pipelines(windows, published), windows, folds, seeds=range(seeds), folder=folder, n_jobs=2)
+    write_results(folder, results, windows, folds, asked)
+    results.predictions.to_csv(folder / "predictions.csv", index=False)
+    return folder
+
+
+def scores(row: str, folder: Path) -> pd.Series:
+    """Mean score of every pipeline, and the line that guessing exceeds in 5 % of sets."""
+    table, predictions = pd.read_csv(folder / "results.csv", dtype={"subject": str, "session": str}), pd.read_csv(folder / "predictions.csv")
+    summary = statistics.summarise(table, predictions).set_index("pipeline")
+    return pd.concat([pd.Series({"guessing": summary["chance_line"].iloc[0]}), summary["score"]]).rename(row)
+
+
+def line(found: pd.Series) -> dict[str, str]:
+    """A row of the table: the ViT, its halves, and the best of the classical pipelines and of the networks, picked after the fact."""
+    baselines = found.drop(["guessing", "ViT", *HALVES])
+    networks = baselines[[name for name in baselines.index if name in NETWORKS]]
+    classical = baselines.drop(networks.index)
+    best = {kind: f"{group.max():.3f} ({group.idxmax()})" for kind, group in (("best classical", classical), ("best network", networks))}
+    told = {"set, protocol": str(found.name), **{name: f"{found[name]:.3f}" for name in ("guessing", "ViT", *HALVES)}}
+    return {**told, **best, "ViT − best": f"{found['ViT'] - baselines.max():+.3f}"}
+
+
+def verdict(table: pd.DataFrame) -> str:
+    """Over all rows above chance: how often the ViT is first, and its lead over the classical pipeline with the highest mean, picked after the fact."""
+    others = table.drop(columns=["guessing", "ViT", *HALVES])
+    above = table[table.drop(columns="guessing").max(axis=1) > table["guessing"]].index
+    first = int((table.loc[above, "ViT"] >= others.loc[above].max(axis=1)).sum())
+    classical = others.drop(columns=[name for name in others if name in NETWORKS]).loc[above]
+    best = classical.mean().idxmax()
+    lead = table.loc[above, "ViT"] - classical[best]
+    p = statistics.paired_permutation(table.loc[above, "ViT"], classical[best])
+    places = f"The ViT is first in {first} of {len(above)} rows above chance"
+    return f"{places}; over these it is {lead.mean():+.3f} beside {best} (permutation test over rows, p {p:.4f})."
+
+
+def report(found: list[pd.Series], command: str) -> str:
+    """The table in markdown."""
+    table = pd.DataFrame(found)
+    versions = f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}, sigvit {sigvit.__version__}"
+    return (
+        "# How accurate: the default ViT pipeline beside every baseline\n\n"
+        f"`{command}`: ROC-AUC, for more than two classes balanced accuracy;\nmean over seeds, then over subjects, else folds.\n"
+        f"Sets and traps: `datasets/*.toml`. {versions}.\n\n{verdict(table)}\n\n"
+        f"{to_markdown(pd.DataFrame([line(one) for one in found]))}\n## Every pipeline\n\n"
+        f"{to_markdown(table.round(3).rename_axis('set, protocol').reset_index())}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", metavar="PAGE:PROTOCOL[:K]")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--published", action="store_true")
+    parser.add_argument("--output", type=Path, default=Path("results/accuracy"))
+    told = parser.parse_args()
+    torch.set_num_threads(1)
+    found: list[pd.Series] = []
+    for row in told.rows or ROWS:
+        found.append(scores(row, run(row, told.seeds, told.published, told.output)))
+        words = report(found, f"python benchmarks/eeg_accuracy.py --seeds {told.seeds}{' --published' if told.published else ''}")
+        print(words, flush=True)
+        if not told.rows:
+            TABLE.write_text(words)
+
+
+if __name__ == "__main__":
+    main()
