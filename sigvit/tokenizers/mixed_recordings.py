@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -36,8 +38,14 @@ def at_one_rate(batch: RecordingBatch, rate: float) -> tuple[Tensor, Tensor, lis
 
 def electrode_axes(batch: RecordingBatch) -> list[Axis]:
     """Each recording's electrodes: names and metres."""
-    places = batch.positions.tolist()
-    return [Axis("electrode", "m", tuple(map(tuple, own[: len(names)])), names) for own, names in zip(places, batch.names, strict=True)]
+    places = batch.positions.numpy()
+    return [_electrode_axis(names, own[: len(names)].tobytes()) for own, names in zip(places, batch.names, strict=True)]
+
+
+@lru_cache(maxsize=256)
+def _electrode_axis(names: tuple[str, ...], places: bytes) -> Axis:
+    """Kept, because the same caps come again and again."""
+    return Axis("electrode", "m", tuple(map(tuple, np.frombuffer(places).reshape(-1, 3).tolist())), names)
 
 
 def own_tokens(grids: Sequence[Grid], steps: int) -> tuple[Tensor, Tensor]:

@@ -62,11 +62,19 @@ def _block(old_rate: float, new_rate: float, first: int) -> tuple[np.ndarray, in
 
 def _bridged(values: Tensor, mask: Tensor) -> Tensor:
     """(R, S) with straight lines over what isn't real, and the nearest real sample's value at the ends; zero where a row has none."""
-    at = torch.arange(values.shape[-1], device=values.device).expand_as(values)
-    last = at.where(mask, -1).cummax(1).values
-    after = at.where(mask, values.shape[1]).flip(1).cummin(1).values.flip(1)
-    left, right = last.where(last >= 0, after).clamp(max=values.shape[1] - 1), after.where(after < values.shape[1], last).clamp(min=0)
-    share = (at - left) / (right - left).clamp(min=1)
     clean = values.where(mask, 0.0)
+    partly = mask.any(1) & ~mask.all(1)
+    if not partly.any():
+        return clean
+    return clean.index_copy(0, partly.nonzero()[:, 0], _bridge(clean[partly], mask[partly]))
+
+
+def _bridge(clean: Tensor, mask: Tensor) -> Tensor:
+    """The same for rows that have gaps, in which `clean` is zero."""
+    at = torch.arange(clean.shape[1], device=clean.device).expand_as(clean)
+    last = at.where(mask, -1).cummax(1).values
+    after = at.where(mask, clean.shape[1]).flip(1).cummin(1).values.flip(1)
+    left, right = last.where(last >= 0, after), after.where(after < clean.shape[1], last)
+    share = (at - left) / (right - left).clamp(min=1)
     begin, end = clean.gather(1, left), clean.gather(1, right)
-    return clean.where(mask, begin + share.to(values.dtype) * (end - begin))
+    return clean.where(mask, begin + share.to(clean.dtype) * (end - begin))
