@@ -64,7 +64,9 @@ def scored(pipeline: BaseEstimator, windows: sigvit.Windows, folds: Iterable) ->
 def as_folds(folds: Iterable) -> list[sigvit.Fold]:
     """Folds as they are; pairs (train, test) as folds that promise nothing."""
     return [
-        fold if isinstance(fold, sigvit.Fold) else sigvit.Fold(np.sort(fold[0]), [], np.sort(fold[1]), number, "index_pairs", f"part {number + 1}")
+        fold
+        if isinstance(fold, sigvit.Fold)
+        else sigvit.Fold(np.sort(fold[0]), np.empty(0, np.int64), np.sort(fold[1]), number, "index_pairs", f"part {number + 1}")
         for number, fold in enumerate(folds)
     ]
 
@@ -73,8 +75,8 @@ def verdict_words(certificate) -> str:
     if certificate.verdict == "proved":
         return "proved"
     counts = {check.name: check for check in certificate.checks}
-    found = [f"{name} ({counts[name].found})" if name in counts else "alignment by test windows" for name in certificate.tolerated]
-    return f"leak: {', '.join(found)}"
+    found = [f"{name} ({counts[name].found})" for name in certificate.tolerated if name in counts]
+    return f"leak: {', '.join(found)}" if found else "tolerated: test windows were read before they were judged"
 
 
 def shuffled_within_session(windows: sigvit.Windows) -> Pairs:

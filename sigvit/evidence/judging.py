@@ -49,7 +49,7 @@ def judge_fits(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], 
     """What `fit_and_judge` yields, for fits of any folds: fitted all at once where the pipeline can, with `folder` for what it keeps as it trains."""
     if not hasattr(pipeline, "predict_proba"):
         raise ValueError(f"Pipeline {name!r} has no predict_proba; log-loss and calibration need probabilities (wrap it in CalibratedClassifierCV).")
-    fitted = _fitted_at_once(name, pipeline, windows, fits, folder) if hasattr(pipeline, "fit_many") else _fitted(pipeline, windows, fits)
+    fitted = _fitted_at_once(name, pipeline, windows, fits, folder) if fits_many(pipeline) else _fitted(pipeline, windows, fits)
     for fit, estimator, seconds in fitted:
         fold = fit.fold
         chose = _takes_validation(pipeline, fold) and getattr(estimator, "selection_", "none") == "validation"
@@ -82,19 +82,46 @@ def _record(name: str, estimator: Any, windows: Windows, fold: Fold, rows: np.nd
     }
 
 
+def fits_many(pipeline: Any) -> bool:
+    """Whether several fits go at once: it can, or the last step of a pipeline can and the steps before it draw nothing and hand on `Windows`."""
+    if isinstance(pipeline, Pipeline):
+        return hasattr(pipeline[-1], "fit_many") and takes_windows(pipeline) and not has_seed(pipeline[:-1])
+    return hasattr(pipeline, "fit_many")
+
+
 def _fitted_at_once(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], folder: Path | None) -> Iterator[tuple[Fit, Any, float]]:
     """(fit, fitted estimator, seconds); a job holds rows of its fold's training and validation parts alone."""
-    if not fits:
-        return
-    jobs = []
-    for fit in fits:
-        groups = _groups(windows, fit.fold)[fit.fold.train]
-        jobs.append(FitJob(fit.fold.train, fit.fold.validation, fit.seed, {}, groups, f"{name}, fold {fit.fold.number}, seed {fit.seed}", fit.key))
-    keeps = folder is not None and "folder" in inspect.signature(pipeline.fit_many).parameters
+    if isinstance(pipeline, Pipeline):
+        yield from _fitted_behind_steps(name, pipeline, windows, fits, folder)
+    elif fits:
+        jobs = [_job(name, fit, fit.fold.train, fit.fold.validation, _groups(windows, fit.fold)[fit.fold.train]) for fit in fits]
+        estimators, seconds = _fit_jobs(pipeline, windows, jobs, folder)
+        yield from ((fit, estimator, seconds) for fit, estimator in zip(fits, estimators, strict=True))
+
+
+def _fitted_behind_steps(name: str, pipeline: Pipeline, windows: Windows, fits: Sequence[Fit], folder: Path | None) -> Iterator[tuple[Fit, Any, float]]:
+    """The same for a pipeline: its steps once a fold, its last step with all seeds of the fold at once, on train and validation rows together."""
+    for fold in dict.fromkeys(fit.fold for fit in fits):
+        same, rows, steps = [fit for fit in fits if fit.fold is fold], _fit_rows(fold), clone(pipeline[:-1])
+        start = time.perf_counter()
+        changed = routed(steps, steps.fit_transform, windows[rows], windows.labels[rows], origin=origin_of(windows, rows))
+        shared = (time.perf_counter() - start) / len(same)
+        jobs = [_job(name, fit, np.arange(len(rows)), rows[:0], _groups(windows, fold)[rows]) for fit in same]
+        estimators, seconds = _fit_jobs(pipeline[-1], changed, jobs, folder)
+        for fit, estimator in zip(same, estimators, strict=True):
+            yield fit, Pipeline([*steps.steps, (pipeline.steps[-1][0], estimator)]), shared + seconds
+
+
+def _job(name: str, fit: Fit, train: np.ndarray, validation: np.ndarray, groups: np.ndarray) -> FitJob:
+    return FitJob(train, validation, fit.seed, {}, groups, f"{name}, fold {fit.fold.number}, seed {fit.seed}", fit.key)
+
+
+def _fit_jobs(estimator: Any, windows: Windows, jobs: list[FitJob], folder: Path | None) -> tuple[list[Any], float]:
+    """Fitted estimators, and the seconds of each."""
+    keeps = folder is not None and "folder" in inspect.signature(estimator.fit_many).parameters
     start = time.perf_counter()
-    estimators = pipeline.fit_many(windows, jobs, folder=folder) if keeps else pipeline.fit_many(windows, jobs)
-    seconds = (time.perf_counter() - start) / len(jobs)
-    yield from ((fit, estimator, seconds) for fit, estimator in zip(fits, estimators, strict=True))
+    estimators = estimator.fit_many(windows, jobs, folder=folder) if keeps else estimator.fit_many(windows, jobs)
+    return estimators, (time.perf_counter() - start) / len(jobs)
 
 
 def _fitted(pipeline: Any, windows: Windows, fits: Sequence[Fit]) -> Iterator[tuple[Fit, Any, float]]:
@@ -103,16 +130,22 @@ def _fitted(pipeline: Any, windows: Windows, fits: Sequence[Fit]) -> Iterator[tu
         takes_validation = _takes_validation(pipeline, fit.fold)
         rows = fit.fold.train if takes_validation else _fit_rows(fit.fold)
         estimator = with_random_state(clone(pipeline), fit.seed)
-        extra: dict[str, Any] = {}
+        told: dict[str, Any] = {"groups": _groups(windows, fit.fold)[rows], "calibration": _calibration(windows, fit.fold, rows)}
         if takes_validation:
-            extra["validation"] = (_signals(estimator, windows, fit.fold.validation), windows.labels[fit.fold.validation])
-        if "groups" in inspect.signature(estimator.fit).parameters:
-            extra["groups"] = _groups(windows, fit.fold)[rows]
-        if "calibration" in inspect.signature(estimator.fit).parameters:
-            extra["calibration"] = _calibration(windows, fit.fold, rows)
+            told["validation"] = (_signals(estimator, windows, fit.fold.validation), windows.labels[fit.fold.validation])
         start = time.perf_counter()
-        routed(estimator, estimator.fit, _signals(estimator, windows, rows), windows.labels[rows], origin=origin_of(windows, rows), **extra)
+        _fit(estimator, _signals(estimator, windows, rows), windows.labels[rows], origin_of(windows, rows), told)
         yield fit, estimator, time.perf_counter() - start
+
+
+def _fit(estimator: Any, signals: Any, labels: np.ndarray, origin: np.ndarray, told: dict[str, Any]) -> None:
+    """Fit in place; the last step of a pipeline is told what it asks for, as an estimator alone is."""
+    if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
+        steps = estimator[:-1]  # holds the same steps, not copies
+        _fit(estimator[-1], routed(steps, steps.fit_transform, signals, labels, origin=origin), labels, origin, told)
+        return
+    asked = inspect.signature(estimator.fit).parameters
+    estimator.fit(signals, labels, **{name: value for name, value in told.items() if name in asked})
 
 
 def _takes_validation(pipeline: Any, fold: Fold) -> bool:

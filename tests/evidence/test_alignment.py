@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sklearn
 from pyriemann.geometry.mean import mean_riemann
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from sigvit.data.synthetic import synthetic_windows
@@ -14,7 +14,7 @@ from sigvit.evidence.alignment import METRICS, MODES, Alignment, inverse_root
 from sigvit.evidence.certificate import Certificate, certify
 from sigvit.evidence.cross_validation import cross_validate
 from sigvit.evidence.folds import cross_session, cross_subject
-from sigvit.evidence.judging import fit_and_judge
+from sigvit.evidence.judging import Fit, fit_and_judge, fits_many, judge_fits
 from sigvit.evidence.scaling import ChannelScaler
 from sigvit.evidence.window_steps import alignment_of, origin_of, takes_windows, uses_test_windows
 
@@ -230,6 +230,39 @@ def test_windows_reach_a_network_behind_steps_with_their_electrodes(windows):
     assert not takes_windows(aligned_pipelines()["scaled"])
     pipeline.fit(windows, windows.labels)
     assert pipeline[-1].model_.tokenizer.names == windows.electrodes
+
+
+def test_all_seeds_of_a_fold_at_once_are_those_of_one_fit_each(windows):
+    made, pipeline = cross_subject(windows.metadata)[:2], aligned_pipelines()["ViT"]
+    assert fits_many(pipeline)
+    assert not fits_many(aligned_pipelines()["scaled"])
+    together = [record["parts"][0] for record in judge_fits("ViT", pipeline, windows, [Fit(fold, seed) for fold in made for seed in (0, 5)])]
+    alone = [record["parts"][0] for fold in made for seed in (0, 5) for record in judge_fits("ViT", pipeline, windows, [Fit(fold, seed)])]
+    assert [each["row"]["seed"] for each in together] == [0, 5, 0, 5]
+    for one, other in zip(together, alone, strict=True):
+        # float32 networks after three steps: sums in another order.
+        np.testing.assert_allclose(one["predictions"], other["predictions"], atol=1e-4)
+        assert one["provenance"] == other["provenance"]
+    assert together[0]["predictions"] != together[1]["predictions"]
+
+
+class Asking(ClassifierMixin, BaseEstimator):
+    """Keeps the groups that it was told."""
+
+    def fit(self, X, y, groups=None):
+        self.classes_, self.groups_ = np.unique(y), groups
+        return self
+
+    def predict_proba(self, X):
+        return np.tile([1.0, 0.0], (len(X), 1))
+
+
+def test_the_last_step_of_a_pipeline_is_told_the_groups_of_its_inner_folds(windows, monkeypatch):
+    kept = []
+    monkeypatch.setattr("sigvit.evidence.judging._predict", lambda estimator, w, f: kept.append(estimator) or {"": np.full((len(f.test), 2), 0.5)})
+    fold = cross_subject(windows.metadata)[0]
+    list(fit_and_judge("deep", make_pipeline(Alignment(), make_pipeline(ChannelScaler(), Asking())), windows, fold, [0]))
+    assert set(kept[0][-1][-1].groups_) == {"02", "03"}
 
 
 def test_by_windows_and_by_arrays_with_origin_is_the_same(windows):
