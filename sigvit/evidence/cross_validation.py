@@ -5,20 +5,21 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
+from joblib.parallel import LokyBackend, get_active_backend
 
 from sigvit.data.windows import Windows
 from sigvit.evidence import statistics
 from sigvit.evidence.certificate import Aligned, Certificate, certify
 from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.folds import Fold
-from sigvit.evidence.judging import TABLE_COLUMNS, Fit, has_seed, judge_fits
+from sigvit.evidence.judging import TABLE_COLUMNS, Fit, fits_many, has_seed, judge_fits
 from sigvit.evidence.window_steps import NO_ALIGNMENT, alignment_of, uses_test_windows
 
 __all__ = ["TABLE_COLUMNS", "Results", "cross_validate"]
@@ -76,7 +77,8 @@ def cross_validate(
     folder : where finished fits are kept, and about once a minute the state of those that train, so that a killed run goes on with what is missing.
     on_fit : called with (done, total, what was just fitted).
     n_jobs : processes, each with one thread, that share the fits; 1 stays in this process with its threads. A pipeline with `fit_many` gets all fits of a
-        process at once, every fold × seed.
+        process at once, every fold × seed; behind steps that take `Windows`, all seeds of a fold. Inside `joblib.parallel_config("dask")` the processes are
+        dask's workers, on other machines too; -1 takes all.
 
     Raises
     ------
@@ -115,8 +117,10 @@ def cross_validate(
 
 @contextmanager
 def _processes(n_jobs: int) -> Iterator[None]:
-    """Several processes with a thread each, or this one as it is."""
-    with warnings.catch_warnings(), parallel_config("loky", inner_max_num_threads=1) if n_jobs != 1 else parallel_config("sequential"):
+    """Several processes with a thread each, those of another backend of joblib that the caller has chosen, or this one as it is."""
+    chosen, _ = get_active_backend()
+    several = parallel_config("loky", inner_max_num_threads=1) if isinstance(chosen, LokyBackend) else nullcontext()
+    with warnings.catch_warnings(), several if n_jobs != 1 else parallel_config("sequential"):
         # Loading torch looks to joblib like a leak of memory: it starts a fresh process after the fit, and says so.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
         yield
@@ -125,7 +129,7 @@ def _processes(n_jobs: int) -> Iterator[None]:
 def _shares(pipeline: Any, folds: list[Fold], seeds: list[int], n_jobs: int) -> list[list[tuple[Fold, int]]]:
     """Which fits go in one go: all that a process gets where the pipeline can, else each alone; the first seed alone where there is no seed to set."""
     fits = [(fold, seed) for fold in folds for seed in (seeds if has_seed(pipeline) else seeds[:1])]
-    if not hasattr(pipeline, "fit_many"):
+    if not fits_many(pipeline):
         return [[fit] for fit in fits]
     count = min(effective_n_jobs(n_jobs), len(fits))
     return [fits[len(fits) * part // count : len(fits) * (part + 1) // count] for part in range(count)]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from joblib import Parallel, delayed
+from torch import distributed
 
 from sigvit.training.group import Group
 from sigvit.training.measured import NotFiniteError
@@ -37,6 +38,9 @@ def train_many(
     snapshots : where every member's state is kept, and from where training goes on where it ended.
     on_step : called with the number of steps done by all members together.
 
+    Within an initialised process group of torch.distributed (torchrun) each process trains its share and all end with all members; every process must make
+    this call with the same members, each on a device of its own.
+
     Raises
     ------
     ValueError : a loss or gradient is not finite. The other members are trained to their end first; the message names those that weren't.
@@ -54,12 +58,19 @@ def train_many(
     if snapshots is not None:
         snapshots.require_keys(members)
     outcome = _Outcome(on_step)
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+        _train_spread(members, plan, snapshots, outcome)
+    else:
+        _train_here(members, plan, snapshots, outcome)
+    return outcome.histories(members)
+
+
+def _train_here(members: Sequence[Member], plan: Plan | None, snapshots: Snapshots | None, outcome: _Outcome) -> None:
     for kind in _kinds(members):
         if is_stackable(kind[0]):
             _train_kind(kind, plan, snapshots, outcome)
         else:
             _train_one_by_one(kind, snapshots, outcome)
-    return outcome.histories(members)
 
 
 def is_stackable(member: Member) -> bool:
@@ -103,6 +114,17 @@ class _Outcome:
             return None
         history = self._found[member]
         return {"ended": True, "step": history[-1]["step"], "model": member.model.state_dict(), "history": history, "recipe": described(member)}
+
+    def adopt(self, members: Sequence[Member], ended: Sequence[dict[str, Any] | None], faults: Sequence[str]) -> None:
+        """What has become of members that another process trained: their final states, or None and what went wrong."""
+        for member, found, fault in zip(members, ended, faults, strict=True):
+            if found is None:
+                self.add_fault(member, fault)
+                continue
+            member.model.load_state_dict(found["model"])
+            member.model.eval()
+            self.add(member, found["history"])
+            self.add_steps(int(found["step"]))
 
     def fault(self, member: Member) -> str:
         return self._faults.get(member, "")
@@ -178,14 +200,20 @@ def _train_in_processes(members: Sequence[Member], plan: Plan, snapshots: Snapsh
         # Loading torch looks to joblib like a leak of memory: it starts a fresh process, and says so.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
         for number, ended, faults in Parallel(n_jobs=plan.processes, return_as="generator_unordered")(calls):
-            for member, found, fault in zip(shares[number], ended, faults, strict=True):
-                if found is None:
-                    outcome.add_fault(member, fault)
-                    continue
-                member.model.load_state_dict(found["model"])
-                member.model.eval()
-                outcome.add(member, found["history"])
-                outcome.add_steps(int(found["step"]))
+            outcome.adopt(shares[number], ended, faults)
+
+
+def _train_spread(members: Sequence[Member], plan: Plan | None, snapshots: Snapshots | None, outcome: _Outcome) -> None:
+    """This process' share, and from the others theirs; every kind is shared out evenly."""
+    world, rank = distributed.get_world_size(), distributed.get_rank()
+    sorted_out = [member for kind in _kinds(members) for member in kind]
+    shares = [sorted_out[part::world] for part in range(world)]
+    own = _Outcome(None)
+    _train_here(shares[rank], plan, snapshots, own)
+    told: list[Any] = [None] * world
+    distributed.all_gather_object(told, ([_on_cpu(own.final(member)) for member in shares[rank]], [own.fault(member) for member in shares[rank]]))
+    for share, (ended, faults) in zip(shares, told, strict=True):
+        outcome.adopt(share, ended, faults)
 
 
 def _train_share(number: int, members: Sequence[Member], size: int, snapshots: Snapshots | None) -> tuple[int, list[dict[str, Any] | None], list[str]]:
@@ -194,6 +222,11 @@ def _train_share(number: int, members: Sequence[Member], size: int, snapshots: S
     outcome = _Outcome(None)
     _train_stacked(members, size, snapshots, outcome)
     return number, [outcome.final(member) for member in members], [outcome.fault(member) for member in members]
+
+
+def _on_cpu(final: dict[str, Any] | None) -> dict[str, Any] | None:
+    """For a process with another GPU."""
+    return None if final is None else final | {"model": {name: tensor.cpu() for name, tensor in final["model"].items()}}
 
 
 def _joined(group: Group | None, other: Group) -> Group:

@@ -1,0 +1,53 @@
+"""A program, not a test: several small trainings that the processes of torchrun share. `test_spread.py` starts it and compares.
+
+torchrun --standalone --nproc-per-node 2 spread_training.py FOLDER        all members' weights and histories, one file a process
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+import sigvit
+from sigvit.training.many import Member, Plan, train_many
+from sigvit.training.recipe import Recipe
+
+E, S, N = 3, 41, 29
+RECIPE = Recipe(steps=9, batch_size=7, warmup_steps=2, validate_every=4, mixup=0.5, dtype="float64")
+
+
+def members(spoilt: int | None = None) -> list[Member]:
+    """Five trainings of two architectures; one may be spoilt by a window that isn't finite."""
+    generator = torch.Generator().manual_seed(0)
+    values, targets = torch.randn(N, E, S, generator=generator, dtype=torch.float64), torch.arange(N) % 2
+    found = []
+    for seed in range(5):
+        torch.manual_seed(seed)
+        model = sigvit.signal_vit(E, S, depth=1 + seed % 2, width=6, heads=2, dropout=0.2).double()
+        own = values[seed:].clone()
+        if seed == spoilt:
+            own[:, 0, 0] = float("inf")
+        found.append(Member(model, own, targets[seed:], RECIPE, seed, 2, name=f"member {seed}"))
+    return found
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo")
+    trained = members()
+    histories = train_many(trained, Plan(2))
+    try:
+        train_many(members(spoilt=3), Plan(2))
+        message = ""
+    except ValueError as error:
+        message = str(error)
+    told = {"weights": [member.model.state_dict() for member in trained], "histories": histories, "message": message}
+    torch.save(told, folder / f"{distributed.get_rank()}.pt")
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
