@@ -76,8 +76,9 @@ def dropout(x: Tensor, rate: float | tuple[float, ...], training: bool, draw: Dr
     if draw is not None:
         return x * draw(x, rate)
     assert not isinstance(rate, tuple), "stacked models draw for each member"
-    # Shapes without numbers, compilers and other devices have their own.
-    if type(x) is not Tensor or x.device.type != "cpu" or torch.compiler.is_compiling():
+    # Shapes without numbers, compilers, vmap and other devices have their own.
+    mapped = torch._C._functorch.peek_interpreter_stack() is not None
+    if type(x) is not Tensor or x.device.type != "cpu" or mapped or torch.compiler.is_compiling():
         return functional.dropout(x, rate)
     return x * dropout_factors(dropout_seeds(len(x)), x.shape, x.dtype, [rate])
 

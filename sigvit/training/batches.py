@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.training.augment_recordings import (
     add_noise,
     drop_electrodes,
@@ -55,7 +56,7 @@ class Batches(Protocol):
 
     n_classes: int
 
-    def batch(self, step: int, share: Share = ...) -> tuple[Tensor, Tensor]:
+    def batch(self, step: int, share: Share = ...) -> tuple[Tensor | RecordingBatch, Tensor]:
         """Inputs and target shares (rows, classes) as the model sees them, augmented and mixed, on the model's device.
 
         A pure function of (seed, step, share): the shares of a step, one after the other, are the step's whole batch, bit for bit.

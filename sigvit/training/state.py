@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.distributed import Processes
 from sigvit.training.measured import Measured
@@ -59,7 +60,7 @@ class TrainingState:
     processes: Processes
     model: nn.Module
     module: nn.Module
-    forward: Callable[[Tensor], Tensor]
+    forward: Callable[[Tensor | RecordingBatch], Tensor]
     optimizer: torch.optim.Optimizer
     average: MovingAverage
     keeper: BestWeights

@@ -34,7 +34,7 @@ def enlarged(image: torch.Tensor, size: tuple[int, int], patch: tuple[int, int])
     return large.unflatten(0, (len(image), rows, columns)).permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
 
 
-@pytest.mark.parametrize("positions", ["learned", "factorised", "sincos", "coordinates", "none"])
+@pytest.mark.parametrize("positions", ["learned", "factorised", "sincos", "coordinates", "rotary", "none"])
 @pytest.mark.parametrize("pool", ["class", "mean", "map"])
 def test_another_image_size_gives_what_resizing_at_run_time_gives(positions, pool):
     model = model_of(positions, pool, registers=2)
@@ -54,7 +54,7 @@ def test_positions_are_resized_and_the_class_tokens_is_kept():
     assert found.positions.shape == (4, 2)
 
 
-@pytest.mark.parametrize("positions", ["learned", "factorised", "sincos", "coordinates", "none"])
+@pytest.mark.parametrize("positions", ["learned", "factorised", "sincos", "coordinates", "rotary", "none"])
 def test_enlarged_patches_of_an_enlarged_image_keep_the_logits(positions):
     model = model_of(positions, registers=1).double()
     found = adapt(model, image_size=(33, 30), patch_size=(11, 10))
@@ -129,7 +129,7 @@ def test_no_random_number_is_drawn():
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in found.state_dict().items())
 
 
-@pytest.mark.parametrize("positions", ["learned", "factorised", "sincos", "coordinates", "none"])
+@pytest.mark.parametrize("positions", ["learned", "factorised", "sincos", "coordinates", "rotary", "none"])
 def test_an_adapted_model_is_like_one_that_was_built_so_and_goes_to_disk(positions, tmp_path):
     found = adapt(model_of(positions, "mean", registers=2), **CHANGES)
     built = model_of(positions, "mean", registers=2, **CHANGES)

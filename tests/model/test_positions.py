@@ -110,7 +110,7 @@ def test_unknown_positions_are_refused_with_those_there_are(kind):
         make_positions(kind, image_grid(3, 5), 8)
 
 
-@pytest.mark.parametrize("kind", ["learned", "factorised", "sincos", "coordinates", "none"])
+@pytest.mark.parametrize("kind", ["learned", "factorised", "sincos", "coordinates", "rotary", "none"])
 def test_positions_keep_mask_and_names(kind):
     grid = recording_grid(3, 5)
     tokens = Tokens(torch.zeros(2, 15, 8), grid, torch.rand(2, 15) > 0.5).prepend({"class": torch.zeros(8)})

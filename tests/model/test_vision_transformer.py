@@ -78,7 +78,7 @@ def test_the_representation_is_a_tanh_layer_before_the_head():
     assert small(representation=False).config.representation is None
 
 
-@pytest.mark.parametrize("positions", ["learned", "factorised", "sincos", "coordinates", "none"])
+@pytest.mark.parametrize("positions", ["learned", "factorised", "sincos", "coordinates", "rotary", "none"])
 def test_any_size_at_run_time(positions):
     model = small(positions=positions)
     for rows, columns in ((15, 21), (5, 3), (25, 6), (21 // 3 * 5, 15)):
@@ -205,7 +205,7 @@ def test_the_default_cut_has_at_most_sixteen_steps_and_loses_no_sample(n_times, 
     assert torch.equal(held, recording)
 
 
-@pytest.mark.parametrize("positions", ["learned", "factorised", "sincos", "coordinates", "none"])
+@pytest.mark.parametrize("positions", ["learned", "factorised", "sincos", "coordinates", "rotary", "none"])
 @pytest.mark.parametrize(
     "tokenizer",
     [

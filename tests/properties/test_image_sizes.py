@@ -12,7 +12,7 @@ from sigvit.tokenizers import collate_images
 
 PATCH = (5, 7)
 SINGLE, DOUBLE = 1e-5, 1e-12  # attention sums over more (zero) terms, in another order: float32 and float64
-POSITIONS = ["learned", "factorised", "sincos", "coordinates", "none"]
+POSITIONS = ["learned", "factorised", "sincos", "coordinates", "rotary", "none"]
 
 grids = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=4)
 

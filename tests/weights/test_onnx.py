@@ -13,7 +13,7 @@ from sigvit.weights.onnx import example_inputs, export_onnx, open_sizes
 
 RUNTIME = 1e-4  # ONNX Runtime has its own kernels: float32 sums in another order, another polynomial for erf
 EXPORTED = 1e-6  # the same kernels in the same order, but positions at the built size go through a matrix of ones
-POSITIONS = ["learned", "factorised", "sincos", "coordinates", "none"]
+POSITIONS = ["learned", "factorised", "sincos", "coordinates", "rotary", "none"]
 
 # What torch's own tracer warns of, at torch 2.13, wherever it is called.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
