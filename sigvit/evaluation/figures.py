@@ -71,7 +71,7 @@ def draw_attention_distance(distances: Mapping[str, np.ndarray], uniform: Mappin
         panel.plot(layers, heads.mean(1), color=LINE_COLOUR, linewidth=1.2, marker="_", label="mean of heads")
         panel.axhline(uniform[name], color="#555555", linestyle="--", linewidth=1, label="equal attention to all")
         panel.set(xlabel="layer", ylabel=f"mean attention distance\n({name})", xticks=layers if len(layers) <= 12 else layers[::4])
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.08 * max(float(np.nanmax(heads)), uniform[name]))
         panel.set_xlim(0.5, len(heads) + 0.5)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=3)

@@ -166,13 +166,13 @@ def attention_sections(model: VisionTransformer, looked: Looked) -> Iterator[str
 
 def distance_columns(grid: Grid, coordinates: Tensor) -> Iterator[tuple[str, slice, float]]:
     """Name, columns of the coordinates and factor of every kind of distance on a grid; rows and columns make one."""
-    first, joined = 0, ("row", "column")
-    for axis in grid.axes:
+    first = 0
+    for number, axis in enumerate(grid.axes):
         columns = slice(first, first + axis.dimension)
         first = columns.stop
-        if axis.name == "column" and "row" in grid.names:
+        if grid.names[max(number - 1, 0) : number + 1] == ("row", "column"):
             continue
-        if axis.name == "row" and grid.names[-2:] == joined:
+        if grid.names[number : number + 2] == ("row", "column"):
             columns = slice(columns.start, columns.stop + 1)
         name, factor = DISTANCES.get(axis.unit, (axis.unit, 1.0))
         if (axis.size > 1 or axis.name == "row") and not bool(coordinates[..., columns].isnan().any(-1).all()):

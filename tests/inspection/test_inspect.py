@@ -14,7 +14,7 @@ from sigvit.data import pages
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.inspection.inputs import Scale, choose, electrode_order
 from sigvit.inspection.sections import distance_columns, reaching_output
-from sigvit.tokenizers import ConvStem, ElectrodeTimePatches, TimeStepTokens
+from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens
 
 ELECTRODES = ("F3", "Fz", "F4", "C3", "Cz", "C4", "Pz")
 
@@ -52,6 +52,10 @@ def tokenizers():
         "all electrodes": ElectrodeTimePatches(7, "all", 16, 16, 12, **info),
         "time steps": TimeStepTokens(7, 8, 12, sampling_rate=64.0),
         "convolutions": ConvStem(7, n_filters=3, kernel=9, pool=12, stride=6, width=12, sampling_rate=64.0),
+        "spectrogram": SpectrogramPatches(7, 64.0, window=16, stride=4, width=12, names=ELECTRODES),
+        "covariances": CovarianceTokens(7, 33, 17, 12, sampling_rate=64.0),
+        "scalp map": ScalpMapPatches(7, width=12, names=ELECTRODES, sampling_rate=64.0),
+        "two kinds": Composite([TimeStepTokens(7, 8, 12, sampling_rate=64.0), ElectrodeTimePatches(7, 1, 16, 16, 12, **info)]),
     }
 
 
@@ -81,6 +85,15 @@ def test_a_recording_s_page_stands_alone_and_has_every_figure(kind, pool, positi
 def test_the_same_model_and_data_give_the_same_page(planted_page, tmp_path):
     folder = saved(sigvit.signal_vit(7, 67, num_classes=2, tokenizer=tokenizers()["all electrodes"], heads=2), tmp_path)
     assert inspected(folder) == inspected(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["spectrogram", "covariances", "scalp map", "two kinds"])
+def test_other_tokens_have_a_page_without_the_figures_that_make_no_sense_for_them(kind, planted_page, tmp_path):
+    page = inspected(saved(sigvit.signal_vit(7, 67, num_classes=2, tokenizer=tokenizers()[kind], heads=2, pool="mean", positions="learned"), tmp_path))
+    assert "no linear projection of samples" in page
+    assert "What speaks for a class" in page
+    assert len(figures_of(page)) >= 6
 
 
 def test_an_image_model_s_page_shows_pictures(tmp_path):
@@ -143,6 +156,9 @@ def test_distances_are_measured_along_each_kind_of_axis():
     for kind, expected in (("one electrode", ["centimetres on the head", "seconds"]), ("all electrodes", ["seconds"])):
         model = sigvit.signal_vit(7, 67, tokenizer=tokenizers()[kind], pool="class")
         assert [name for name, _, _ in distance_columns(model.grid, model.embed(torch.zeros(1, 7, 67)).coordinates)] == expected
+    scalp = sigvit.signal_vit(7, 67, tokenizer=ScalpMapPatches(7, width=12, names=ELECTRODES, sampling_rate=64.0), pool="class", heads=2)
+    found = list(distance_columns(scalp.grid, scalp.embed(torch.zeros(1, 7, 67)).coordinates))
+    assert found == [("centimetres on the head", slice(0, 2), 100.0), ("seconds", slice(2, 3), 1.0)]
     unnamed = sigvit.signal_vit(7, 67, tokenizer=ElectrodeTimePatches(7, 1, 16, 16, 12, sampling_rate=64.0))
     assert [name for name, _, _ in distance_columns(unnamed.grid, unnamed.embed(torch.zeros(1, 7, 67)).coordinates)] == ["seconds"]
 
