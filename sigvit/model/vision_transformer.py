@@ -100,7 +100,10 @@ class VisionTransformer(nn.Module):
 
     def encode(self, signal: Signal, mask: Tensor | None = None) -> Tokens:
         """All tokens after the encoder's final LayerNorm, with grid and mask; special ones in front."""
-        tokens = self.embed(signal, mask)
+        return self.encoded(self.embed(signal, mask))
+
+    def encoded(self, tokens: Tokens) -> Tokens:
+        """What the encoder makes of tokens that have their positions."""
         return tokens.with_values(self.encoder(tokens.values, tokens.padding_mask, rotate=self.rotation(tokens), packing=self.packing(tokens)))
 
     def attention_maps(self, signal: Signal, mask: Tensor | None = None) -> Tensor:
@@ -126,11 +129,18 @@ class VisionTransformer(nn.Module):
 
     def place(self, signal: Signal, mask: Tensor | None = None) -> Tokens:
         """What `embed` gives, before dropout."""
+        return self.placed(self.cut(signal, mask))
+
+    def cut(self, signal: Signal, mask: Tensor | None = None) -> Tokens:
+        """The tokenizer's tokens, still without special ones and positions."""
         for kind, tokenizer in MIXED.items():
             if isinstance(signal, kind) and not isinstance(self.tokenizer, tokenizer):
                 raise TypeError(f"A {kind.__name__} is cut by {tokenizer.__name__}; this model's tokenizer is {type(self.tokenizer).__name__}.")
-        patches = self.tokenizer(signal) if mask is None else self.tokenizer(signal, mask)
-        special = {} if self.class_token is None else {"class": self.class_token}
+        return self.tokenizer(signal) if mask is None else self.tokenizer(signal, mask)
+
+    def placed(self, patches: Tokens) -> Tokens:
+        """These patch tokens behind the special ones, with positions."""
+        special: dict[str, Tensor] = {} if self.class_token is None else {"class": self.class_token}
         if self.register_tokens is not None:
             special |= {f"register {k}": token for k, token in enumerate(self.register_tokens)}
         return self.positions(patches.prepend(special))

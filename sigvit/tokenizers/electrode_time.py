@@ -126,6 +126,11 @@ class ElectrodeTimePatches(nn.Module):
 
     def _several_recordings(self, batch: RecordingBatch, mask: Tensor | None) -> Tokens:
         """Each recording's own patches at this tokenizer's rate, electrode by electrode, then padding."""
+        patches, real, grids = self.unfold_several(batch, mask)
+        return Tokens(functional.linear(patches, self.weight, self.bias), None, real, grids=grids)
+
+    def unfold_several(self, batch: RecordingBatch, mask: Tensor | None = None) -> tuple[Tensor, Tensor, tuple[Grid, ...]]:
+        """The patches of several recordings before their projection, (B, T, window), which of them are real, (B, T), and each recording's grid."""
         if mask is not None:
             raise ValueError("A batch of several recordings says itself which samples are real; give no mask beside it.")
         if len(self.groups[0]) != 1 or self.sampling_rate is None:
@@ -140,8 +145,7 @@ class ElectrodeTimePatches(nn.Module):
         end = (max(steps) - 1) * self.stride + self.window
         patches, there = (fill_to(signal, end).unfold(-1, self.window, self.stride).flatten(1, 2) for signal in (values, real))
         at, own_places = own_tokens(grids, max(steps))
-        values = functional.linear(take_own(patches, at, own_places), self.weight, self.bias)
-        return Tokens(values, None, take_own(there, at, own_places).any(-1), grids=grids)
+        return take_own(patches, at, own_places), take_own(there, at, own_places).any(-1), grids
 
     def unfold(self, recording: Tensor) -> Tensor:
         """The patches before their projection: (B, E, samples) → (B, T, k · window), electrode by electrode in each patch."""

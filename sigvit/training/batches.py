@@ -56,8 +56,9 @@ class Batches(Protocol):
 
     n_classes: int
 
-    def batch(self, step: int, share: Share = ...) -> tuple[Tensor | RecordingBatch, Tensor]:
-        """Inputs and target shares (rows, classes) as the model sees them, augmented and mixed, on the model's device.
+    def batch(self, step: int, share: Share = ...) -> tuple[Tensor | RecordingBatch | Any, Tensor | None]:
+        """Inputs and target shares (rows, classes) as the model sees them, augmented and mixed, on the model's device; no targets for a model whose output is
+        its loss (`UnlabelledBatches`).
 
         A pure function of (seed, step, share): the shares of a step, one after the other, are the step's whole batch, bit for bit.
         """

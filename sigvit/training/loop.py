@@ -43,7 +43,8 @@ def train(
 
     Parameters
     ----------
-    model : inputs (rows, …) → logits (rows, classes), on the batches' device, in the recipe's number format.
+    model : inputs (rows, …) → logits (rows, classes), on the batches' device, in the recipe's number format; or → its own loss, a mean over rows, where the
+        batches have no targets, as the objectives that pre-train without labels (`MaskedPatches`, `MaskedAutoencoder`).
     batches : the inputs and targets of each step; see `sigvit.training.batches.Batches`.
     seed : of dropout; batches have their own.
     class_weights : (classes,) weights of the loss.
@@ -115,18 +116,18 @@ def update(state: TrainingState, batches: Batches, class_weights: Tensor | None 
         seed_dropout(derive_seed(state.seed, "dropout" if share.of == 1 else f"dropout {share.number}", state.step), state.device)
         with processes.accumulating(state.module, last=part + 1 == parts):
             with torch.autocast(inputs.device.type, torch.bfloat16, enabled=recipe.dtype == "bfloat16"):
-                logits = state.forward(inputs)
-                loss = cross_entropy(logits, targets, class_weights, recipe.label_smoothing, recipe.loss)
+                outputs = state.forward(inputs)
+                loss = outputs if targets is None else cross_entropy(outputs, targets, class_weights, recipe.label_smoothing, recipe.loss)
             # The gradient of the mean over equal parts.
             loss.backward(torch.full_like(loss, 1 / parts))
         losses.append(loss.detach())
-        if with_accuracy:
-            accuracies.append((logits.detach().argmax(1) == targets.argmax(1)).float().mean())
+        if with_accuracy and targets is not None:
+            accuracies.append((outputs.detach().argmax(1) == targets.argmax(1)).float().mean())
     gradient_norm = processes.clip(state.parameters, recipe.clip_norm)
     state.optimizer.step()
     state.average.update(state.step)
     state.step += 1
-    state.measured.add({"loss": _mean(losses), "norm of the gradient": gradient_norm} | ({"accuracy": _mean(accuracies)} if with_accuracy else {}))
+    state.measured.add({"loss": _mean(losses), "norm of the gradient": gradient_norm} | ({"accuracy": _mean(accuracies)} if accuracies else {}))
 
 
 @torch.no_grad()
@@ -160,7 +161,7 @@ def _line(state: TrainingState, looked: bool) -> dict[str, float]:
     """The metrics since the journal's last line."""
     steps = state.step - state.reported
     rate = state.recipe.learning_rate * learning_rate_factor(state.recipe, state.step - 1)
-    means = {name: state.measured.mean(measured, steps) for name, measured in MEANS.items()}
+    means = {name: state.measured.mean(measured, steps) for name, measured in MEANS.items() if measured in state.measured.numbers}
     validated = {"validation_loss": state.history[-1]["validation_loss"]} if looked and "validation_loss" in state.history[-1] else {}
     return means | {"learning_rate": rate} | validated
 

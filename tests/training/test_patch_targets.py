@@ -1,0 +1,101 @@
+"""Targets equal what a few lines of numpy compute from the same patches."""
+
+import numpy as np
+import pytest
+import torch
+
+from sigvit.tokenizers import ConvStem, ElectrodeTimePatches, ImagePatches
+from sigvit.training.patch_targets import AsNumbers, Cells, InLevels, Samples, Spectrum, colour_edges, patch_target, patches_of, quantile_edges
+
+MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
+
+
+def test_mean_colour_is_the_papers_three_bits_a_channel():
+    pixels = torch.rand(2, 3, 6, 10, generator=torch.Generator().manual_seed(0))
+    images = (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    tokenizer = ImagePatches((3, 5), 3, 7)
+    target = patch_target(tokenizer, "mean", mean=MEAN, std=STD)
+    assert isinstance(target, InLevels)
+    assert target.outputs == 512
+    found = target.classes(patches_of(tokenizer, images).flatten(0, 1)).view(2, 2, 2)
+    for image in range(2):
+        for row in range(2):
+            for column in range(2):
+                patch = pixels[image, :, 3 * row : 3 * row + 3, 5 * column : 5 * column + 5].numpy()
+                levels = np.floor(patch.mean((1, 2)) * 8).astype(int)
+                assert found[image, row, column] == levels[0] + 8 * levels[1] + 64 * levels[2]
+
+
+def test_the_whole_patch_is_told_in_cells():
+    tokenizer = ImagePatches(8, 1, 7)
+    target = patch_target(tokenizer, "patch", mean=(0.0,), std=(1.0,))
+    pixels = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    means = pixels[0, 0].view(4, 2, 4, 2).mean((1, 3))
+    assert target.classes(patches_of(tokenizer, pixels)[0]).tolist() == [(means * 8).long().flatten().tolist()]
+
+
+def test_levels_of_recordings_are_equally_frequent_for_each_electrode():
+    tokenizer = ElectrodeTimePatches(4, 2, 10, 10, 7)
+    windows = torch.randn(80, 4, 40, generator=torch.Generator().manual_seed(2)) * torch.tensor([1.0, 5, 1, 5])[:, None]
+    patches = patches_of(tokenizer, windows)
+    target = patch_target(tokenizer, "mean", patches)
+    classes = target.classes(patches.flatten(0, 1))
+    assert classes.shape == (80 * 8, 2)
+    for electrode in range(2):
+        # 640 patches in 8 levels; a patch that lies on an edge may fall to either side.
+        assert (torch.bincount(classes[:, electrode], minlength=8) - 80).abs().max() <= 1
+
+
+def test_band_power_counts_the_bands_own_power():
+    rate, window = 100.0, 100
+    seconds = torch.arange(window) / rate
+    reading = Spectrum((2, 1, window), rate, ((1, 4), (4, 8), (8, 13), (13, 30)))
+    patch = torch.cat([torch.sin(2 * torch.pi * 10 * seconds), torch.sin(2 * torch.pi * 20 * seconds)])[None]
+    assert reading(patch).argmax(2).tolist() == [[2, 3]]
+    tapered = patch.view(2, window).numpy() * np.asarray(torch.hann_window(window))
+    power = np.abs(np.fft.rfft(tapered, norm="ortho")) ** 2
+    # The two transforms differ in float32 and float64.
+    np.testing.assert_allclose(reading(patch)[0, 0, 2], np.log(power[0, 8:13].sum()), rtol=1e-4)
+
+
+def test_losses_are_those_of_torch_on_the_same_answers():
+    generator = torch.Generator().manual_seed(3)
+    patches, shape = torch.rand(11, 3 * 4, generator=generator), (3, 2, 2)
+    levels = InLevels(Cells(shape), colour_edges((0.0,), (1.0,)))
+    predictions = torch.randn(11, levels.outputs, generator=generator)
+    own = torch.stack([torch.nn.functional.cross_entropy(predictions[:, 8 * c : 8 * c + 8], levels.classes(patches)[:, c], reduction="none") for c in range(3)])
+    # Sums in another order, float32.
+    torch.testing.assert_close(levels.loss(predictions, patches), own.mean(0), rtol=1e-5, atol=1e-6)
+    numbers = AsNumbers(Samples(shape), normalise=True)
+    told = numbers.numbers(patches)
+    # The variance has 1e-6 added, of about 0.08.
+    torch.testing.assert_close(told.mean(1), torch.zeros(11), rtol=0, atol=1e-5)
+    torch.testing.assert_close(told.var(1, correction=0), torch.ones(11), rtol=1e-3, atol=0)
+    assert (numbers.loss(told, patches) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "kind", "sentence"),
+    [
+        (ImagePatches(4, 3, 7), "spectrum", "of ImagePatches there are 'mean', 'patch', 'regression', 'normalised'"),
+        (ElectrodeTimePatches(3, 1, 10, 10, 7), "colour", "'spectrum'"),
+        (ElectrodeTimePatches(3, 1, 10, 10, 7), "mean", "give their patches"),
+        (ElectrodeTimePatches(3, 1, 10, 10, 7), "band_power", "sampling rate isn't known"),
+        (ConvStem(3), "mean", "not cut out of the signal"),
+    ],
+)
+def test_targets_that_do_not_exist_are_refused(tokenizer, kind, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        patch_target(tokenizer, kind)
+
+
+def test_a_band_that_a_short_patch_cannot_tell_is_refused():
+    with pytest.raises(ValueError, match=r"none lies in 1 – 4 Hz"):
+        patch_target(ElectrodeTimePatches(3, 1, 10, 10, 7), "band_power", torch.zeros(5, 10), sampling_rate=100.0)
+
+
+def test_quantiles_are_those_of_numpy():
+    patches = torch.randn(501, 6, generator=torch.Generator().manual_seed(4))
+    edges = quantile_edges(Samples((2, 1, 3)), patches)
+    expected = np.quantile(patches.numpy().astype(np.float64), np.arange(1, 8) / 8, axis=0).T.reshape(2, 3, 7)
+    np.testing.assert_allclose(edges, expected, atol=1e-5)  # float32 against float64
