@@ -19,9 +19,9 @@ from sigvit.data.electrode_info import info_of, place
 from sigvit.data.headers import check_header
 from sigvit.data.quality import check_signals, is_average_referenced, warn_of_references
 from sigvit.data.signals import Signals, constant_tail_s, filter_support_s
+from sigvit.data.window_rejection import automatic_limit_v, within
 from sigvit.data.windows import NewRows, Windows, rows_in_memory
 
-_FEWEST_FOR_A_LIMIT = 10
 _WORTH_A_WARNING = 0.1  # of the windows dropped
 
 
@@ -128,7 +128,7 @@ class Cutter:
         control = None if self.control is None else self.control.extend(len(positions))
         _cut_out(signals, positions, values, control)
         limit_v = automatic_limit_v(values, signals) if isinstance(self.cut.reject_v, str) else self.cut.reject_v
-        keep = _within(values, limit_v, signals, positions)
+        keep = within(values, limit_v, signals, positions)
         first = next((values[row] for row in np.flatnonzero(keep)), None)
         self.notes[recording.name] |= {"average_referenced": None if first is None else is_average_referenced(first), "reject_v": limit_v}
         del first  # a view of rows that may be shortened
@@ -205,34 +205,6 @@ def _cut_out(signals: Signals, positions: Positions, values: np.ndarray, control
                 if control is not None and cut.control_s is not None:
                     control[row, which] = stretch[:, span_of(cue - low, cut.control_s, positions.rate)]
             del stretch, window  # the memory is free before the next is read
-
-
-def _within(values: np.ndarray, reject_v: float | None, signals: Signals, positions: Positions) -> np.ndarray:
-    """Which windows stay: none of their electrodes has a larger peak-to-peak value; the others are noted."""
-    if reject_v is None:
-        return np.ones(len(values), bool)
-    swing = np.array([np.ptp(window, axis=1) for window in values]).reshape(values.shape[:2])
-    keep = np.asarray((swing <= reject_v).all(axis=1))
-    for row in np.flatnonzero(~keep):
-        worst = signals.channels[int(swing[row].argmax())]
-        window = {"trial": int(positions.trial[row]), "label": positions.label[row].item(), "start_s": positions.first[row] / positions.rate}
-        positions.dropped.append({**window, "reason": f"exceeds {reject_v:g} V peak to peak", "electrode": worst, "peak_to_peak_v": float(swing[row].max())})
-    return keep
-
-
-def automatic_limit_v(values: np.ndarray, signals: Signals) -> float:
-    """The peak-to-peak limit that autoreject chooses from a recording's own windows, by how well those it leaves agree with all others' median.
-
-    Jas et al., "Autoreject: Automated artifact rejection for MEG and EEG data", NeuroImage 159, 2017. No label is looked at; windows that a fold tests on are.
-    """
-    try:
-        from autoreject import get_rejection_threshold
-    except ImportError as error:
-        raise ImportError("reject_v=\"autoreject\" needs the package autoreject: pip install 'sigvit[autoreject]', or give a limit in volts.") from error
-    if len(values) < _FEWEST_FOR_A_LIMIT:
-        raise ValueError(f"{signals.where} has {len(values)} windows; autoreject needs {_FEWEST_FOR_A_LIMIT} to choose a limit: give one in volts.")
-    epochs = mne.EpochsArray(values.astype(float), mne.create_info(signals.channels, signals.rate, "eeg"), verbose="ERROR")
-    return float(get_rejection_threshold(epochs, random_state=0, ch_types="eeg", verbose=False)["eeg"])
 
 
 def _close_ranks(rows: np.ndarray, keep: np.ndarray) -> None:

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import configparser
-import gzip
 import re
 import struct
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from sigvit.data.edf_header import edf_gaps, read_edf_header
+from sigvit.data.header_promise import Promise
+from sigvit.data.matlab_structure import matlab_complaint
+from sigvit.data.recorder_headers import ant_promise, curry_promise, gzip_promise, kit_promise, neuralynx_promise, nicolet_promise, persyst_promise
 
 # Bytes a sample by GDF's type codes.
 _GDF_BYTES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 8, 8: 8, 16: 4, 17: 8, 18: 16, 279: 3, 535: 3}
 _BRAINVISION_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}
-
-
-@dataclass(frozen=True)
-class Promise:
-    """The bytes that a header says its file has: at least `least`, and exactly that many where `exact`; `data` names the file with the samples."""
-
-    data: Path
-    least: int
-    exact: bool
-    record: int  # bytes of a record or of a sample of all channels
-    complaint: str | None = None  # what else can't be right
 
 
 def check_header(path: Path) -> str | None:
@@ -130,120 +117,9 @@ def _markers_complaint(path: Path, name: str | None) -> str | None:
     return f"{file} has {n_lines} markers, of which {len(numbers)} can be read" if n_lines != len(numbers) else None
 
 
-def _kit(path: Path) -> Promise:
-    """KIT and Ricoh: begins with a directory of what lies where; the last section ends where the file may end."""
-    with path.open("rb") as file:
-        start = file.read(16)
-        n_sections = struct.unpack("<12xi", start)[0] if len(start) == 16 else 0
-        if not 1 <= n_sections <= 10_000:
-            raise ValueError(f"{path} has a directory of {n_sections} sections, which can't be; the file is damaged.")
-        directory = start + file.read(16 * (n_sections - 1))
-    if len(directory) < 16 * n_sections:
-        raise ValueError(f"{path} is cut short within its directory.")
-    sections = [struct.unpack("<I3i", directory[16 * k : 16 * k + 16]) for k in range(n_sections)]
-    return Promise(path, max(offset + max(size, 0) * max(count, 0) for offset, size, _, count in sections), False, 1)
-
-
-def _nicolet(path: Path) -> Promise:
-    """Nicolet: a .head of lines "key=value" beside the samples of 2 bytes."""
-    head = path.with_suffix(".head")
-    if not head.is_file():
-        raise ValueError(f"{path} needs the file {head.name} beside it, which isn't there.")
-    text = head.read_bytes().decode("latin-1")
-    told = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    try:
-        n_channels, n_samples, names = int(told["num_channels"]), int(told["num_samples"]), told["elec_names"].strip()
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{head} isn't a readable Nicolet header: {error!r}.") from error
-    if not names.endswith("]") or names.count(",") + 1 != n_channels:
-        raise ValueError(f"{head} promises {n_channels} channels, but names {names.count(',') + 1}: {names[-40:]!r}; it is damaged or cut short.")
-    return Promise(path, 2 * n_channels * n_samples, True, 2 * n_channels)
-
-
-def _persyst(path: Path) -> Promise | None:
-    """Persyst: a .lay of sections and keys names the data file; its length is a whole number of samples."""
-    found = re.findall(r"(?im)^(File|WaveformCount|DataType|HeaderLength)=(.*)$", path.read_bytes().decode("latin-1"))
-    told = {key.lower(): value.strip() for key, value in found}
-    try:
-        n_channels, width = int(told["waveformcount"]), {0: 2, 7: 4}[int(told["datatype"])]
-        data, header = path.with_name(Path(told["file"].replace("\\", "/")).name), int(told.get("headerlength") or 0)
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{path} isn't a readable Persyst header: {error!r}.") from error
-    if not data.is_file():
-        return None  # mne looks for it elsewhere, and says so where it isn't
-    record = n_channels * width
-    size = data.stat().st_size
-    if not 1 <= n_channels <= 10_000 or size - header < record:
-        raise ValueError(f"{path} promises {n_channels} channels, and {data.name} has {size} bytes, so it holds no samples.")
-    return Promise(data, header - (header - size) // record * record, True, record)
-
-
-def _curry(path: Path) -> Promise | None:
-    """Curry 7 and later: parameters beside the samples, which are 4 bytes wide where they aren't text."""
-    beside = [path.with_suffix(".dap"), path.with_suffix(".rs3"), path.with_name(f"{path.name}.dpa"), path.with_name(f"{path.name}.dpo")]
-    there = [file for file in beside if file.is_file()]
-    text = b"".join(file.read_bytes() for file in there).decode("latin-1")
-    told = dict(re.findall(r"(?m)^\s*(NumSamples|NumTrials|NumChannels|DataFormat)\s*=[ \t]*(\S+)", text))
-    if not there or "ASCII" in told.get("DataFormat", "") or (path.suffix.lower() == ".dat" and not beside[0].is_file()):
-        return None  # of another format, or text: every line speaks for itself
-    try:
-        n_channels, n_samples = int(told["NumChannels"]), int(told["NumSamples"]) * max(1, int(told.get("NumTrials", 1)))
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{there[0]} isn't a readable Curry header: {error!r}.") from error
-    if n_channels < 1 or n_samples < 1:
-        raise ValueError(f"{there[0]} promises {n_samples} samples of {n_channels} channels, which can't be.")
-    return Promise(path, 4 * n_channels * n_samples, True, 4 * n_channels)
-
-
-def _neuralynx(path: Path) -> Promise:
-    """Neuralynx: a header of 16 KiB and records of 1044 bytes; mne passes over files that are shorter."""
-    with path.open("rb") as file:
-        start = file.read(8)
-    size = path.stat().st_size
-    if start != b"########" or size < 16_384 + 1044:
-        raise ValueError(f"{path} has {size} bytes and begins with {start!r}; a Neuralynx file begins with '########' and has 17428 bytes or more.")
-    return Promise(path, 16_384 + -(-(size - 16_384) // 1044) * 1044, True, 1044)
-
-
-def _gzip(path: Path) -> Promise:
-    """Compressed files end with a check sum, which mne doesn't look at."""
-    try:
-        with gzip.open(path) as file:
-            while file.read(2**20):
-                pass
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged or cut short: {error}.") from error
-    return Promise(path, 1, False, 1)
-
-
-def _ant(path: Path) -> Promise | None:
-    """ANT: nested chunks of RIFF, or of RF64 with sizes of 8 bytes. Each must lie within the one around it: its reader runs on for ever in some that don't."""
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start not in (b"RIFF", b"RF64"):
-        return None  # Neuroscan's files have the same ending
-    content, width = np.memmap(path, np.uint8, "r"), 4 if start == b"RIFF" else 8
-    least = _end_of_chunk(path, content, 0, len(content) if len(content) > 16 else 0, width)
-    channels = bytes(content[:65_536]).partition(b"chan")[2]
-    size = int.from_bytes(channels[:width], "little")
-    numbers = np.frombuffer(channels[width : width + size - size % 2], "<u2")
-    if not channels or len(np.unique(numbers)) < len(numbers) or not len(numbers):
-        raise ValueError(f"{path} doesn't number its channels; the file is damaged.")
-    return Promise(path, least, True, 1)
-
-
-def _end_of_chunk(path: Path, content: np.ndarray, start: int, stop: int, width: int) -> int:
-    """Where the chunk that begins at a byte ends; it and all within it end before `stop`."""
-    name, size = bytes(content[start : start + 4]), int.from_bytes(bytes(content[start + 4 : start + 4 + width]), "little")
-    end = start + 4 + width + size
-    if not re.fullmatch(rb"[0-9A-Za-z ]{4}", name) or end > stop:
-        where = f"the part {name!r} at byte {start} ends at byte {end}, beyond byte {stop}"
-        raise ValueError(f"{path} is damaged or cut short: {where}.")
-    within = start + 4 + width + 4
-    while name in (b"RIFF", b"RF64", b"LIST") and within < end:
-        within = _end_of_chunk(path, content, within, end, width)
-        within += within % 2 if within < end else 0
-    return end
+def _eeglab(path: Path) -> Promise:
+    """EEGLAB: a MATLAB file."""
+    return Promise(path, 1, False, 1, matlab_complaint(path))
 
 
 _READERS: dict[str, Callable[[Path], Promise | None]] = {
@@ -253,13 +129,14 @@ _READERS: dict[str, Callable[[Path], Promise | None]] = {
     ".gdf": _gdf,
     ".vhdr": _brainvision,
     ".ahdr": _brainvision,
-    ".sqd": _kit,
-    ".con": _kit,
-    ".data": _nicolet,
-    ".lay": _persyst,
-    ".dat": _curry,
-    ".cdt": _curry,
-    ".ncs": _neuralynx,
-    ".cnt": _ant,
-    ".gz": _gzip,
+    ".sqd": kit_promise,
+    ".con": kit_promise,
+    ".data": nicolet_promise,
+    ".lay": persyst_promise,
+    ".dat": curry_promise,
+    ".cdt": curry_promise,
+    ".set": _eeglab,
+    ".ncs": neuralynx_promise,
+    ".cnt": ant_promise,
+    ".gz": gzip_promise,
 }

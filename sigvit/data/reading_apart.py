@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-# All that mne calls of antio: triggers, and every sample, some at a time; and of pymatreader.
+# All that mne calls of antio: triggers, and every sample, some at a time.
 _READ_ANT = """
 import sys
 from antio import read_cnt
@@ -19,17 +19,12 @@ count = recording.get_sample_count()
 for start in range(0, count, 65536):
     read_data(recording, start, min(count, start + 65536))
 """
-_READ_SET = """
-import sys
-from pymatreader import read_mat
-read_mat(sys.argv[1])
-"""
 _LEAST_S = 6.0
 _BYTES_A_SECOND = 1e6  # a hundredth of what is measured
 
 
 def check_apart(path: Path, kind: str | None) -> None:
-    """Reads an ANT (`kind` "ant") or EEGLAB recording in another process, and throws away what it finds; other kinds are left alone.
+    """Reads an ANT recording (`kind` "ant") in another process, and throws away what it finds; other kinds are left alone.
 
     Raises
     ------
@@ -37,8 +32,6 @@ def check_apart(path: Path, kind: str | None) -> None:
     """
     if kind == "ant" and find_spec("antio") is not None:
         _run(_READ_ANT, path)
-    elif path.suffix.lower() == ".set" and find_spec("pymatreader") is not None:
-        _run(_READ_SET, path)
 
 
 def _run(program: str, path: Path) -> None:
