@@ -21,6 +21,10 @@ from sigvit.training_part import TrainingPart
 
 __all__ = ["FitJob", "SignalViTClassifier"]
 
+# Trainings of an ensemble; with fewer inner folds than that many, a network without one of them sees too little to predict.
+NETWORKS = 5
+FEWEST_FOLDS = 4
+
 
 class SignalViTClassifier(NetworkClassifier):
     """Vision Transformers whose tokens are cut from electrodes × time, blended in log-probability with classical pipelines fitted on the same windows.
@@ -34,9 +38,9 @@ class SignalViTClassifier(NetworkClassifier):
     width, depth, heads, mlp_width, pool, positions, dropout, stochastic_depth : of the encoder; see `sigvit.signal_vit`.
     epochs : passes over the training windows; None trains for `steps` optimiser steps whatever the number of windows.
     steps, batch_size, learning_rate, weight_decay, label_smoothing, ema_decay, time_shift, noise, mixup, dtype : see `sigvit.training.recipe.Recipe`.
-    ensemble : one network for each of up to five inner folds of the training windows (whole groups where there are several), trained without that fold;
-        their average predicts, and what each says of its own fold tells how much the network may weigh beside its classical half. False: one network on all
-        windows, equal weights.
+    ensemble : five networks. Each is trained without one inner fold of the training windows (whole groups where there are several); their average predicts,
+        and what each says of its own fold tells how much the network weighs beside its classical half. Where there are only two or three groups, two or
+        three networks tell the weight, and the others, trained on all windows, predict. False: one network on all windows, equal weights.
     classical : None (the network alone), "auto" (all classical pipelines that the windows allow, blended with weights chosen on inner folds:
         `sigvit.baselines.classical_blend`), or any classifier of (windows, electrodes, samples) with `predict_proba`.
     early_stopping : hold out a validation part, or take the one given to `fit`, and return the weights with the lowest loss there, giving up
@@ -151,37 +155,43 @@ class SignalViTClassifier(NetworkClassifier):
             stochastic_depth=self.stochastic_depth,
         )
 
-    def _left_out(self, part: TrainingPart) -> list[np.ndarray]:
-        """What each network of the ensemble doesn't see: the judging part of an inner fold."""
-        folds = inner_folds(part.targets, part.groups) if self.ensemble else []
-        return [judge for _, judge in folds] if len(folds) > 1 else []
+    def _left_out(self, part: TrainingPart) -> list[np.ndarray | None]:
+        """What each network doesn't see: an inner fold, or, where these are so few that a network without one lacks a third of the windows, nothing."""
+        folds: list[np.ndarray | None] = [judge for _, judge in inner_folds(part.targets, part.groups)] if self.ensemble else []
+        if not folds:
+            return [None]
+        return folds if len(folds) >= FEWEST_FOLDS else folds + [None] * (NETWORKS - len(folds))
 
     def _complete(self, part: TrainingPart, histories: list[list[dict[str, float]]], shared: dict) -> None:
         """The classical half, and how much each half weighs; fits that ask for the same classical half on the same part share it."""
-        super()._complete(part, histories, shared)
         asked = (id(part), repr(self.classical))
         if asked not in shared:
             shared[asked] = self._fit_classical(part)
         self.classical_ = shared[asked]
-        self.weights_ = self._halves_weights(part)
+        left_out = self._left_out(part)
+        self.weights_ = self._halves_weights(part, left_out)
+        # Those that see everything predict, where there are such; the others have told what a network is worth.
+        self.models_ = [model for model, rows in zip(self.models_, left_out, strict=True) if rows is None] or self.models_
+        super()._complete(part, histories, shared)
 
-    def _halves_weights(self, part: TrainingPart) -> np.ndarray | None:
+    def _halves_weights(self, part: TrainingPart, left_out: list[np.ndarray | None]) -> np.ndarray | None:
         """Of network and classical half: chosen on what each says of windows that it wasn't fitted on, where both do; else equal."""
         if self.classical_ is None:
             return None
         classical = getattr(self.classical_, "out_of_fold_", None)
-        if classical is None or len(self.models_) == 1:
+        if classical is None or left_out[0] is None:
             return np.full(2, 0.5)
-        told = np.stack([self._network_out_of_fold(part), classical], axis=1)
+        told = np.stack([self._network_out_of_fold(part, left_out), classical], axis=1)
         judged = np.isfinite(told).all(axis=(1, 2))
         return blend_weights(told[judged], part.targets[judged])
 
-    def _network_out_of_fold(self, part: TrainingPart) -> np.ndarray:
+    def _network_out_of_fold(self, part: TrainingPart, left_out: list[np.ndarray | None]) -> np.ndarray:
         """(windows, classes) log-probabilities, each by the network that didn't see the window; NaN where all did."""
         values, _ = part.standardised(self._standardise, (self._dtype, self._device()))
         told = np.full((len(part.targets), len(self.classes_)), np.nan)
-        for model, rows in zip(self.models_, self._left_out(part), strict=True):
-            told[rows] = log_of(np.exp(network_log_probabilities(model, values[torch.as_tensor(rows)])))
+        for model, rows in zip(self.models_, left_out, strict=True):
+            if rows is not None:
+                told[rows] = log_of(np.exp(network_log_probabilities(model, values[torch.as_tensor(rows)])))
         return told
 
     def predict_proba(self, X: Any) -> np.ndarray:

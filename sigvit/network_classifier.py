@@ -162,8 +162,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _members(self, part: TrainingPart, name: str = "", key: str = "") -> list[Member]:
         """The trainings of this classifier on this part, with everything but the history set that a fit leaves behind."""
-        seed = _seed(self.random_state)
-        left_out: list[np.ndarray | None] = [*self._left_out(part)] or [None]
+        seed, left_out = _seed(self.random_state), self._left_out(part)
         self.center_, self.scale_ = part.center, part.scale
         self.selection_ = "none" if part.held_out is None else "validation"
         self._dtype = torch.float64 if self.recipe(len(part.signals)).dtype == "float64" else torch.float32
@@ -172,13 +171,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             for k, rows in enumerate(left_out)
         ]
         self.models_ = [member.model for member in members]
-        self.model_ = self.models_[0]
-        self.n_parameters_ = sum(parameter.numel() for model in self.models_ for parameter in model.parameters())
         return members
 
-    def _left_out(self, part: TrainingPart) -> list[np.ndarray]:
-        """Rows of the part that each of several networks doesn't see; none where one network sees all."""
-        return []
+    def _left_out(self, part: TrainingPart) -> list[np.ndarray | None]:
+        """Rows of the part that each network doesn't see; None for a network that sees all."""
+        return [None]
 
     def _member(self, part: TrainingPart, left_out: np.ndarray | None, seed: int, name: str, key: str) -> Member:
         rows = None if left_out is None else np.setdiff1d(np.arange(len(part.signals)), left_out)
@@ -202,6 +199,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _complete(self, part: TrainingPart, histories: list[list[dict[str, float]]], shared: dict) -> None:
         """What a fit does besides training its networks; `shared` holds what fits on the same part have in common."""
         self.history_ = mean_history(histories)
+        self.model_ = self.models_[0]
+        self.n_parameters_ = sum(parameter.numel() for model in self.models_ for parameter in model.parameters())
 
     def _standardise(self, signals: np.ndarray) -> Tensor:
         """Each electrode less its training mean, by its training deviation; (windows, electrodes, samples) on the device."""

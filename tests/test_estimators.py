@@ -16,9 +16,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.estimators import SignalViTClassifier
 from sigvit.evidence import baselines
-from sigvit.evidence.blend import PULL, pooled
+from sigvit.evidence.blend import PULL, blend_weights, pooled
 from sigvit.evidence.convnets import ConvNetClassifier, ShallowConvNet
 from sigvit.evidence.fit_job import FitJob
+from sigvit.network_classifier import network_log_probabilities
 from sigvit.tokenizers import TimeStepTokens
 
 QUICK = SignalViTClassifier(steps=40, ensemble=False, classical=None, width=8, heads=2, mlp_width=16)
@@ -81,17 +82,25 @@ def test_blend_is_the_normalised_geometric_mean_of_both_halves(windows):
 
 
 def test_each_network_of_the_ensemble_leaves_one_inner_fold_out(windows):
-    groups = windows.metadata["subject"].to_numpy()
+    groups = np.repeat(["a", "b", "c", "d"], 15)
     classifier = clone(QUICK).set_params(ensemble=True).fit(windows, groups=groups)
-    assert len(classifier.models_) == len(set(groups)) == 3
-    part = classifier._prepare(windows, None, groups, None)
-    for rows in classifier._left_out(part):
+    assert len(classifier.models_) == 4
+    for rows in classifier._left_out(classifier._prepare(windows, None, groups, None)):
         assert len(set(groups[rows])) == 1
     changed = windows.values.copy()
     changed[groups == groups[0]] = changed[groups == groups[0]][::-1]  # the same mean and deviation, so the same standardisation
     again = clone(QUICK).set_params(ensemble=True).fit(changed, windows.labels, groups=groups)
     same = [torch.equal(one.head.weight, other.head.weight) for one, other in zip(classifier.models_, again.models_, strict=True)]
-    assert sorted(same) == [False, False, True]
+    assert sorted(same) == [False, False, False, True]
+
+
+def test_with_few_groups_networks_that_saw_every_window_predict(windows):
+    groups = windows.metadata["subject"].to_numpy()
+    classifier = clone(QUICK).set_params(ensemble=True).fit(windows, groups=groups)
+    left_out = classifier._left_out(classifier._prepare(windows, None, groups, None))
+    assert [rows is None for rows in left_out] == [False, False, False, True, True]
+    assert len(classifier.models_) == 2
+    assert classifier.n_parameters_ == 2 * sum(parameter.numel() for parameter in classifier.model_.parameters())
 
 
 def test_the_ensemble_predicts_the_geometric_mean_of_its_networks(windows):
@@ -102,13 +111,18 @@ def test_the_ensemble_predicts_the_geometric_mean_of_its_networks(windows):
     np.testing.assert_allclose(classifier.predict_proba(windows), mean.softmax(1).numpy(), atol=1e-6)  # batches of other sizes round float32 logits elsewhere
 
 
-def test_on_windows_that_neither_half_was_fitted_on_the_blend_beats_both(windows):
+def test_the_weights_of_the_halves_are_chosen_on_windows_that_neither_was_fitted_on(windows, monkeypatch):
+    seen = []
+    monkeypatch.setattr("sigvit.estimators.blend_weights", lambda told, numbers: seen.append((told, numbers)) or blend_weights(told, numbers))
     classifier = clone(QUICK).set_params(ensemble=True, classical="auto", steps=60).fit(windows)
-    part, numbers = classifier._prepare(windows, None, None, None), np.searchsorted(classifier.classes_, windows.labels)
-    halves = np.stack([classifier._network_out_of_fold(part), classifier.classical_.out_of_fold_], axis=1)
-    losses = -halves[np.arange(60), :, numbers].mean(0)
-    together = -pooled(halves, classifier.weights_)[np.arange(60), numbers].mean()
-    assert together < losses.min() + PULL / 60  # what the pull towards equal weights may cost
+    ((told, numbers),) = seen
+    np.testing.assert_array_equal(told[:, 1], classifier.classical_.out_of_fold_)
+    values = classifier._standardise(windows.values)
+    for model, rows in zip(classifier.models_, classifier._left_out(classifier._prepare(windows, None, None, None)), strict=True):
+        expected = network_log_probabilities(model, values[torch.as_tensor(rows)])
+        np.testing.assert_allclose(told[rows, 0], np.maximum(expected, np.log(1e-6)), atol=1e-6)  # float32 logits in other batches
+    losses = -told[np.arange(60), :, numbers].mean(0)
+    assert -pooled(told, classifier.weights_)[np.arange(60), numbers].mean() < losses.min() + PULL / 60  # what the pull towards equal weights may cost
 
 
 MANY = {
