@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import tempfile
 import time
 import tracemalloc
 import warnings
@@ -111,8 +112,8 @@ def _peak(way: Callable[..., np.ndarray], raw: mne.io.BaseRaw, request: list) ->
     return peak
 
 
-def many_recordings(n_recordings: int = 20) -> float:
-    """Peak memory of a set from recordings that are opened one by one, beyond one of them, as a multiple of the result's."""
+def many_recordings(n_recordings: int = 20, into: Path | None = None) -> float:
+    """Peak memory of a set from recordings that are opened one by one, beyond one of them, as a multiple of the result's; `into` grows it on disk."""
 
     def opened(run: int) -> mne.io.BaseRaw:
         return synthetic_raw(20, electrodes=[f"E{number}" for number in range(32)], seed=run)
@@ -120,7 +121,7 @@ def many_recordings(n_recordings: int = 20) -> float:
     one = opened(0).get_data().nbytes
     tracemalloc.start()
     labelled = (LabelledRecording(opened(run), LABELS, run=str(run)) for run in range(n_recordings))
-    windows = windows_from_recordings(labelled, Cut(0.0, 4.0, band_hz=(8, 32)))
+    windows = windows_from_recordings(labelled, Cut(0.0, 4.0, band_hz=(8, 32)), into=into)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     # While a recording is made the one before is still held: two are open.
@@ -139,6 +140,9 @@ def main() -> None:
             spread = f"{statistics.median(seconds) * 1e3:.0f} ({min(seconds) * 1e3:.0f} - {max(seconds) * 1e3:.0f})"
             lines.append(f"| {name} | {way} | {spread} | {memory:.2f} |")
     lines.append(f"| 20 recordings opened one by one, 8-32 Hz, one array | sigvit | | {many_recordings():.2f} |")
+    with tempfile.TemporaryDirectory() as folder:
+        grown = many_recordings(into=Path(folder) / "set")
+    lines.append(f"| the same, grown on disk (`into=`; what is mapped isn't counted) | sigvit | | {grown:.2f} |")
     packages = ", ".join(f"{package} {version(package)}" for package in ("mne", "numpy", "scipy", *(["braindecode"] if "braindecode" in ways else [])))
     where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}; {ROUNDS} rounds, the ways in turn."
     memory_note = "Memory is what Python allocates beyond the open recording at its peak (tracemalloc), against the float32 array of all windows."

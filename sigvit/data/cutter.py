@@ -22,6 +22,7 @@ from sigvit.data.signals import Signals, constant_tail_s, filter_support_s
 from sigvit.data.window_rejection import automatic_limit_v, within
 from sigvit.data.windows import NewRows, Windows, rows_in_memory
 
+_READ_WHOLE = (".gz", ".set")  # to check these takes as long as to open them, and mne fails where they are cut short
 _WORTH_A_WARNING = 0.1  # of the windows dropped
 
 
@@ -171,7 +172,7 @@ def _check_files(raw: mne.io.BaseRaw, where: str) -> None:
     """mne opens many files that were cut short without a word; see `read_recording`."""
     for file in {Path(name) for name in raw.filenames if name is not None}:
         header = file.with_suffix(".vhdr") if file.suffix.lower() == ".eeg" else file
-        wrong = check_header(header) if header.is_file() and header.suffix.lower() != ".gz" else None
+        wrong = check_header(header) if header.is_file() and header.suffix.lower() not in _READ_WHOLE else None
         if wrong:
             raise ValueError(f'{where}: {wrong}. Fetch it again, or say truncated="keep" to use what is there.')
 

@@ -219,10 +219,17 @@ def recordings_of_moabb(dataset: Any, name: str, cue_delay_s: float, wanted: Cal
     for subject in dataset.subject_list:
         if not wanted(str(subject)):
             continue
-        for session, runs in dataset.get_data(subjects=[subject])[subject].items():
+        for session, runs in _sessions_of_moabb(dataset, name, subject).items():
             for run, raw in runs.items():
                 read = partial(_with_annotations, raw, dataset.event_id, cue_delay_s)
                 yield Recording(f"{name}_{subject}_{session}_{run}", str(subject), str(session), str(run), read)
+
+
+def _sessions_of_moabb(dataset: Any, name: str, subject: Any) -> dict[str, dict[str, Any]]:
+    try:
+        return dataset.get_data(subjects=[subject])[subject]
+    except (OSError, RuntimeError) as error:
+        raise ConnectionError(f"MOABB couldn't fetch subject {subject} of {name} ({error}). Name a folder of its files: folder=….") from error
 
 
 def _with_annotations(raw: Any, event_id: dict[str, int], cue_delay_s: float) -> Any:

@@ -165,6 +165,14 @@ class TestMoabb:
         assert annotations.description.tolist() == ["left_hand", "right_hand", "right_hand", "left_hand", "right_hand", "left_hand", "left_hand"]
         np.testing.assert_allclose(annotations.onset, np.arange(3.0, 17.0, 2.0) + 2.0)
 
+    def test_a_failed_download_says_what_else_can_be_done(self):
+        class Unreachable(StimulusChannelDataset):
+            def get_data(self, subjects):
+                raise OSError("no route")
+
+        with pytest.raises(ConnectionError, match=r"MOABB couldn't fetch subject 1 of Name \(no route\).*folder=…"):
+            list(recordings_of_moabb(Unreachable(), "Name", 0.0, lambda subject: True))
+
     @pytest.mark.skipif(__import__("importlib").util.find_spec("moabb") is not None, reason="moabb is installed")
     def test_without_moabb_and_folder_the_page_says_what_it_needs(self):
         with pytest.raises(FileNotFoundError, match=r"bci_iv_2a isn't here .*moabb isn't installed.*A01T.gdf"):
