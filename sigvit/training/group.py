@@ -17,7 +17,7 @@ from sigvit.training.memory import keep_freed_memory
 from sigvit.training.schedule import learning_rate_factor
 from sigvit.training.snapshots import described, require_same
 from sigvit.training.stacked import Stack
-from sigvit.training.stacked_optimizer import StackedAdamW, clip_
+from sigvit.training.stacked_optimizer import StackedAdam, clip_
 
 # K = members, N = trainable numbers of one model, B = batch, C = classes
 
@@ -220,7 +220,7 @@ class Group:
         like = self.stack.weights
         self._asked = None
         self._compiled = torch.compile(self._logits_given, dynamic=False) if recipes[0].compile else self._logits_given
-        self.optimizer = StackedAdamW(like, first, second, self.stack.n_decayed, recipes[0].betas)
+        self.optimizer = StackedAdam(like, first, second, self.stack.n_decayed, recipes[0].betas, recipes[0].optimizer)
         self._largest = torch.tensor([recipe.clip_norm for recipe in recipes], dtype=like.dtype, device=like.device)
         self._smoothing = torch.tensor([recipe.label_smoothing for recipe in recipes], dtype=like.dtype, device=like.device)[:, None, None]
         given = [place.member.class_weights for place in self.places]

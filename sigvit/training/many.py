@@ -16,11 +16,12 @@ from sigvit.training.member import Member, train_alone
 from sigvit.training.plan import Plan, choose_plan
 from sigvit.training.snapshots import Snapshots, described, require_same
 from sigvit.training.stacked import architecture, can_stack
+from sigvit.training.stacked_optimizer import KERNELS
 
 __all__ = ["Member", "Plan", "Snapshots", "train_many"]
 
-# Recipes whose fields have these values have a stacked form; the others are trained one after the other.
-STACKED = {"optimizer": "adamw", "layer_decay": 1.0, "loss": "softmax", "accumulation": 1}
+# Recipes whose fields have one of these values have a stacked form; the others are trained one after the other.
+STACKED: dict[str, tuple] = {"optimizer": tuple(KERNELS), "layer_decay": (1.0,), "loss": ("softmax",), "accumulation": (1,)}
 
 
 def train_many(
@@ -75,7 +76,7 @@ def _train_here(members: Sequence[Member], plan: Plan | None, snapshots: Snapsho
 
 def is_stackable(member: Member) -> bool:
     """Whether this member's training has a stacked form; the others go one after the other."""
-    return all(getattr(member.recipe, name) == value for name, value in STACKED.items()) and can_stack(member.model)
+    return all(getattr(member.recipe, name) in values for name, values in STACKED.items()) and can_stack(member.model)
 
 
 class _Outcome:
@@ -141,7 +142,7 @@ def _kinds(members: Sequence[Member]) -> list[list[Member]]:
     kinds: dict[tuple, list[Member]] = {}
     for member in members:
         recipe = member.recipe
-        fixed = (recipe.dtype, recipe.betas, recipe.compile, is_stackable(member), member.batch_size, tuple(member.values.shape[1:]))
+        fixed = (recipe.dtype, recipe.optimizer, recipe.betas, recipe.compile, is_stackable(member), member.batch_size, tuple(member.values.shape[1:]))
         kinds.setdefault((architecture(member.model), fixed), []).append(member)
     return list(kinds.values())
 

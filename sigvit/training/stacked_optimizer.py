@@ -1,4 +1,4 @@
-"""Clipping, AdamW and the moving average for K models at once: torch's own kernels, with a number for each model where theirs may differ."""
+"""Clipping, AdamW or Adam, and the moving average for K models at once: torch's own kernels, with a number for each model where theirs may differ."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 
 # K = models, N = trainable numbers of one model
 
-# torch.optim.AdamW's own.
+# torch.optim's own.
 EPSILON = 1e-8
+KERNELS = {"adamw": adamw, "adam": adam}
 
 
 def clip_(gradient: Tensor, largest: Tensor) -> Tensor:
@@ -26,16 +28,18 @@ def clip_(gradient: Tensor, largest: Tensor) -> Tensor:
     return norms
 
 
-class StackedAdamW:
-    """AdamW (Loshchilov & Hutter 2019) for the rows of (K, N) weights, each with its own learning rate, decay and step.
+class StackedAdam:
+    """AdamW (Loshchilov & Hutter 2019) or Adam (Kingma & Ba 2015; the decay is an L2 term) for the rows of (K, N) weights.
+
+    Each row has its own learning rate, decay and step.
 
     Parameters
     ----------
     weights : updated in place. first, second : (K, N) running means of the gradient and of its square.
-    n_decayed : the first so many columns decay.
+    n_decayed : the first so many columns decay. kind : "adamw" or "adam".
 
     >>> weights = torch.ones(2, 3)
-    >>> optimizer = StackedAdamW(weights, torch.zeros(2, 3), torch.zeros(2, 3), n_decayed=2, betas=(0.9, 0.999))
+    >>> optimizer = StackedAdam(weights, torch.zeros(2, 3), torch.zeros(2, 3), n_decayed=2, betas=(0.9, 0.999))
     >>> optimizer.gradient.fill_(5.0).shape
     torch.Size([2, 3])
     >>> optimizer.update(rates=[0.1, 0.0], decays=[1.0, 1.0], steps=[0, 7])
@@ -43,9 +47,9 @@ class StackedAdamW:
     [[0.8, 0.8, 0.9], [1.0, 1.0, 1.0]]
     """
 
-    def __init__(self, weights: Tensor, first: Tensor, second: Tensor, n_decayed: int, betas: tuple[float, float]) -> None:
+    def __init__(self, weights: Tensor, first: Tensor, second: Tensor, n_decayed: int, betas: tuple[float, float], kind: str = "adamw") -> None:
         self.gradient = torch.zeros_like(weights)
-        self.first, self.second, self.betas = first, second, betas
+        self.first, self.second, self.betas, self.kernel = first, second, betas, KERNELS[kind]
         columns = (slice(0, n_decayed), slice(n_decayed, None))
         # Slices made once: there are eight for each member.
         self.parts = [[[matrix[k, part] for matrix in (weights, self.gradient, first, second)] for k in range(len(weights))] for part in columns]
@@ -65,7 +69,7 @@ class StackedAdamW:
         if not weights[0].numel():
             return
         counts = list(torch.full((len(rows),), float(step), device=weights[0].device).unbind())
-        adamw(
+        self.kernel(
             weights,
             gradients,
             first,

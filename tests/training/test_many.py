@@ -9,7 +9,7 @@ from torch import nn
 
 import sigvit
 from sigvit.training.group import Group
-from sigvit.training.many import Member, Plan, Snapshots, train_many
+from sigvit.training.many import Member, Plan, Snapshots, is_stackable, train_many
 from sigvit.training.member import train_alone
 from sigvit.training.member_draws import MemberDraws
 from sigvit.training.recipe import Recipe
@@ -90,6 +90,14 @@ def test_those_who_wait_take_the_places_of_those_who_end():
     serial = twins(members)
     expected = [train_alone(twin) for twin in serial]
     assert_equal(members, train_many(members, Plan(3)), serial, expected)
+
+
+def test_adam_is_stacked_too():
+    members = [replace(each, recipe=replace(each.recipe, optimizer="adam", weight_decay=1e-3)) for each in different()[:2]]
+    assert all(is_stackable(each) for each in members)
+    serial = twins(members)
+    expected = [train_alone(twin) for twin in serial]
+    assert_equal(members, train_many(members, Plan(2)), serial, expected)
 
 
 def test_other_architectures_and_recipes_without_a_stacked_form_are_trained_too():
