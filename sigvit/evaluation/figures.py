@@ -202,6 +202,27 @@ def draw_lines(x: np.ndarray, lines: Mapping[str, np.ndarray], thresholds: Mappi
     return figure
 
 
+@matplotlib.rc_context(STYLE)
+def draw_scaling_curve(points: Mapping[str, np.ndarray], fits: Mapping[str, np.ndarray], xlabel: str, ylabel: str) -> Figure:
+    """Scores against training data or compute, logarithmic: `points` and `fits` name → (n, 4): x, value, and the ends of its interval.
+
+    Points are measured and have bars; fits are curves in a band, and may lack where none was fitted.
+    """
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, measured) in enumerate(points.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        x, value, low, high = np.asarray(measured, dtype=float).T
+        axes.errorbar(x, value, [value - low, high - value], fmt="o", markersize=4, color=colour, capsize=2, linewidth=1, label=name)
+        if name in fits:
+            x, value, low, high = np.asarray(fits[name], dtype=float).T
+            axes.plot(x, value, color=colour, linewidth=1.4)
+            axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
 def _outline(panel: Axes, inside: np.ndarray, edges: np.ndarray) -> None:
     """A line around the cells that are inside."""
     rows, columns = inside.shape

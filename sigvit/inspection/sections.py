@@ -93,13 +93,13 @@ def recording_filter_figures(model: VisionTransformer, looked: Looked, weight: T
         titles = [f"{number + 1}: {share:.0%}" for number, share in enumerate(shares)]
         maps = np.stack([topography for topography, _, _ in parts])
         caption = f"Filters over the scalp; {one_map(parts)}."
-        shown.append(drawn(scalp_figures.draw_topographies(maps, looked.info, titles, "weight"), caption))
+        shown.append(drawn(scalp_figures.draw_topographies(maps, looked.info, titles, "weight", across=3), caption))
         cut = getattr(model.tokenizer, "unfold", getattr(model.tokenizer, "averages", None))
         if cut is not None:
             patterns = filter_patterns(filters, cut(looked.x).flatten(0, 1).unflatten(1, filters.shape[1:]))
             maps = np.stack([space_and_time(each)[0] for each in patterns])
             words = "Patterns: where a source lies that drives each filter's answer. A filter also weighs electrodes to cancel noise (Haufe et al. 2014)."
-            shown.append(drawn(scalp_figures.draw_topographies(maps, looked.info, titles, "standardised signal\na unit of the answer"), words))
+            shown.append(drawn(scalp_figures.draw_topographies(maps, looked.info, titles, "standardised signal\na unit of the answer", across=3), words))
     if weight.shape[2] > 1:
         rate = float(looked.info["sfreq"])
         courses = np.stack([course for _, course, _ in parts])

@@ -84,6 +84,14 @@ def test_lines_end_where_nothing_happens_any_more():
     assert figure.axes[0].get_xlim()[1] < 20
 
 
+def test_scaling_curves_have_a_bar_a_point_and_a_band_where_there_is_a_fit():
+    points = {name: np.array([[10, 0.6, 0.5, 0.7], [100, 0.8, 0.75, 0.85]]) for name in ("Ti", "S")}
+    axes = figures.draw_scaling_curve(points, {"S": points["S"]}, "training windows", "accuracy").axes[0]
+    assert axes.get_xscale() == "log"
+    assert len(axes.containers) == 2
+    assert len(axes.collections) == 3  # two sets of bars and one band
+
+
 def test_grids_of_one_and_two_axes_are_drawn():
     assert len(figures.draw_grid_map(np.ones(5), [("time (s)", [0.1, 0.2, 0.3, 0.4, 0.5])], "share").axes[0].lines) == 1
     figure = figures.draw_grid_map(np.ones((3, 5)), [("electrode", ["C3", "Cz", "C4"]), ("time (s)", [0.1, 0.2, 0.3, 0.4, 0.5])], "share")
