@@ -21,7 +21,7 @@ _BRAINVISION_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}
 def check_header(path: Path) -> str | None:
     """What is wrong with a recording's file, in words; None where it is as its header says, or is of a format that isn't known here.
 
-    Known are EDF, BDF, GDF, BrainVision, KIT, Nicolet, Persyst, Curry and Neuralynx.
+    Known are EDF, BDF, GDF, BrainVision, EEGLAB, ANT, KIT, Nicolet, Persyst, Curry, Neuralynx and gzip.
 
     Raises
     ------

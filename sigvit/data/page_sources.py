@@ -137,13 +137,40 @@ def _read_file(path: Path, reader: tuple[str | None, dict], annotations: Path | 
 
     raw = read_recording(path, *reader)
     if annotations is not None:
-        import mne
-
         # A hypnogram goes on after the recording's end; what lies outside is no window.
-        raw.set_annotations(mne.read_annotations(annotations), emit_warning=False)
+        raw.set_annotations(_read_annotations(annotations), emit_warning=False)
     if labels is not None:
         _name_cues(raw, labels, labels_file, path)
     return raw
+
+
+def _read_annotations(path: Path) -> Any:
+    import mne
+
+    from sigvit.data.headers import check_header
+
+    wrong = check_header(path)
+    if wrong:
+        raise ValueError(f"{wrong}.")
+    try:
+        return mne.read_annotations(path)
+    except Exception as error:  # readers of damaged files raise almost anything
+        raise ValueError(f"The annotations {path} can't be read, the file may be damaged: {type(error).__name__}: {error}") from error
+
+
+def _read_numbers(path: Path, name: str) -> Any:
+    """An array of a MATLAB file, as one row of numbers."""
+    from scipy.io import loadmat
+
+    from sigvit.data.matlab_structure import matlab_complaint
+
+    wrong = matlab_complaint(path)
+    if wrong:
+        raise ValueError(f"{wrong}.")
+    try:
+        return loadmat(path)[name].ravel()
+    except Exception as error:  # readers of damaged files raise almost anything
+        raise ValueError(f"{path} has no readable array {name!r}: {type(error).__name__}: {error}") from error
 
 
 def _name_cues(raw: Any, labels: TrueLabels, labels_file: Path | None, path: Path) -> None:
@@ -153,9 +180,7 @@ def _name_cues(raw: Any, labels: TrueLabels, labels_file: Path | None, path: Pat
         return
     if labels_file is None:
         raise FileNotFoundError(f"{path.name} has {len(cues)} cues {labels.cue!r} of unknown class; the file {labels.pattern!r} that tells them isn't there.")
-    from scipy.io import loadmat
-
-    numbers = loadmat(labels_file)[labels.array].ravel()
+    numbers = _read_numbers(labels_file, labels.array)
     if len(numbers) != len(cues):
         raise ValueError(f"{labels_file.name} has {len(numbers)} labels, {path.name} has {len(cues)} cues {labels.cue!r}.")
     descriptions = raw.annotations.description.astype(object)

@@ -221,6 +221,7 @@ def test_pages_are_listed_from_an_installed_wheel(tmp_path):
     source = tmp_path / "source"
     shutil.copytree(root / "sigvit", source / "sigvit", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(root / "datasets", source / "datasets")
+    shutil.copytree(root / "experiments" / "recipes", source / "experiments" / "recipes")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, source / name)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(tmp_path / "installed")]

@@ -91,6 +91,14 @@ class TestHypnograms:
         assert windows.metadata[["subject", "session"]].drop_duplicates().to_numpy().tolist() == [["00", "1"], ["01", "2"]]
         assert windows.page["dropped"]["reasons"] == {"W more than 1800 s from another label": 2 * (7 + 1)}
 
+    def test_a_damaged_hypnogram_is_named(self, nights, tmp_path):
+        for file in nights.iterdir():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+        damaged = next(tmp_path.glob("SC4001*Hypnogram*"))
+        damaged.write_bytes(damaged.read_bytes()[:300])
+        with pytest.raises(ValueError, match=r"The annotations .*SC4001EH-Hypnogram-annot\.fif can't be read"):
+            open_dataset(self.own_page(tmp_path), tmp_path)
+
     def test_a_recording_without_its_hypnogram_is_named(self, nights, tmp_path):
         (tmp_path / "SC4021E0-PSG_raw.fif").symlink_to(nights / "SC4001E0-PSG_raw.fif")
         with pytest.raises(FileNotFoundError, match=r"SC4021E0-PSG_raw.fif needs one file .*Hypnogram.* beside it; no file matches"):
@@ -126,6 +134,14 @@ class TestTheCompetitionsFiles:
         (tmp_path / "A07E_raw.fif").symlink_to(sessions / "A07E_raw.fif")
         with pytest.raises(FileNotFoundError, match=r"A07E_raw.fif has 16 cues '783' of unknown class"):
             open_dataset(self.own_page(tmp_path), tmp_path)
+
+    def test_a_damaged_file_of_classes_is_named(self, sessions, tmp_path):
+        (tmp_path / "A07E_raw.fif").symlink_to(sessions / "A07E_raw.fif")
+        whole = (sessions / "A07E.mat").read_bytes()
+        for content, message in ((whole[:-40], "damaged or cut short"), (whole.replace(b"classlabel", b"classlabek"), "no readable array 'classlabel'")):
+            (tmp_path / "A07E.mat").write_bytes(content)
+            with pytest.raises(ValueError, match=rf"A07E\.mat.*{message}"):
+                open_dataset(self.own_page(tmp_path), tmp_path)
 
     def test_a_file_with_too_few_classes_is_an_error(self, sessions, tmp_path):
         (tmp_path / "A07E_raw.fif").symlink_to(sessions / "A07E_raw.fif")
