@@ -126,9 +126,6 @@ def along_time_and_frequency(times: ClassMaps, frequencies: ClassMaps, looked: L
     rate, samples = float(looked.info["sfreq"]), looked.x.shape[2]
     there = classes_there(looked)[:MOST_CLASSES]
     names = [looked.classes[number] for number in there]
-    if len(looked.classes) == 2:
-        # The scores of two classes are each other's negative, so that both differ from the other's trials alike.
-        there, names = there[:1], ["either of the two classes"]
     at = (np.minimum(np.arange(times.mean.shape[1]) * bins + bins / 2, samples)) / rate
     hertz = np.fft.rfftfreq(samples, 1 / rate)
     lines_drawn = []
