@@ -142,7 +142,7 @@ class RotaryPositions(nn.Module):
             if axis.name in self.pairs:
                 pairs = self.pairs[axis.name]
                 turns = phases(axis, len(pairs) * self.heads, xp).reshape((axis.size, len(pairs), self.heads))
-                turns = xp.nan_to_num(turns.swapaxes(1, 2))
+                turns = xp.where(xp.isnan(turns), 0.0, turns).swapaxes(1, 2)
                 angles[..., pairs] += turns.reshape((1,) * at + (axis.size,) + (1,) * (len(grid.axes) - at - 1) + (self.heads, len(pairs)))
             elif not is_open((axis.size,)) and axis.size > 1:
                 raise ValueError(

@@ -28,13 +28,18 @@ GOLDEN = (5**0.5 - 1) / 2
 
 
 def check_axis(axis: Axis) -> None:
-    """ValueError where no wavelengths are known for the axis' name and unit, or where it has another number of columns than that name has."""
+    """ValueError where no wavelengths are known for the axis' name and unit, where it has another number of columns, or where no place is known."""
     if (axis.name, axis.unit) not in WAVELENGTHS:
         known = ", ".join(f"{name} ({unit})" for name, unit in WAVELENGTHS)
         raise ValueError(f"There are no wavelengths for the axis {axis.name!r} in {axis.unit!r}; coordinates are read of {known}.")
     columns = 3 if axis.name == "electrode" else 1
     if not is_open((axis.size,)) and axis.dimension != columns:
         raise ValueError(f"The axis {axis.name!r} has {axis.dimension} columns a step; coordinates are read of {columns}.")
+    if axis.size > 1 and axis.name == "electrode" and not any(np.isfinite(place).all() for place in axis.coordinates):
+        raise ValueError(
+            f"None of the {axis.size} electrodes has a known place, so coordinates tell nothing of them apart; give an mne.Info or names of the 10-05 system, "
+            "or use positions='factorised', which learns each electrode by its number."
+        )
 
 
 @lru_cache(maxsize=256)

@@ -9,6 +9,7 @@ import sigvit
 from sigvit.electrodes import electrode_position
 from sigvit.grid import Axis, Grid
 from sigvit.model.coordinates import CoordinatePositions
+from sigvit.model.rotary import RotaryPositions
 from sigvit.model.waves import WAVELENGTHS, phases, wave_vectors
 from sigvit.tokens import Tokens
 
@@ -125,6 +126,13 @@ def test_tokens_in_another_unit_are_refused():
         positions().on_grid(Grid((Axis.regular("time", "samples", 3, 0, 1),)))
     with pytest.raises(ValueError, match="'electrode' has 1 columns a step; coordinates are read of 3"):
         CoordinatePositions(Grid((Axis.regular("electrode", "m", 3, 0, 1),)), 7)
+
+
+def test_electrodes_without_any_known_place_are_refused():
+    grid = recording_grid(["A", "B"], 3)
+    for build in (lambda: CoordinatePositions(grid, 8), lambda: RotaryPositions(grid, 8, 1)):
+        with pytest.raises(ValueError, match="None of the 2 electrodes has a known place"):
+            build()
 
 
 def test_the_longest_and_the_shortest_wave_are_those_of_the_table():

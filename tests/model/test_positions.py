@@ -15,7 +15,7 @@ def image_grid(rows: int, columns: int) -> Grid:
 
 
 def recording_grid(electrodes: int, times: int) -> Grid:
-    places = tuple((float("nan"),) * 3 for _ in range(electrodes))
+    places = tuple((0.01 * k, float("nan") if k == 1 else 0.05, 0.1) for k in range(electrodes))
     return Grid((Axis("electrode", "m", places), Axis.regular("time", "s", times, 0, 0.1)))
 
 

@@ -16,7 +16,7 @@ from sigvit.training.recipe import Recipe
 E, S, N = 3, 41, 29
 TOKENIZERS = {
     "all electrodes": lambda: None,
-    "one electrode, overlapping": lambda: ElectrodeTimePatches(E, 1, 17, 7, 8, "pad"),
+    "one electrode, overlapping": lambda: ElectrodeTimePatches(E, 1, 17, 7, 8, "pad", names=["C3", "Cz", "C4"]),
     "time steps": lambda: TimeStepTokens(E, 5, 8, "pad"),
     "convolutions": lambda: ConvStem(E, 5, kernel=7, pool=11, stride=5, width=8, activation="log_power", leftover="pad"),
 }

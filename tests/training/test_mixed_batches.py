@@ -101,7 +101,7 @@ def test_sets_of_alike_size_share_a_bucket():
 def test_one_model_learns_from_two_caps_and_rates_and_reads_a_third():
     training = [set_of(48, SMALL, 100.0, 0.6, 0), set_of(48, LARGE, 160.0, 1.0, 1)]
     unseen = [set_of(30, SMALL, 100.0, 0.6, 2), set_of(30, LARGE, 160.0, 1.0, 3), set_of(30, ["P3", "P4", "O2", "O1"], 250.0, 0.8, 4)]
-    recipe = Recipe(steps=90, batch_size=16, warmup_steps=10, learning_rate=3e-3, validate_every=30, ema_decay=0.9)
+    recipe = Recipe(steps=60, batch_size=16, warmup_steps=10, learning_rate=5e-3, validate_every=30, ema_decay=0.9)
     tokenizer = ElectrodeTimePatches(3, 1, 20, 10, 16, names=SMALL, sampling_rate=100.0)
     torch.manual_seed(0)
     model = sigvit.signal_vit(3, 60, 100.0, 2, tokenizer, positions="coordinates", depth=1, heads=2, pool="mean")
