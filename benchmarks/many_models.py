@@ -29,6 +29,7 @@ from sigvit.training.distributed import Processes
 from sigvit.training.group import Group
 from sigvit.training.loop import update
 from sigvit.training.many import Member
+from sigvit.training.memory import keep_freed_memory
 from sigvit.training.plan import SIZES, choose_plan
 from sigvit.training.recipe import Recipe
 from sigvit.training.state import TrainingState
@@ -77,6 +78,7 @@ CASES = (
 
 def serial(members: list[Member]) -> Step:
     """One step of every member by the loop that trains one model."""
+    keep_freed_memory()
     trained = [(TrainingState.begin(member.model.train(), member.recipe, member.seed, Processes.alone()), member.batches()) for member in members]
 
     def step() -> None:
@@ -100,6 +102,7 @@ def stacked(members: list[Member], size: int) -> Step:
 def serve(connection: Connection, case: Case, numbers: range, size: int) -> None:
     """A process with one thread: a step whenever it is asked, until it is told to end."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as every training does
     members = case.members(numbers, "cpu")
     step = serial(members) if size == 1 else stacked(members, size)
     while connection.recv():
