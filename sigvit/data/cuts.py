@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sigvit.data.events import Event, bad_spans, is_point
+
 if TYPE_CHECKING:
     import mne
 
 BAD_ELECTRODES = ("refuse", "drop", "keep", "interpolate")
-# How annotations are called where a recording was interrupted or joined: by mne, EEGLAB and BrainVision.
-BREAKS = ("edge", "boundary", "new segment", "bad_acq_skip")
 
 
 @dataclass(frozen=True)
@@ -124,57 +122,6 @@ class Positions:
         return len(self.first)
 
 
-@dataclass(frozen=True)
-class Event:
-    """Something that happened in a recording: seconds from the recording's first sample."""
-
-    onset_s: float
-    duration_s: float
-    label: str | int
-    trial: int
-
-
-def find_events(raw: mne.io.BaseRaw, events: Mapping[str | int, str | int], where: str) -> tuple[list[Event], set[str | int]]:
-    """The events that have a label, in time order and numbered, and those of the names that occur.
-
-    Names are annotation descriptions; a whole number means the annotation of that text, or else that code on the stimulus channels.
-
-    Raises
-    ------
-    ValueError : none of the names occurs; the sentence says which do.
-    """
-    names = {str(name): name for name in events}
-    onsets = raw.annotations.onset - raw.first_time
-    found = [
-        (float(onset), float(duration), names[description])
-        for onset, duration, description in zip(onsets, raw.annotations.duration, map(str, raw.annotations.description), strict=True)
-        if description in names
-    ]
-    codes = [name for name in events if isinstance(name, int)]
-    if codes and not found and "stim" in raw:
-        found = [(onset, 0.0, code) for onset, code in _stimulus_codes(raw) if code in codes]
-    if not found:
-        raise ValueError(f"{where} has none of the events {list(events)}; {_what_there_is(raw, list(names))}")
-    found.sort(key=lambda event: event[0])
-    return [Event(onset, duration, events[name], number) for number, (onset, duration, name) in enumerate(found)], {name for *_, name in found}
-
-
-def _stimulus_codes(raw: mne.io.BaseRaw) -> list[tuple[float, int]]:
-    import mne
-
-    found = mne.find_events(raw, shortest_event=1, verbose="ERROR")
-    return [((sample - raw.first_samp) / raw.info["sfreq"], int(code)) for sample, _, code in found]
-
-
-def _what_there_is(raw: mne.io.BaseRaw, wanted: list[str]) -> str:
-    counts = Counter(map(str, raw.annotations.description))
-    if not counts:
-        return "it has no annotations at all."
-    text = ", ".join(f"{name!r} ({n})" for name, n in counts.most_common(12))
-    near = [match for name in wanted for match in difflib.get_close_matches(name, list(counts), 1)]
-    return f"it has {text}." + (f" Did you mean {near[0]!r}?" if near else "")
-
-
 def n_samples(length_s: float, rate: float) -> int:
     """How many samples a stretch of so many seconds has: ``round(length_s * rate)``; the one at its end isn't in it."""
     count = round(length_s * rate)
@@ -239,19 +186,6 @@ def rest_starts(events: Sequence[Event], label: str | int, cut: Cut, stop_s: flo
     return [(start, Event(start, cut.window_s, label, len(events) + number)) for number, start in enumerate(starts)]
 
 
-def bad_spans(raw: mne.io.BaseRaw, further: Sequence[str] = ()) -> list[tuple[float, float, str]]:
-    """(from, to, description) in seconds of the annotations that begin with "bad", are named, or mark a break: there the signal goes on at another time."""
-    onsets = raw.annotations.onset - raw.first_time
-    rows = zip(onsets, raw.annotations.duration, map(str, raw.annotations.description), strict=True)
-    wanted = [row for row in rows if row[2].lower().startswith(("bad", *BREAKS)) or row[2] in further]
-    # What EEGLAB cut out at a boundary has a duration, but isn't in the recording any more.
-    return [(float(onset), float(onset + (0.0 if _is_point(name) else duration)), name) for onset, duration, name in wanted]
-
-
-def _is_point(name: str) -> bool:
-    return name.lower().startswith(BREAKS[:3])
-
-
 def _count(span_s: float, window_s: float, stride_s: float) -> int:
     """How many windows fit into a span; a microsecond more or less is rounding."""
     return max(0, int(np.floor((span_s - window_s) / stride_s + 1e-6)) + 1) if span_s + 1e-6 >= window_s else 0
@@ -282,4 +216,4 @@ def _reason(needed: tuple[int, int], bad: list[tuple[float, float, str]], rate: 
 
 def _is_met(start_s: float, low: int, rate: float, name: str) -> bool:
     """Whether a window begins where a break ends."""
-    return _is_point(name) and round(start_s * rate) <= low
+    return is_point(name) and round(start_s * rate) <= low

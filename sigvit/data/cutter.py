@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from sigvit.data.channels import left_out, pick_channels
-from sigvit.data.cuts import Cut, Event, Positions, extent, find_events, n_samples, plan, recording_starts, rest_starts, span_of, window_starts
+from sigvit.data.cuts import Cut, Positions, extent, n_samples, plan, recording_starts, rest_starts, span_of, window_starts
 from sigvit.data.electrode_info import info_of, place
+from sigvit.data.events import Event, find_events
 from sigvit.data.headers import check_header
 from sigvit.data.quality import check_signals, is_average_referenced, warn_of_references
 from sigvit.data.signals import Signals, constant_tail_s, filter_support_s

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sigvit.data.page_format import Bids, Fetched, Files, Moabb, Page, Source, TrueLabels
+from sigvit.data.page_format import Bids, Fetched, Files, Moabb, Page, Source
 from sigvit.data.page_tables import PageError
 
 FIELDS = ("subject", "session", "run")
@@ -132,60 +132,10 @@ def _beside(pattern: str, fields: dict[str, str], files: dict[str, Path], path: 
     return found[0] if found else None
 
 
-def _read_file(path: Path, reader: tuple[str | None, dict], annotations: Path | None, labels: TrueLabels | None, labels_file: Path | None) -> Any:
-    from sigvit.data.readers import read_recording
+def _read_file(*what: Any) -> Any:
+    from sigvit.data.page_files import read_file
 
-    raw = read_recording(path, *reader)
-    if annotations is not None:
-        # A hypnogram goes on after the recording's end; what lies outside is no window.
-        raw.set_annotations(_read_annotations(annotations), emit_warning=False)
-    if labels is not None:
-        _name_cues(raw, labels, labels_file, path)
-    return raw
-
-
-def _read_annotations(path: Path) -> Any:
-    import mne
-
-    from sigvit.data.headers import check_header
-
-    wrong = check_header(path)
-    if wrong:
-        raise ValueError(f"{wrong}.")
-    try:
-        return mne.read_annotations(path)
-    except Exception as error:  # readers of damaged files raise almost anything
-        raise ValueError(f"The annotations {path} can't be read, the file may be damaged: {type(error).__name__}: {error}") from error
-
-
-def _read_numbers(path: Path, name: str) -> Any:
-    """An array of a MATLAB file, as one row of numbers."""
-    from scipy.io import loadmat
-
-    from sigvit.data.matlab_structure import matlab_complaint
-
-    wrong = matlab_complaint(path)
-    if wrong:
-        raise ValueError(f"{wrong}.")
-    try:
-        return loadmat(path)[name].ravel()
-    except Exception as error:  # readers of damaged files raise almost anything
-        raise ValueError(f"{path} has no readable array {name!r}: {type(error).__name__}: {error}") from error
-
-
-def _name_cues(raw: Any, labels: TrueLabels, labels_file: Path | None, path: Path) -> None:
-    """The events whose class isn't in the recording get it from the file beside it."""
-    cues = [number for number, description in enumerate(raw.annotations.description) if description == labels.cue]
-    if not cues:
-        return
-    if labels_file is None:
-        raise FileNotFoundError(f"{path.name} has {len(cues)} cues {labels.cue!r} of unknown class; the file {labels.pattern!r} that tells them isn't there.")
-    numbers = _read_numbers(labels_file, labels.array)
-    if len(numbers) != len(cues):
-        raise ValueError(f"{labels_file.name} has {len(numbers)} labels, {path.name} has {len(cues)} cues {labels.cue!r}.")
-    descriptions = raw.annotations.description.astype(object)
-    descriptions[cues] = [labels.events[str(int(number))] for number in numbers]
-    raw.annotations.description = descriptions.astype(str)
+    return read_file(*what)
 
 
 def _recordings_of_bids(source: Bids, folder: Path) -> list[Recording]:

@@ -18,7 +18,8 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import resample_poly
 
 from sigvit.data.channels import all_electrodes, pick_channels
-from sigvit.data.cuts import BREAKS, Cut
+from sigvit.data.cuts import Cut
+from sigvit.data.events import BREAKS
 
 _RESAMPLE_REACH = 10  # samples of the slower of the two clocks, to each side: scipy's default filter
 _LEAST_BYTES = 2**18

@@ -1,0 +1,79 @@
+"""What annotations and stimulus channels say of a recording: events, bad spans and breaks."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import mne
+
+# How annotations are called where a recording was interrupted or joined: by mne, EEGLAB and BrainVision.
+BREAKS = ("edge", "boundary", "new segment", "bad_acq_skip")
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in a recording: seconds from the recording's first sample."""
+
+    onset_s: float
+    duration_s: float
+    label: str | int
+    trial: int
+
+
+def find_events(raw: mne.io.BaseRaw, events: Mapping[str | int, str | int], where: str) -> tuple[list[Event], set[str | int]]:
+    """The events that have a label, in time order and numbered, and those of the names that occur.
+
+    Names are annotation descriptions; a whole number means the annotation of that text, or else that code on the stimulus channels.
+
+    Raises
+    ------
+    ValueError : none of the names occurs; the sentence says which do.
+    """
+    names = {str(name): name for name in events}
+    onsets = raw.annotations.onset - raw.first_time
+    found = [
+        (float(onset), float(duration), names[description])
+        for onset, duration, description in zip(onsets, raw.annotations.duration, map(str, raw.annotations.description), strict=True)
+        if description in names
+    ]
+    codes = [name for name in events if isinstance(name, int)]
+    if codes and not found and "stim" in raw:
+        found = [(onset, 0.0, code) for onset, code in _stimulus_codes(raw) if code in codes]
+    if not found:
+        raise ValueError(f"{where} has none of the events {list(events)}; {_what_there_is(raw, list(names))}")
+    found.sort(key=lambda event: event[0])
+    return [Event(onset, duration, events[name], number) for number, (onset, duration, name) in enumerate(found)], {name for *_, name in found}
+
+
+def _stimulus_codes(raw: mne.io.BaseRaw) -> list[tuple[float, int]]:
+    import mne
+
+    found = mne.find_events(raw, shortest_event=1, verbose="ERROR")
+    return [((sample - raw.first_samp) / raw.info["sfreq"], int(code)) for sample, _, code in found]
+
+
+def _what_there_is(raw: mne.io.BaseRaw, wanted: list[str]) -> str:
+    counts = Counter(map(str, raw.annotations.description))
+    if not counts:
+        return "it has no annotations at all."
+    text = ", ".join(f"{name!r} ({n})" for name, n in counts.most_common(12))
+    near = [match for name in wanted for match in difflib.get_close_matches(name, list(counts), 1)]
+    return f"it has {text}." + (f" Did you mean {near[0]!r}?" if near else "")
+
+
+def bad_spans(raw: mne.io.BaseRaw, further: Sequence[str] = ()) -> list[tuple[float, float, str]]:
+    """(from, to, description) in seconds of the annotations that begin with "bad", are named, or mark a break: there the signal goes on at another time."""
+    onsets = raw.annotations.onset - raw.first_time
+    rows = zip(onsets, raw.annotations.duration, map(str, raw.annotations.description), strict=True)
+    wanted = [row for row in rows if row[2].lower().startswith(("bad", *BREAKS)) or row[2] in further]
+    # What EEGLAB cut out at a boundary has a duration, but isn't in the recording any more.
+    return [(float(onset), float(onset + (0.0 if is_point(name) else duration)), name) for onset, duration, name in wanted]
+
+
+def is_point(name: str) -> bool:
+    return name.lower().startswith(BREAKS[:3])
