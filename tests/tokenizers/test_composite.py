@@ -13,7 +13,7 @@ E, S = 3, 61
 
 
 def parts(width: int = 6) -> list[nn.Module]:
-    return [ElectrodeTimePatches(E, 1, 20, 20, width, sampling_rate=20.0), TimeStepTokens(E, 11, width, sampling_rate=20.0)]
+    return [ElectrodeTimePatches(E, 1, 20, 20, width, names=["C3", "Cz", "C4"], sampling_rate=20.0), TimeStepTokens(E, 11, width, sampling_rate=20.0)]
 
 
 def test_its_tokens_are_those_of_its_parts_one_behind_the_other():
