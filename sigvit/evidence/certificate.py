@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from sigvit.evidence.intervals import required_gap_s
 from sigvit.evidence.leak import Leak, leak_of
 from sigvit.evidence.leak_checks import CHECKS, Finding, Judged, check_fold
 from sigvit.evidence.order_warnings import order_warnings
+from sigvit.evidence.pretraining import by_fold, check_pretraining, read_pretraining
 from sigvit.evidence.set_warnings import set_warnings
 
 __all__ = ["Aligned", "Certificate", "Check", "Leak", "certify", "rows_sha256"]
@@ -84,6 +85,8 @@ class Certificate:
     control : score of the signal before the cue in the same folds, or None where there is none.
     results_sha256, provenance : of results.csv, and what each fit saw; set by `with_results`.
     alignment : pipelines whose steps align people or sessions, each with its mode; set by `with_alignment`.
+    pretraining : each pre-trained model that was checked: its folder, objective, folds, how many windows of which sets it saw, the rows of this set among
+        them, and the SHA-256 of its record.
     """
 
     verdict: str
@@ -102,6 +105,7 @@ class Certificate:
     results_sha256: str = ""
     provenance: tuple[dict, ...] = ()
     alignment: tuple[Aligned, ...] = ()
+    pretraining: tuple[dict, ...] = ()
 
     @property
     def reason(self) -> str:
@@ -118,6 +122,17 @@ class Certificate:
                 f"The certificate of {self.dataset!r} ({self.n_rows} rows, {len(self.sizes)} folds) was made of other windows or folds than these "
                 f"({len(metadata)} rows): the SHA-256 of their folds.csv is {found[:12]}…, not {self.folds_sha256[:12]}…. Certify these."
             )
+
+    def require_pretrained(self, folders: Iterable[str | Path]) -> None:
+        """ValueError unless what each of these models has seen was compared with every fold's test part."""
+        for folder in folders:
+            sha256, folds = read_pretraining(folder).sha256, {size["fold"] for size in self.sizes}
+            checked = {number for entry in self.pretraining if entry["sha256"] == sha256 for number in entry["folds"]}
+            if folds - checked:
+                raise ValueError(
+                    f"The certificate of {self.dataset!r} says nothing of the pre-training of {folder} in the folds {sorted(folds - checked)[:5]}; "
+                    "certify(windows, folds, pretrained=…) compares it with the test parts."
+                )
 
     def with_results(self, results_sha256: str, provenance: Iterable[dict]) -> Certificate:
         """A copy that also carries the hash of results.csv and, per fit, which rows it saw, what chose its stopping point and how often test was read."""
@@ -139,10 +154,10 @@ class Certificate:
     def from_dict(cls, data: dict) -> Certificate:
         """The certificate that `to_dict` wrote; ValueError names entries that are missing or unknown."""
         fields = {field.name for field in dataclasses.fields(cls)}
-        data = {"alignment": [], **data}  # certificates from before pipelines were aligned lack it
+        data = {"alignment": [], "pretraining": [], **data}  # certificates from before there were any lack them
         if set(data) != fields:
             raise ValueError(f"This is no certificate: the entries {sorted(fields - set(data))} are missing and {sorted(set(data) - fields)} unknown.")
-        lists = {name: tuple(data[name]) for name in ("tolerated", "warnings", "sizes", "provenance")}
+        lists = {name: tuple(data[name]) for name in ("tolerated", "warnings", "sizes", "provenance", "pretraining")}
         checks, alignment = tuple(Check(**check) for check in data["checks"]), tuple(Aligned(**each) for each in data["alignment"])
         return cls(**{**data, **lists, "checks": checks, "alignment": alignment})
 
@@ -170,6 +185,7 @@ def certify(
     guard_s: float = 0.0,
     filter_support_s: float | None = None,
     protocol: str | None = None,
+    pretrained: str | Path | Iterable[str | Path] | Mapping[int, str | Path] | None = None,
 ) -> Certificate:
     """Prove, fold by fold, that train, validation and test share nothing they may not.
 
@@ -184,9 +200,12 @@ def certify(
     guard_s : seconds that must lie between two parts in one recording beyond the filters' support.
     filter_support_s : how far to each side filters smear a sample; left out, `windows.filter_support_s`, and 0 for bare metadata.
     protocol : what index pairs promise: "cross_subject", "cross_session", "within_session"; left out, nothing about groups.
+    pretrained : folder or folders of models that the folds' trainings start from, or fold number → folder; what these saw before (`pretraining.json`) is
+        compared with the test parts as if it were training.
 
     Raises
     ------
+    FileNotFoundError : a pre-trained model's folder doesn't say what it saw.
     Leak : something is shared; its message names fold, rows, recording and seconds. ValueError : folds or metadata that can't be judged, an unknown check.
 
     >>> from sigvit.data.synthetic import synthetic_windows
@@ -209,6 +228,9 @@ def certify(
         filter_support_s = 0.0 if isinstance(windows, pd.DataFrame) else windows.filter_support_s
     judged = _judged(windows, metadata, groups, hashes, required_gap_s(filter_support_s, guard_s))
     findings = [finding for fold in divided for finding in check_fold(fold, judged)]
+    seen_before = by_fold(pretrained, divided)
+    for record, of in seen_before:
+        findings += check_pretraining(record, of, windows, hashes, guard_s, filter_support_s)
     refused = [finding for finding in findings if finding.leaks and finding.check not in tolerate]
     if refused:
         raise leak_of(refused, judged)
@@ -229,6 +251,7 @@ def certify(
         filter_support_s=float(filter_support_s),
         guard_s=float(guard_s),
         control=control,
+        pretraining=tuple(record.describe([fold.number for fold in of], hashes) for record, of in seen_before),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -82,7 +83,8 @@ def cross_validate(
 
     Raises
     ------
-    Leak : the folds leak (see `certify`). ValueError : a certificate of other folds, no pipelines or seeds, a pipeline without `predict_proba`.
+    Leak : the folds leak, or a pipeline's parameter `pretrained` names a model that has seen a test part (see `certify`).
+    ValueError : a certificate of other folds or without that model, no pipelines or seeds, a pipeline without `predict_proba`.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> from sigvit.evidence import baselines, folds
@@ -94,9 +96,13 @@ def cross_validate(
     seeds = [int(seed) for seed in seeds]
     if not pipelines or not seeds:
         raise ValueError(f"Nothing to fit: there are {len(pipelines)} pipelines and {len(seeds)} seeds; give at least one of each.")
-    certificate = certificate or certify(windows, folds)
+    models = pretrained_models(pipelines)
+    certificate = certificate or certify(windows, folds, pretrained=models)
     certificate.require_match(windows, folds)
-    identity = fingerprint((windows.row_hashes(), windows.metadata, windows.sampling_rate, windows.electrodes, windows.page))
+    certificate.require_pretrained(models)
+    # A model's folder is a parameter by its name alone.
+    weights = [hashlib.sha256((Path(model) / "model.safetensors").read_bytes()).hexdigest() for model in models]
+    identity = fingerprint((windows.row_hashes(), windows.metadata, windows.sampling_rate, windows.electrodes, windows.page, *weights))
     shares = [(name, share) for name, pipeline in pipelines.items() for share in _shares(pipeline, folds, seeds, n_jobs)]
     calls = (delayed(_fit_share)(number, name, share, pipelines[name], windows, identity, folder) for number, (name, share) in enumerate(shares))
     records: dict[tuple[str, int, int], list[dict]] = {}
@@ -113,6 +119,12 @@ def cross_validate(
     ordered = ((name, fold.number, seed) for name in pipelines for fold in folds for seed in seeds)
     # The fit of a seedless pipeline stands for every seed.
     return _collect([_with_seed(part, key[2]) for key in ordered for part in records.get(key) or records[(*key[:2], seeds[0])]], certificate, pipelines)
+
+
+def pretrained_models(pipelines: dict[str, Any]) -> list[str]:
+    """Folders of the models that pipelines, or steps of them, start from: their parameters called `pretrained`."""
+    found = [value for pipeline in pipelines.values() for name, value in pipeline.get_params().items() if name.split("__")[-1] == "pretrained"]
+    return list(dict.fromkeys(str(folder) for folder in found if isinstance(folder, str | Path)))
 
 
 @contextmanager

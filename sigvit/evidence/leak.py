@@ -21,6 +21,7 @@ SHARED = {
     "recording": "share recordings ({n} rows), and every recording holds one class: what identifies the recording identifies the class",
     "signal": "hold {n} windows that are byte-identical to one of the other part",
     "copy": "hold {n} windows with a stretch of samples that is copied from the other part",
+    "pretraining": "share what the protocol keeps apart ({n} test rows): the model has seen them, or what lies too near, before it is judged on them",
 }
 
 
@@ -79,8 +80,8 @@ def _examples(finding: Finding, judged: Judged) -> list[tuple[int, int]]:
 
 def _partner(row: int, others: np.ndarray, check: str, judged: Judged) -> int:
     groups = judged.groups
-    if check == "calibration":
-        return row  # it shares nothing: it comes too late
+    if check in ("calibration", "pretraining"):
+        return row  # it shares nothing, but comes too late; or with a window that has no row here
     if check == "signal":
         assert judged.signal is not None
         fits = judged.signal[others] == judged.signal[row]

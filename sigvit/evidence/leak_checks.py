@@ -30,6 +30,7 @@ CHECKS = {
     "recording": "where every recording holds one class: no recording on both sides of the test",
     "signal": "no window of one part is byte-identical to a window of another",
     "copy": "no stretch of 32 samples of one part stands in another, other than by overlap on one clock",
+    "pretraining": "no pre-trained model has seen what the fold's protocol keeps apart from its test part",
 }
 
 

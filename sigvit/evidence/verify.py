@@ -93,6 +93,7 @@ def verify(folder: str | Path) -> list[str]:
     findings += check_leaks(certificate, folds, rows)
     findings += check_results(certificate, folds, rows, results)
     findings += check_alignment(certificate, results)
+    findings += check_pretraining(certificate, folds)
     return findings + check_provenance(certificate, folds, results)
 
 
@@ -420,6 +421,21 @@ def check_alignment(certificate: dict[str, Any], results: list[dict[str, str]]) 
     reads = sorted({name for name, mode in found.items() if "transductive" in mode.split("+")} | {name for name in stated if stated[name]["uses_test_windows"]})
     if reads and "alignment" not in certificate["tolerated"]:
         findings.append(f"Pipeline {reads[0]!r} read test windows before it judged them, but the certificate doesn't tolerate 'alignment' by name.")
+    return findings
+
+
+def check_pretraining(certificate: dict[str, Any], folds: dict[int, Fold]) -> list[str]:
+    """No row that a pre-trained model saw stands in the test part of a fold that starts from it."""
+    if "pretraining" in certificate["tolerated"]:
+        return []
+    findings = []
+    for entry in certificate.get("pretraining", []):
+        rows = {int(row) for row in entry["rows"]}
+        for number in entry["folds"]:
+            shared = sorted(rows & set(folds[int(number)].parts["test"])) if int(number) in folds else []
+            if shared:
+                some = ", ".join(map(str, shared[:5])) + (" …" if len(shared) > 5 else "")
+                findings.append(f"Test rows {some} of {folds[int(number)]} were in the pre-training of {entry['folder']}.")
     return findings
 
 

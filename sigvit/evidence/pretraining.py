@@ -1,0 +1,195 @@
+"""What a model saw before any fold was made: a record beside its weights, and the check that no test part was in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sigvit.data.windows import METADATA_COLUMNS, Windows
+from sigvit.evidence.fold import Fold
+from sigvit.evidence.groups import read_groups
+from sigvit.evidence.leak_checks import Finding, Judged, check_fold
+
+FILE = "pretraining.json"
+FORMAT = 1
+GROUPS = ("subject", "session", "run", "recording", "trial")
+NAMED_ROWS = 3
+
+Folder = str | Path
+
+
+@dataclass(frozen=True, eq=False)
+class Pretraining:
+    """What `pretraining.json` beside a model says.
+
+    Attributes
+    ----------
+    folder : the model's. objective : how it was trained, in words. sha256 : of the file.
+    table : one row a window: dataset, source (whose recordings they are, also under another page's name), row, the columns of `Windows.metadata`, sha256.
+    filter_support_s : the longest of its sets.
+    """
+
+    folder: str
+    objective: str
+    sha256: str
+    table: pd.DataFrame
+    filter_support_s: float
+
+    def describe(self, folds: Sequence[int], hashes: list[str] | None) -> dict:
+        """For the certificate: which windows these are, and which rows of the certified set are among them."""
+        counts = self.table["dataset"].value_counts(sort=False)
+        rows = [] if hashes is None else np.flatnonzero(np.isin(hashes, self.table["sha256"])).tolist()
+        return {
+            "folder": self.folder,
+            "objective": self.objective,
+            "sha256": self.sha256,
+            "folds": list(folds),
+            "windows": {str(name): int(count) for name, count in counts.items()},
+            "rows": rows,
+        }
+
+
+def write_pretraining(folder: Folder, sets: Iterable[Windows], objective: str) -> None:
+    """Write `pretraining.json` into a model's folder: every window that it was trained on, with or without labels.
+
+    Parameters
+    ----------
+    folder : of the model, as `save_pretrained` writes it; made where it isn't there.
+    sets : exactly the windows that it saw; `windows[rows]` where those were some rows only.
+    objective : in words, such as "masked_patches".
+
+    >>> import tempfile
+    >>> from sigvit.data.synthetic import synthetic_windows
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_pretraining(folder, [synthetic_windows(n_subjects=2)], "masked_patches")
+    ...     len(read_pretraining(folder).table)
+    40
+    """
+    described = []
+    for windows in sets:
+        table = windows.metadata[list(METADATA_COLUMNS)].astype(object).where(windows.metadata[list(METADATA_COLUMNS)].notna(), None)
+        entries = table.to_dict("list") | {"sha256": windows.row_hashes()}
+        described.append({"dataset": windows.name, "source": source_of(windows), "filter_support_s": windows.filter_support_s, "windows": entries})
+    into = Path(folder)
+    into.mkdir(parents=True, exist_ok=True)
+    beside = into / f"{FILE}.part"
+    beside.write_text(json.dumps({"format": FORMAT, "objective": objective, "sets": described}, indent=1, default=_plain) + "\n", encoding="utf-8")
+    beside.replace(into / FILE)
+
+
+def read_pretraining(folder: Folder) -> Pretraining:
+    """What a model's folder says of its pre-training.
+
+    Raises
+    ------
+    FileNotFoundError : the folder has no such record. ValueError : it can't be read.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} has no {FILE}, so nothing says which recordings its model has seen; experiments/pretraining.py writes it, and "
+            "sigvit.evidence.pretraining.write_pretraining for models of your own."
+        )
+    data = path.read_bytes()
+    try:
+        told = json.loads(data)
+        tables = [pd.DataFrame(each["windows"]).assign(dataset=each["dataset"], source=each["source"]) for each in told["sets"]]
+        supports = [float(each["filter_support_s"]) for each in told["sets"]]
+        if told["format"] != FORMAT:
+            raise ValueError(f"it has the format {told['format']!r} instead of {FORMAT}")
+        table = pd.concat(tables, ignore_index=True)
+        missing = [column for column in (*METADATA_COLUMNS, "sha256") if column not in table]
+        if missing:
+            raise ValueError(f"its windows lack {', '.join(missing)}")
+        objective = str(told["objective"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} can't be read as a record of pre-training: {error}.") from error
+    return Pretraining(str(folder), objective, hashlib.sha256(data).hexdigest(), table, max(supports))
+
+
+def source_of(windows: Windows) -> str:
+    """Whose recordings these are: pages of one citation cut the same ones, and number the same people."""
+    return str(windows.page.get("citation") or windows.name)
+
+
+def by_fold(pretrained: Folder | Iterable[Folder] | Mapping[int, Folder] | None, folds: Sequence[Fold]) -> list[tuple[Pretraining, list[Fold]]]:
+    """Each folder's record, with the folds whose models start from it; a folder or a list of them stands for all folds."""
+    if pretrained is None:
+        return []
+    if isinstance(pretrained, str | Path):
+        pretrained = [pretrained]
+    if not isinstance(pretrained, Mapping):
+        return [(read_pretraining(folder), list(folds)) for folder in dict.fromkeys(map(str, pretrained))]
+    unknown = set(pretrained) - {fold.number for fold in folds}
+    if unknown:
+        raise ValueError(f"pretrained names the folds {sorted(unknown)}, but the folds are numbered {sorted(fold.number for fold in folds)}.")
+    named = {number: str(folder) for number, folder in pretrained.items()}
+    return [(read_pretraining(folder), [fold for fold in folds if named.get(fold.number) == folder]) for folder in dict.fromkeys(named.values())]
+
+
+def check_pretraining(
+    record: Pretraining, folds: Iterable[Fold], windows: Windows | pd.DataFrame, hashes: list[str] | None, guard_s: float, support_s: float
+) -> Iterator[Finding]:
+    """For each fold, the test rows that the pre-training saw or lies too near, judged as if it were the fold's training part.
+
+    `hashes` are those of all rows, or None for bare metadata, whose people and recordings are taken for those of any source.
+    """
+    name, source = ("", None) if isinstance(windows, pd.DataFrame) else (windows.name, source_of(windows))
+    metadata = windows if isinstance(windows, pd.DataFrame) else windows.metadata
+    n_rows = len(metadata)
+    seen = _named_apart(record.table, name, source)
+    joint = pd.concat([_plain_columns(metadata), seen], ignore_index=True)
+    codes = None if hashes is None else pd.factorize(np.array([*hashes, *record.table["sha256"]], dtype=object))[0]
+    judged = Judged(read_groups(joint), support_s + record.filter_support_s + guard_s, codes)
+    before = np.arange(n_rows, len(joint))
+    for fold in folds:
+        found = [finding for finding in check_fold(replace(fold, train=before, validation=before[:0]), judged) if finding.leaks]
+        rows = np.unique(np.concatenate([finding.rows for finding in found])) if found else np.empty(0, np.int64)
+        tested = rows[rows < n_rows]
+        if found and not len(tested):
+            tested = fold.test  # what leaks is told by the pre-training rows alone: it lies between or behind the tested ones
+        yield Finding("pretraining", fold, (_words(record, rows[rows >= n_rows] - n_rows), "test"), len(before) * len(fold.test), tested, tested[:0])
+
+
+def _words(record: Pretraining, at: np.ndarray) -> str:
+    """The pre-training, with some of the windows of it that were found."""
+    if not len(at):
+        return f"the pre-training of {record.folder}"
+    some = [f"{row.dataset} subject {row.subject}, recording {row.recording}, trial {row.trial}" for row in record.table.iloc[at[:NAMED_ROWS]].itertuples()]
+    return f"the pre-training of {record.folder} ({len(at)} of its windows, such as {'; '.join(some)})"
+
+
+def _named_apart(table: pd.DataFrame, name: str, source: str | None) -> pd.DataFrame:
+    """The pre-training's windows beside those of the judged set: people and recordings of another source are others, whatever they are called."""
+    seen = _plain_columns(table)
+    other = table["source"] != source if source is not None else pd.Series(False, index=table.index)
+    for column in GROUPS:
+        seen[column] = seen[column].where(~other, table["dataset"].astype(str) + ": " + seen[column].astype(str))
+    # Another page of the same recordings numbers its trials anew; where there is a clock, it tells.
+    recut = ~other & (table["dataset"] != name) & seen["start_s"].notna()
+    seen["trial"] = seen["trial"].where(~recut, table["dataset"].astype(str) + " " + seen["trial"].astype(str))
+    return seen
+
+
+def _plain_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of `Windows.metadata`, all of them, names as objects and clocks as numbers."""
+    columns = {column: table[column].astype(object) if column in table else pd.Series("", index=table.index, dtype=object) for column in METADATA_COLUMNS}
+    clocks = {column: pd.to_numeric(table[column]) if column in table else np.nan for column in ("start_s", "stop_s")}
+    if "recording" not in table:
+        columns["recording"] = columns["subject"].astype(str) + "/" + columns["session"].astype(str) + "/" + columns["run"].astype(str)
+    if "trial" not in table:
+        columns["trial"] = pd.Series([f"row {row}" for row in range(len(table))], index=table.index, dtype=object)
+    return pd.DataFrame(columns | clocks)
+
+
+def _plain(value: object) -> object:
+    """numpy's numbers as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} can't be written as JSON")

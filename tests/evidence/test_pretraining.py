@@ -1,0 +1,169 @@
+"""A model that has seen a test part is refused, with the rows named; one that hasn't is named in the certificate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.data.windows import Windows
+from sigvit.evidence import folds as splitters
+from sigvit.evidence.certificate import Certificate, Leak, certify
+from sigvit.evidence.cross_validation import cross_validate
+from sigvit.evidence.pretraining import FILE, read_pretraining, write_pretraining
+from sigvit.evidence.results_folder import write_results
+from sigvit.evidence.verify import verify
+
+
+@pytest.fixture
+def windows() -> Windows:
+    """3 subjects × 2 runs × 11 trials, a second apart."""
+    return synthetic_windows(n_trials=11)
+
+
+@pytest.fixture
+def first_fold(windows: Windows):
+    return splitters.cross_subject(windows.metadata)[:1]
+
+
+def model(folder: Path, *sets: Windows) -> Path:
+    write_pretraining(folder, sets, "masked_patches")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def refused(windows: Windows, folds: list, folder: Path) -> Leak:
+    with pytest.raises(Leak) as caught:
+        certify(windows, folds, pretrained=folder)
+    assert caught.value.checks == ["pretraining"]
+    return caught.value
+
+
+def test_pretraining_on_the_training_part_is_proved_and_named(windows: Windows, first_fold: list, tmp_path: Path) -> None:
+    fold = first_fold[0]
+    certificate = certify(windows, first_fold, pretrained=model(tmp_path, windows[fold.train]))
+    assert certificate.verdict == "proved"
+    (entry,) = certificate.pretraining
+    assert entry["rows"] == fold.train.tolist()
+    assert entry["windows"] == {"synthetic": len(fold.train)}
+    assert entry["folds"] == [0]
+    assert entry["objective"] == "masked_patches"
+    check = next(check for check in certificate.checks if check.name == "pretraining")
+    assert (check.compared, check.found) == (len(fold.train) * len(fold.test), 0)
+    assert Certificate.from_dict(certificate.to_dict()) == certificate
+
+
+def test_a_single_test_window_is_found_by_its_bytes_under_other_names(windows: Windows, first_fold: list, tmp_path: Path) -> None:
+    row = int(first_fold[0].test[3])
+    disguised = replace(windows[[row]], name="elsewhere")
+    disguised.metadata[["subject", "recording"]] = "someone"
+    leak = refused(windows, first_fold, model(tmp_path, disguised))
+    assert leak.rows == [row]
+    assert f"row {row} (" in str(leak)
+    assert "elsewhere subject elsewhere: someone" not in str(leak)
+    assert "elsewhere subject someone" in str(leak)
+
+
+def test_the_tested_subject_is_found_in_a_recording_that_is_not_in_the_set(windows: Windows, first_fold: list, tmp_path: Path) -> None:
+    further = synthetic_windows(n_runs=3, n_trials=11, seed=5)
+    tested = windows.metadata["subject"].iloc[first_fold[0].test[0]]
+    other_run = further[((further.metadata["subject"] == tested) & (further.metadata["run"].astype(str) == "3")).to_numpy()]
+    assert len(other_run) == 11
+    leak = refused(windows, first_fold, model(tmp_path, other_run))
+    assert leak.rows == first_fold[0].test.tolist()
+
+
+def test_people_of_another_source_are_others_whatever_they_are_called(windows: Windows, first_fold: list, tmp_path: Path) -> None:
+    other = replace(synthetic_windows(n_trials=11, seed=5), name="elsewhere")
+    assert certify(windows, first_fold, pretrained=model(tmp_path, other)).verdict == "proved"
+
+
+def test_pages_of_one_citation_number_the_same_people(windows: Windows, first_fold: list, tmp_path: Path) -> None:
+    cited = replace(windows, page={"citation": "Someone 2020"})
+    other = replace(synthetic_windows(n_trials=11, seed=5), name="another page", page={"citation": "Someone 2020"})
+    assert refused(cited, first_fold, model(tmp_path, other)).rows == first_fold[0].test.tolist()
+
+
+def test_a_neighbour_in_time_is_found_by_the_filters_support(windows: Windows, tmp_path: Path) -> None:
+    """Windows of another cut of the same run: their bytes and trials differ, their clock tells."""
+    folds = splitters.within_session(windows.metadata)[:1]
+    row = int(folds[0].test[-1])  # the run ends with it
+    cut = replace(windows[[row]], values=np.ascontiguousarray(windows.values[[row]][:, :, ::-1]), name="another cut", page={"citation": "S"})
+    cut.metadata[["start_s", "stop_s"]] += 1.2  # of a window of 1.05 s
+    cut.metadata["trial"] = 999
+    cut.metadata["run"] = "another"
+    free = certify(replace(windows, page={"citation": "S"}), folds, pretrained=model(tmp_path / "free", cut))
+    assert free.verdict == "proved"
+    smeared = replace(windows, page={"citation": "S"}, filter_support_s=0.4)
+    wide = splitters.within_session(windows.metadata, filter_support_s=0.4)[:1]
+    assert row in refused(smeared, wide, model(tmp_path / "smeared", cut)).rows
+
+
+def test_each_fold_can_have_a_model_of_its_own(windows: Windows, tmp_path: Path) -> None:
+    folds = splitters.cross_subject(windows.metadata)
+    models = {fold.number: model(tmp_path / str(fold.number), windows[fold.train]) for fold in folds}
+    certificate = certify(windows, folds, pretrained=models)
+    assert [entry["folds"] for entry in certificate.pretraining] == [[0], [1], [2]]
+    with pytest.raises(Leak, match="Fold 2"):
+        certify(windows, folds, pretrained={**models, 2: models[0]})
+    with pytest.raises(ValueError, match="numbered"):
+        certify(windows, folds, pretrained={7: models[0]})
+
+
+def test_bare_metadata_take_equal_names_for_the_same_people(windows: Windows, first_fold: list, tmp_path: Path) -> None:
+    with pytest.raises(Leak):
+        certify(windows.metadata, first_fold, pretrained=model(tmp_path, windows[first_fold[0].test]))
+
+
+def test_it_can_be_tolerated_by_name_only(windows: Windows, first_fold: list, tmp_path: Path) -> None:
+    certificate = certify(windows, first_fold, pretrained=model(tmp_path, windows), tolerate=["pretraining"])
+    assert (certificate.verdict, certificate.tolerated) == ("tolerated", ("pretraining",))
+
+
+def test_a_folder_without_a_record_is_refused(windows: Windows, first_fold: list, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=f"no {FILE}"):
+        certify(windows, first_fold, pretrained=tmp_path)
+    (tmp_path / FILE).write_text("{}")
+    with pytest.raises(ValueError, match="can't be read"):
+        read_pretraining(tmp_path)
+
+
+class Constant(ClassifierMixin, BaseEstimator):
+    """Starts from a model, as far as its parameter says."""
+
+    def __init__(self, pretrained: str | Path | None = None) -> None:
+        self.pretrained = pretrained
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X):
+        return np.full((len(X), len(self.classes_)), 1 / len(self.classes_))
+
+
+def test_cross_validation_refuses_a_model_that_saw_the_test_part(windows: Windows, tmp_path: Path) -> None:
+    folds = splitters.cross_subject(windows.metadata)
+    with pytest.raises(Leak):
+        cross_validate({"constant": Constant(model(tmp_path, windows[folds[0].train]))}, windows, folds)
+    with pytest.raises(ValueError, match="says nothing of the pre-training"):
+        cross_validate({"constant": Constant(tmp_path)}, windows, folds, certificate=certify(windows, folds))
+
+
+def test_what_was_seen_before_stands_in_the_results_folder_and_is_verified(windows: Windows, first_fold: list, tmp_path: Path) -> None:
+    folder = model(tmp_path / "model", windows[first_fold[0].train])
+    results = cross_validate({"constant": Constant(folder)}, windows, first_fold)
+    (tmp_path / "results").mkdir()
+    write_results(tmp_path / "results", results, windows, first_fold, {})
+    assert verify(tmp_path / "results") == []
+    path = tmp_path / "results" / "certificate.json"
+    told = json.loads(path.read_text())
+    assert told["pretraining"][0]["rows"] == first_fold[0].train.tolist()
+    told["pretraining"][0]["rows"].append(int(first_fold[0].test[0]))
+    path.write_text(json.dumps(told))
+    assert any("in the pre-training of" in finding for finding in verify(tmp_path / "results"))
