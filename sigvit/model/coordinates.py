@@ -55,7 +55,7 @@ class CoordinatePositions(nn.Module):
         # Half the squares of sines and cosines: the vectors start as large as those of the learned tables.
         self.weights = nn.ParameterDict({name: nn.init.normal_(torch.empty(width, 2 * count), std=0.02 * count**-0.5) for name, count in counts.items()})
         self.unknown = nn.Parameter(nn.init.normal_(torch.empty(width), std=0.02)) if "electrode" in self.units else None
-        self._kept: dict[tuple, tuple[Tensor, Tensor | None]] = {}
+        self._kept: dict[tuple, tuple[Tensor, Tensor]] = {}
 
     def forward(self, tokens: Tokens) -> Tokens:
         """(B, T, D) → (B, T, D)."""
@@ -83,18 +83,19 @@ class CoordinatePositions(nn.Module):
         weight = self.weights[axis.name]
         waves, known = self._waves(axis, weight)
         line = linear(waves.expand(*weight.shape[:-2], *waves.shape), weight, None)
-        if known is None or self.unknown is None:
+        if axis.name != "electrode" or self.unknown is None:
             return line
+        # Also where all are known: several processes would wait for a gradient that isn't there.
         return torch.where(known[:, None], line, self.unknown[..., None, :])
 
     def rebuild(self, grid: Grid) -> None:
         """From now on built for this grid: nothing is stale, because nothing depended on its size."""
 
-    def _waves(self, axis: Axis, like: Tensor) -> tuple[Tensor, Tensor | None]:
-        """[sin, cos] of every step, (steps, 2 F), and which steps' places are known, None for all; kept, because every forward pass asks for them."""
+    def _waves(self, axis: Axis, like: Tensor) -> tuple[Tensor, Tensor]:
+        """[sin, cos] of every step, (steps, 2 F), and which steps' places are known, (steps,); kept, because every forward pass asks for them."""
         if is_open((axis.size,)):
             angles = phases(axis, like.shape[-1] // 2, torch)
-            return torch.cat([angles.sin(), angles.cos()], dim=1).to(like), None
+            return torch.cat([angles.sin(), angles.cos()], dim=1).to(like), torch.ones_like(angles[:, 0], dtype=torch.bool)
         key = (axis, like.dtype, like.device)
         if key not in self._kept:
             angles = phases(axis, like.shape[-1] // 2)
@@ -102,5 +103,5 @@ class CoordinatePositions(nn.Module):
             waves = np.where(known[:, None], np.concatenate([np.sin(angles), np.cos(angles)], axis=1), 0.0)
             if len(self._kept) > 256:  # caps and lengths come and go
                 self._kept.clear()
-            self._kept[key] = (torch.as_tensor(waves).to(like), None if known.all() else torch.as_tensor(known, device=like.device))
+            self._kept[key] = (torch.as_tensor(waves).to(like), torch.as_tensor(known, device=like.device))
         return self._kept[key]

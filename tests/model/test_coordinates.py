@@ -73,6 +73,14 @@ def test_every_electrode_of_the_table_and_every_time_can_be_told_apart():
         assert distances.min() > 0.3, axis.name  # of at most sqrt(2 · 24)
 
 
+def test_every_weight_has_a_gradient_also_where_all_places_are_known():
+    """Several processes would wait for ever for one that isn't there."""
+    model = positions()
+    model.on_grid(recording_grid(CAP, 3)).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert (model.unknown.grad == 0).all()
+
+
 def test_an_axis_that_a_grid_lacks_adds_nothing():
     model = positions()
     time = Axis.regular("time", "s", 3, 0.25, 0.5)
