@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from sigvit.estimators import SignalViTClassifier
     from sigvit.evaluation.few_shot import few_shot
     from sigvit.evidence import baselines, folds
+    from sigvit.evidence.alignment import Alignment
     from sigvit.evidence.certificate import Certificate, Leak, certify
     from sigvit.evidence.cross_validation import Results, cross_validate
     from sigvit.evidence.fit_job import FitJob
     from sigvit.evidence.folds import Fold
+    from sigvit.fine_tuned import FineTuned
     from sigvit.grid import Axis, Grid
     from sigvit.model.adapt import adapt
     from sigvit.model.resize import resize_positions
@@ -56,6 +58,8 @@ _HOMES = {
     "Results": "sigvit.evidence.cross_validation",
     "cross_validate": "sigvit.evidence.cross_validation",
     "SignalViTClassifier": "sigvit.estimators",
+    "FineTuned": "sigvit.fine_tuned",
+    "Alignment": "sigvit.evidence.alignment",
 }
 
 __all__ = [*_HOMES]

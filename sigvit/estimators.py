@@ -37,7 +37,8 @@ class SignalViTClassifier(NetworkClassifier):
         one is copied with its weights, which every seed then starts from.
     width, depth, heads, mlp_width, pool, positions, dropout, stochastic_depth : of the encoder; see `sigvit.signal_vit`.
     epochs : passes over the training windows; None trains for `steps` optimiser steps whatever the number of windows.
-    steps, batch_size, learning_rate, weight_decay, label_smoothing, ema_decay, time_shift, noise, mixup, dtype : see `sigvit.training.recipe.Recipe`.
+    steps, batch_size, learning_rate, weight_decay, label_smoothing, ema_decay, time_shift, noise, mixup, time_mask, channel_dropout, amplitude_scale,
+        surrogate, frequency_shift, recombination, hemisphere_flip, dtype : see `sigvit.training.recipe.Recipe`.
     ensemble : five networks. Each is trained without one inner fold of the training windows (whole groups where there are several); their average predicts,
         and what each says of its own fold tells how much the network weighs beside its classical half. Where there are only two or three groups, two or
         three networks tell the weight, and the others, trained on all windows, predict. False: one network on all windows, equal weights.
@@ -83,6 +84,13 @@ class SignalViTClassifier(NetworkClassifier):
         time_shift: float = 0.1,
         noise: float = 0.0,
         mixup: float = 1.0,
+        time_mask: float = 0.0,
+        channel_dropout: float = 0.0,
+        amplitude_scale: float = 0.0,
+        surrogate: float = 0.0,
+        frequency_shift: float = 0.0,
+        recombination: float = 0.0,
+        hemisphere_flip: float = 0.0,
         dtype: str = "float32",
         ensemble: bool = True,
         classical: str | BaseEstimator | None = "auto",
@@ -112,6 +120,13 @@ class SignalViTClassifier(NetworkClassifier):
         self.time_shift = time_shift
         self.noise = noise
         self.mixup = mixup
+        self.time_mask = time_mask
+        self.channel_dropout = channel_dropout
+        self.amplitude_scale = amplitude_scale
+        self.surrogate = surrogate
+        self.frequency_shift = frequency_shift
+        self.recombination = recombination
+        self.hemisphere_flip = hemisphere_flip
         self.dtype = dtype
         self.ensemble = ensemble
         self.classical = classical
@@ -135,6 +150,13 @@ class SignalViTClassifier(NetworkClassifier):
             time_shift=self.time_shift,
             noise=self.noise,
             mixup=self.mixup,
+            time_mask=self.time_mask,
+            channel_dropout=self.channel_dropout,
+            amplitude_scale=self.amplitude_scale,
+            surrogate=self.surrogate,
+            frequency_shift=self.frequency_shift,
+            recombination=self.recombination,
+            hemisphere_flip=self.hemisphere_flip,
             patience=self.patience if self.early_stopping else 0,
             dtype=self.dtype,
         )
