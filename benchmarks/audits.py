@@ -245,7 +245,7 @@ def main() -> None:
         "# What the field's habits are worth\n\n"
         "`python benchmarks/audits.py`: mean ROC-AUC over folds of one fixed classical pipeline a row, as the habit claims it and strictly.\n"
         "Numbers in brackets: rows of test or validation that share something, over all folds. One set a habit: the gap is that set's, no law.\n"
-        "Four rows stand on another set or pipeline than the first run had, two for speed (P300) and two because their sets showed no gap (SSVEP is at chance,\n"
+        "Four rows stand on another set or pipeline than the first run had, two for speed (P300) and two because their sets showed no gap (SSVEP at chance,\n"
         "a linear model stops smoothly): the first run's gaps were -0.011, +0.043, -0.012 (aligned) and +0.010 (stopped).\n\n"
         f"{platform.machine()}, one thread, {time.process_time() - start:.0f} s of processor time; Python {platform.python_version()}, "
         f"scikit-learn {sklearn.__version__}, "
