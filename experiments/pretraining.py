@@ -1,0 +1,234 @@
+"""Pre-train a ViT without labels, on images or on recordings, and write a model folder that says what it has seen.
+
+    python experiments/pretraining.py --data digits                                              # half a minute on 2 cores
+    python experiments/pretraining.py --data mnist --objective masked_autoencoder --steps 5000
+    python experiments/pretraining.py --data muse_p300 --target band_power --subjects 01 02      # one dataset page, some of its people
+    python experiments/pretraining.py --data muse_p300 eegmat smni_group --masking time          # several caps and rates in one batch
+
+Killed and started again with the same command, it ends with the same weights. Under torchrun several processes share the steps.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+
+import sigvit
+from sigvit.data.images import open_images
+from sigvit.evidence.pretraining import write_pretraining
+from sigvit.evidence.results_folder import claim_folder
+from sigvit.tokenizers import ElectrodeTimePatches
+from sigvit.training.augment_images import ImageAugmentation
+from sigvit.training.batches import Batches, RecordingBatches
+from sigvit.training.checkpoint import Checkpoints
+from sigvit.training.distributed import Processes
+from sigvit.training.image_batches import ImageBatches
+from sigvit.training.journal import Journal
+from sigvit.training.loop import train
+from sigvit.training.masked_autoencoder import MaskedAutoencoder
+from sigvit.training.masked_patches import MaskedPatches
+from sigvit.training.masks import Masking
+from sigvit.training.mixed_batches import MixedRecordingBatches, RecordingSet
+from sigvit.training.patch_targets import patch_target, patches_of
+from sigvit.training.randomness import derive_seed
+from sigvit.training.recipe import Recipe
+from sigvit.training.unlabelled import UnlabelledBatches
+
+IMAGE_SETS = ("digits", "mnist", "cifar10")
+SHARES = {"masked_patches": 0.5, "masked_autoencoder": 0.75}
+TARGETS = {"masked_patches": "mean", "masked_autoencoder": "normalised"}
+# Pixels (rows, columns) of a patch, where the images are so small.
+PATCHES = {"digits": (2, 2), "mnist": (4, 4), "cifar10": (4, 4)}
+
+Objective = MaskedPatches | MaskedAutoencoder
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Pre-train a ViT without labels."""
+
+    data: tuple[str, ...] = ("digits",)
+    """digits, mnist, cifar10, a folder of images, an .npz or parquet:PATTERN; or dataset pages (`sigvit datasets` lists them), several at once."""
+    folder: Path | None = None
+    """Where the recordings lie, for pages that need local files."""
+    objective: Literal["masked_patches", "masked_autoencoder"] = "masked_patches"
+    """Predict corrupted patches (the ViT paper), or drop most of them and rebuild them (MAE)."""
+    target: Literal["mean", "patch", "regression", "normalised", "band_power", "spectrum"] | None = None
+    """What is predicted of a patch; left out, its mean (masked_patches) or its normalised numbers (masked_autoencoder)."""
+    masking: Literal["random", "electrode", "time", "block"] = "random"
+    """What is hidden together."""
+    share: float | None = None
+    """How much is hidden; left out, 0.5 (masked_patches) or 0.75 (masked_autoencoder)."""
+    subjects: tuple[str, ...] = ()
+    """Of dataset pages: people whose recordings may be seen; left out, all. Never those that a later fold tests."""
+    patch: tuple[int, int] | None = None
+    """Of images: pixels (rows, columns); left out, what suits the set, else 16 × 16."""
+    window_s: float = 0.25
+    """Of recordings: seconds of a patch."""
+    width: int = 64
+    """Length of a token."""
+    depth: int = 3
+    """Blocks of the encoder."""
+    heads: int = 4
+    """Attention heads."""
+    steps: int = 1000
+    """Optimiser steps."""
+    batch_size: int = 64
+    """Images or windows a step."""
+    learning_rate: float = 1e-3
+    """At the top of the schedule."""
+    seed: int = 0
+    """Of everything random."""
+    processes: Literal["ddp", "fsdp2"] = "ddp"
+    """Under torchrun: the whole model in each process, or a share of it."""
+    every: int = 100
+    """Steps from one line of metrics to the next."""
+    checkpoint_every: int = 500
+    """Steps from one checkpoint to the next."""
+    output: Path | None = None
+    """Results folder; left out, results/pretraining-DATA-OBJECTIVE."""
+
+    @property
+    def recipe(self) -> Recipe:
+        warmup = min(100, self.steps // 10)
+        return Recipe(steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate, warmup_steps=warmup, ema_decay=0.995, betas=(0.9, 0.95))
+
+    @property
+    def of_images(self) -> bool:
+        """Whether the data are images; a folder of images is a path."""
+        first = self.data[0]
+        return first in IMAGE_SETS or first.endswith(".npz") or first.startswith("parquet:") or Path(first).is_dir()
+
+
+def main(configuration: Configuration) -> Path:
+    """Train, and write config.toml, metrics.csv, checkpoints/ and model/ (with pretraining.json where recordings were seen); returns the model's folder."""
+    output = configuration.output or Path("results") / f"pretraining-{'-'.join(map(slug, configuration.data))}-{configuration.objective}"
+    with Processes.from_torchrun(configuration.processes) as processes:
+        console = Console(quiet=not processes.first, soft_wrap=True)
+        if processes.first:
+            claim_folder(output, describe(configuration))
+        torch.manual_seed(derive_seed(configuration.seed, "weights"))
+        objective, batches, sets = prepare(configuration, processes.device)
+        console.print(f"{configuration.objective} on {', '.join(configuration.data)}: {count(objective):,} parameters.", highlight=False)
+        journal = Journal(output, configuration.every, configuration.batch_size, console=console)
+        checkpoints = Checkpoints(output / "checkpoints", every=configuration.checkpoint_every)
+        hidden = UnlabelledBatches(batches, configuration.seed)
+        train(objective, hidden, configuration.recipe, configuration.seed, checkpoints=checkpoints, processes=processes, journal=journal)
+        weights = processes.full(objective.state_dict())
+        if processes.first:
+            save(objective, weights, sets, configuration, output / "model")
+            console.print(f"Model: {output / 'model'}", highlight=False)
+    return output / "model"
+
+
+def prepare(configuration: Configuration, device: torch.device) -> tuple[Objective, Batches, list[sigvit.Windows]]:
+    """The objective, its batches, and the window sets that it will see."""
+    if configuration.of_images:
+        objective, batches = of_images(configuration, device)
+        return objective.to(device), batches, []
+    sets = [open_windows(name, configuration) for name in configuration.data]
+    objective, batches = of_recordings(configuration, sets, device)
+    return objective.to(device), batches, sets
+
+
+def of_images(configuration: Configuration, device: torch.device) -> tuple[Objective, Batches]:
+    if len(configuration.data) > 1:
+        raise ValueError(f"Images of one set are read at a time, but data names {', '.join(configuration.data)}.")
+    images = open_images(configuration.data[0], "train")
+    if images.size is None:
+        images = images.in_memory()
+    assert images.size is not None
+    patch = configuration.patch or PATCHES.get(configuration.data[0], (16, 16))
+    sizes = {"width": configuration.width, "depth": configuration.depth, "heads": configuration.heads, "mlp_width": 2 * configuration.width}
+    model = sigvit.vit("Ti/16", images.size, len(images.classes), images.channels, patch_size=patch, pool="mean", **sizes)  # type: ignore[arg-type]
+    augmentation = ImageAugmentation(pad=1 if max(images.size) < 32 else 4)
+    target = patch_target(model.tokenizer, target_name(configuration), mean=augmentation.mean, std=augmentation.std)
+    return make_objective(configuration, model, target), ImageBatches(images, augmentation, configuration.recipe, configuration.seed, device)
+
+
+def of_recordings(configuration: Configuration, sets: list[sigvit.Windows], device: torch.device) -> tuple[Objective, Batches]:
+    """One token is one electrode × `window_s`; several sets need positions that are functions of place and second."""
+    several, first = len(sets) > 1, sets[0]
+    values = [standardised(windows) for windows in sets]
+    tokenizer = ElectrodeTimePatches.from_info(first.info, configuration.window_s, configuration.window_s, electrodes=1, width=configuration.width)
+    model = sigvit.signal_vit(
+        first.info,
+        n_times=first.values.shape[2],
+        num_classes=len(first.classes),
+        tokenizer=tokenizer,
+        positions="coordinates" if several else "learned",
+        depth=configuration.depth,
+        heads=configuration.heads,
+        pool="mean",
+    )
+    unlabelled = [torch.zeros(len(windows), dtype=torch.int64) for windows in sets]
+    batches: Batches
+    if several:
+        held = [RecordingSet(each.to(device), none, windows.info) for each, none, windows in zip(values, unlabelled, sets, strict=True)]
+        batches = MixedRecordingBatches(held, configuration.recipe, configuration.seed)
+    else:
+        batches = RecordingBatches(values[0].to(device), unlabelled[0], configuration.recipe, configuration.seed)
+    target = patch_target(tokenizer, target_name(configuration), patches_of(tokenizer, values[0][:1000]), sampling_rate=first.sampling_rate)
+    return make_objective(configuration, model, target), batches
+
+
+def make_objective(configuration: Configuration, model: sigvit.VisionTransformer, target: Any) -> Objective:
+    share = SHARES[configuration.objective] if configuration.share is None else configuration.share
+    masking = Masking(share, configuration.masking)
+    return MaskedPatches(model, target, masking) if configuration.objective == "masked_patches" else MaskedAutoencoder(model, target, masking)
+
+
+def target_name(configuration: Configuration) -> str:
+    return configuration.target or TARGETS[configuration.objective]
+
+
+def open_windows(name: str, configuration: Configuration) -> sigvit.Windows:
+    """A page's windows, of the people asked for; one who isn't there is an error."""
+    windows = sigvit.open_dataset(name, folder=configuration.folder)
+    people = windows.metadata["subject"].astype(str)
+    unknown = sorted(set(configuration.subjects) - set(people))
+    if unknown:
+        raise ValueError(f"{name} has no subject {', '.join(unknown)}; it has {', '.join(sorted(set(people)))}.")
+    return windows[people.isin(configuration.subjects).to_numpy()] if configuration.subjects else windows
+
+
+def standardised(windows: sigvit.Windows) -> torch.Tensor:
+    """Each electrode less its mean over the set, by its deviation; flat ones are zero."""
+    mean, deviation = windows.values.mean((0, 2), keepdims=True, dtype=np.float64), windows.values.std((0, 2), keepdims=True, dtype=np.float64)
+    return torch.as_tensor((windows.values - mean) / np.where(deviation == 0, 1, deviation), dtype=torch.float32)
+
+
+def save(objective: Objective, weights: dict[str, torch.Tensor], sets: list[sigvit.Windows], configuration: Configuration, folder: Path) -> None:
+    """The model's weights, not the objective's; beside them what it saw."""
+    own = {name.removeprefix("model."): tensor for name, tensor in weights.items() if name.startswith("model.")}
+    model = objective.finished().cpu()
+    model.load_state_dict(own)
+    model.save_pretrained(folder)
+    if sets:
+        write_pretraining(folder, sets, f"{configuration.objective} ({target_name(configuration)}, {configuration.masking})")
+
+
+def describe(configuration: Configuration) -> dict[str, Any]:
+    """What decides the weights, for config.toml, which has no None."""
+    free = ("output", "folder", "processes", "every", "checkpoint_every")
+    asked = {name: value for name, value in asdict(configuration).items() if name not in free and value is not None}
+    return {"sigvit": sigvit.__version__, "asked": json.loads(json.dumps(asked))}
+
+
+def slug(name: str) -> str:
+    return name.replace(":", "-").replace("/", "-").strip("-.")
+
+
+def count(objective: Objective) -> int:
+    return sum(parameter.numel() for parameter in objective.parameters())
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Configuration))

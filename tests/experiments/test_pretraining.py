@@ -1,0 +1,98 @@
+"""The pre-training script end to end, a few steps: images, one page, several caps at once; exact resume, and what the folder says of what was seen."""
+
+import importlib
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+import sigvit
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.evidence.pretraining import FILE, read_pretraining
+from sigvit.training.checkpoint import Stopped
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+FEW = ("--steps", 12, "--batch-size", 6, "--width", 16, "--depth", 1, "--heads", 2, "--every", 6)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    module = importlib.import_module("pretraining")
+
+    def run(*arguments):
+        return module.main(module.tyro.cli(module.Configuration, args=[str(argument) for argument in arguments]))
+
+    run.module = module
+    return run
+
+
+@pytest.fixture
+def pages(monkeypatch):
+    """Two sets of other caps and rates, behind the names of pages."""
+    sets = {
+        "three": synthetic_windows(n_trials=6),
+        "two": synthetic_windows(n_subjects=2, n_trials=4, electrodes=("Fz", "Oz"), sampling_rate=50.0, n_times=71, seed=1),
+    }
+    monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: sets[name])
+    return sets
+
+
+@pytest.mark.parametrize("objective", ["masked_patches", "masked_autoencoder"])
+def test_images_pre_train_and_the_model_can_be_opened(script, tmp_path, objective):
+    folder = script("--data", "digits", "--objective", objective, *FEW, "--output", tmp_path)
+    model = sigvit.VisionTransformer.from_pretrained(folder)
+    assert model.features(torch.zeros(2, 1, 8, 8)).shape == (2, 16)
+    assert not (folder / FILE).exists()
+
+
+def test_one_page_pre_trains_and_the_folder_names_every_window(script, pages, tmp_path):
+    folder = script("--data", "three", "--target", "band_power", "--window-s", 0.5, "--subjects", "01", "03", *FEW, "--output", tmp_path)
+    record = read_pretraining(folder)
+    seen = pages["three"][pages["three"].metadata["subject"].isin(["01", "03"]).to_numpy()]
+    assert record.table["sha256"].tolist() == seen.row_hashes()
+    folds = sigvit.folds.cross_subject(pages["three"].metadata)
+    assert sigvit.certify(pages["three"], folds[1:2], pretrained=folder).verdict == "proved"
+    with pytest.raises(sigvit.Leak, match="01"):
+        sigvit.certify(pages["three"], folds[:1], pretrained=folder)
+
+
+def test_several_caps_and_rates_pre_train_one_model(script, pages, tmp_path):
+    arguments = ("--data", "three", "two", "--objective", "masked_autoencoder", "--masking", "time", *FEW)
+    model = sigvit.VisionTransformer.from_pretrained(script(*arguments, "--output", tmp_path))
+    batch = sigvit.collate_windows([(windows.values[0] * 1e6, windows.info) for windows in pages.values()])
+    assert model.features(batch).shape == (2, 16)
+    assert set(read_pretraining(tmp_path / "model").table["dataset"]) == {"synthetic"}
+
+
+def test_stopped_and_started_again_ends_with_the_same_weights(script, tmp_path, monkeypatch):
+    arguments = ("--data", "digits", *FEW)
+    whole = script(*arguments, "--output", tmp_path / "whole")
+    update, steps = script.module.train.__globals__["update"], []
+
+    def stopping(state, *others, **options):
+        update(state, *others, **options)
+        steps.append(state.step)
+        if len(steps) == 5:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setitem(script.module.train.__globals__, "update", stopping)
+    with pytest.raises(Stopped):
+        script(*arguments, "--output", tmp_path / "stopped")
+    assert steps == [1, 2, 3, 4, 5]
+    again = script(*arguments, "--output", tmp_path / "stopped")
+    assert steps[5] == 6
+    first, second = (sigvit.VisionTransformer.from_pretrained(folder).state_dict() for folder in (whole, again))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_another_objective_in_the_same_folder_is_refused(script, tmp_path):
+    script("--data", "digits", *FEW, "--output", tmp_path)
+    with pytest.raises(ValueError, match="another protocol"):
+        script("--data", "digits", "--share", 0.4, *FEW, "--output", tmp_path)
+
+
+def test_a_subject_that_is_not_there_is_refused(script, pages, tmp_path):
+    with pytest.raises(ValueError, match="no subject 07; it has 01, 02, 03"):
+        script("--data", "three", "--subjects", "07", *FEW, "--output", tmp_path)
