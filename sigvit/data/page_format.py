@@ -192,6 +192,20 @@ class Exclusion:
 
 
 @dataclass(frozen=True)
+class Split:
+    """Whole subjects that the source, or a published protocol, tests on and chooses by; the others are trained on."""
+
+    test: Names
+    validation: Names = ()
+
+    def part(self, subject: str) -> str:
+        """ "train", "validation" or "test"."""
+        if matches_any(subject, self.test):
+            return "test"
+        return "validation" if matches_any(subject, self.validation) else "train"
+
+
+@dataclass(frozen=True)
 class Page:
     """A dataset's page. `name` is the file's name; `sha256` that of its bytes; `plain` what it says, JSON-able."""
 
@@ -208,6 +222,7 @@ class Page:
     rejection: Rejection = field(default_factory=Rejection)
     expect: Expect = field(default_factory=Expect)
     exclude: tuple[Exclusion, ...] = ()
+    split: Split | None = None
     run_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)  # runs that are left out together: their name → the runs
     notes: tuple[str, ...] = ()
     order_is_time: bool = True  # false: nobody knows when a window was recorded, so its start and stop are NaN

@@ -95,6 +95,8 @@ def _opened(opening: Opening, source: Source, place: Path | None, narrowed: bool
     if isinstance(source, Package | Arrays):
         check_signals(windows, page.electrodes.constant)
     warn_of_references(opening.recordings, page.name)
+    if page.split is not None:
+        windows.metadata["shipped"] = [page.split.part(subject) for subject in windows.metadata["subject"].astype(str)]
     if not page.order_is_time:
         windows.metadata[["start_s", "stop_s"]] = np.nan
     windows.page = opening.described(source, len(windows))

@@ -25,7 +25,7 @@ class Windows:
     metadata : one row a window: subject, session, run, recording, start_s, stop_s, trial, label, and any further columns.
         `recording` names one unbroken clock; `start_s` and `stop_s` are seconds on it, NaN where the source doesn't tell (then row order isn't time either).
         `trial` numbers what was cut, within its recording: two windows of one trial share it.
-        `shipped`, where there is one, is "train" or "test" as the source splits it.
+        `shipped`, where there is one, is "train", "validation" or "test" as the source splits it.
     info : the `mne.Info` of the electrodes.
     filter_support_s : how far to each side earlier filters smear a sample, in seconds.
     name : the dataset's name.

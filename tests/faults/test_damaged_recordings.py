@@ -98,12 +98,12 @@ def judged(sounds: dict[str, Any], numbers: range, folder: Path) -> Counter:
 def test_damaged_recordings_of_five_formats_are_named(tmp_path):
     (tmp_path / "made").mkdir()
     found = judged(recording_damage.made_recordings(tmp_path / "made"), range(40), tmp_path)
-    assert found["error"] > 20, found
+    assert found["error"] > found.total() // 3, found
 
 
 def test_damaged_recordings_of_every_real_format_are_named(shared_data, tmp_path):
     found = judged(recording_damage.real_recordings(shared_data / "formats"), range(63), tmp_path)
-    assert found["error"] > 25, found
+    assert found["error"] > found.total() // 3, found
 
 
 @pytest.mark.slow
