@@ -19,7 +19,7 @@ from sigvit.model.packing import Packing
 from sigvit.model.pooling import AttentionPool, ClassPool, MeanPool
 from sigvit.model.positions import make_positions
 from sigvit.model.rotary import RotaryPositions, Rotation
-from sigvit.tokenizers import ElectrodeTimePatches, ImageBatch, ImagePatches, RecordingBatch
+from sigvit.tokenizers import ElectrodeTimePatches, ImageBatch, ImagePatches, RecordingBatch, SpectrogramPatches
 from sigvit.tokenizers.electrode_sites import read_electrodes
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.resnet import ResNetPatches
@@ -31,7 +31,7 @@ Signal = Tensor | ImageBatch | RecordingBatch
 # The share of padding from which a row of real tokens is faster than the padded batch: 1.2 times at 0.14, 1.8 at 0.35, on a CPU with 400 tokens and more.
 WORTH_PACKING = 0.1
 # Who cuts a batch of several sizes.
-MIXED: dict[type, type[nn.Module]] = {ImageBatch: ImagePatches, RecordingBatch: ElectrodeTimePatches}
+MIXED: dict[type, tuple[type[nn.Module], ...]] = {ImageBatch: (ImagePatches,), RecordingBatch: (ElectrodeTimePatches, SpectrogramPatches)}
 
 
 class VisionTransformer(nn.Module):
@@ -133,9 +133,10 @@ class VisionTransformer(nn.Module):
 
     def cut(self, signal: Signal, mask: Tensor | None = None) -> Tokens:
         """The tokenizer's tokens, still without special ones and positions."""
-        for kind, tokenizer in MIXED.items():
-            if isinstance(signal, kind) and not isinstance(self.tokenizer, tokenizer):
-                raise TypeError(f"A {kind.__name__} is cut by {tokenizer.__name__}; this model's tokenizer is {type(self.tokenizer).__name__}.")
+        for kind, tokenizers in MIXED.items():
+            if isinstance(signal, kind) and not isinstance(self.tokenizer, tokenizers):
+                names = " or ".join(tokenizer.__name__ for tokenizer in tokenizers)
+                raise TypeError(f"A {kind.__name__} is cut by {names}; this model's tokenizer is {type(self.tokenizer).__name__}.")
         return self.tokenizer(signal) if mask is None else self.tokenizer(signal, mask)
 
     def placed(self, patches: Tokens) -> Tokens:

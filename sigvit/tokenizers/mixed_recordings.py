@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from sigvit.grid import Axis, Grid
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.resampling import resample, resampled_length
+from sigvit.tokens import Tokens
 
-# B = batch, E = electrodes, S = samples, T = tokens
+# B = batch, E = electrodes, S = samples, T = tokens, D = width
 
 
 def at_one_rate(batch: RecordingBatch, rate: float) -> tuple[Tensor, Tensor, list[int]]:
@@ -34,6 +36,25 @@ def at_one_rate(batch: RecordingBatch, rate: float) -> tuple[Tensor, Tensor, lis
         values[rows, :, :target] = part[..., :target].where(real, 0.0)
         mask[rows, :, :target] = real
     return values, mask, lengths
+
+
+def cut_by_length(batch: RecordingBatch, rate: float, cut: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], grid: Callable[[Axis, int], Grid]) -> Tokens:
+    """The tokens of a tokenizer that treats each electrode alone, all recordings of one length at a time.
+
+    `cut` takes values and mask (b, E, S) to tokens (b, E, patches, D) and which of them are real (b, E, patches); `grid` takes a recording's electrodes and
+    its number of samples to where its tokens sit.
+    """
+    values, mask, lengths = at_one_rate(batch, rate)
+    own: dict[int, tuple[Tensor, Tensor]] = {}
+    for length in sorted(set(lengths)):
+        rows = [row for row, other in enumerate(lengths) if other == length]
+        tokens, real = cut(values[rows, :, :length], mask[rows, :, :length])
+        for row, found, there in zip(rows, tokens, real, strict=True):
+            count = len(batch.names[row])
+            own[row] = found[:count].flatten(0, 1), there[:count].flatten()
+    ordered = [own[row] for row in range(len(batch))]
+    padded, real = (pad_sequence(list(parts), batch_first=True) for parts in zip(*ordered, strict=True))
+    return Tokens(padded, None, real, grids=tuple(grid(axis, length) for axis, length in zip(electrode_axes(batch), lengths, strict=True)))
 
 
 def electrode_axes(batch: RecordingBatch) -> list[Axis]:

@@ -12,7 +12,9 @@ from torch.nn import functional
 
 from sigvit.grid import Axis, Grid
 from sigvit.tokenizers.electrode_sites import check_sites, plain_sites, sites_of_info
+from sigvit.tokenizers.mixed_recordings import cut_by_length
 from sigvit.tokenizers.projection import lecun_normal_
+from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.spectral_filters import filter_bank_filters, morlet_wavelets, stft_filters
 from sigvit.tokenizers.time_cuts import check_cut, fit_length, n_steps, real_samples, samples_of, shape_error, steps_alone, time_axis
 from sigvit.tokens import Tokens
@@ -128,26 +130,38 @@ class SpectrogramPatches(nn.Module):
             "positions": plain_sites(self.positions),
         }
 
-    def forward(self, recording: Tensor, mask: Tensor | None = None) -> Tokens:
+    def forward(self, recording: Tensor | RecordingBatch, mask: Tensor | None = None) -> Tokens:
         """(B, E, samples) → Tokens (B, T, D).
 
         `mask` is (B, E) or (B, E, samples) bool, True = real: samples that aren't count as zero, and a frame without real samples as power 1. A patch is
         padding where it sees no real sample, or reaches beyond the recording's last one so that the recording alone wouldn't have it.
+        A batch of several caps, lengths and rates (`collate_windows`) needs no mask, and may have any electrodes.
         """
+        if isinstance(recording, RecordingBatch):
+            if mask is not None:
+                raise ValueError("A batch of several recordings says itself which samples are real; give no mask beside it.")
+            return cut_by_length(recording, self.sampling_rate, self._masked, lambda axis, length: self._placed(axis, self._steps(length)))
         if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
             raise shape_error(self.n_electrodes, recording)
-        steps = n_steps(recording.shape[2], self._span, self._step, self.leftover)
         if mask is None:
-            return self._tokens(self.power(recording).clamp(min=POWER_FLOOR).log(), None)
-        mask = real_samples(mask, recording)
+            values, real = self._projected(self.power(recording).clamp(min=POWER_FLOOR).log()), None
+        else:
+            values, there = self._masked(recording, real_samples(mask, recording))
+            real = there.flatten(1)
+        return Tokens(values.flatten(1, 2), self._grid(self._steps(recording.shape[2])), real)
+
+    def _masked(self, recording: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, E, samples) twice → the tokens (B, E, G · S, D), and which of them are real, (B, E, G · S)."""
+        steps = self._steps(recording.shape[2])
         seen = fit_length(mask, self._length(steps)).unfold(-1, len(self._filters[0]), self.stride).any(-1)
         logarithms = self.power(recording.where(mask, 0.0)).clamp(min=POWER_FLOOR).log().where(seen[..., None], 0.0)
         alone = steps_alone(mask, steps, self._span, self._step, self.leftover)
-        return self._tokens(logarithms, seen.unflatten(-1, (steps, -1)).any(-1) & alone[:, None])
+        values, real = self._projected(logarithms), seen.unflatten(-1, (steps, -1)).any(-1) & alone[:, None]
+        return values, real[:, :, None].expand(-1, -1, values.shape[2] // steps, -1).flatten(2)
 
     def power(self, recording: Tensor) -> Tensor:
         """The spectrogram before its logarithm: (B, E, samples) → (B, E, N, F)."""
-        steps = n_steps(recording.shape[2], self._span, self._step, self.leftover)
+        steps = self._steps(recording.shape[2])
         filters = self._on(recording)
         frames = fit_length(recording, self._length(steps)).unfold(-1, len(filters), self.stride)
         return (frames @ filters).unflatten(-1, (2, -1)).square().sum(-2)
@@ -165,12 +179,11 @@ class SpectrogramPatches(nn.Module):
     def _length(self, steps: int) -> int:
         return (steps - 1) * self._step + self._span
 
-    def _tokens(self, logarithms: Tensor, real: Tensor | None) -> Tokens:
-        """(B, E, N, F), and which patches of an electrode are real, (B, E, S), → Tokens."""
+    def _projected(self, logarithms: Tensor) -> Tensor:
+        """(B, E, N, F) → (B, E, G · S, D)."""
         cut = logarithms.unflatten(3, (-1, self.patch[0])).unflatten(2, (-1, self.patch[1]))  # B, E, S, q, G, p
         patches = cut.permute(0, 1, 4, 2, 5, 3).flatten(4)
-        mask = None if real is None else real[:, :, None].expand(patches.shape[:4]).flatten(1)
-        return Tokens(functional.linear(patches.flatten(1, 3), self.weight, self.bias), self._grid(patches.shape[3]), mask)
+        return functional.linear(patches.flatten(2, 3), self.weight, self.bias)
 
     def _on(self, recording: Tensor) -> Tensor:
         """Real and imaginary parts of the filters side by side, (L, 2 · F); kept, because every forward pass asks for it."""
@@ -183,11 +196,16 @@ class SpectrogramPatches(nn.Module):
     def _grid(self, steps: int) -> Grid:
         """Kept, because every forward pass asks for it."""
         if steps not in self._grids:
-            centres = np.reshape(self._centres, (-1, self.patch[0])).mean(1)
-            electrodes = Axis("electrode", "m", self.positions, self.names or ())
-            frequencies = Axis("frequency", "Hz", tuple((float(centre),) for centre in centres))
-            self._grids[steps] = Grid((electrodes, frequencies, time_axis(steps, self._span, self._step, self.sampling_rate)))
+            self._grids[steps] = self._placed(Axis("electrode", "m", self.positions, self.names or ()), steps)
         return self._grids[steps]
+
+    def _placed(self, electrodes: Axis, steps: int) -> Grid:
+        centres = np.reshape(self._centres, (-1, self.patch[0])).mean(1)
+        frequencies = Axis("frequency", "Hz", tuple((float(centre),) for centre in centres))
+        return Grid((electrodes, frequencies, time_axis(steps, self._span, self._step, self.sampling_rate)))
+
+    def _steps(self, n_times: int) -> int:
+        return n_steps(n_times, self._span, self._step, self.leftover)
 
 
 def _designed(tokenizer: SpectrogramPatches) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sigvit
-from sigvit.tokenizers import ElectrodeTimePatches
+from sigvit.tokenizers import ElectrodeTimePatches, SpectrogramPatches
 
 NAMES = ["Fp1", "Cz", "T7", "O2", "P3", "FC4", "my sensor", "AF7", "POz", "C2"]
 SINGLE, DOUBLE = 1e-5, 1e-12  # sums over more (zero) terms, in another order: float32 and float64
@@ -29,9 +29,12 @@ def montages(draw):
 batches = st.lists(montages(), min_size=1, max_size=4)
 
 
-def model_of(pool: str, **choices) -> sigvit.VisionTransformer:
+def model_of(pool: str, spectra: bool = False, **choices) -> sigvit.VisionTransformer:
     torch.manual_seed(0)
-    tokenizer = ElectrodeTimePatches(3, 1, 20, 10, 16, names=["C3", "Cz", "C4"], sampling_rate=100.0)
+    cap = ["C3", "Cz", "C4"]
+    tokenizer = ElectrodeTimePatches(3, 1, 20, 10, 16, names=cap, sampling_rate=100.0)
+    if spectra:
+        tokenizer = SpectrogramPatches(3, 100.0, window=16, stride=4, patch=(4, 2), width=16, names=cap)
     model = sigvit.signal_vit(3, 100, 100.0, 3, tokenizer, **{"positions": "coordinates", "heads": 2, "registers": 1, "pool": pool, **choices})
     torch.nn.init.normal_(model.head.weight)
     return model.eval()
@@ -49,11 +52,11 @@ def doubled(recordings: list[tuple[torch.Tensor, dict]]) -> list[tuple[torch.Ten
     return [(values.double(), info) for values, info in recordings]
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize(("pool", "spectra"), [*((pool, False) for pool in POOLS), ("mean", True)])
 @FEW
 @given(drawn=batches)
-def test_logits_are_those_of_each_recording_alone(pool, drawn):
-    model, recordings = model_of(pool), [recording_of(*each) for each in drawn]
+def test_logits_are_those_of_each_recording_alone(pool, spectra, drawn):
+    model, recordings = model_of(pool, spectra), [recording_of(*each) for each in drawn]
     with torch.no_grad():
         alone = torch.cat([model(sigvit.collate_windows([each])) for each in recordings])
         torch.testing.assert_close(model(sigvit.collate_windows(recordings)), alone, rtol=SINGLE, atol=SINGLE)
@@ -75,11 +78,11 @@ def test_the_order_of_electrodes_changes_no_logit(pool, drawn, seed):
         torch.testing.assert_close(model(sigvit.collate_windows(turned)), model(sigvit.collate_windows(recordings)), rtol=SINGLE, atol=SINGLE)
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize(("pool", "spectra"), [*((pool, False) for pool in POOLS), ("mean", True)])
 @FEW
 @given(drawn=batches)
-def test_dropping_an_electrode_is_masking_it(pool, drawn):
-    model, recordings = model_of(pool).double(), doubled([recording_of(*each) for each in drawn])
+def test_dropping_an_electrode_is_masking_it(pool, spectra, drawn):
+    model, recordings = model_of(pool, spectra).double(), doubled([recording_of(*each) for each in drawn])
     dropped = []
     for values, info in recordings:
         good = [k for k, name in enumerate(info["ch_names"]) if name not in info["bads"]]
@@ -109,11 +112,11 @@ def test_padding_and_neighbours_have_exactly_no_influence(pool, drawn):
         assert (found[sample, :, [other for other in range(len(batch)) if other != sample]] == 0).all()
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize(("pool", "spectra"), [*((pool, False) for pool in POOLS), ("mean", True)])
 @FEW
 @given(drawn=batches)
-def test_what_lies_in_the_padding_does_not_matter_even_nan(pool, drawn):
-    model, batch = model_of(pool), sigvit.collate_windows([recording_of(*each) for each in drawn])
+def test_what_lies_in_the_padding_does_not_matter_even_nan(pool, spectra, drawn):
+    model, batch = model_of(pool, spectra), sigvit.collate_windows([recording_of(*each) for each in drawn])
     spoiled = replace(batch, values=batch.values.where(batch.mask, float("nan")))
     with torch.no_grad():
         assert torch.equal(model(spoiled), model(batch))

@@ -141,7 +141,7 @@ def test_what_a_tokenizer_cannot_cut_is_refused():
         tokenizer_of()(batch, batch.mask)
     with pytest.raises(ValueError, match="12 samples holds no window of 20"):
         tokenizer_of()(sigvit.collate_windows([(torch.randn(2, 24), info_of("C3", "C4", rate=200.0))]))
-    with pytest.raises(TypeError, match="RecordingBatch is cut by ElectrodeTimePatches; this model's tokenizer is TimeStepTokens"):
+    with pytest.raises(TypeError, match="RecordingBatch is cut by ElectrodeTimePatches or SpectrogramPatches; this model's tokenizer is TimeStepTokens"):
         sigvit.signal_vit(2, 50, 100.0, tokenizer=TimeStepTokens(2, 1, 8))(batch)
 
 
