@@ -89,6 +89,14 @@ class Division:
                 return Fold(train, validation, test, number, protocol, left_out)
         raise ValueError(f"{name} has {len(rest)} rows to train on, too few to spare a validation part and keep every class; validation=0 asks for none.")
 
+    def fold_with(self, validation: np.ndarray, test: np.ndarray, protocol: str, left_out: str) -> Fold:
+        """The one fold whose validation and test rows are both given; train is all the rest less the guard."""
+        rest = np.setdiff1d(np.arange(len(self.groups)), np.concatenate([validation, test]))
+        validation = validation[~guarded(self.groups, test, validation, self.gap_s)]
+        train = rest[~guarded(self.groups, np.concatenate([validation, test]), rest, self.gap_s)]
+        self._require_classes(np.arange(len(self.groups)), train, len(rest) - len(train), f"Fold 0 ({left_out} left out)")
+        return Fold(train, validation, test, 0, protocol, left_out)
+
     def _require_classes(self, rows: np.ndarray, rest: np.ndarray, n_guarded: int, name: str) -> None:
         labels = self.groups.names["label"]
         classes = sorted(set(labels[rows]))

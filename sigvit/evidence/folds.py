@@ -135,9 +135,9 @@ def within_session(
 
 
 def shipped(metadata: pd.DataFrame, *, guard_s: float = 0.0, filter_support_s: float = 0.0, validation: float = 0.2) -> list[Fold]:
-    """The split that the source gives: one fold, from the column `shipped` ("train" or "test").
+    """The split that the source gives: one fold, from the column `shipped` ("train", "test", and "validation" where the source has one).
 
-    Validation keeps whole what the split itself keeps apart: subjects, sessions, runs, else blocks.
+    Where it has none, validation keeps whole what the split itself keeps apart: subjects, sessions, runs, else blocks.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> metadata = synthetic_windows(n_subjects=3).metadata
@@ -149,12 +149,13 @@ def shipped(metadata: pd.DataFrame, *, guard_s: float = 0.0, filter_support_s: f
     if "shipped" not in metadata:
         raise ValueError("The metadata lacks 'shipped'; this set has no split of its own. Use cross_subject, cross_session or within_session.")
     side = np.array([str(value) for value in metadata["shipped"].tolist()])
-    strange = sorted(set(side) - {"train", "test"})
-    if strange or len(set(side)) < 2:
-        raise ValueError(f"Column 'shipped' must hold both 'train' and 'test' and nothing else; it holds {sorted(set(side.tolist()))}.")
-    train, test = (np.flatnonzero(side == part) for part in ("train", "test"))
+    if set(side) - {"validation"} != {"train", "test"}:
+        raise ValueError(f"Column 'shipped' must hold 'train' and 'test', may hold 'validation', and nothing else; it holds {sorted(set(side.tolist()))}.")
+    train, given, test = (np.flatnonzero(side == part) for part in ("train", "validation", "test"))
     kept = [codes for codes in (groups.subject, groups.session, groups.run) if not np.isin(codes[train], codes[test]).any()]
     division = Division(groups, validation, required_gap_s(filter_support_s, guard_s))
+    if len(given) and validation:
+        return [division.fold_with(given, test, "shipped", "the shipped test part")]
     return [division.fold(np.arange(len(groups)), test, [*kept, *BLOCKS], 0, "shipped", "the shipped test part")]
 
 

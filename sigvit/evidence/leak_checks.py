@@ -41,7 +41,7 @@ class Judged:
     Attributes
     ----------
     signal : code of every window's bytes, or None for bare metadata. copies : stretches in two places, or None.
-    gap_s : seconds that must lie between two parts. shipped : "train" or "test" of every row, or None.
+    gap_s : seconds that must lie between two parts. shipped : "train", "validation" or "test" of every row, or None.
     """
 
     groups: Groups
@@ -202,4 +202,4 @@ def _check_shipped(fold: Fold, shipped: np.ndarray | None) -> Iterator[Finding]:
     if fold.protocol != "shipped" or shipped is None:
         return
     rest = np.union1d(fold.train, fold.validation)
-    yield Finding("shipped", fold, ("train", "test"), len(rest) + len(fold.test), rest[shipped[rest] != "train"], fold.test[shipped[fold.test] != "test"])
+    yield Finding("shipped", fold, ("train", "test"), len(rest) + len(fold.test), rest[shipped[rest] == "test"], fold.test[shipped[fold.test] != "test"])

@@ -130,6 +130,16 @@ class TestFiles:
         assert told["steps"] == ["windows from 0.5 to 1.5 s after the event"]
         assert told["sha256"] == read_page(example).sha256
 
+    def test_a_page_can_say_whom_a_published_protocol_chooses_by_and_tests_on(self, tmp_path, recordings):
+        for subject in ("03", "11"):
+            recording(tmp_path / "more", subject, "1")
+        for path in recordings.rglob("*_raw.fif"):
+            (tmp_path / "more" / path.name).write_bytes(path.read_bytes())
+        split = '[split]\nvalidation = "2"\ntest = ["03", "1?"]\n'
+        windows = open_dataset(page(tmp_path, SOURCE, EVENTS, WINDOW, split), tmp_path / "more")
+        told = dict(zip(windows.metadata["subject"], windows.metadata["shipped"], strict=True))
+        assert told == {"01": "train", "02": "validation", "03": "test", "11": "test"}
+
     def test_where_order_is_not_time_nothing_is_said_of_time(self, tmp_path, recordings):
         windows = open_dataset(page(tmp_path, "order_is_time = false\n", SOURCE, EVENTS, WINDOW), recordings)
         assert windows.metadata[["start_s", "stop_s"]].isna().all(axis=None)

@@ -199,6 +199,14 @@ def test_shipped_split_is_taken_as_it_is_and_validation_keeps_what_it_keeps(tabl
         shipped(by_run.assign(shipped=by_run.shipped.where(by_run.index > 0, np.nan)))
 
 
+def test_a_shipped_validation_part_is_taken_as_it_is(table: pd.DataFrame) -> None:
+    parts = dict(zip(sorted(set(table.subject)), ("train", "validation", "test"), strict=False))
+    (fold,) = shipped(table.assign(shipped=[parts.get(subject, "train") for subject in table.subject]))
+    for rows, part in ((fold.train, "train"), (fold.validation, "validation"), (fold.test, "test")):
+        assert {parts.get(subject, "train") for subject in table.subject[rows]} == {part}
+    assert len(fold.train) + len(fold.validation) + len(fold.test) == len(table)
+
+
 def test_validation_can_be_left_out(table: pd.DataFrame) -> None:
     fold = cross_subject(table, validation=0)[0]
     assert fold.validation.dtype == np.int64
