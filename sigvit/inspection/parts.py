@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 
+import matplotlib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from sigvit.evaluation.figures import STYLE
 from sigvit.evidence.html_parts import picture
 from sigvit.grid import Axis
 from sigvit.model.vision_transformer import VisionTransformer
@@ -38,5 +40,6 @@ def axis_words(axis: Axis) -> str:
 def drawn(figure: Figure, caption: str) -> str:
     """A figure as an image in the page; letters become paths, so that it needs no font, and no date, so that the same numbers give the same bytes."""
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
     return picture(stream.getvalue(), caption, caption)
