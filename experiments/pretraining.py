@@ -108,7 +108,7 @@ class Configuration:
 
 
 def main(configuration: Configuration) -> Path:
-    """Train, and write config.toml, metrics.csv, checkpoints/ and model/ (with pretraining.json where recordings were seen); returns the model's folder."""
+    """Train, and write config.toml, metrics.csv, checkpoints/ and model/ (with pretraining.json: which windows were seen); returns the model's folder."""
     output = configuration.output or Path("results") / f"pretraining-{'-'.join(map(slug, configuration.data))}-{configuration.objective}"
     with Processes.from_torchrun(configuration.processes) as processes:
         console = Console(quiet=not processes.first, soft_wrap=True)
@@ -211,8 +211,7 @@ def save(objective: Objective, weights: dict[str, torch.Tensor], sets: list[sigv
     model = objective.finished().cpu()
     model.load_state_dict(own)
     model.save_pretrained(folder)
-    if sets:
-        write_pretraining(folder, sets, f"{configuration.objective} ({target_name(configuration)}, {configuration.masking})")
+    write_pretraining(folder, sets, f"{configuration.objective} ({target_name(configuration)}, {configuration.masking})")
 
 
 def describe(configuration: Configuration) -> dict[str, Any]:

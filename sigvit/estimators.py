@@ -16,7 +16,9 @@ from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.linear_discriminant import inner_folds
 from sigvit.model.vision_transformer import signal_vit
 from sigvit.network_classifier import NetworkClassifier, network_log_probabilities
+from sigvit.training.fine_tuning import choose_trained, merge
 from sigvit.training.recipe import Recipe
+from sigvit.training.starting import start_from
 from sigvit.training_part import TrainingPart
 
 __all__ = ["FitJob", "SignalViTClassifier"]
@@ -48,6 +50,9 @@ class SignalViTClassifier(NetworkClassifier):
         after `patience` looks without a better one.
     class_weight : None, "balanced", or {class: weight} of the network's loss.
     device : "cpu", "cuda", or "auto". progress : show a bar with the time left while the network trains.
+    pretrained : folder of a model (`experiments/pretraining.py`) that every network starts from, with a new head; its own tokenizer, sizes and dropout count,
+        not those above. `cross_validate` refuses one that has seen a test part.
+    trained : what of it learns: "all", "head" (the rest stays as it is) or "lora" (head and low-rank additions of this `rank` to the attention).
     random_state : seed of weights, order, dropout and augmentation. None draws one.
 
     Attributes
@@ -99,6 +104,9 @@ class SignalViTClassifier(NetworkClassifier):
         class_weight: str | dict | None = None,
         device: str = "cpu",
         progress: bool = False,
+        pretrained: str | None = None,
+        trained: str = "all",
+        rank: int = 4,
         random_state: int | None = 0,
     ) -> None:
         self.tokenizer = tokenizer
@@ -135,6 +143,9 @@ class SignalViTClassifier(NetworkClassifier):
         self.class_weight = class_weight
         self.device = device
         self.progress = progress
+        self.pretrained = pretrained
+        self.trained = trained
+        self.rank = rank
         self.random_state = random_state
 
     def recipe(self, n_windows: int) -> Recipe:
@@ -162,6 +173,13 @@ class SignalViTClassifier(NetworkClassifier):
         )
 
     def build(self, electrodes: Any, n_times: int, n_classes: int) -> nn.Module:
+        if self.pretrained is not None:
+            if self.tokenizer is not None:
+                raise ValueError(f"The model in {self.pretrained} has its own tokenizer, but another was given; leave one of the two out.")
+            model = start_from(self.pretrained, electrodes, n_times, n_classes)
+            return choose_trained(model, self.trained, self.rank, seed=torch.initial_seed() % 2**63)
+        if self.trained != "all":
+            raise ValueError(f"trained is {self.trained!r}, but there is no pre-trained model of which the rest could stay as it is; give `pretrained`.")
         return signal_vit(
             electrodes,
             n_times=n_times,
@@ -186,6 +204,8 @@ class SignalViTClassifier(NetworkClassifier):
 
     def _complete(self, part: TrainingPart, histories: list[list[dict[str, float]]], shared: dict) -> None:
         """The classical half, and how much each half weighs; fits that ask for the same classical half on the same part share it."""
+        for model in self.models_ if self.pretrained is not None else []:
+            merge(model)
         asked = (id(part), repr(self.classical))
         if asked not in shared:
             shared[asked] = self._fit_classical(part)

@@ -61,7 +61,7 @@ def write_pretraining(folder: Folder, sets: Iterable[Windows], objective: str) -
     Parameters
     ----------
     folder : of the model, as `save_pretrained` writes it; made where it isn't there.
-    sets : exactly the windows that it saw; `windows[rows]` where those were some rows only.
+    sets : exactly the windows that it saw; `windows[rows]` where those were some rows only. None for a model of images.
     objective : in words, such as "masked_patches".
 
     >>> import tempfile
@@ -103,14 +103,15 @@ def read_pretraining(folder: Folder) -> Pretraining:
         supports = [float(each["filter_support_s"]) for each in told["sets"]]
         if told["format"] != FORMAT:
             raise ValueError(f"it has the format {told['format']!r} instead of {FORMAT}")
-        table = pd.concat(tables, ignore_index=True)
+        nothing = pd.DataFrame(columns=["dataset", "source", *METADATA_COLUMNS, "sha256"])
+        table = pd.concat(tables, ignore_index=True) if tables else nothing
         missing = [column for column in (*METADATA_COLUMNS, "sha256") if column not in table]
         if missing:
             raise ValueError(f"its windows lack {', '.join(missing)}")
         objective = str(told["objective"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} can't be read as a record of pre-training: {error}.") from error
-    return Pretraining(str(folder), objective, hashlib.sha256(data).hexdigest(), table, max(supports))
+    return Pretraining(str(folder), objective, hashlib.sha256(data).hexdigest(), table, max(supports, default=0.0))
 
 
 def source_of(windows: Windows) -> str:
@@ -148,7 +149,7 @@ def check_pretraining(
     codes = None if hashes is None else pd.factorize(np.array([*hashes, *record.table["sha256"]], dtype=object))[0]
     judged = Judged(read_groups(joint), support_s + record.filter_support_s + guard_s, codes)
     before = np.arange(n_rows, len(joint))
-    for fold in folds:
+    for fold in folds if len(seen) else ():
         found = [finding for finding in check_fold(replace(fold, train=before, validation=before[:0]), judged) if finding.leaks]
         rows = np.unique(np.concatenate([finding.rows for finding in found])) if found else np.empty(0, np.int64)
         tested = rows[rows < n_rows]

@@ -9,7 +9,7 @@ import torch
 
 import sigvit
 from sigvit.data.synthetic import synthetic_windows
-from sigvit.evidence.pretraining import FILE, read_pretraining
+from sigvit.evidence.pretraining import read_pretraining
 from sigvit.training.checkpoint import Stopped
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -44,7 +44,9 @@ def test_images_pre_train_and_the_model_can_be_opened(script, tmp_path, objectiv
     folder = script("--data", "digits", "--objective", objective, *FEW, "--output", tmp_path)
     model = sigvit.VisionTransformer.from_pretrained(folder)
     assert model.features(torch.zeros(2, 1, 8, 8)).shape == (2, 16)
-    assert not (folder / FILE).exists()
+    assert len(read_pretraining(folder).table) == 0
+    windows = synthetic_windows()
+    assert sigvit.certify(windows, sigvit.folds.cross_subject(windows.metadata), pretrained=folder).verdict == "proved"
 
 
 def test_one_page_pre_trains_and_the_folder_names_every_window(script, pages, tmp_path):
