@@ -209,8 +209,8 @@ def test_the_default_cut_has_at_most_sixteen_steps_and_loses_no_sample(n_times, 
 @pytest.mark.parametrize(
     "tokenizer",
     [
-        lambda: ElectrodeTimePatches(6, 1, window=10, stride=5, width=8),
-        lambda: ElectrodeTimePatches(6, 3, window=10, stride=10, width=8),
+        lambda: ElectrodeTimePatches(6, 1, window=10, stride=5, width=8, names=["F3", "F4", "C3", "C4", "P3", "P4"]),
+        lambda: ElectrodeTimePatches(6, 3, window=10, stride=10, width=8, names=["F3", "F4", "C3", "C4", "P3", "P4"]),
         lambda: TimeStepTokens(6, window=4, width=8),
     ],
 )
