@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from sigvit.evidence.intervals import required_gap_s
 from sigvit.evidence.leak import Leak, leak_of
 from sigvit.evidence.leak_checks import CHECKS, Finding, Judged, check_fold
 from sigvit.evidence.order_warnings import order_warnings
-from sigvit.evidence.pretraining import by_fold, check_pretraining, read_pretraining
+from sigvit.evidence.pretraining import Pretrained, by_fold, check_pretraining, read_pretraining
 from sigvit.evidence.set_warnings import set_warnings
 
 __all__ = ["Aligned", "Certificate", "Check", "Leak", "certify", "rows_sha256"]
@@ -185,7 +185,7 @@ def certify(
     guard_s: float = 0.0,
     filter_support_s: float | None = None,
     protocol: str | None = None,
-    pretrained: str | Path | Iterable[str | Path] | Mapping[int, str | Path] | None = None,
+    pretrained: Pretrained = None,
 ) -> Certificate:
     """Prove, fold by fold, that train, validation and test share nothing they may not.
 
@@ -200,8 +200,8 @@ def certify(
     guard_s : seconds that must lie between two parts in one recording beyond the filters' support.
     filter_support_s : how far to each side filters smear a sample; left out, `windows.filter_support_s`, and 0 for bare metadata.
     protocol : what index pairs promise: "cross_subject", "cross_session", "within_session"; left out, nothing about groups.
-    pretrained : folder or folders of models that the folds' trainings start from, or fold number → folder; what these saw before (`pretraining.json`) is
-        compared with the test parts as if it were training.
+    pretrained : folder or folders of models that the folds' trainings start from, or fold number → folder or folders; what these saw before (`pretraining.json`)
+        is compared with the test parts as if it were training.
 
     Raises
     ------

@@ -22,6 +22,7 @@ GROUPS = ("subject", "session", "run", "recording", "trial")
 NAMED_ROWS = 3
 
 Folder = str | Path
+Pretrained = Folder | Iterable[Folder] | Mapping[int, Folder | Iterable[Folder]] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +120,7 @@ def source_of(windows: Windows) -> str:
     return str(windows.page.get("citation") or windows.name)
 
 
-def by_fold(pretrained: Folder | Iterable[Folder] | Mapping[int, Folder] | None, folds: Sequence[Fold]) -> list[tuple[Pretraining, list[Fold]]]:
+def by_fold(pretrained: Pretrained, folds: Sequence[Fold]) -> list[tuple[Pretraining, list[Fold]]]:
     """Each folder's record, with the folds whose models start from it; a folder or a list of them stands for all folds."""
     if pretrained is None:
         return []
@@ -130,8 +131,9 @@ def by_fold(pretrained: Folder | Iterable[Folder] | Mapping[int, Folder] | None,
     unknown = set(pretrained) - {fold.number for fold in folds}
     if unknown:
         raise ValueError(f"pretrained names the folds {sorted(unknown)}, but the folds are numbered {sorted(fold.number for fold in folds)}.")
-    named = {number: str(folder) for number, folder in pretrained.items()}
-    return [(read_pretraining(folder), [fold for fold in folds if named.get(fold.number) == folder]) for folder in dict.fromkeys(named.values())]
+    named = {number: [str(given)] if isinstance(given, str | Path) else [str(folder) for folder in given] for number, given in pretrained.items()}
+    folders = dict.fromkeys(folder for several in named.values() for folder in several)
+    return [(read_pretraining(folder), [fold for fold in folds if folder in named.get(fold.number, ())]) for folder in folders]
 
 
 def check_pretraining(

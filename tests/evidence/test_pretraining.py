@@ -110,7 +110,7 @@ def test_each_fold_can_have_a_model_of_its_own(windows: Windows, tmp_path: Path)
     certificate = certify(windows, folds, pretrained=models)
     assert [entry["folds"] for entry in certificate.pretraining] == [[0], [1], [2]]
     with pytest.raises(Leak, match="Fold 2"):
-        certify(windows, folds, pretrained={**models, 2: models[0]})
+        certify(windows, folds, pretrained={**models, 2: [models[2], models[0]]})
     with pytest.raises(ValueError, match="numbered"):
         certify(windows, folds, pretrained={7: models[0]})
 
