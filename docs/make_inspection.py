@@ -40,7 +40,7 @@ def main() -> None:
 def draw_digits() -> None:
     """MNIST in patches of 4 × 4 pixels."""
     augmentation = ImageAugmentation(pad=2, mean=MNIST_MEAN, std=MNIST_STD)
-    recipe = Recipe(steps=2000, batch_size=64, learning_rate=2e-3, warmup_steps=100, weight_decay=0.05, ema_decay=0.99)
+    recipe = Recipe(steps=1200, batch_size=64, learning_rate=2e-3, warmup_steps=100, weight_decay=0.05, ema_decay=0.99)
     torch.manual_seed(0)
     model = sigvit.vit("Ti/4", 28, 10, 1, width=48, depth=4, heads=4, mlp_width=96)
     training, test = open_images("mnist"), open_images("mnist", "test")
@@ -73,7 +73,7 @@ def draw_trials() -> None:
     new = np.isin(windows.metadata["subject"], subjects[-2:])
     tokenizer = ElectrodeTimePatches.from_info(windows.info, 0.25, 0.25, electrodes=1, width=32)
     network = {"pool": "class", "positions": "factorised", "classical": None, "ensemble": False}
-    classifier = sigvit.SignalViTClassifier(tokenizer, **network, steps=300, time_shift=0.02, mixup=0.0)
+    classifier = sigvit.SignalViTClassifier(tokenizer, **network, training_steps=300, time_shift=0.02, mixup=0.0)
     classifier.fit(windows[~new], windows[~new].labels)
     print(f"SMNI: {classifier.score(windows[new], windows[new].labels):.1%} of {new.sum()} trials of two new subjects")
     model = classifier.model_.eval()
@@ -107,7 +107,7 @@ def draw_attribution(values: np.ndarray, labels: np.ndarray, windows: sigvit.Win
 def draw_scalp_filters() -> None:
     """The same trials in tokens of all electrodes × a sixteenth of the window: filters over the scalp and time."""
     windows = sigvit.open_dataset("smni_s1_s2match")
-    classifier = sigvit.SignalViTClassifier(steps=200, classical=None, ensemble=False, time_shift=0.03).fit(windows, windows.labels)
+    classifier = sigvit.SignalViTClassifier(training_steps=200, classical=None, ensemble=False, time_shift=0.03).fit(windows, windows.labels)
     tokenizer = classifier.model_.tokenizer
     filters, shares = principal_filters(tokenizer.weight.unflatten(1, (-1, tokenizer.window)), 6)
     patches = tokenizer.unfold(classifier._standardise(windows.values[::5])).flatten(0, 1)

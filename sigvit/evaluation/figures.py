@@ -104,7 +104,7 @@ def draw_over_pictures(pictures: np.ndarray, maps: np.ndarray, titles: Sequence[
         )
         for panel in (above, below):
             panel.set_axis_off()
-    figure.colorbar(shown, ax=list(panels[1]), label=label, shrink=0.9)
+    figure.colorbar(shown, ax=list(panels.ravel()), label=label, shrink=0.8)
     return figure
 
 

@@ -102,3 +102,11 @@ def test_rollout_without_residual_of_one_layer_is_its_mean_map():
 def test_bad_input_gets_a_sentence(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+def test_both_are_names_of_the_room():
+    import sigvit.evaluation as room
+
+    assert (room.attention_distance, room.attention_rollout) == (attention_distance, attention_rollout)
+    with pytest.raises(AttributeError, match="functions stand in its modules"):
+        _ = room.attention_span
