@@ -38,8 +38,8 @@ class SignalViTClassifier(NetworkClassifier):
     tokenizer : a module (windows, electrodes, samples) → `Tokens`; None cuts all electrodes × about a sixteenth of the window. A given
         one is copied with its weights, which every seed then starts from.
     width, depth, heads, mlp_width, pool, positions, dropout, stochastic_depth : of the encoder; see `sigvit.signal_vit`.
-    epochs : passes over the training windows; None trains for `steps` optimiser steps whatever the number of windows.
-    steps, batch_size, learning_rate, weight_decay, label_smoothing, ema_decay, time_shift, noise, mixup, time_mask, channel_dropout, amplitude_scale,
+    epochs : passes over the training windows; None trains for `training_steps` optimiser steps whatever the number of windows.
+    training_steps, batch_size, learning_rate, weight_decay, label_smoothing, ema_decay, time_shift, noise, mixup, time_mask, channel_dropout, amplitude_scale,
         surrogate, frequency_shift, recombination, hemisphere_flip, dtype : see `sigvit.training.recipe.Recipe`.
     ensemble : five networks. Each is trained without one inner fold of the training windows (whole groups where there are several); their average predicts,
         and what each says of its own fold tells how much the network weighs beside its classical half. Where there are only two or three groups, two or
@@ -63,7 +63,7 @@ class SignalViTClassifier(NetworkClassifier):
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> windows = synthetic_windows(effect=3.0)
-    >>> classifier = SignalViTClassifier(steps=50, classical=None).fit(windows, windows.labels)
+    >>> classifier = SignalViTClassifier(training_steps=50, classical=None).fit(windows, windows.labels)
     >>> classifier.predict_proba(windows).shape
     (60, 2)
     """
@@ -80,7 +80,7 @@ class SignalViTClassifier(NetworkClassifier):
         dropout: float = 0.2,
         stochastic_depth: float = 0.0,
         epochs: int | None = None,
-        steps: int = 1000,
+        training_steps: int = 1000,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
         weight_decay: float = 0.05,
@@ -119,7 +119,7 @@ class SignalViTClassifier(NetworkClassifier):
         self.dropout = dropout
         self.stochastic_depth = stochastic_depth
         self.epochs = epochs
-        self.steps = steps
+        self.training_steps = training_steps
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
@@ -152,7 +152,7 @@ class SignalViTClassifier(NetworkClassifier):
         """The training recipe for so many windows; `epochs` becomes steps."""
         batches = max(1, n_windows // self.batch_size)
         return Recipe(
-            steps=self.steps if self.epochs is None else self.epochs * batches,
+            steps=self.training_steps if self.epochs is None else self.epochs * batches,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,

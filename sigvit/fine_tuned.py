@@ -26,7 +26,7 @@ class FineTuned(ClassifierMixin, BaseEstimator):
     ----------
     classifier : a network classifier, such as `SignalViTClassifier(classical=None)`; copied.
     trained : what learns on: "all", "head" (the rest is frozen) or "lora" (head and low-rank additions to the attention; `rank`).
-    steps, learning_rate : of the second training; all else is as in the first, without warm-up.
+    training_steps, learning_rate : of the second training; all else is as in the first, without warm-up.
 
     Attributes
     ----------
@@ -40,18 +40,18 @@ class FineTuned(ClassifierMixin, BaseEstimator):
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> from sigvit.estimators import SignalViTClassifier
     >>> windows = synthetic_windows(effect=3.0)
-    >>> network = SignalViTClassifier(steps=20, width=8, heads=2, classical=None)
-    >>> fitted = FineTuned(network, trained="head", steps=5).fit(windows, windows.labels, calibration=windows.metadata["subject"] == "03")
+    >>> network = SignalViTClassifier(training_steps=20, width=8, heads=2, classical=None)
+    >>> fitted = FineTuned(network, trained="head", training_steps=5).fit(windows, windows.labels, calibration=windows.metadata["subject"] == "03")
     >>> fitted.predict_proba(windows).shape
     (60, 2)
     """
 
     takes_windows = True
 
-    def __init__(self, classifier: NetworkClassifier, trained: str = "all", steps: int = 200, learning_rate: float = 1e-3, rank: int = 4) -> None:
+    def __init__(self, classifier: NetworkClassifier, trained: str = "all", training_steps: int = 200, learning_rate: float = 1e-3, rank: int = 4) -> None:
         self.classifier = classifier
         self.trained = trained
-        self.steps = steps
+        self.training_steps = training_steps
         self.learning_rate = learning_rate
         self.rank = rank
 
@@ -89,7 +89,9 @@ class FineTuned(ClassifierMixin, BaseEstimator):
         values = fitted._standardise(signals if signals.ndim == 3 else signals[:, None])
         targets = torch.as_tensor(fitted._class_numbers(labels), dtype=torch.int64, device=values.device)
         sampling_rate = X.sampling_rate if isinstance(X, Windows) else None
-        recipe = replace(fitted.recipe(len(labels)), steps=self.steps, learning_rate=self.learning_rate, warmup_steps=0, patience=0, hemisphere_flip=0.0)
+        recipe = replace(
+            fitted.recipe(len(labels)), steps=self.training_steps, learning_rate=self.learning_rate, warmup_steps=0, patience=0, hemisphere_flip=0.0
+        )
         histories = []
         for number, model in enumerate(getattr(fitted, "models_", [fitted.model_])):
             seed = derive_seed(int(fitted.random_state or 0), f"fine-tuning {number}")

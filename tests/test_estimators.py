@@ -22,7 +22,7 @@ from sigvit.evidence.fit_job import FitJob
 from sigvit.network_classifier import network_log_probabilities
 from sigvit.tokenizers import TimeStepTokens
 
-QUICK = SignalViTClassifier(steps=40, ensemble=False, classical=None, width=8, heads=2, mlp_width=16)
+QUICK = SignalViTClassifier(training_steps=40, ensemble=False, classical=None, width=8, heads=2, mlp_width=16)
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +30,14 @@ def windows():
     return synthetic_windows(n_subjects=3, effect=3.0)
 
 
-@parametrize_with_checks([SignalViTClassifier(steps=60, ensemble=False, width=8, heads=2, mlp_width=16)])
+@parametrize_with_checks([SignalViTClassifier(training_steps=60, ensemble=False, width=8, heads=2, mlp_width=16)])
 def test_scikit_learns_own_checks_pass(estimator, check):
     check(estimator)
 
 
 def test_an_effect_is_learned_and_probabilities_sum_to_one(windows):
     train, test = np.arange(0, 40), np.arange(40, 60)
-    classifier = SignalViTClassifier(steps=150, ensemble=False, classical=None).fit(windows[train], windows.labels[train])
+    classifier = SignalViTClassifier(training_steps=150, ensemble=False, classical=None).fit(windows[train], windows.labels[train])
     probabilities = classifier.predict_proba(windows[test])
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-12)  # double-precision softmax
     assert classifier.score(windows[test], windows.labels[test]) > 0.8
@@ -114,7 +114,7 @@ def test_the_ensemble_predicts_the_geometric_mean_of_its_networks(windows):
 def test_the_weights_of_the_halves_are_chosen_on_windows_that_neither_was_fitted_on(windows, monkeypatch):
     seen = []
     monkeypatch.setattr("sigvit.estimators.blend_weights", lambda told, numbers: seen.append((told, numbers)) or blend_weights(told, numbers))
-    classifier = clone(QUICK).set_params(ensemble=True, classical="auto", steps=60).fit(windows)
+    classifier = clone(QUICK).set_params(ensemble=True, classical="auto", training_steps=60).fit(windows)
     ((told, numbers),) = seen
     np.testing.assert_array_equal(told[:, 1], classifier.classical_.out_of_fold_)
     values = classifier._standardise(windows.values)
@@ -170,7 +170,7 @@ def test_fit_many_names_the_job_that_came_to_no_end(windows):
 
 def test_early_stopping_holds_out_whole_groups(windows):
     groups = windows.metadata["subject"].to_numpy()
-    classifier = clone(QUICK).set_params(early_stopping=True, steps=100, patience=1)
+    classifier = clone(QUICK).set_params(early_stopping=True, training_steps=100, patience=1)
     classifier.fit(windows, groups=groups)
     assert classifier.selection_ == "validation"
     assert all("validation_loss" in entry for entry in classifier.history_)
@@ -201,8 +201,8 @@ def test_a_given_tokenizer_is_used_and_left_as_it_is(windows):
 
 
 def test_class_weights_move_the_decision(windows):
-    plain = clone(QUICK).set_params(steps=60).fit(windows).predict_proba(windows)[:, 1].mean()
-    weighted = clone(QUICK).set_params(steps=60, class_weight={windows.classes[1]: 10.0}).fit(windows).predict_proba(windows)[:, 1].mean()
+    plain = clone(QUICK).set_params(training_steps=60).fit(windows).predict_proba(windows)[:, 1].mean()
+    weighted = clone(QUICK).set_params(training_steps=60, class_weight={windows.classes[1]: 10.0}).fit(windows).predict_proba(windows)[:, 1].mean()
     assert weighted > plain + 0.1
 
 

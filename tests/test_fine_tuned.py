@@ -12,7 +12,7 @@ from sigvit.fine_tuned import FineTuned
 
 
 def network(**choices) -> SignalViTClassifier:
-    return SignalViTClassifier(**{"steps": 30, "width": 8, "heads": 2, "ensemble": False, "classical": None, "dropout": 0.0, **choices})
+    return SignalViTClassifier(**{"training_steps": 30, "width": 8, "heads": 2, "ensemble": False, "classical": None, "dropout": 0.0, **choices})
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_without_calibration_it_is_the_classifier_itself(windows):
 def test_it_begins_with_the_network_of_the_others_and_changes_what_was_chosen(windows, trained):
     own = (windows.metadata["subject"] == "03").to_numpy()
     start = network().fit(windows[~own], windows.labels[~own])
-    fitted = FineTuned(network(), trained=trained, steps=7, rank=2).fit(windows, windows.labels, calibration=own)
+    fitted = FineTuned(network(), trained=trained, training_steps=7, rank=2).fit(windows, windows.labels, calibration=own)
     for before, after in zip(start.models_, fitted.classifier_.models_, strict=True):
         assert dict(before.named_parameters()).keys() == dict(after.named_parameters()).keys(), "nothing stays added"
         names = dict(after.named_parameters())
@@ -52,7 +52,7 @@ def test_the_labels_of_the_few_are_learned(windows):
     turned = type(windows)(windows.values, labels, windows.metadata.assign(label=labels), windows.info)
     calibration = own & (windows.metadata["run"] == "1").to_numpy()
     test = own & ~calibration
-    fitted = FineTuned(network(steps=100), steps=100, learning_rate=3e-3).fit(turned[~test], labels[~test], calibration=calibration[~test])
+    fitted = FineTuned(network(training_steps=100), training_steps=100, learning_rate=3e-3).fit(turned[~test], labels[~test], calibration=calibration[~test])
     assert (fitted.predict(turned[test]) == labels[test]).mean() > 0.8
     assert (network(steps=100).fit(turned[~own], labels[~own]).predict(turned[test]) == labels[test]).mean() < 0.2
 
@@ -72,6 +72,6 @@ def test_what_cannot_be_is_said(windows, choices, calibration, sentence):
 
 def test_cross_validation_calibrates_with_the_tested_subjects_first_trials(windows):
     made = folds.calibrate(windows.metadata, 3, reserve=5)[:1]
-    results = cross_validate({"tuned": FineTuned(network(), trained="head", steps=3)}, windows, made, seeds=[0, 1])
+    results = cross_validate({"tuned": FineTuned(network(), trained="head", training_steps=3)}, windows, made, seeds=[0, 1])
     assert results.table["log_loss"].nunique() == 2, "the seed reaches the network"
     assert (results.table["samples"] == len(made[0].train) + len(made[0].validation)).all()

@@ -120,7 +120,7 @@ def trained(sources, n_trials, steps, **planting):
     """A model with a token an electrode and patch; new trials that it names right, standardised, with their classes; and references."""
     tokenizer = ElectrodeTimePatches(len(ELECTRODES), 1, PATCH, PATCH, 32, names=ELECTRODES, sampling_rate=RATE_HZ)
     values, kinds = planted(n_trials, sources, 0, **planting)
-    classifier = SignalViTClassifier(tokenizer, classical=None, ensemble=False, steps=steps, depth=1, time_shift=0.0, mixup=0.0).fit(values, kinds)
+    classifier = SignalViTClassifier(tokenizer, classical=None, ensemble=False, training_steps=steps, depth=1, time_shift=0.0, mixup=0.0).fit(values, kinds)
     new, new_kinds = planted(60, sources, 1, **planting)
     right = classifier.predict(new) == new_kinds
     assert right.mean() > 0.8

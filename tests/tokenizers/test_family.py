@@ -55,7 +55,9 @@ def test_a_model_is_saved_and_found_again(kind, tmp_path):
 @pytest.mark.parametrize("kind", FAMILY)
 def test_the_classifier_trains_with_it(kind):
     windows, labels, tokenizer = np.random.default_rng(0).normal(size=(23, E, S)), np.arange(23) % 2, FAMILY[kind]()
-    classifier = sigvit.SignalViTClassifier(tokenizer=tokenizer, width=8, heads=2, depth=1, steps=3, ensemble=False, classical=None).fit(windows, labels)
+    classifier = sigvit.SignalViTClassifier(tokenizer=tokenizer, width=8, heads=2, depth=1, training_steps=3, ensemble=False, classical=None).fit(
+        windows, labels
+    )
     assert classifier.predict_proba(windows).shape == (23, 2)
     assert type(classifier.model_.tokenizer) is type(tokenizer)
     assert classifier.model_.tokenizer is not tokenizer
@@ -116,7 +118,7 @@ def test_the_classifier_measures_the_reference_on_its_training_windows(monkeypat
     monkeypatch.setattr(tokenizers.CovarianceTokens, "set_reference", lambda self, signals: (seen.append(signals.clone()), measure(self, signals))[1])
     windows, labels = np.random.default_rng(0).normal(size=(23, E, S)), np.arange(23) % 2
     tokenizer = tokenizers.CovarianceTokens(E, S, S, width=8)
-    classifier = sigvit.SignalViTClassifier(tokenizer=tokenizer, width=8, heads=2, depth=1, steps=1, classical=None).fit(windows, labels)
+    classifier = sigvit.SignalViTClassifier(tokenizer=tokenizer, width=8, heads=2, depth=1, training_steps=1, classical=None).fit(windows, labels)
     standardised = torch.as_tensor((windows - classifier.center_[:, None]) / classifier.scale_[:, None], dtype=torch.float32)
     for signals in seen:  # one a network; each saw all training windows, or those of its inner fold
         assert (signals.flatten(1)[:, None] == standardised.flatten(1)).all(-1).any(-1).all()

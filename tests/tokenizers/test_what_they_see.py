@@ -47,7 +47,7 @@ SEEN = {
 @pytest.mark.parametrize("kind", SEEN)
 def test_a_short_training_tells_new_windows_apart(kind):
     task, make = SEEN[kind]
-    classifier = sigvit.SignalViTClassifier(make(), width=16, heads=2, depth=1, steps=60, mixup=0.0, time_shift=0.0, ensemble=False, classical=None)
+    classifier = sigvit.SignalViTClassifier(make(), width=16, heads=2, depth=1, training_steps=60, mixup=0.0, time_shift=0.0, ensemble=False, classical=None)
     (windows, labels), (others, truth) = task(0), task(1)
     # Chance is .5, with .046 standard deviation on 120 windows.
     assert classifier.fit(windows, labels).score(others, truth) > 0.75

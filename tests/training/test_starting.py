@@ -24,7 +24,7 @@ def folder(windows, tmp_path):
 
 
 def fitted(windows, folder, **parameters):
-    network = sigvit.SignalViTClassifier(pretrained=folder, classical=None, ensemble=False, steps=30, epochs=None, **parameters)
+    network = sigvit.SignalViTClassifier(pretrained=folder, classical=None, ensemble=False, training_steps=30, epochs=None, **parameters)
     return network.fit(windows, windows.labels)
 
 
@@ -41,7 +41,7 @@ def test_what_is_trained_changes_and_nothing_else(windows, folder, trained, chan
 
 
 def test_cross_validation_starts_every_fold_from_it(windows, folder):
-    network = sigvit.SignalViTClassifier(pretrained=folder, trained="lora", classical=None, steps=3)
+    network = sigvit.SignalViTClassifier(pretrained=folder, trained="lora", classical=None, training_steps=3)
     results = sigvit.cross_validate({"ViT": network}, windows, sigvit.folds.cross_subject(windows.metadata))
     assert len(results.table) == 3
     assert results.certificate.pretraining[0]["folds"] == [0, 1, 2]
