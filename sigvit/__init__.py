@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sigvit.data.braindecode import windows_from_braindecode
     from sigvit.data.pages import open_dataset
-    from sigvit.data.recordings import windows_from_arrays, windows_from_epochs, windows_from_raw
+    from sigvit.data.recordings import read_recording, windows_from_arrays, windows_from_epochs, windows_from_raw
     from sigvit.data.windows import Windows
     from sigvit.estimators import SignalViTClassifier
     from sigvit.evaluation.few_shot import few_shot
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sigvit.evidence.cross_validation import Results, cross_validate
     from sigvit.evidence.fit_job import FitJob
     from sigvit.evidence.folds import Fold
+    from sigvit.evidence.grid_search import GridSearch
     from sigvit.fine_tuned import FineTuned
     from sigvit.grid import Axis, Grid
     from sigvit.model.adapt import adapt
@@ -48,6 +50,8 @@ _HOMES = {
     "windows_from_raw": "sigvit.data.recordings",
     "windows_from_epochs": "sigvit.data.recordings",
     "windows_from_arrays": "sigvit.data.recordings",
+    "windows_from_braindecode": "sigvit.data.braindecode",
+    "read_recording": "sigvit.data.recordings",
     "Fold": "sigvit.evidence.folds",
     "FitJob": "sigvit.evidence.fit_job",
     "folds": "sigvit.evidence.folds",
@@ -59,6 +63,7 @@ _HOMES = {
     "cross_validate": "sigvit.evidence.cross_validation",
     "SignalViTClassifier": "sigvit.estimators",
     "FineTuned": "sigvit.fine_tuned",
+    "GridSearch": "sigvit.evidence.grid_search",
     "Alignment": "sigvit.evidence.alignment",
 }
 

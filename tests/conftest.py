@@ -7,6 +7,8 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+# What is measured about this machine is remembered beside the checkout, not in anybody's home.
+os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".pytest_cache")
 
 
 @pytest.fixture(scope="session")

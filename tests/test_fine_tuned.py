@@ -54,7 +54,7 @@ def test_the_labels_of_the_few_are_learned(windows):
     test = own & ~calibration
     fitted = FineTuned(network(training_steps=100), training_steps=100, learning_rate=3e-3).fit(turned[~test], labels[~test], calibration=calibration[~test])
     assert (fitted.predict(turned[test]) == labels[test]).mean() > 0.8
-    assert (network(steps=100).fit(turned[~own], labels[~own]).predict(turned[test]) == labels[test]).mean() < 0.2
+    assert (network(training_steps=100).fit(turned[~own], labels[~own]).predict(turned[test]) == labels[test]).mean() < 0.2
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,7 @@ def test_a_model_is_saved_and_found_again(kind, tmp_path):
 @pytest.mark.parametrize("kind", FAMILY)
 def test_the_classifier_trains_with_it(kind):
     windows, labels, tokenizer = np.random.default_rng(0).normal(size=(23, E, S)), np.arange(23) % 2, FAMILY[kind]()
-    classifier = sigvit.SignalViTClassifier(tokenizer=tokenizer, width=8, heads=2, depth=1, training_steps=3, ensemble=False, classical=None).fit(
-        windows, labels
-    )
+    classifier = sigvit.SignalViTClassifier(tokenizer, width=8, heads=2, depth=1, training_steps=3, ensemble=False, classical=None).fit(windows, labels)
     assert classifier.predict_proba(windows).shape == (23, 2)
     assert type(classifier.model_.tokenizer) is type(tokenizer)
     assert classifier.model_.tokenizer is not tokenizer
