@@ -200,8 +200,8 @@ def certify(
     guard_s : seconds that must lie between two parts in one recording beyond the filters' support.
     filter_support_s : how far to each side filters smear a sample; left out, `windows.filter_support_s`, and 0 for bare metadata.
     protocol : what index pairs promise: "cross_subject", "cross_session", "within_session"; left out, nothing about groups.
-    pretrained : folder or folders of models that the folds' trainings start from, or fold number → folder or folders; what these saw before (`pretraining.json`)
-        is compared with the test parts as if it were training.
+    pretrained : folder or folders of models that the folds' trainings start from, or fold number → folder or folders; what these saw before
+        (`pretraining.json`) is compared with the test parts as if it were training.
 
     Raises
     ------

@@ -1,0 +1,135 @@
+"""What a model of recordings can start from, for transfer.py: nothing, its own unlabelled recordings, other people's, other labels, or pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import sigvit
+from sigvit.evidence.pretraining import FILE, write_pretraining
+from sigvit.model.image_start import start_from_image
+from sigvit.tokenizers import ElectrodeTimePatches, ScalpMapPatches, SpectrogramPatches
+from sigvit.training.batches import Batches
+from sigvit.training.loop import train
+from sigvit.training.masked_autoencoder import MaskedAutoencoder
+from sigvit.training.masked_patches import MaskedPatches
+from sigvit.training.masks import Masking
+from sigvit.training.mixed_batches import MixedRecordingBatches, RecordingSet
+from sigvit.training.patch_targets import patch_target, patches_of
+from sigvit.training.randomness import derive_seed
+from sigvit.training.recipe import Recipe
+from sigvit.training.unlabelled import UnlabelledBatches
+
+HEADS = 4
+# Of the scalp maps and spectrograms that an image model reads: pixels, and seconds.
+MAP_SIZE, MAP_PATCH, FRAME_S, FRAMES = (12, 12), (4, 4), 0.05, 2
+STFT_S, STFT_STRIDE_S, STFT_PATCH = 0.5, 0.125, (4, 2)
+
+
+class Sizes(NamedTuple):
+    """What all models of recordings of one comparison have in common."""
+
+    width: int
+    depth: int
+    window_s: float
+
+
+class Training(NamedTuple):
+    """How pre-training goes."""
+
+    objective: str
+    steps: int
+    batch_size: int
+    learning_rate: float
+
+    def recipe(self) -> Recipe:
+        return Recipe(steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate, warmup_steps=self.steps // 10, ema_decay=0.99)
+
+
+def fresh(windows: sigvit.Windows, sizes: Sizes, seed: int, n_classes: int | None = None) -> sigvit.VisionTransformer:
+    """One token is one electrode × `window_s`, and positions are functions of place and second, so that every cap can be read."""
+    torch.manual_seed(derive_seed(seed, "weights"))
+    tokenizer = ElectrodeTimePatches.from_info(windows.info, sizes.window_s, sizes.window_s, electrodes=1, width=sizes.width)
+    classes = len(windows.classes) if n_classes is None else n_classes
+    n_times = windows.values.shape[2]
+    return sigvit.signal_vit(
+        windows.info, n_times, num_classes=classes, tokenizer=tokenizer, positions="coordinates", depth=sizes.depth, heads=HEADS, pool="mean"
+    )
+
+
+def pretrained(target: sigvit.Windows, sets: list[sigvit.Windows], sizes: Sizes, training: Training, seed: int, folder: Path) -> Path:
+    """A folder with a model for `target` that has seen these sets without their labels; one that is there already is taken."""
+    return _kept(folder, sets, training.objective, lambda: _without_labels(target, sets, sizes, training, seed))
+
+
+def supervised(target: sigvit.Windows, sets: list[sigvit.Windows], sizes: Sizes, training: Training, seed: int, folder: Path) -> Path:
+    """A folder with a model for `target` that has learned the labels of these sets, each set's classes beside the others'."""
+    return _kept(folder, sets, "supervised", lambda: _with_labels(target, sets, sizes, training, seed))
+
+
+def of_image(image: Path, windows: sigvit.Windows, through: str, window_s: float, random: bool, seed: int) -> sigvit.VisionTransformer:
+    """The image model's weights, or with `random` the same model before its training, read through "electrode_time", "scalp_map" or "spectrogram"."""
+    model = sigvit.VisionTransformer.from_pretrained(image)
+    if random:
+        torch.manual_seed(derive_seed(seed, "weights"))
+        model = sigvit.VisionTransformer(model.config, type(model.tokenizer)(**model.tokenizer.arguments()))  # type: ignore[operator]
+    width, info = model.config.width, windows.info
+    tokenizers: dict[str, Callable[[], nn.Module]] = {
+        "electrode_time": lambda: ElectrodeTimePatches.from_info(info, window_s, window_s, electrodes=1, width=width),
+        "scalp_map": lambda: ScalpMapPatches.from_info(info, MAP_SIZE, MAP_PATCH, FRAME_S, FRAMES, width),
+        "spectrogram": lambda: SpectrogramPatches.from_info(info, "stft", STFT_S, STFT_STRIDE_S, patch=STFT_PATCH, width=width),
+    }
+    electrodes, n_times = windows.values.shape[1:]
+    return start_from_image(model, tokenizers[through](), (electrodes, n_times), len(windows.classes))
+
+
+def standardised(values: np.ndarray, by: np.ndarray) -> Tensor:
+    """(windows, electrodes, samples), each electrode less its mean in `by`, by its deviation there; flat ones are zero."""
+    mean, deviation = by.mean((0, 2), keepdims=True, dtype=np.float64), by.std((0, 2), keepdims=True, dtype=np.float64)
+    return torch.as_tensor((values - mean) / np.where(deviation == 0, 1, deviation), dtype=torch.float32)
+
+
+def _kept(folder: Path, sets: list[sigvit.Windows], objective: str, make: Callable[[], sigvit.VisionTransformer]) -> Path:
+    """The record is written last: where it is, the model is whole."""
+    if not (folder / FILE).is_file():
+        make().save_pretrained(folder)
+        write_pretraining(folder, sets, objective)
+    return folder
+
+
+def _without_labels(target: sigvit.Windows, sets: list[sigvit.Windows], sizes: Sizes, training: Training, seed: int) -> sigvit.VisionTransformer:
+    model, recipe = fresh(target, sizes, seed), training.recipe()
+    values = [standardised(windows.values, windows.values) for windows in sets]
+    batches = UnlabelledBatches(_batches(values, [np.zeros(len(windows), int) for windows in sets], sets, recipe, seed, 1), seed)
+    objective: MaskedPatches | MaskedAutoencoder
+    if training.objective == "masked_patches":
+        first, _ = MixedRecordingBatches([RecordingSet(values[0], torch.zeros(len(values[0]), dtype=torch.int64), sets[0].info)], recipe, seed).batch(0)
+        objective = MaskedPatches(model, patch_target(model.tokenizer, "mean", patches_of(model.tokenizer, first)))
+    else:
+        objective = MaskedAutoencoder(model, patch_target(model.tokenizer, "normalised"), Masking(0.75))
+    train(objective, batches, recipe, seed)
+    return objective.finished()
+
+
+def _with_labels(target: sigvit.Windows, sets: list[sigvit.Windows], sizes: Sizes, training: Training, seed: int) -> sigvit.VisionTransformer:
+    numbers, first = [], 0
+    for windows in sets:
+        numbers.append(first + np.unique(windows.labels, return_inverse=True)[1])
+        first += len(windows.classes)
+    model, recipe = fresh(target, sizes, seed, n_classes=first), training.recipe()
+    values = [standardised(windows.values, windows.values) for windows in sets]
+    train(model, _batches(values, numbers, sets, recipe, seed, first), recipe, seed)
+    model.reset_head(len(target.classes))
+    return model.eval()
+
+
+def _batches(values: list[Tensor], numbers: list[np.ndarray], sets: list[sigvit.Windows], recipe: Recipe, seed: int, n_classes: int) -> Batches:
+    """Several caps side by side, also where there is one set: its cap may be another than the target's."""
+    targets = [torch.as_tensor(each, dtype=torch.int64) for each in numbers]
+    held = [RecordingSet(each, own, windows.info) for each, own, windows in zip(values, targets, sets, strict=True)]
+    return MixedRecordingBatches(held, recipe, seed, n_classes)

@@ -1,0 +1,82 @@
+"""The transfer script end to end on small synthetic sets: every start and tuning is judged on the same trials, a killed run goes on, and leaks are refused."""
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sigvit
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.evidence.certificate import Certificate
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+FEW = ("--pretraining-steps", 3, "--steps", 3, "--width", 12, "--depth", 1, "--seeds", 1, "--shots", 2, 0, "--window-s", 0.2, "--batch-size", 4)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    module = importlib.import_module("transfer")
+    sets = {
+        "own": replace(synthetic_windows(n_trials=6, effect=2.0), name="own"),
+        "other": replace(synthetic_windows(n_subjects=2, n_trials=4, electrodes=("Fz", "Oz"), sampling_rate=50.0, n_times=71, seed=1), name="other"),
+        "leaking": replace(synthetic_windows(n_trials=6, effect=2.0), name="leaking"),
+    }
+    monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: sets[name])
+
+    def run(*arguments):
+        return module.main(module.tyro.cli(module.Configuration, args=[str(argument) for argument in arguments]))
+
+    run.module = module
+    return run
+
+
+def test_every_start_and_tuning_is_judged_in_the_same_folds(script, tmp_path):
+    sigvit.vit("Ti/2", 8, 10, 1, width=12, depth=1, heads=2, mlp_width=11, pool="mean").save_pretrained(tmp_path / "image")
+    arguments = ("--dataset", "own", "--others", "other", "--image-model", tmp_path / "image", *FEW, "--output", tmp_path / "out")
+    cells = script(*arguments)
+    # scratch, training part, other recordings, other labels, and an image model by three tokenizers, trained and not.
+    assert cells["start"].nunique() == 4 + 6
+    assert len(cells) == 10 * 3 * 2 * 3
+    assert not cells.duplicated(["start", "tuning", "shots", "fold", "seed"]).any()
+    assert cells.groupby(["shots", "fold"])["labelled"].nunique().eq(1).all()
+    assert set(cells["labelled"]) == {4, 24}
+    certificate = Certificate.read(tmp_path / "out" / "certificate.json")
+    assert certificate.verdict == "proved"
+    # One model a fold of its own training part, and two for all folds.
+    assert sorted(len(entry["folds"]) for entry in certificate.pretraining) == [1, 1, 1, 3, 3]
+    table = (tmp_path / "out" / "transfer.md").read_text()
+    assert table.count("| scratch |") == 3
+    assert "| other labels |" in table
+
+
+def test_a_killed_run_goes_on_with_the_same_cells(script, tmp_path, monkeypatch):
+    arguments = ("--dataset", "own", "--tunings", "ridge", "full", *FEW)
+    whole = script(*arguments, "--output", tmp_path / "whole")
+    judge, count = script.module.judge, []
+
+    def dying(*given):
+        count.append(given)
+        if len(count) == 5:
+            raise KeyboardInterrupt
+        return judge(*given)
+
+    monkeypatch.setattr(script.module, "judge", dying)
+    with pytest.raises(KeyboardInterrupt):
+        script(*arguments, "--output", tmp_path / "killed")
+    again = script(*arguments, "--output", tmp_path / "killed")
+    assert len(count) == 2 * 3 * 2 + 1
+    assert again.equals(whole)
+
+
+def test_other_recordings_of_tested_people_are_refused(script, tmp_path):
+    with pytest.raises(sigvit.Leak, match="pre-training"):
+        script("--dataset", "own", "--others", "leaking", *FEW, "--output", tmp_path)
+
+
+def test_an_interval_covers_a_mean_and_needs_three_folds(script):
+    low, high = script.module.interval(np.array([0.1, 0.2, 0.3, 0.2]))
+    assert low < 0.2 < high
+    assert np.isnan(script.module.interval(np.array([0.1, 0.2]))).all()
