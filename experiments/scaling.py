@@ -1,0 +1,233 @@
+"""How accuracy grows with training data and with compute: subsets × model sizes × seeds, and a fitted curve with its uncertainty.
+
+    python experiments/scaling.py --data digits                                                    # ten minutes on 2 cores
+    python experiments/scaling.py --data mnist --sizes 32x2 64x3 96x4 --shares 0.01 0.03 0.1 0.3 1
+    python experiments/scaling.py --data smni_s1_s2match --window-s 0.1                             # a dataset page: the first fold of subjects left out
+
+Every training takes the same number of steps at every share, so that a point of a size costs the same and only the data differ. Writes cells.csv,
+scaling.md and scaling.png; killed and started again with the same command, it goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+import tyro
+from matplotlib.figure import Figure
+from rich.console import Console
+from torch import Tensor
+
+import sigvit
+from sigvit.data.images import open_images
+from sigvit.evaluation.scaling_law import ScalingLaw, fit_scaling_law
+from sigvit.evaluation.trace import trace_training
+from sigvit.evidence.results_folder import claim_folder
+from sigvit.tokenizers import ElectrodeTimePatches
+from sigvit.training.augment_images import ImageAugmentation, preprocess
+from sigvit.training.batches import Batches, RecordingBatches
+from sigvit.training.image_batches import ImageBatches
+from sigvit.training.loop import train
+from sigvit.training.randomness import derive_seed
+from sigvit.training.recipe import Recipe
+
+IMAGE_SETS = {"digits": 2, "mnist": 4, "cifar10": 4}  # with the patch, in pixels
+HEADS = 4
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Measure how accuracy grows with data and compute."""
+
+    data: str = "digits"
+    """digits, mnist, cifar10, or a dataset page."""
+    folder: Path | None = None
+    """Where the recordings lie, for pages that need local files."""
+    sizes: tuple[str, ...] = ("16x1", "32x2", "64x3")
+    """WIDTHxDEPTH of the encoder."""
+    shares: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
+    """Of the training part; a seed's smaller subsets lie inside its larger ones. A curve needs three."""
+    seeds: int = 3
+    """Weights, order and subsets."""
+    steps: int = 500
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    window_s: float = 0.1
+    """Of recordings: seconds of a token, which is of all electrodes."""
+    output: Path | None = None
+    """Results folder; left out, results/scaling-DATA."""
+
+
+class Task(NamedTuple):
+    """What is learned: a model of a size, batches of some training rows, and the accuracy on the test part."""
+
+    n_train: int
+    labels: np.ndarray
+    input_shape: tuple[int, ...]
+    make: Callable[[int, int], sigvit.VisionTransformer]
+    batches: Callable[[np.ndarray, Recipe, int], Batches]
+    accuracy: Callable[[sigvit.VisionTransformer], float]
+
+
+def main(configuration: Configuration) -> pd.DataFrame:
+    """Train what isn't trained yet, fit the curves and write them; returns the cells."""
+    console = Console(soft_wrap=True)
+    output = configuration.output or Path("results") / f"scaling-{configuration.data}"
+    asked = {name: value for name, value in asdict(configuration).items() if name not in ("output", "folder")}
+    claim_folder(output, {"sigvit": sigvit.__version__, "asked": json.loads(json.dumps(asked))})
+    task = images(configuration) if configuration.data in IMAGE_SETS else recordings(configuration)
+    path = output / "cells.csv"
+    cells = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    there = {(cell["size"], cell["share"], cell["seed"]) for cell in cells}
+    for size in configuration.sizes:
+        for share in configuration.shares:
+            for seed in range(configuration.seeds):
+                if (size, share, seed) not in there:
+                    cells.append(measure(configuration, task, size, share, seed))  # type: ignore[arg-type]
+                    beside = path.with_name("cells.csv.part")
+                    pd.DataFrame(cells).to_csv(beside, index=False)
+                    beside.replace(path)
+    table = pd.DataFrame(cells)
+    laws = {size: law_of(table[table["size"] == size]) for size in configuration.sizes}
+    (output / "scaling.md").write_text(report(table, laws, configuration), encoding="utf-8")
+    draw(table, laws, configuration.data).savefig(output / "scaling.png", dpi=150)
+    console.print((output / "scaling.md").read_text(encoding="utf-8"), highlight=False)
+    return table
+
+
+def measure(configuration: Configuration, task: Task, size: str, share: float, seed: int) -> dict[str, Any]:
+    """One training: its accuracy, and the operations it took."""
+    width, depth = map(int, size.split("x"))
+    torch.manual_seed(derive_seed(seed, "weights"))
+    model = task.make(width, depth)
+    rows = subset(task.labels, share, seed)
+    recipe = Recipe(
+        steps=configuration.steps,
+        batch_size=min(configuration.batch_size, len(rows)),
+        learning_rate=configuration.learning_rate,
+        warmup_steps=configuration.steps // 10,
+    )
+    flops = trace_training(model, task.input_shape).work.flops * recipe.steps * recipe.batch_size
+    train(model, task.batches(rows, recipe, seed), recipe, seed)
+    return {"size": size, "share": share, "seed": seed, "samples": len(rows), "flops": flops, "accuracy": task.accuracy(model)}
+
+
+def subset(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Sorted rows: this share of every class, at least one of each; a larger share of the same seed holds it."""
+    generator = np.random.default_rng(derive_seed(seed, "subset"))
+    orders = [generator.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    return np.sort(np.concatenate([order[: max(1, round(share * len(order)))] for order in orders]))
+
+
+def images(configuration: Configuration) -> Task:
+    training, test = (open_images(configuration.data, part).in_memory() for part in ("train", "test"))
+    assert training.size is not None
+    pixels, channels, patch = training.size, training.channels, IMAGE_SETS[configuration.data]
+    augmentation = ImageAugmentation(pad=1 if max(pixels) < 32 else 4, flip=channels == 3)
+
+    def make(width: int, depth: int) -> sigvit.VisionTransformer:
+        sizes = {"width": width, "depth": depth, "heads": HEADS, "mlp_width": 2 * width}
+        return sigvit.vit("Ti/16", pixels, len(training.classes), channels, patch_size=patch, pool="mean", **sizes)  # type: ignore[arg-type]
+
+    def batches(rows: np.ndarray, recipe: Recipe, seed: int) -> Batches:
+        return ImageBatches(training.part(rows), augmentation, recipe, seed)
+
+    tested = preprocess(torch.as_tensor(test.read(range(len(test)))).permute(0, 3, 1, 2), augmentation, pixels)
+    accuracy = judged_by(tested, torch.as_tensor(test.labels))
+    return Task(len(training), training.labels, (channels, *pixels), make, batches, accuracy)
+
+
+def recordings(configuration: Configuration) -> Task:
+    """The first fold of subjects left out; certified, and scaled by its training part."""
+    windows = sigvit.open_dataset(configuration.data, folder=configuration.folder)
+    folds = sigvit.folds.cross_subject(windows.metadata, validation=0, filter_support_s=windows.filter_support_s)[:1]
+    sigvit.certify(windows, folds)
+    known, asked = windows.values[folds[0].train], windows.values[folds[0].test]
+    mean, deviation = known.mean((0, 2), keepdims=True), known.std((0, 2), keepdims=True)
+    values, tested = (torch.as_tensor((part - mean) / np.where(deviation == 0, 1, deviation), dtype=torch.float32) for part in (known, asked))
+    numbers = np.unique(windows.labels, return_inverse=True)[1]
+    targets, n_classes = torch.as_tensor(numbers[folds[0].train]), len(windows.classes)
+
+    def make(width: int, depth: int) -> sigvit.VisionTransformer:
+        tokenizer = ElectrodeTimePatches.from_info(windows.info, configuration.window_s, configuration.window_s, electrodes="all", width=width)
+        n_times = windows.values.shape[2]
+        return sigvit.signal_vit(windows.info, n_times, num_classes=n_classes, tokenizer=tokenizer, depth=depth, heads=HEADS, pool="mean", dropout=0.1)
+
+    def batches(rows: np.ndarray, recipe: Recipe, seed: int) -> Batches:
+        return RecordingBatches(values[rows], targets[rows], recipe, seed, n_classes)
+
+    shape = windows.values.shape[1:]
+    return Task(len(values), targets.numpy(), shape, make, batches, judged_by(tested, torch.as_tensor(numbers[folds[0].test])))
+
+
+def judged_by(tested: Tensor, labels: Tensor) -> Callable[[sigvit.VisionTransformer], float]:
+    """Mean recall of the classes, so that unequal classes don't make a constant look good."""
+
+    @torch.no_grad()
+    def accuracy(model: sigvit.VisionTransformer) -> float:
+        hits = torch.cat([model(part).argmax(1) for part in tested.split(512)]) == labels
+        return float(torch.stack([hits[labels == label].double().mean() for label in labels.unique()]).mean())
+
+    return accuracy
+
+
+def law_of(cells: pd.DataFrame) -> ScalingLaw | None:
+    """Of error by training samples; None with fewer than three subsets."""
+    return fit_scaling_law(cells["samples"], 1 - cells["accuracy"]) if cells["samples"].nunique() >= 3 else None
+
+
+def report(table: pd.DataFrame, laws: dict[str, ScalingLaw | None], configuration: Configuration) -> str:
+    """A row a size, a column a subset; then the curves' exponents and what twice the data would bring."""
+    samples = sorted(table["samples"].unique())
+    lines = [
+        f"# Scaling: {configuration.data}",
+        "",
+        f"Balanced accuracy on the test part, mean ± standard deviation of {configuration.seeds} seeds, {configuration.steps} steps each. Error = floor + "
+        "scale · samples^(-exponent); intervals of 95 % from fits to seeds drawn anew. What lies beyond the largest subset is an extrapolation.",
+        "",
+        f"| size | operations of a training | {' | '.join(f'{count} samples' for count in samples)} | exponent | with twice the data |",
+        "|---" * (len(samples) + 4) + "|",
+    ]
+    for size, law in laws.items():
+        own = table[table["size"] == size]
+        told = own.groupby("samples")["accuracy"].agg(["mean", "std"])
+        cells = [f"{told.loc[count, 'mean']:.3f} ± {told.loc[count, 'std']:.3f}" for count in samples]
+        lines.append(f"| {size} | {own['flops'].max():.2g} | {' | '.join(cells)} | {' | '.join(of_law(law, max(samples)))} |")
+    return "\n".join(lines) + "\n"
+
+
+def of_law(law: ScalingLaw | None, most: int) -> tuple[str, str]:
+    """Exponent and prediction, each with its interval."""
+    if law is None:
+        return "too few subsets", "too few subsets"
+    low, high = law.interval([2 * most])
+    exponents = law.exponent_interval()
+    return f"{law.exponent:.2f} [{exponents[0]:.2f}, {exponents[1]:.2f}]", f"{1 - law([2 * most])[0]:.3f} [{1 - high[0]:.3f}, {1 - low[0]:.3f}]"
+
+
+def draw(table: pd.DataFrame, laws: dict[str, ScalingLaw | None], data: str) -> Figure:
+    """Error by data, with the fitted curves and their bands; and by operations."""
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for number, (size, law) in enumerate(laws.items()):
+        own, colour = table[table["size"] == size], f"C{number}"
+        left.plot(own["samples"], 1 - own["accuracy"], ".", color=colour, label=f"width × depth {size}")
+        right.plot(own["flops"], 1 - own["accuracy"], ".", color=colour)
+        if law is not None:
+            x = np.geomspace(own["samples"].min(), 2 * own["samples"].max(), 100)
+            left.plot(x, law(x), color=colour)
+            left.fill_between(x, *law.interval(x), color=colour, alpha=0.2, linewidth=0)
+    left.set(xscale="log", yscale="log", xlabel="training samples", ylabel="test error (1 − balanced accuracy)", title=f"{data}: by data, fit with 95 % band")
+    right.set(xscale="log", xlabel="floating-point operations of a training", title="by compute; each column of points: one size, all subsets")
+    left.legend()
+    return figure
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Configuration))

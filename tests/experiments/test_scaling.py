@@ -1,0 +1,54 @@
+"""The scaling script end to end: nested subsets, resumed cells, a fitted curve, for images and for recordings."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sigvit
+from sigvit.data.synthetic import synthetic_windows
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+FEW = ("--sizes", "8x1", "--shares", 0.1, 0.3, 1, "--seeds", 2, "--steps", 4, "--batch-size", 6)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    module = importlib.import_module("scaling")
+
+    def run(*arguments):
+        return module.main(module.tyro.cli(module.Configuration, args=[str(argument) for argument in arguments]))
+
+    run.module = module
+    return run
+
+
+def test_images_are_measured_fitted_drawn_and_not_measured_twice(script, tmp_path, monkeypatch):
+    cells = script("--data", "digits", *FEW, "--output", tmp_path)
+    assert len(cells) == 3 * 2
+    assert cells["samples"].nunique() == 3
+    assert cells["flops"].nunique() == 1
+    assert "| 8x1 |" in (tmp_path / "scaling.md").read_text()
+    assert (tmp_path / "scaling.png").stat().st_size > 10_000
+
+    def never(*given):
+        raise AssertionError("measured twice")
+
+    monkeypatch.setattr(script.module, "measure", never)
+    assert script("--data", "digits", *FEW, "--output", tmp_path).equals(cells)
+
+
+def test_recordings_are_measured_on_people_left_out(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: synthetic_windows(n_trials=20))
+    cells = script("--data", "synthetic", *FEW, "--output", tmp_path)
+    assert sorted(cells["samples"].unique()) == [8, 24, 80]
+
+
+def test_smaller_subsets_lie_inside_larger_ones_and_hold_every_class(script):
+    labels = np.repeat([0, 1, 2], [50, 7, 90])
+    small, large = (script.module.subset(labels, share, seed=3) for share in (0.05, 0.5))
+    assert set(small) < set(large)
+    assert set(labels[small]) == {0, 1, 2}
+    assert not np.array_equal(large, script.module.subset(labels, 0.5, seed=4))
