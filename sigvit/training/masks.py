@@ -56,13 +56,9 @@ class Masking:
         `tokens` are patch tokens (no special ones), `seeds` (B,) int64. Padding is never hidden.
         """
         batch, longest = tokens.values.shape[:2]
-        grids = tokens.grids if tokens.grids is not None else (tokens.grid,) * batch
         real = tokens.mask.cpu()
         hidden, others = torch.zeros(batch, longest, dtype=torch.bool), torch.zeros(batch, DRAWS - 1, longest)
-        for grid in dict.fromkeys(grids):
-            if grid is None:
-                raise ValueError("These tokens have no grid, so nothing says which of them belong together; masks need one.")
-            rows = [row for row, own in enumerate(grids) if own == grid]
+        for grid, rows in _by_grid(tokens):
             draws = _draw(seeds[rows], grid.n_tokens)
             hidden[rows, : grid.n_tokens] = self._of_grid(grid, draws[:, 0], real[rows, : grid.n_tokens])
             others[rows, :, : grid.n_tokens] = draws[:, 1:]
@@ -93,6 +89,15 @@ class Masking:
         for at in several:
             block &= _spread(_stretch(grid.axes[at], side, draws[:, at]), grid, at)
         return block
+
+
+def _by_grid(tokens: Tokens) -> list[tuple[Grid, list[int]]]:
+    """Each grid with the rows that have it."""
+    if tokens.grids is None:
+        if tokens.grid is None:
+            raise ValueError("These tokens have no grid, so nothing says which of them belong together; masks need one.")
+        return [(tokens.grid, list(range(len(tokens.values))))]
+    return [(grid, [row for row, own in enumerate(tokens.grids) if own == grid]) for grid in dict.fromkeys(tokens.grids)]
 
 
 def _draw(seeds: Tensor, n_tokens: int) -> Tensor:
