@@ -1,7 +1,7 @@
 """What pre-training without labels is worth on images: few-shot ridge on frozen features, and fine-tuning at the same total steps; several seeds.
 
-    python benchmarks/pretraining.py --data digits                                    # 15 minutes on one core
-    python benchmarks/pretraining.py --data digits mnist --steps 3000                 # an hour
+    python benchmarks/pretraining.py --data digits                                    # half an hour on one core
+    python benchmarks/pretraining.py --data digits mnist --steps 6000                 # hours
     python benchmarks/pretraining.py --data cifar10 --fine-tuning --steps 10000       # a night, or a GPU
 
 Prints the tables and writes benchmarks/results/pretraining.md. The encoder is judged by the mean of its tokens; "random" is the same encoder before the first
@@ -56,7 +56,7 @@ class Options:
 
     data: tuple[str, ...] = ("digits",)
     """digits, mnist or cifar10."""
-    steps: int = 1500
+    steps: int = 3000
     """Of pre-training; with --fine-tuning of all training together, half of it before the labels."""
     seeds: int = 5
     """Weights, order and masks."""
