@@ -142,7 +142,7 @@ def test_groups_must_be_given_to_both_or_neither_and_to_every_window():
 
 def aligned_pipelines() -> dict:
     made = {f"{metric} {mode}": make_pipeline(Alignment(metric, mode), baselines.tangent_space()) for metric in METRICS for mode in MODES}
-    network = SignalViTClassifier(training_steps=3, width=8, heads=2, mlp_width=16, classical=None)
+    network = SignalViTClassifier(training_steps=3, ensemble=False, width=8, heads=2, mlp_width=16, classical=None)
     return {**made, "scaled": make_pipeline(ChannelScaler(), baselines.csp_lda()), "ViT": make_pipeline(Alignment(), ChannelScaler(), network)}
 
 

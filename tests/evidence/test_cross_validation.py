@@ -27,7 +27,7 @@ from sigvit.evidence.judging import Fit, fit_and_judge, judge_fits
 from sigvit.tokenizers import ElectrodeTimePatches
 
 QUICK = {
-    "ViT": SignalViTClassifier(training_steps=7, width=8, heads=2, mlp_width=16),
+    "ViT": SignalViTClassifier(training_steps=7, ensemble=False, width=8, heads=2, mlp_width=16),
     "EEGNet": ConvNetClassifier("EEGNet", epochs=3),
     "ShallowConvNet": ConvNetClassifier("ShallowConvNet", epochs=3),
 }

@@ -15,7 +15,7 @@ def test_two_workers_of_dask_give_the_table_of_one_process():
     distributed = pytest.importorskip("dask.distributed")
     windows = synthetic_windows(effect=3.0)
     divided = folds.cross_subject(windows.metadata)
-    vit = sigvit.SignalViTClassifier(training_steps=5, width=4, depth=1, heads=2, classical=None)
+    vit = sigvit.SignalViTClassifier(training_steps=5, ensemble=False, width=4, depth=1, heads=2, classical=None)
     pipelines = {"ViT": vit, "LDA": baselines.shrinkage_lda()}
     expected = sigvit.cross_validate(pipelines, windows, divided, seeds=(0, 1))
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, distributed.Client(cluster) as client:

@@ -19,7 +19,7 @@ GRID = {"learning_rate": [1e-4, 1e-2], "dropout": [0.1]}
 
 
 def vit(**choices) -> sigvit.SignalViTClassifier:
-    return sigvit.SignalViTClassifier(training_steps=7, width=4, depth=1, heads=2, mlp_width=5, classical=None, **choices)
+    return sigvit.SignalViTClassifier(training_steps=7, width=4, depth=1, heads=2, mlp_width=5, ensemble=False, classical=None, **choices)
 
 
 class Remembering(ClassifierMixin, BaseEstimator):
