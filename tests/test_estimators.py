@@ -127,7 +127,7 @@ def test_the_weights_of_the_halves_are_chosen_on_windows_that_neither_was_fitted
 
 MANY = {
     "ViT": (
-        clone(QUICK).set_params(ensemble=True, classical="auto"),
+        clone(QUICK).set_params(ensemble=True, classical=baselines.shrinkage_lda(), training_steps=10),
         [{"dropout": 0.1}, {"dropout": 0.0, "learning_rate": 1e-3}, {"early_stopping": True, "patience": 1}],
     ),
     "EEGNet": (ConvNetClassifier("EEGNet", epochs=20, batch_size=11), [{}, {"learning_rate": 1e-2}, {"patience": 1}]),
