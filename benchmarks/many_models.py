@@ -1,9 +1,10 @@
 """One optimiser step of K small models: one after the other, in processes, in stacks, in processes with stacks, compiled, and as the engine chooses.
 
-    python benchmarks/many_models.py [--quick]
+    python benchmarks/many_models.py [--quick] [--eager]
 
 All ways take turns in every round, each on members of its own; the table has medians and the gain over the serial loop (eager, float32, all threads).
-Prints it and writes benchmarks/results/many_models_cpu.md or _cuda.md. --quick: the smallest case alone, few rounds, nothing compiled, nothing written.
+Prints it and, after every case, writes benchmarks/results/many_models_cpu.md or _cuda.md. --eager: nothing compiled. --quick: the smallest case alone, few
+rounds, nothing compiled, nothing written.
 """
 
 from __future__ import annotations
@@ -132,13 +133,13 @@ class InProcesses:
             connection.send(False)
 
 
-def ways(case: Case, count: int, device: str, quick: bool) -> dict[str, Step]:
+def ways(case: Case, count: int, device: str, eager: bool) -> dict[str, Step]:
     """Name → one step of all members, each way with members of its own."""
     everyone = range(count)
     sizes = [size for size in SIZES if size <= count] if device == "cpu" else [count]
     found: dict[str, Step] = {"serial": serial(case.members(everyone, device))}
     found |= {f"stacks of {size}": stacked(case.members(everyone, device), size) for size in sizes}
-    if not quick:
+    if not eager:
         found[f"compiled stacks of {sizes[-1]}"] = stacked(case.members(everyone, device, compiled=True), sizes[-1])
     processes = torch.get_num_threads()
     if device == "cpu" and processes > 1:
@@ -160,9 +161,9 @@ def synchronised(step: Step, device: str) -> float:
     return time.perf_counter() - start
 
 
-def measure(case: Case, count: int, device: str, quick: bool) -> dict[str, list[float]]:
+def measure(case: Case, count: int, device: str, quick: bool, eager: bool) -> dict[str, list[float]]:
     """Way → seconds of every round, after two rounds to warm up."""
-    steps = ways(case, count, device, quick)
+    steps = ways(case, count, device, quick or eager)
     times: dict[str, list[float]] = {name: [] for name in steps}
     for number in range((2 if quick else ROUNDS) + 2):
         for name, step in steps.items():
@@ -182,9 +183,9 @@ def chosen(case: Case, count: int, device: str) -> str:
     return inside if plan.processes == 1 else f"{plan.processes} processes, {inside}"
 
 
-def lines(case: Case, count: int, device: str, quick: bool) -> list[str]:
+def lines(case: Case, count: int, device: str, quick: bool, eager: bool) -> list[str]:
     """The rows of the table for one case."""
-    times = measure(case, count, device, quick)
+    times = measure(case, count, device, quick, eager)
     rows = []
     for name, found in times.items():
         ratios = [base / seconds for base, seconds in zip(times["serial"], found, strict=True)]
@@ -196,7 +197,8 @@ def lines(case: Case, count: int, device: str, quick: bool) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    parser.add_argument("--eager", action="store_true")
+    quick, eager = parser.parse_args().quick, parser.parse_args().eager
     device = "cuda" if torch.cuda.is_available() else "cpu"
     where = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     head = [
@@ -213,12 +215,12 @@ def main() -> None:
     found = []
     for case in CASES[:1] if quick else CASES:
         for count in (10,) if quick else (10, 50):
-            rows = lines(case, count, device, quick)
+            rows = lines(case, count, device, quick, eager)
             print("\n".join(rows), flush=True)
             found += rows
-    if not quick:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"many_models_{device}.md").write_text("\n".join([*head, *found]) + "\n", encoding="utf-8")
+            if not quick:
+                RESULTS.mkdir(exist_ok=True)
+                (RESULTS / f"many_models_{device}.md").write_text("\n".join([*head, *found]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
