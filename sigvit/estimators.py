@@ -225,7 +225,7 @@ class SignalViTClassifier(NetworkClassifier):
             return np.full(2, 0.5)
         told = np.stack([self._network_out_of_fold(part, left_out), classical], axis=1)
         judged = np.isfinite(told).all(axis=(1, 2))
-        return blend_weights(told[judged], part.targets[judged])
+        return blend_weights(told[judged], part.targets[judged]) if judged.any() else np.full(2, 0.5)
 
     def _network_out_of_fold(self, part: TrainingPart, left_out: list[np.ndarray | None]) -> np.ndarray:
         """(windows, classes) log-probabilities, each by the network that didn't see the window; NaN where all did."""
