@@ -24,7 +24,7 @@ torch.set_num_threads(1)
 Snapshots.__init__.__defaults__ = (0.0,)  # a snapshot at every look instead of every minute
 windows = synthetic_windows(n_subjects=3)
 folds = sigvit.folds.cross_subject(windows.metadata)
-pipelines = {"ViT": sigvit.SignalViTClassifier(training_steps=40, ensemble=False, width=8, heads=2, mlp_width=16, classical=None), "LDA": baselines.shrinkage_lda()}
+pipelines = {"ViT": sigvit.SignalViTClassifier(training_steps=40, ensemble=False, width=8, heads=2, classical=None), "LDA": baselines.shrinkage_lda()}
 claim_folder(sys.argv[1], {"steps": 40})
 results = sigvit.cross_validate(pipelines, windows, folds, range(2), folder=sys.argv[1])
 write_results(sys.argv[1], results, windows, folds, {"steps": 40})
