@@ -55,6 +55,4 @@ def _require_rate(model: VisionTransformer, electrodes: Any, folder: str | Path)
     own = getattr(model.tokenizer, "sampling_rate", None)
     rate = float(electrodes["sfreq"]) if hasattr(electrodes, "keys") else None
     if own is not None and rate is not None and abs(own - rate) > 1e-6 * own:
-        raise ValueError(
-            f"The model in {folder} was made for {own:g} Hz, but these recordings have {rate:g} Hz; resample them (a page: resample_hz)."
-        )
+        raise ValueError(f"The model in {folder} was made for {own:g} Hz, but these recordings have {rate:g} Hz; resample them (a page: resample_hz).")
