@@ -21,8 +21,11 @@ def braindecode():
     """The package. Its networks import torchaudio, which has no build for this machine's torch; no dataset uses it."""
     try:
         import torchaudio  # noqa: F401
+
+        names = ()
     except (ImportError, OSError):
-        for name in ("torchaudio", "torchaudio.functional", "torchaudio.transforms"):
+        names = ("torchaudio", "torchaudio.functional", "torchaudio.transforms")
+        for name in names:
             module = types.ModuleType(name)
             module.__getattr__ = _absent
             sys.modules[name] = module
@@ -36,6 +39,8 @@ def braindecode():
         except ImportError as error:
             pytest.skip(f"braindecode can't be imported: {error}")
         yield braindecode
+    for name in names:  # others look whether it is there
+        sys.modules.pop(name, None)
 
 
 def _absent(name):

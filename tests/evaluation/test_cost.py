@@ -39,6 +39,7 @@ def test_no_price_is_negative_however_noisy_the_seconds():
     assert min(astuple(fit_prices(works, generator.uniform(0.1, 10, 11).tolist()))) >= 0
 
 
+@pytest.mark.slow
 def test_a_processor_calibrated_on_its_steps_predicts_them_with_small_mean_error():
     """The median ratio within a factor of 1.67: what a machine that is busy with other tests may be off by. The benchmark is held to 15 %."""
     sizes = [(8, 1, 3), (16, 2, 5), (32, 1, 2), (32, 2, 7), (64, 1, 3), (48, 1, 11)]

@@ -76,6 +76,7 @@ def test_shapes_alone_tell_as_much_as_the_model():
     assert trace_training(shapes, (2, 15, 35), batch=3) == trace_training(small(), (2, 15, 35), batch=3)
 
 
+@pytest.mark.slow
 def test_activations_grow_with_the_batch_and_checkpointing_spares_them():
     plain, sparing = small(depth=5), small(depth=5, checkpointing=True)
     one, two, three = (trace_training(plain, (2, 15, 35), batch=batch).kept_bytes for batch in (11, 22, 33))

@@ -162,6 +162,7 @@ def test_without_a_validation_argument_validation_rows_are_trained_on(windows, f
     assert table["samples_validation"].tolist() == [0]
 
 
+@pytest.mark.slow
 def test_processes_give_the_table_of_one_process(windows, folds):
     pipelines = {"LDA": baselines.shrinkage_lda(), "TS": baselines.tangent_space()}
     tables = [cross_validate(pipelines, windows, folds, n_jobs=n_jobs).table.drop(columns="time") for n_jobs in (1, 2)]
@@ -189,6 +190,7 @@ def test_other_parameters_page_windows_or_folds_are_other_fits(windows, folds, t
     assert len(list((tmp_path / "fits").iterdir())) == 5
 
 
+@pytest.mark.slow
 def test_fit_many_and_fit_give_one_table(windows, folds):
     model = QUICK["ViT"]
     together = cross_validate({"ViT": model}, windows, folds[:2], seeds=[0, 1]).table

@@ -80,6 +80,7 @@ def test_scikit_learns_own_search_finds_the_same(windows):
     assert ours.cv_results_["params"] == theirs.cv_results_["params"]
 
 
+@pytest.mark.slow
 def test_a_nested_search_is_a_pipeline_like_any_other(windows):
     divided = folds.cross_subject(windows.metadata)
     results = sigvit.cross_validate({"ViT": GridSearch(vit(), GRID), "TS": GridSearch(baselines.tangent_space(), CLASSICAL)}, windows, divided, seeds=(0, 1))

@@ -295,6 +295,7 @@ def half_auc(scores, numbers):
     return np.mean(0.5 + 0.5 * np.sign(above))
 
 
+@pytest.mark.slow
 def test_swap_p_is_uniform_under_the_null():
     p_values = []
     for seed in range(200):

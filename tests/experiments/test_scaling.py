@@ -25,6 +25,7 @@ def script(monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_images_are_measured_fitted_drawn_and_not_measured_twice(script, tmp_path, monkeypatch):
     cells = script("--data", "digits", *FEW, "--output", tmp_path)
     assert len(cells) == 3 * 2

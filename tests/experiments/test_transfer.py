@@ -33,6 +33,7 @@ def script(monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_every_start_and_tuning_is_judged_in_the_same_folds(script, tmp_path):
     sigvit.vit("Ti/2", 8, 10, 1, width=12, depth=1, heads=2, mlp_width=11, pool="mean").save_pretrained(tmp_path / "image")
     arguments = ("--dataset", "own", "--others", "other", "--image-model", tmp_path / "image", *FEW, "--output", tmp_path / "out")

@@ -50,6 +50,9 @@ def distance(left: dict[str, Tensor], right: dict[str, Tensor]) -> float:
     return max(float((left[name] - right[name]).abs().max()) for name in left)
 
 
+pytestmark = pytest.mark.slow  # half a minute of processes that start
+
+
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder where two processes have left what they trained."""
