@@ -22,7 +22,7 @@ install: .venv/installed
 
 demo: .venv/installed
 	$(BIN)/python experiments/eeg_cross_validation.py --dataset scp1 --output results/demo/scp1
-	$(BIN)/python experiments/eeg_cross_validation.py --dataset finger_movements --seeds 2 --output results/demo/finger_movements
+	$(BIN)/python experiments/eeg_cross_validation.py --dataset finger_movements --seeds 1 --output results/demo/finger_movements
 
 test: .venv/parity
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --doctest-modules sigvit tests
