@@ -1,10 +1,11 @@
 """How accurate: the default ViT pipeline beside every baseline and the published networks, in the same folds.
 
-    python benchmarks/eeg_accuracy.py [PAGE:PROTOCOL[:K] …] [--seeds 10] [--published] [--output FOLDER]
+    python benchmarks/eeg_accuracy.py [PAGE:PROTOCOL[:K] …] [--seeds 10] [--networks none | ours | published] [--output FOLDER]
 
 PAGE is a name of datasets/ or a path to a page of your own; PROTOCOL is shipped, within_session, cross_session or cross_subject, with K groups, else with
-one run, session or subject left out at a time. Without rows: those that the project is judged by. Goes on where it was stopped. --published adds
-braindecode's networks (the extra "benchmark"). Prints the table and, for the project's own rows, writes benchmarks/results/eeg_accuracy.md.
+one run, session or subject left out at a time. Without rows: those that the project is judged by. Goes on where it was stopped, also with more seeds or
+networks. --networks says what stands beside the classical pipelines: nothing, EEGNet and ShallowConvNet of this library, or these and braindecode's (the
+extra "benchmark"). Prints the table and, for the project's own rows, writes benchmarks/results/eeg_accuracy.md.
 """
 
 from __future__ import annotations
@@ -28,28 +29,29 @@ from sigvit.evidence.results_folder import claim_folder, write_results
 TABLE = Path(__file__).parent / "results" / "eeg_accuracy.md"
 ROWS = (
     "scp1:shipped",
-    "scp1:within_session:5",
     "finger_movements:shipped",
-    "finger_movements:within_session:5",
-    "muse_ssvep:within_session",
-    "muse_ssvep:cross_session",
-    "muse_ssvep:cross_subject",
-    "muse_n170:within_session",
-    "muse_n170:cross_session",
-    "muse_n170:cross_subject",
     "eegmmidb_left_right:within_session",
     "eegmmidb_fists_feet:within_session",
     "eegmmidb_rest_move:within_session",
+    "muse_ssvep:cross_session",
+    "muse_ssvep:cross_subject",
+    "muse_n170:cross_session",
+    "muse_n170:cross_subject",
     "eegmat:cross_subject:6",
+    "finger_movements:within_session:5",
+    "scp1:within_session:5",
     "smni_s1_s2match:cross_subject:4",
     "smni_s1_s2nomatch:cross_subject:4",
     "smni_s2match_s2nomatch:cross_subject:4",
-    "muse_p300:within_session",
-    "muse_p300:cross_session",
     "muse_p300:cross_subject",
+    "muse_p300:cross_session",
+    "muse_ssvep:within_session",
+    "muse_n170:within_session",
+    "muse_p300:within_session",
 )
 PUBLISHED = ("EEGConformer", "EEGNet", "ShallowFBCSPNet", "Deep4Net")
-NETWORKS = ("EEGNet", "ShallowConvNet", *(f"braindecode {name}" for name in PUBLISHED))
+OURS = ("EEGNet", "ShallowConvNet")
+NETWORKS = (*OURS, *(f"braindecode {name}" for name in PUBLISHED))
 HALVES = ("ViT: network", "ViT: classical half")
 
 
@@ -61,21 +63,22 @@ class PublishedNetwork(ConvNetClassifier):
         return make(n_chans=len(electrodes["ch_names"]), n_outputs=n_classes, n_times=n_times, sfreq=electrodes["sfreq"])
 
 
-def pipelines(windows: sigvit.Windows, published: bool) -> dict[str, Any]:
+def pipelines(windows: sigvit.Windows, networks: str) -> dict[str, Any]:
     named: dict[str, Any] = {"ViT": sigvit.SignalViTClassifier(), **sigvit.baselines.everything(windows)}
-    named |= {name: ConvNetClassifier(name) for name in ("EEGNet", "ShallowConvNet")}
-    return named | ({f"braindecode {name}": PublishedNetwork(name) for name in PUBLISHED} if published else {})
+    if networks != "none":
+        named |= {name: ConvNetClassifier(name) for name in OURS}
+    return named | ({f"braindecode {name}": PublishedNetwork(name) for name in PUBLISHED} if networks == "published" else {})
 
 
-def run(row: str, seeds: int, published: bool, output: Path) -> Path:
+def run(row: str, seeds: int, networks: str, output: Path) -> Path:
     """Cross-validate one row into its own folder; fits that are there already are kept."""
     page, protocol, *k = row.split(":")
     windows = sigvit.open_dataset(page)
     folds = make_folds(windows, protocol, int(k[0]) if k else None)
     folder = output / row.replace(":", "-").replace("/", "_")
-    asked = {"page": page, "sha256": windows.page["sha256"], "protocol": row, "seeds": str(seeds), "published": str(published)}
+    asked = {"page": page, "sha256": windows.page["sha256"], "protocol": row}
     claim_folder(folder, asked)
-    results = sigvit.cross_validate(pipelines(windows, published), windows, folds, seeds=range(seeds), folder=folder, n_jobs=2)
+    results = sigvit.cross_validate(pipelines(windows, networks), windows, folds, seeds=range(seeds), folder=folder, n_jobs=2)
     write_results(folder, results, windows, folds, asked)
     results.predictions.to_csv(folder / "predictions.csv", index=False)
     return folder
@@ -93,7 +96,8 @@ def line(found: pd.Series) -> dict[str, str]:
     baselines = found.drop(["guessing", "ViT", *HALVES])
     networks = baselines[[name for name in baselines.index if name in NETWORKS]]
     classical = baselines.drop(networks.index)
-    best = {kind: f"{group.max():.3f} ({group.idxmax()})" for kind, group in (("best classical", classical), ("best network", networks))}
+    kinds = {"best classical": classical, "best network": networks}
+    best = {kind: f"{group.max():.3f} ({group.idxmax()})" for kind, group in kinds.items() if len(group)}
     told = {"set, protocol": str(found.name), **{name: f"{found[name]:.3f}" for name in ("guessing", "ViT", *HALVES)}}
     return {**told, **best, "ViT − best": f"{found['ViT'] - baselines.max():+.3f}"}
 
@@ -128,14 +132,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="PAGE:PROTOCOL[:K]")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--published", action="store_true")
+    parser.add_argument("--networks", choices=("none", "ours", "published"), default="ours")
     parser.add_argument("--output", type=Path, default=Path("results/accuracy"))
     told = parser.parse_args()
     torch.set_num_threads(1)
     found: list[pd.Series] = []
     for row in told.rows or ROWS:
-        found.append(scores(row, run(row, told.seeds, told.published, told.output)))
-        words = report(found, f"python benchmarks/eeg_accuracy.py --seeds {told.seeds}{' --published' if told.published else ''}")
+        found.append(scores(row, run(row, told.seeds, told.networks, told.output)))
+        words = report(found, f"python benchmarks/eeg_accuracy.py --seeds {told.seeds} --networks {told.networks}")
         print(words, flush=True)
         if not told.rows:
             TABLE.write_text(words)

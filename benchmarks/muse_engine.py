@@ -53,7 +53,7 @@ class OneByOneConvNet(OneByOne, ConvNetClassifier):
 def make_pipelines(windows: sigvit.Windows, way: str, quick: bool) -> dict[str, Any]:
     vit, convnet = (sigvit.SignalViTClassifier, ConvNetClassifier) if way == "at once" else (OneByOneViT, OneByOneConvNet)
     if quick:
-        return {"ViT": vit(steps=20, classical=None), "EEGNet": convnet("EEGNet", epochs=1)}
+        return {"ViT": vit(training_steps=20, classical=None), "EEGNet": convnet("EEGNet", epochs=1)}
     networks = {"ViT": vit(), "EEGNet": convnet("EEGNet"), "ShallowConvNet": convnet("ShallowConvNet")}
     return {**networks, **sigvit.baselines.everything(windows)}
 

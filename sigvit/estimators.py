@@ -16,6 +16,7 @@ from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.linear_discriminant import inner_folds
 from sigvit.model.vision_transformer import signal_vit
 from sigvit.network_classifier import NetworkClassifier, network_log_probabilities
+from sigvit.tokenizers import ConvStem
 from sigvit.training.fine_tuning import choose_trained, merge
 from sigvit.training.recipe import Recipe
 from sigvit.training.starting import start_from
@@ -35,8 +36,8 @@ class SignalViTClassifier(NetworkClassifier):
 
     Parameters
     ----------
-    tokenizer : a module (windows, electrodes, samples) → `Tokens`; None cuts all electrodes × about a sixteenth of the window. A given
-        one is copied with its weights, which every seed then starts from.
+    tokenizer : a module (windows, electrodes, samples) → `Tokens`; None is `ConvStem.for_windows`: filters over time and electrodes. A given one is copied
+        with its weights, which every seed then starts from.
     width, depth, heads, mlp_width, pool, positions, dropout, stochastic_depth : of the encoder; see `sigvit.signal_vit`.
     epochs : passes over the training windows; None trains for `training_steps` optimiser steps whatever the number of windows.
     training_steps, batch_size, learning_rate, weight_decay, label_smoothing, ema_decay, time_shift, noise, mixup, time_mask, channel_dropout, amplitude_scale,
@@ -184,7 +185,7 @@ class SignalViTClassifier(NetworkClassifier):
             electrodes,
             n_times=n_times,
             num_classes=n_classes,
-            tokenizer=copy.deepcopy(self.tokenizer),  # training must not change a parameter of the classifier
+            tokenizer=self._tokenizer(electrodes, n_times),
             width=self.width,
             depth=self.depth,
             heads=self.heads,
@@ -194,6 +195,12 @@ class SignalViTClassifier(NetworkClassifier):
             dropout=self.dropout,
             stochastic_depth=self.stochastic_depth,
         )
+
+    def _tokenizer(self, electrodes: Any, n_times: int) -> nn.Module:
+        if self.tokenizer is not None:
+            return copy.deepcopy(self.tokenizer)  # training must not change a parameter of the classifier
+        count, rate = (electrodes, None) if isinstance(electrodes, int) else (len(electrodes["ch_names"]), electrodes["sfreq"])
+        return ConvStem.for_windows(count, n_times, rate, self.width)
 
     def _left_out(self, part: TrainingPart) -> list[np.ndarray | None]:
         """What each network doesn't see: an inner fold, or, where these are so few that a network without one lacks a third of the windows, nothing."""

@@ -107,16 +107,19 @@ def shrinkage_lda(segments: int | tuple[int, ...] | str = "auto") -> ShrinkageLD
 
 
 def band_power(sampling_rate: float) -> Pipeline:
-    """Log power of each electrode in the classical bands, standardised, logistic regression. ``sampling_rate`` in Hz."""
+    """Log power of each electrode in the classical bands, and in octaves above that are filled (`BandPower`), standardised, logistic regression. ``sampling_rate`` in Hz."""
     return make_pipeline(BandPower(sampling_rate), StandardScaler(), LogisticClassifier())
 
 
 def filter_bank_tangent_space(sampling_rate: float) -> Pipeline:
-    """Tangent spaces of nine bands of 4 Hz from 4 to 40 Hz (those below the Nyquist frequency), side by side, logistic regression. ``sampling_rate`` in Hz."""
+    """Tangent spaces of nine bands of 4 Hz from 4 to 40 Hz (those below the Nyquist frequency), side by side, logistic regression. ``sampling_rate`` in Hz.
+
+    Octaves above are added where the training windows hold power there, as muscle signals do: `BandCovariances`.
+    """
     bands = tuple((low, high) for low, high in FILTER_BANK_HZ if high < sampling_rate / 2)
     if not bands:
         raise ValueError(f"A sampling rate of {sampling_rate} Hz leaves no band of the filter bank, which starts at 4 to 8 Hz; more than 16 Hz is needed.")
-    return make_pipeline(microvolts(), BandCovariances(sampling_rate, bands), BandTangentSpace(), LogisticClassifier())
+    return make_pipeline(microvolts(), BandCovariances(sampling_rate, bands, octaves=True), BandTangentSpace(), LogisticClassifier())
 
 
 def microvolts() -> FunctionTransformer:

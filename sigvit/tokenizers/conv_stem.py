@@ -34,6 +34,8 @@ class ConvStem(nn.Module):
     n_electrodes : electrodes (channels) of the recording.
     n_filters : temporal filters, and as many spatial ones, each of which reads all temporal ones.
     kernel, pool, stride : samples: length of a temporal filter, of the mean, and from one token to the next.
+    hop : samples from one answer of the filters to the next; pool and stride are multiples of it. What is averaged needs no answer at every sample, and
+        the work falls with the hop.
     width : length of a token.
     activation : "elu" or "log_power".
     leftover : what happens to samples at the end that fill no token: "drop" them, "pad" with zeros to one more token, or "error".
@@ -61,15 +63,18 @@ class ConvStem(nn.Module):
         activation: str = "elu",
         leftover: str = "drop",
         sampling_rate: float | None = None,
+        hop: int = 1,
     ) -> None:
         super().__init__()
         if min(n_electrodes, n_filters, kernel) < 1:
             raise ValueError(f"n_electrodes {n_electrodes}, n_filters {n_filters} and kernel {kernel} must all be at least 1.")
         check_cut(pool, stride, width, leftover, sampling_rate)
+        if hop < 1 or hop > kernel or pool % hop or stride % hop:
+            raise ValueError(f"hop is {hop}; it must be from 1 to the kernel's {kernel} samples, and pool {pool} and stride {stride} multiples of it.")
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}; there are {', '.join(map(repr, ACTIVATIONS))}.")
         self.n_electrodes, self.n_filters, self.kernel, self.pool, self.stride = n_electrodes, n_filters, kernel, pool, stride
-        self.width, self.activation, self.leftover, self.sampling_rate = width, activation, leftover, sampling_rate
+        self.width, self.activation, self.leftover, self.sampling_rate, self.hop = width, activation, leftover, sampling_rate, hop
         self.temporal = nn.Parameter(lecun_normal_(torch.empty(n_filters, kernel)))
         self.spatial = nn.Parameter(lecun_normal_(torch.empty(n_filters, n_filters, n_electrodes)))
         self.offset = nn.Parameter(torch.zeros(n_filters))
@@ -94,10 +99,28 @@ class ConvStem(nn.Module):
         kernel, pool, stride = (max(1, samples_of(seconds, rate)) for seconds in (kernel_s, pool_s, stride_s))
         return cls(len(info["ch_names"]), n_filters, kernel, pool, stride, width, activation, leftover, rate)
 
+    @classmethod
+    def for_windows(cls, n_electrodes: int, n_times: int, sampling_rate: float | None = None, width: int = 32) -> ConvStem:
+        """The stem of `SignalViTClassifier`: sixteen filters of a tenth of a second that answer forty times a second, at least four times a stride, and about
+        sixteen tokens that overlap by half.
+
+        Without a rate (in hertz) a filter has a thirty-second of the samples; never more than a quarter. How it was chosen: docs/log.md.
+
+        >>> tokenizer = ConvStem.for_windows(6, 896, 256.0)
+        >>> tokenizer.kernel, tokenizer.hop, tokenizer.stride, tokenizer.pool
+        (26, 6, 54, 108)
+        """
+        wanted, often = (max(5, n_times // 32), n_times) if sampling_rate is None else (samples_of(0.1, sampling_rate), samples_of(0.025, sampling_rate))
+        kernel = max(1, min(wanted, n_times // 4))
+        hop = max(1, min(kernel, often, round((n_times - kernel) / 64)))
+        stride = hop * max(1, round((n_times - kernel) / 16 / hop))
+        pool = min(2 * stride, max(hop, (n_times - kernel + hop) // hop * hop))
+        return cls(n_electrodes, 16, kernel, pool, min(stride, pool), width, "elu", "pad", sampling_rate, hop)
+
     @property
     def window(self) -> int:
         """Samples that a token sees."""
-        return self.kernel + self.pool - 1
+        return self.kernel + self.pool - self.hop
 
     def arguments(self) -> dict:
         """What rebuilds this tokenizer, as plain data."""
@@ -111,6 +134,7 @@ class ConvStem(nn.Module):
             "activation": self.activation,
             "leftover": self.leftover,
             "sampling_rate": self.sampling_rate,
+            "hop": self.hop,
         }
 
     def forward(self, recording: Tensor, mask: Tensor | None = None) -> Tokens:
@@ -130,10 +154,11 @@ class ConvStem(nn.Module):
 
     def filtered_means(self, recording: Tensor) -> Tensor:
         """What is projected: (B, E, samples) → (B, T, F), means of ELU or logarithms of mean power."""
-        filtered = functional.conv1d(recording, self.joint_filters(), self.offset)
+        filtered = functional.conv1d(recording, self.joint_filters(), self.offset, self.hop)
+        pool, stride = self.pool // self.hop, self.stride // self.hop
         if self.activation == "elu":
-            return functional.avg_pool1d(functional.elu(filtered), self.pool, self.stride).transpose(1, 2)
-        power = functional.avg_pool1d(filtered**2, self.pool, self.stride)
+            return functional.avg_pool1d(functional.elu(filtered), pool, stride).transpose(1, 2)
+        power = functional.avg_pool1d(filtered**2, pool, stride)
         return power.clamp(min=POWER_FLOOR).log().transpose(1, 2)
 
     def joint_filters(self) -> Tensor:

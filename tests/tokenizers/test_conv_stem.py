@@ -26,6 +26,31 @@ def test_tokens_are_those_of_two_convolutions_one_after_the_other(activation):
     torch.testing.assert_close(tokenizer(recording).values, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("activation", ["elu", "log_power"])
+def test_a_hop_keeps_every_so_manieth_answer_of_the_filters(activation):
+    torch.manual_seed(0)
+    every, third = stem(activation, pool=15, stride=6), stem(activation, pool=15, stride=6, hop=3)
+    third.load_state_dict(every.state_dict())
+    recording = torch.randn(2, 5, 53)
+    answers = functional.conv1d(recording, every.joint_filters(), every.offset)[..., ::3]
+    means = functional.avg_pool1d(functional.elu(answers) if activation == "elu" else answers**2, 5, 2).transpose(1, 2)
+    expected = means if activation == "elu" else means.log()
+    assert third.window == 11 + 15 - 3
+    # float32 sums of 55 products in another order, and their logarithm
+    torch.testing.assert_close(third.filtered_means(recording[..., : 6 * 4 + third.window]), expected[:, :5], rtol=0, atol=1e-5)
+    assert third(recording).values.shape == (2, 6, 17)
+
+
+@pytest.mark.parametrize("rate", [None, 7.0, 100.0, 250.0, 2003.0])
+def test_a_stem_for_windows_of_any_length_loses_no_sample(rate):
+    for n_times in (1, 2, 3, 5, 11, 50, 257, 896, 3001):
+        tokenizer = ConvStem.for_windows(3, n_times, rate, width=7).double()
+        recording = torch.randn(1, 3, n_times, dtype=torch.float64, requires_grad=True)
+        tokenizer(recording).values.sum().backward()
+        assert recording.grad.ne(0).all()
+        assert tokenizer.hop <= tokenizer.kernel
+
+
 def test_every_sample_reaches_the_tokens_whose_time_it_is_near():
     tokenizer = stem(sampling_rate=10.0).double()
     recording = torch.randn(1, 5, 47, dtype=torch.float64)
@@ -75,6 +100,8 @@ def test_from_info_takes_seconds_and_rate():
         ({"n_filters": 0}, "n_filters 0"),
         ({"stride": 14}, "skips samples"),
         ({"leftover": "keep"}, "leftover is 'keep'"),
+        ({"hop": 2}, "multiples of it"),
+        ({"hop": 13, "stride": 13}, "to the kernel's 11"),
     ],
 )
 def test_what_makes_no_stem_is_said(changes, message):
