@@ -107,7 +107,7 @@ def shrinkage_lda(segments: int | tuple[int, ...] | str = "auto") -> ShrinkageLD
 
 
 def band_power(sampling_rate: float) -> Pipeline:
-    """Log power of each electrode in the classical bands, and in octaves above that are filled (`BandPower`), standardised, logistic regression. ``sampling_rate`` in Hz."""
+    """Log power of each electrode in the classical bands and in filled octaves above (`BandPower`), standardised, logistic regression; the rate in Hz."""
     return make_pipeline(BandPower(sampling_rate), StandardScaler(), LogisticClassifier())
 
 
