@@ -229,7 +229,7 @@ def test_windows_reach_a_network_behind_steps_with_their_electrodes(windows):
     assert takes_windows(pipeline)
     assert not takes_windows(aligned_pipelines()["scaled"])
     pipeline.fit(windows, windows.labels)
-    assert pipeline[-1].model_.tokenizer.names == windows.electrodes
+    assert pipeline[-1].model_.tokenizer.sampling_rate == windows.sampling_rate
 
 
 def test_all_seeds_of_a_fold_at_once_are_those_of_one_fit_each(windows):

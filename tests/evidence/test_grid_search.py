@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import GridSearchCV
 
@@ -11,6 +12,7 @@ from sigvit.evidence import baselines, folds
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.grid_search import GridSearch
 from sigvit.evidence.linear_discriminant import inner_folds
+from sigvit.tokenizers import ConvStem
 
 # Stacks add up in another order than single models: float32 after a few steps of AdamW.
 ROUNDING = 1e-4
@@ -19,7 +21,10 @@ GRID = {"learning_rate": [1e-4, 1e-2], "dropout": [0.1]}
 
 
 def vit(**choices) -> sigvit.SignalViTClassifier:
-    return sigvit.SignalViTClassifier(training_steps=7, width=4, depth=1, heads=2, mlp_width=5, ensemble=False, classical=None, **choices)
+    # The default stem reads the rate, which arrays don't bring along.
+    torch.manual_seed(0)
+    tokenizer = ConvStem.for_windows(3, 67, width=4)
+    return sigvit.SignalViTClassifier(tokenizer, training_steps=7, width=4, depth=1, heads=2, mlp_width=5, ensemble=False, classical=None, **choices)
 
 
 class Remembering(ClassifierMixin, BaseEstimator):
