@@ -115,11 +115,13 @@ class Group:
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=recipes[0].dtype == "bfloat16"):
             losses = member_losses(self._logits(inputs, draw), targets, self._smoothing, self._class_weights)
         # No member's loss is in another's, so the gradient of their sum is that of each.
-        gradients = torch.autograd.grad(losses.sum(), self.stack.parameters())
-        self.stack.scatter(gradients, self.optimizer.gradient)
+        gradients = torch.autograd.grad(losses.sum(), self.stack.parameters(), allow_unused=True)
+        unused = [(weights, weights.clone()) for weights in self.stack.scatter(gradients, self.optimizer.gradient)]
         norms = clip_(self.optimizer.gradient, self._largest)
         rates = [recipe.learning_rate * learning_rate_factor(recipe, step) for recipe, step in zip(recipes, steps, strict=True)]
         self.optimizer.update(rates, [recipe.weight_decay for recipe in recipes], steps)
+        for weights, before in unused:
+            weights.copy_(before)
         self._average(steps)
         for place, loss, norm in zip(self.places, losses.detach().unbind(), norms.unbind(), strict=True):
             place.step += 1

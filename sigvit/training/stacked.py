@@ -80,10 +80,14 @@ class Stack:
         flat = {name: parameters[name].detach().flatten() for name in self.shapes}
         return torch.cat([functional.pad(weights, (0, _aligned(len(weights)) - len(weights))) for weights in flat.values()])
 
-    def scatter(self, gradients: Sequence[Tensor], matrix: Tensor) -> None:
-        """Write gradients of `parameters()` into the columns of a matrix like `weights`."""
+    def scatter(self, gradients: Sequence[Tensor | None], matrix: Tensor) -> list[Tensor]:
+        """Write gradients of `parameters()` into the columns of a matrix like `weights`; zeros where the loss doesn't ask for a parameter.
+
+        Returns the weights of those, which an optimiser for one model leaves alone: they don't even decay.
+        """
         for part, gradient in zip(self._views(matrix).values(), gradients, strict=True):
-            part.copy_(gradient)
+            part.copy_(gradient) if gradient is not None else part.zero_()
+        return [part for part, gradient in zip(self._views(self.weights).values(), gradients, strict=True) if gradient is None]
 
     def parameters(self) -> list[nn.Parameter]:
         """The stacked parameters, (K, …) each, in the order of the columns; views of `weights`."""

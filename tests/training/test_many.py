@@ -92,6 +92,22 @@ def test_those_who_wait_take_the_places_of_those_who_end():
     assert_equal(members, train_many(members, Plan(3)), serial, expected)
 
 
+class Idle(sigvit.tokenizers.TimeStepTokens):
+    """A tokenizer with a weight that its forward pass never reads."""
+
+    def __init__(self) -> None:
+        super().__init__(E, width=8)
+        self.idle = nn.Parameter(torch.ones(5, 7))
+
+
+def test_a_parameter_that_the_loss_does_not_ask_for_is_left_alone_as_by_the_serial_loop():
+    members = [member(seed, slice(seed, 40), tokenizer=Idle()) for seed in range(2)]
+    serial = twins(members)
+    expected = [train_alone(twin) for twin in serial]
+    assert_equal(members, train_many(members, Plan(2)), serial, expected)
+    assert torch.equal(members[0].model.tokenizer.idle, torch.ones(5, 7, dtype=torch.float64))
+
+
 def test_adam_is_stacked_too():
     members = [replace(each, recipe=replace(each.recipe, optimizer="adam", weight_decay=1e-3)) for each in different()[:2]]
     assert all(is_stackable(each) for each in members)
