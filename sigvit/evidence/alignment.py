@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from pyriemann.estimation import Covariances
 from pyriemann.geometry.geodesic import geodesic_riemann
 from pyriemann.geometry.mean import mean_riemann
 
 from sigvit.data.windows import Windows
+from sigvit.evidence.covariances import oas_covariances
 from sigvit.evidence.window_steps import WindowStep, origin_of, signals_of
 
 METRICS = ("euclidean", "riemann")
@@ -148,7 +148,7 @@ class Alignment(WindowStep):
     def _covariances(self, signals: np.ndarray) -> np.ndarray:
         """(N, E, E): shrunken ones, which have full rank, where the Riemannian mean needs it; else the plain second moments of He & Wu."""
         if self.metric == "riemann":
-            return Covariances("oas").transform(signals)
+            return oas_covariances(signals)
         return signals @ signals.swapaxes(1, 2) / signals.shape[2]
 
     def _mean(self, covariances: np.ndarray) -> np.ndarray:

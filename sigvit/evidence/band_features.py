@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from pyriemann.estimation import Covariances
 from pyriemann.tangentspace import TangentSpace
 from scipy.signal import butter, sosfiltfilt
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from sigvit.evidence.covariances import oas_covariances
 from sigvit.evidence.linear_discriminant import checked_signals, in_microvolts
 
 CLASSICAL_BANDS_HZ = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0), "gamma": (30.0, 45.0)}
@@ -77,7 +77,7 @@ class BandCovariances(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: np.ndarray) -> np.ndarray:
-        return np.stack([Covariances("oas").transform(band_pass(X, self.sampling_rate, *band)) for band in self.bands_], axis=1)
+        return np.stack([oas_covariances(band_pass(X, self.sampling_rate, *band)) for band in self.bands_], axis=1)
 
 
 class BandTangentSpace(TransformerMixin, BaseEstimator):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pyriemann.estimation import Covariances, XdawnCovariances
 from pyriemann.spatialfilters import CSP
 from pyriemann.tangentspace import TangentSpace
 from sklearn.base import BaseEstimator
@@ -20,6 +19,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sigvit.evidence.band_features import BandCovariances, BandPower, BandTangentSpace
 from sigvit.evidence.blend import Blend
+from sigvit.evidence.covariances import ShrunkenCovariances, XdawnShrunkenCovariances
 from sigvit.evidence.linear_discriminant import ShrinkageLDA, in_microvolts
 
 if TYPE_CHECKING:
@@ -80,12 +80,12 @@ def csp_lda(n_filters: int = 6) -> Pipeline:
     Blankertz et al. (2008), "Optimizing spatial filters for robust EEG single-trial analysis"; for more than two classes joint diagonalisation
     (Grosse-Wentrup and Buss 2008). Where there are fewer electrodes than ``n_filters``, all filters are used.
     """
-    return make_pipeline(microvolts(), Covariances("oas"), CSP(nfilter=n_filters), LinearDiscriminantAnalysis())
+    return make_pipeline(microvolts(), ShrunkenCovariances(), CSP(nfilter=n_filters), LinearDiscriminantAnalysis())
 
 
 def tangent_space() -> Pipeline:
     """Covariance of each window, projected to the tangent space at the training windows' Riemannian mean, logistic regression (Barachant et al. 2012)."""
-    return make_pipeline(microvolts(), Covariances("oas"), TangentSpace("riemann"), LogisticClassifier())
+    return make_pipeline(microvolts(), ShrunkenCovariances(), TangentSpace("riemann"), LogisticClassifier())
 
 
 def xdawn_tangent_space(n_filters: int = 4) -> Pipeline:
@@ -93,7 +93,7 @@ def xdawn_tangent_space(n_filters: int = 4) -> Pipeline:
 
     Rivet et al. (2009), "xDAWN algorithm to enhance evoked potentials"; Barachant (2014), "MEG decoding using Riemannian geometry".
     """
-    covariances = XdawnCovariances(n_filters, estimator="oas", xdawn_estimator="oas")
+    covariances = XdawnShrunkenCovariances(n_filters, xdawn_estimator="oas")
     return make_pipeline(microvolts(), covariances, TangentSpace("riemann"), LogisticClassifier())
 
 

@@ -1,0 +1,40 @@
+"""Covariances of all windows at once are scikit-learn's of one after the other."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyriemann.estimation import XdawnCovariances
+from sklearn.covariance import oas
+
+from sigvit.evidence.covariances import XdawnShrunkenCovariances, oas_covariances
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 11), st.integers(2, 67), st.integers(0, 2**31))
+def test_they_are_scikit_learns(n_electrodes, n_samples, seed):
+    generator = np.random.default_rng(seed)
+    signals = generator.normal(3.0, 7.0, (2, 3, n_electrodes, n_samples)) @ np.diag(generator.uniform(0.1, 5.0, n_samples))
+    expected = [[oas(window.T)[0] for window in row] for row in signals]
+    # sums of at most 67 products in another order
+    np.testing.assert_allclose(oas_covariances(signals), expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("signals", [np.zeros((2, 3, 17)), np.ones((2, 3, 17)), np.eye(3)[None].repeat(5, axis=2)])
+def test_flat_and_equal_electrodes_give_finite_matrices(signals):
+    found = oas_covariances(signals)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found, [oas(window.T)[0] for window in signals], atol=1e-12)  # sums of 17 products
+
+
+def test_the_average_reference_leaves_full_rank():
+    signals = np.random.default_rng(0).normal(size=(5, 7, 101))
+    assert np.linalg.matrix_rank(oas_covariances(signals - signals.mean(axis=1, keepdims=True))).tolist() == [7] * 5
+
+
+def test_behind_xdawn_filters_they_are_pyriemanns():
+    generator = np.random.default_rng(0)
+    signals, labels = generator.normal(size=(31, 5, 67)), np.arange(31) % 3
+    ours, theirs = XdawnShrunkenCovariances(2, xdawn_estimator="oas"), XdawnCovariances(2, estimator="oas", xdawn_estimator="oas")
+    # sums of 67 products in another order
+    np.testing.assert_allclose(ours.fit(signals, labels).transform(signals), theirs.fit(signals, labels).transform(signals), rtol=1e-10, atol=1e-12)
