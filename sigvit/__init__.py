@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sigvit.evidence.fit_job import FitJob
     from sigvit.evidence.folds import Fold
     from sigvit.evidence.grid_search import GridSearch
+    from sigvit.evidence.optuna_search import OptunaSearch
     from sigvit.fine_tuned import FineTuned
     from sigvit.grid import Axis, Grid
     from sigvit.model.adapt import adapt
@@ -64,6 +65,7 @@ _HOMES = {
     "SignalViTClassifier": "sigvit.estimators",
     "FineTuned": "sigvit.fine_tuned",
     "GridSearch": "sigvit.evidence.grid_search",
+    "OptunaSearch": "sigvit.evidence.optuna_search",
     "Alignment": "sigvit.evidence.alignment",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class GridSearch(ClassifierMixin, BaseEstimator):
 
     def __init__(self, estimator: Any, parameters: Mapping[str, Sequence] | Sequence[Mapping[str, Sequence]], scoring: str = LOG_LOSS) -> None:
         self.estimator = estimator
-        self.parameters = parameters
+        self.parameters: Any = parameters
         self.scoring = scoring
 
     @property
@@ -86,23 +86,27 @@ class GridSearch(ClassifierMixin, BaseEstimator):
             told = extra | ({"groups": groups[rows]} if takes_groups and groups is not None else {})
             return clone(self.estimator).set_params(**setting).fit(X[rows], y[rows], **told)
 
-        folds = self._folds(y, groups)
-        settings = self._settings()
-        scores = [[self._score(fitted(setting, train), X[judge], y[judge]) for train, judge in folds] for setting in settings]
-        self._choose(settings, scores)
+        folds, proposals = self._folds(y, groups), Proposals(self._proposals(seed if isinstance(seed, int) else 0))
+        while proposals.now:
+            proposals.judge([[self._score(fitted(setting, train), X[judge], y[judge]) for train, judge in folds] for setting in proposals.now])
+        self._choose(proposals.settings, proposals.scores)
         return self._adopt(fitted(self.best_params_, np.arange(len(y))))
 
     @_has("fit_many")
     def fit_many(self, windows: Windows, jobs: Sequence[FitJob], folder: str | Path | None = None) -> list[GridSearch]:
         """One search a job, each equal to `fit` on the job's rows with its seed: the inner fits of all jobs at once, then the final ones at once."""
         searches = [clone(self) for _ in jobs]
-        asked = [(search, job, search._settings(), search._folds(windows.labels[job.train], job.groups)) for search, job in zip(searches, jobs, strict=True)]
-        inner = [each for _, job, settings, folds in asked for each in _inner_jobs(job, settings, folds)]
-        fitted = iter(self.estimator.fit_many(windows, inner, **_kept(self.estimator, folder)))
-        for search, job, settings, folds in asked:
-            judged = [job.train[judge] for _, judge in folds]
-            scores = [[search._score(next(fitted), _signals(search, windows, rows), windows.labels[rows]) for rows in judged] for _ in settings]
-            search._choose(settings, scores)
+        folds = [search._folds(windows.labels[job.train], job.groups) for search, job in zip(searches, jobs, strict=True)]
+        proposals = [Proposals(search._proposals(job.seed)) for search, job in zip(searches, jobs, strict=True)]
+        asked = list(zip(searches, jobs, folds, proposals, strict=True))
+        while any(each.now for each in proposals):
+            inner = [each for _, job, parts, found in asked for each in _inner_jobs(job, found.now, parts, len(found.settings))]
+            fitted = iter(self.estimator.fit_many(windows, inner, **_kept(self.estimator, folder)))
+            for search, job, parts, found in asked:
+                judged = [job.train[judge] for _, judge in parts]
+                found.judge([[search._score(next(fitted), _signals(search, windows, rows), windows.labels[rows]) for rows in judged] for _ in found.now])
+        for search, found in zip(searches, proposals, strict=True):
+            search._choose(found.settings, found.scores)
         last = [replace(job, parameters=job.parameters | search.best_params_, key=job.key and f"{job.key}-best") for search, job, _, _ in asked]
         final = self.estimator.fit_many(windows, last, **_kept(self.estimator, folder))
         return [search._adopt(estimator) for search, estimator in zip(searches, final, strict=True)]
@@ -126,13 +130,17 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
-    def _settings(self) -> list[dict]:
+    def _proposals(self, seed: int) -> Generator[list[dict], list[list[float]]]:
+        """Yields settings to be judged, is sent their scores on the inner folds, and yields more or ends; a grid has all of them at once."""
         settings = list(ParameterGrid(self.parameters))
-        unknown = sorted({name for setting in settings for name in setting} - set(self.estimator.get_params()))
+        self._check({name for setting in settings for name in setting})
+        yield settings
+
+    def _check(self, names: set[str]) -> None:
+        unknown = sorted(names - set(self.estimator.get_params()))
         if unknown:
             known = ", ".join(sorted(self.estimator.get_params()))
             raise ValueError(f"{type(self.estimator).__name__} has no parameters {', '.join(unknown)}; it has {known}.")
-        return settings
 
     def _folds(self, labels: np.ndarray, groups: Any) -> list[tuple[np.ndarray, np.ndarray]]:
         folds = inner_folds(np.unique(labels, return_inverse=True)[1], groups)
@@ -168,9 +176,29 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         return self
 
 
-def _inner_jobs(job: FitJob, settings: list[dict], folds: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[FitJob]:
-    """Of each setting on each inner fold; the validation rows stay what chooses the stopping point."""
-    for number, setting in enumerate(settings):
+class Proposals:
+    """What a search asks for: `now`, the settings that wait for their scores (none when it is over), and those that have them."""
+
+    def __init__(self, proposals: Generator[list[dict], list[list[float]]]) -> None:
+        self._more = proposals
+        self.settings: list[dict] = []
+        self.scores: list[list[float]] = []
+        self.now = next(proposals)
+
+    def judge(self, scores: list[list[float]]) -> None:
+        """The scores of `now`: settings × inner folds. Without settings nothing happens."""
+        if not self.now:
+            return
+        self.settings, self.scores = self.settings + self.now, self.scores + scores
+        try:
+            self.now = self._more.send(scores)
+        except StopIteration:
+            self.now = []
+
+
+def _inner_jobs(job: FitJob, settings: list[dict], folds: list[tuple[np.ndarray, np.ndarray]], first: int) -> Iterator[FitJob]:
+    """Of each setting on each inner fold, numbered from `first`; the validation rows stay what chooses the stopping point."""
+    for number, setting in enumerate(settings, first):
         for part, (train, _) in enumerate(folds):
             groups = None if job.groups is None else np.asarray(job.groups)[train]
             where = f"setting {number}, inner fold {part}"
