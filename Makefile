@@ -21,7 +21,7 @@ export OMP_NUM_THREADS ?= 1
 install: .venv/installed
 
 demo: .venv/installed
-	$(BIN)/python experiments/eeg_cross_validation.py --dataset scp1 --output results/demo/scp1
+	$(BIN)/python experiments/eeg_cross_validation.py --dataset scp1 --seeds 3 --output results/demo/scp1
 	$(BIN)/python experiments/eeg_cross_validation.py --dataset finger_movements --seeds 1 --output results/demo/finger_movements
 
 test: .venv/parity

@@ -144,11 +144,9 @@ def ways(case: Case, count: int, device: str, eager: bool) -> dict[str, Step]:
     processes = torch.get_num_threads()
     if device == "cpu" and processes > 1:
         found[f"{processes} processes"] = InProcesses(case, count, processes, 1)
-        found |= {
-            f"{processes} processes, stacks of {size}": InProcesses(case, count, processes, size)
-            for size in sizes
-            if size * processes <= max(count, 2 * processes)
-        }
+        # As the engine has it: a stack in a process is never larger than the process' share.
+        shares = sorted({min(size, -(-count // processes)) for size in sizes})
+        found |= {f"{processes} processes, stacks of {size}": InProcesses(case, count, processes, size) for size in shares}
     return found
 
 

@@ -50,13 +50,13 @@ def everything(windows: Windows) -> dict[str, BaseEstimator]:
 def classical_blend(n_electrodes: int, n_times: int, sampling_rate: float | None = None) -> Blend:
     """All of `everything` but the majority that such windows allow, blended with weights chosen on inner folds: the classical half of the ViT.
 
-    Without a rate (in Hz) what reads frequencies is left out; one electrode has no covariances.
+    Without a rate (in Hz) what reads frequencies is left out; one electrode, and one sample, have no covariances.
 
     >>> list(classical_blend(1, 200, 100.0).candidates)
     ['Shrinkage LDA', 'Band power']
     """
     candidates: dict[str, BaseEstimator] = {"Shrinkage LDA": shrinkage_lda()}
-    if n_electrodes > 1:
+    if n_electrodes > 1 and n_times > 1:
         candidates |= {"CSP + LDA": csp_lda(), "Tangent space": tangent_space(), "xDAWN + tangent space": xdawn_tangent_space()}
     if sampling_rate is not None and BandPower(sampling_rate).bands(n_times):
         candidates["Band power"] = band_power(sampling_rate)
