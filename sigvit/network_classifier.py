@@ -71,13 +71,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self._complete(part, self._train(self._members(part)), {})
         return self
 
-    def fit_many(self, windows: Windows, jobs: Sequence[FitJob], folder: str | Path | None = None) -> list[Self]:
+    def fit_many(self, windows: Windows, jobs: Sequence[FitJob], folder: str | Path | None = None, processes: int | None = None) -> list[Self]:
         """One fitted classifier a job, each equal to `fit` on the job's rows with its seed; networks of one architecture are trained at once.
 
         Parameters
         ----------
         windows : of which each job says its rows; no job sees another's.
         folder : where the trainings keep their state about once a minute, and from where they go on after a kill; every job needs a key then.
+        processes : at most so many train; None: as many as torch has threads.
 
         Raises
         ------
@@ -88,7 +89,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         for block in _blocks(windows, jobs):
             parts = _prepare_all(windows, [(fitted[number], jobs[number]) for number in block])
             members = [fitted[number]._members(part, jobs[number].name, jobs[number].key) for number, part in zip(block, parts, strict=True)]
-            histories = iter(self._train([member for several in members for member in several], snapshots))
+            histories = iter(self._train([member for several in members for member in several], snapshots, processes))
             shared: dict = {}
             for number, part, several in zip(block, parts, members, strict=True):
                 fitted[number]._complete(part, [next(histories) for _ in several], shared)
@@ -154,11 +155,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             )
         return np.searchsorted(self.classes_, y)
 
-    def _train(self, members: Sequence[Member], snapshots: Snapshots | None = None) -> list[list[dict[str, float]]]:
+    def _train(self, members: Sequence[Member], snapshots: Snapshots | None = None, processes: int | None = None) -> list[list[dict[str, float]]]:
         with _progress(self.progress, sum(member.recipe.steps for member in members)) as on_step:
             if len(members) == 1 and snapshots is None:
                 return [train_alone(members[0], on_step=on_step)]
-            return train_many(members, snapshots=snapshots, on_step=on_step)
+            return train_many(members, snapshots=snapshots, on_step=on_step, processes=processes)
 
     def _members(self, part: TrainingPart, name: str = "", key: str = "") -> list[Member]:
         """The trainings of this classifier on this part, with everything but the history set that a fit leaves behind."""

@@ -25,5 +25,5 @@ def recipe() -> ImageRun:
             mixup=0.2,
             validate_every=1000,
         ),
-        expectation="47.2 % of 2 000 test images after 14 minutes on one core, trained on a JPEG subset of 10 000 (15 epochs); compares with no published score.",
+        expectation="47.2 % of 2 000 test images after 14 minutes on one core, trained on a JPEG subset of 10 000 (15 epochs); no published score compares.",
     )

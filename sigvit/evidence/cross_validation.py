@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,15 @@ from sigvit.evidence import statistics
 from sigvit.evidence.certificate import Aligned, Certificate, certify
 from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.folds import Fold
-from sigvit.evidence.judging import TABLE_COLUMNS, Fit, fits_many, has_seed, judge_fits
+from sigvit.evidence.judging import TABLE_COLUMNS, Fit, fits_many, has_seed, judge_fits, last_step
 from sigvit.evidence.window_steps import NO_ALIGNMENT, alignment_of, uses_test_windows
 
 __all__ = ["TABLE_COLUMNS", "Results", "cross_validate"]
 
 # Where trainings in progress keep their state, inside the folder of finished fits; gone when all are finished.
 TRAINING = "training"
+# With so many fits a process or more, one that has a fit less hardly matters.
+FEW_FITS = 4
 
 
 @dataclass
@@ -78,7 +82,8 @@ def cross_validate(
     folder : where finished fits are kept, and about once a minute the state of those that train, so that a killed run goes on with what is missing.
     on_fit : called with (done, total, what was just fitted).
     n_jobs : processes, each with one thread, that share the fits; 1 stays in this process with its threads. A pipeline with `fit_many` gets all fits of a
-        process at once, every fold × seed; behind steps that take `Windows`, all seeds of a fold. Inside `joblib.parallel_config("dask")` the processes are
+        process at once, every fold × seed; behind steps that take `Windows`, all seeds of a fold; few that don't divide evenly it shares out itself, network
+        by network. Inside `joblib.parallel_config("dask")` the processes are
         dask's workers, on other machines too; -1 takes all.
 
     Raises
@@ -104,11 +109,13 @@ def cross_validate(
     weights = [hashlib.sha256((Path(model) / "model.safetensors").read_bytes()).hexdigest() for model in models]
     identity = fingerprint((windows.row_hashes(), windows.metadata, windows.sampling_rate, windows.electrodes, windows.page, *weights))
     shares = [(name, share) for name, pipeline in pipelines.items() for share in _shares(pipeline, folds, seeds, n_jobs)]
-    calls = (delayed(_fit_share)(number, name, share, pipelines[name], windows, identity, folder) for number, (name, share) in enumerate(shares))
+    here = {name for name, pipeline in pipelines.items() if _shares_out_itself(pipeline, len(folds) * len(seeds), n_jobs)}
+    calls = {number: (number, name, share, pipelines[name], windows, identity, folder) for number, (name, share) in enumerate(shares)}
     records: dict[tuple[str, int, int], list[dict]] = {}
     total = sum(len(share) for _, share in shares)
     with _processes(n_jobs):
-        for number, found in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls):
+        elsewhere = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(delayed(_fit_share)(*call) for call in calls.values() if call[1] not in here)
+        for number, found in chain(elsewhere, (_fit_share(*call, effective_n_jobs(n_jobs)) for call in calls.values() if call[1] in here)):
             name, share = shares[number]
             for (fold, seed), parts in zip(share, found, strict=True):
                 records[name, fold.number, seed] = parts
@@ -143,20 +150,35 @@ def _shares(pipeline: Any, folds: list[Fold], seeds: list[int], n_jobs: int) -> 
     fits = [(fold, seed) for fold in folds for seed in (seeds if has_seed(pipeline) else seeds[:1])]
     if not fits_many(pipeline):
         return [[fit] for fit in fits]
-    count = min(effective_n_jobs(n_jobs), len(fits))
+    count = 1 if _shares_out_itself(pipeline, len(fits), n_jobs) else min(effective_n_jobs(n_jobs), len(fits))
     return [fits[len(fits) * part // count : len(fits) * (part + 1) // count] for part in range(count)]
 
 
+def _shares_out_itself(pipeline: Any, n_fits: int, n_jobs: int) -> bool:
+    """Whether `fit_many` gets all fits in this process, with so many processes for its networks: where the fits are few and would leave some idle."""
+    chosen, _ = get_active_backend()
+    processes = effective_n_jobs(n_jobs)
+    uneven = n_fits % processes > 0 and n_fits < FEW_FITS * processes
+    return uneven and isinstance(chosen, LokyBackend) and fits_many(pipeline) and "processes" in inspect.signature(last_step(pipeline).fit_many).parameters
+
+
 def _fit_share(
-    number: int, name: str, share: list[tuple[Fold, int]], pipeline: Any, windows: Windows, identity: str, folder: str | Path | None
+    number: int,
+    name: str,
+    share: list[tuple[Fold, int]],
+    pipeline: Any,
+    windows: Windows,
+    identity: str,
+    folder: str | Path | None,
+    processes: int | None = None,
 ) -> tuple[int, list[list[dict]]]:
-    """The share's number, and the records of each of its fits: those in the folder as they are, the others fitted and kept."""
+    """The share's number, and the records of each of its fits: those in the folder as they are, the others fitted, in so many processes, and kept."""
     store = FitStore(folder)
     keys = [fingerprint((identity, fold.train, fold.validation, fold.test, name, pipeline, seed)) for fold, seed in share]
     stored: dict[str, dict | None] = {key: store.load(key) for key in keys}
     missing = [Fit(fold, seed, key) for (fold, seed), key in zip(share, keys, strict=True) if stored[key] is None]
     training = None if folder is None else Path(folder) / TRAINING
-    for fit, record in zip(missing, judge_fits(name, pipeline, windows, missing, training), strict=True):
+    for fit, record in zip(missing, judge_fits(name, pipeline, windows, missing, training, processes), strict=True):
         store.save(fit.key, record)
         stored[fit.key] = record
     return number, [kept["parts"] for key in keys if (kept := stored[key]) is not None]

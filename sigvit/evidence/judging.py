@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,11 +45,14 @@ class Fit:
     key: str = ""
 
 
-def judge_fits(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], folder: Path | None = None) -> Iterator[dict]:
-    """What `fit_and_judge` yields, for fits of any folds: fitted all at once where the pipeline can, with `folder` for what it keeps as it trains."""
+def judge_fits(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], folder: Path | None = None, processes: int | None = None) -> Iterator[dict]:
+    """What `fit_and_judge` yields, for fits of any folds: fitted all at once where the pipeline can.
+
+    Then `folder` is for what it keeps as it trains, and up to so many processes train; None leaves that to the pipeline.
+    """
     if not hasattr(pipeline, "predict_proba"):
         raise ValueError(f"Pipeline {name!r} has no predict_proba; log-loss and calibration need probabilities (wrap it in CalibratedClassifierCV).")
-    fitted = _fitted_at_once(name, pipeline, windows, fits, folder) if fits_many(pipeline) else _fitted(pipeline, windows, fits)
+    fitted = _fitted_at_once(name, pipeline, windows, fits, _Ways(folder, processes)) if fits_many(pipeline) else _fitted(pipeline, windows, fits)
     for fit, estimator, seconds in fitted:
         fold = fit.fold
         chose = _takes_validation(pipeline, fold) and getattr(estimator, "selection_", "none") == "validation"
@@ -57,7 +60,7 @@ def judge_fits(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], 
         told = {"samples": len(rows), "samples_validation": len(fold.validation) if chose else 0, "seed": fit.seed, "time": seconds}
         predicted = _predict(estimator, windows, fold)
         parts = [_record(_part_name(name, part), estimator, windows, fold, rows, told, predicted[part]) for part in predicted]
-        parts[0]["history"] = getattr(_last(estimator), "history_", [])
+        parts[0]["history"] = getattr(last_step(estimator), "history_", [])
         yield {"parts": parts}
 
 
@@ -89,17 +92,24 @@ def fits_many(pipeline: Any) -> bool:
     return hasattr(pipeline, "fit_many")
 
 
-def _fitted_at_once(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], folder: Path | None) -> Iterator[tuple[Fit, Any, float]]:
+class _Ways(NamedTuple):
+    """What `fit_many` is told besides its jobs, where it asks for it."""
+
+    folder: Path | None
+    processes: int | None
+
+
+def _fitted_at_once(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], ways: _Ways) -> Iterator[tuple[Fit, Any, float]]:
     """(fit, fitted estimator, seconds); a job holds rows of its fold's training and validation parts alone."""
     if isinstance(pipeline, Pipeline):
-        yield from _fitted_behind_steps(name, pipeline, windows, fits, folder)
+        yield from _fitted_behind_steps(name, pipeline, windows, fits, ways)
     elif fits:
         jobs = [_job(name, fit, fit.fold.train, fit.fold.validation, _groups(windows, fit.fold)[fit.fold.train]) for fit in fits]
-        estimators, seconds = _fit_jobs(pipeline, windows, jobs, folder)
+        estimators, seconds = _fit_jobs(pipeline, windows, jobs, ways)
         yield from ((fit, estimator, seconds) for fit, estimator in zip(fits, estimators, strict=True))
 
 
-def _fitted_behind_steps(name: str, pipeline: Pipeline, windows: Windows, fits: Sequence[Fit], folder: Path | None) -> Iterator[tuple[Fit, Any, float]]:
+def _fitted_behind_steps(name: str, pipeline: Pipeline, windows: Windows, fits: Sequence[Fit], ways: _Ways) -> Iterator[tuple[Fit, Any, float]]:
     """The same for a pipeline: its steps once a fold, its last step with all seeds of the fold at once, on train and validation rows together."""
     for fold in dict.fromkeys(fit.fold for fit in fits):
         same, rows, steps = [fit for fit in fits if fit.fold is fold], _fit_rows(fold), clone(pipeline[:-1])
@@ -107,7 +117,7 @@ def _fitted_behind_steps(name: str, pipeline: Pipeline, windows: Windows, fits: 
         changed = routed(steps, steps.fit_transform, windows[rows], windows.labels[rows], origin=origin_of(windows, rows))
         shared = (time.perf_counter() - start) / len(same)
         jobs = [_job(name, fit, np.arange(len(rows)), rows[:0], _groups(windows, fold)[rows]) for fit in same]
-        estimators, seconds = _fit_jobs(pipeline[-1], changed, jobs, folder)
+        estimators, seconds = _fit_jobs(pipeline[-1], changed, jobs, ways)
         for fit, estimator in zip(same, estimators, strict=True):
             yield fit, Pipeline([*steps.steps, (pipeline.steps[-1][0], estimator)]), shared + seconds
 
@@ -116,11 +126,11 @@ def _job(name: str, fit: Fit, train: np.ndarray, validation: np.ndarray, groups:
     return FitJob(train, validation, fit.seed, {}, groups, f"{name}, fold {fit.fold.number}, seed {fit.seed}", fit.key)
 
 
-def _fit_jobs(estimator: Any, windows: Windows, jobs: list[FitJob], folder: Path | None) -> tuple[list[Any], float]:
+def _fit_jobs(estimator: Any, windows: Windows, jobs: list[FitJob], ways: _Ways) -> tuple[list[Any], float]:
     """Fitted estimators, and the seconds of each."""
-    keeps = folder is not None and "folder" in inspect.signature(estimator.fit_many).parameters
+    asked = inspect.signature(estimator.fit_many).parameters
     start = time.perf_counter()
-    estimators = estimator.fit_many(windows, jobs, folder=folder) if keeps else estimator.fit_many(windows, jobs)
+    estimators = estimator.fit_many(windows, jobs, **{name: way for name, way in ways._asdict().items() if way is not None and name in asked})
     return estimators, (time.perf_counter() - start) / len(jobs)
 
 
@@ -201,16 +211,16 @@ def _predict(estimator: Any, windows: Windows, fold: Fold) -> dict[str, np.ndarr
 
 def _answers(estimator: Any, signals: Windows | np.ndarray, origin: np.ndarray) -> dict[str, np.ndarray]:
     """Part → probabilities in the order of the estimator's own classes; a pipeline has the parts of its last step."""
-    last = _last(estimator)
+    last = last_step(estimator)
     if not hasattr(last, "predict_parts"):
         return {"": routed(estimator, estimator.predict_proba, signals, origin=origin)}
     changed = signals if last is estimator else routed(estimator, estimator[:-1].transform, signals, origin=origin)
     return last.predict_parts(changed)
 
 
-def _last(estimator: Any) -> Any:
+def last_step(estimator: Any) -> Any:
     """The classifier of a pipeline."""
-    return _last(estimator[-1]) if isinstance(estimator, Pipeline) else estimator
+    return last_step(estimator[-1]) if isinstance(estimator, Pipeline) else estimator
 
 
 def _part_name(name: str, part: str) -> str:
@@ -233,7 +243,7 @@ def _table_row(name: str, estimator: Any, windows: Windows, fold: Fold, told: di
         "n_sessions": int(windows.metadata["session"].nunique()),
         "n_times": windows.values.shape[2],
         "sampling_rate": windows.sampling_rate,
-        "parameters": getattr(_last(estimator), "n_parameters_", None),
+        "parameters": getattr(last_step(estimator), "n_parameters_", None),
         "alignment": alignment_of(estimator),
         **told,
         **metrics.score_predictions(windows.labels[fold.test], probabilities, windows.classes),

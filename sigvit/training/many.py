@@ -29,6 +29,7 @@ def train_many(
     plan: Plan | None = None,
     snapshots: Snapshots | None = None,
     on_step: Callable[[int], None] | None = None,
+    processes: int | None = None,
 ) -> list[list[dict[str, float]]]:
     """Train every member's model in place, equal to training one after the other, and leave them in evaluation mode; returns their histories.
 
@@ -38,6 +39,7 @@ def train_many(
     plan : how many are stacked, and in how many processes; None takes the fastest way on this machine (`sigvit.training.plan.choose_plan`).
     snapshots : where every member's state is kept, and from where training goes on where it ended.
     on_step : called with the number of steps done by all members together.
+    processes : at most so many where no plan is given; None: as many as torch has threads.
 
     Within an initialised process group of torch.distributed (torchrun) each process trains its share and all end with all members; every process must make
     this call with the same members, each on a device of its own.
@@ -62,14 +64,14 @@ def train_many(
     if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
         _train_spread(members, plan, snapshots, outcome)
     else:
-        _train_here(members, plan, snapshots, outcome)
+        _train_here(members, plan, snapshots, outcome, processes)
     return outcome.histories(members)
 
 
-def _train_here(members: Sequence[Member], plan: Plan | None, snapshots: Snapshots | None, outcome: _Outcome) -> None:
+def _train_here(members: Sequence[Member], plan: Plan | None, snapshots: Snapshots | None, outcome: _Outcome, processes: int | None = None) -> None:
     for kind in _kinds(members):
         if is_stackable(kind[0]):
-            _train_kind(kind, plan, snapshots, outcome)
+            _train_kind(kind, plan, snapshots, outcome, processes)
         else:
             _train_one_by_one(kind, snapshots, outcome)
 
@@ -147,13 +149,13 @@ def _kinds(members: Sequence[Member]) -> list[list[Member]]:
     return list(kinds.values())
 
 
-def _train_kind(members: Sequence[Member], plan: Plan | None, snapshots: Snapshots | None, outcome: _Outcome) -> None:
+def _train_kind(members: Sequence[Member], plan: Plan | None, snapshots: Snapshots | None, outcome: _Outcome, processes: int | None) -> None:
     """Members that one stack could hold, on the way that is chosen for them."""
     saved = {} if snapshots is None else snapshots.load(members)
     waiting = outcome.restore(members, saved)
     if not waiting:
         return
-    chosen = plan or (choose_plan(waiting) if len(waiting) > 1 else Plan(1))
+    chosen = plan or (choose_plan(waiting, processes) if len(waiting) > 1 else Plan(1))
     if chosen.processes > 1:
         _train_in_processes(members, chosen, snapshots, outcome)
     elif chosen.size > 1 or any(member.key in saved for member in waiting):

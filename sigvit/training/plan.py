@@ -72,8 +72,8 @@ class Seconds:
 _remembered: dict[str, Seconds] = {}
 
 
-def choose_plan(members: Sequence[Member]) -> Plan:
-    """The fastest way to train members that one stack could hold.
+def choose_plan(members: Sequence[Member], processes: int | None = None) -> Plan:
+    """The fastest way to train members that one stack could hold, in up to so many processes; None: as many as torch has threads.
 
     Measured: one model after the other against stacks; for a training of more than a few seconds stacks of several sizes, with all threads, and with one
     thread for each of as many processes. What was measured is remembered in this process and in a file of the user's cache folder (`XDG_CACHE_HOME`, else
@@ -82,13 +82,14 @@ def choose_plan(members: Sequence[Member]) -> Plan:
     first, steps = members[0], sum(member.recipe.steps for member in members)
     if first.values.device.type == "cuda":
         return Plan(min(len(members), _largest_in_memory(members)))
-    key = _key(members)
+    processes = min(processes or torch.get_num_threads(), len(members))
+    key = _key(members, processes)
     known = _remembered.get(key) or _read_seconds(key)
     with torch.random.fork_rng(devices=[]):
         if known is None:
             known = _remember(key, _measure_short(members))
         if not known.complete and known.alone * steps >= WORTH_MEASURING_S:
-            known = _remember(key, _measure_all(members))
+            known = _remember(key, _measure_all(members, processes))
     _remembered[key] = known
     return known.plan(steps)
 
@@ -99,8 +100,7 @@ def _measure_short(members: Sequence[Member]) -> Seconds:
     return Seconds(alone, {size: stacked / size})
 
 
-def _measure_all(members: Sequence[Member]) -> Seconds:
-    processes = min(torch.get_num_threads(), len(members))
+def _measure_all(members: Sequence[Member], processes: int) -> Seconds:
     sizes = [size for size in SIZES if size <= len(members)] or [len(members)]
     # A stack in a process is never larger than the process' share.
     shares = sorted({min(size, -(-len(members) // processes)) for size in sizes}) if processes > 1 else []
@@ -155,11 +155,11 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _key(members: Sequence[Member]) -> str:
+def _key(members: Sequence[Member], processes: int) -> str:
     """Of everything that the speed depends on; more members than the largest stack are all the same."""
     first = members[0]
     told = (
-        *(platform.processor(), platform.machine(), os.cpu_count(), torch.get_num_threads(), torch.__version__, first.recipe.dtype),
+        *(platform.processor(), platform.machine(), os.cpu_count(), torch.get_num_threads(), processes, torch.__version__, first.recipe.dtype),
         *(architecture(first.model), first.batch_size, tuple(first.values.shape[1:]), min(len(members), max(SIZES)), SIZES),
     )
     return hashlib.sha256(repr(told).encode()).hexdigest()[:24]

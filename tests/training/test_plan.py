@@ -74,13 +74,20 @@ def test_what_was_measured_is_remembered_on_disk_too_and_a_damaged_file_is_measu
     first = choose_plan(members())
     assert [told["complete"] for told in json.loads(cache.read_text()).values()] == [True]
     monkeypatch.setattr(plan, "_measure_short", lambda members: Seconds(1.0, {77: 0.5}))
-    monkeypatch.setattr(plan, "_measure_all", lambda members: Seconds(1.0, {77: 0.5}, complete=True))
+    monkeypatch.setattr(plan, "_measure_all", lambda members, processes: Seconds(1.0, {77: 0.5}, complete=True))
     assert choose_plan(members()) == first
     plan._remembered.clear()
     assert choose_plan(members()) == first
     plan._remembered.clear()
     cache.write_text(cache.read_text()[:-5])
     assert choose_plan(members()) == Plan(77)
+
+
+def test_as_many_processes_are_measured_as_are_asked_for(monkeypatch, cache):
+    monkeypatch.setattr(plan, "WORTH_MEASURING_S", 0.0)
+    choose_plan(members(), processes=3)
+    choose_plan(members(), processes=1)
+    assert sorted((told["processes"], bool(told["shared"])) for told in json.loads(cache.read_text()).values()) == [(1, False), (3, True)]
 
 
 def test_measuring_leaves_models_and_the_callers_random_state_alone(monkeypatch):
@@ -98,7 +105,7 @@ def test_measuring_leaves_models_and_the_callers_random_state_alone(monkeypatch)
 
 def test_train_many_follows_the_choice(monkeypatch):
     sizes = []
-    monkeypatch.setattr("sigvit.training.many.choose_plan", lambda kind: Plan(2))
+    monkeypatch.setattr("sigvit.training.many.choose_plan", lambda kind, processes: Plan(2))
     monkeypatch.setattr("sigvit.training.many._train_stacked", lambda kind, size, snapshots, outcome: sizes.append(size) or [outcome.add(m, []) for m in kind])
     train_many(members())
     assert sizes == [2]
