@@ -6,6 +6,7 @@ import json
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -20,7 +21,7 @@ from sigvit.data.synthetic import synthetic_windows
 from sigvit.estimators import SignalViTClassifier
 from sigvit.evidence import baselines
 from sigvit.evidence.convnets import ConvNetClassifier
-from sigvit.evidence.cross_validation import TABLE_COLUMNS, cross_validate
+from sigvit.evidence.cross_validation import TABLE_COLUMNS, _shares_out_itself, cross_validate
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.judging import Fit, fit_and_judge, judge_fits
@@ -218,6 +219,21 @@ def test_modules_are_told_apart_by_weights_and_arguments():
     overlapping.load_state_dict(first.state_dict())
     assert len({fingerprint(module) for module in (first, other, overlapping)}) == 3
     assert fingerprint(copy.deepcopy(first)) == fingerprint(first)
+
+
+def test_few_fits_that_leave_a_process_idle_are_shared_out_network_by_network(windows, folds, monkeypatch):
+    told = []
+    ours = SignalViTClassifier.fit_many
+    spy = lambda self, windows, jobs, folder=None, processes=None: told.append((len(jobs), processes)) or ours(self, windows, jobs, folder, processes)  # noqa: E731
+    monkeypatch.setattr(SignalViTClassifier, "fit_many", spy)
+    alone = cross_validate({"ViT": QUICK["ViT"]}, windows, folds, n_jobs=1).table.drop(columns="time")
+    shared = cross_validate({"ViT": QUICK["ViT"]}, windows, folds, n_jobs=2).table.drop(columns="time")
+    assert told == [(3, None), (3, 2)]
+    # stacks of other sizes round otherwise in float32
+    pd.testing.assert_frame_equal(alone, shared, rtol=1e-3)
+    # Even shares, many fits, and pipelines that fit one after the other go to the processes whole.
+    assert [_shares_out_itself(QUICK["ViT"], count, n_jobs=2) for count in (1, 6, 7, 9)] == [True, False, True, False]
+    assert not _shares_out_itself(baselines.shrinkage_lda(), 3, n_jobs=2)
 
 
 def test_what_has_no_stable_description_is_refused():
