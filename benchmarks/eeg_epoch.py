@@ -27,6 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mne
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -105,9 +106,10 @@ class NamedAndResampled(nn.Module):
         return self.network(functional.interpolate(values, self.samples, mode="linear"), ch_names=self.electrodes)
 
 
-def our_step(values: Tensor, targets: Tensor, batch: int) -> tuple[Step, nn.Module]:
+def our_step(values: Tensor, targets: Tensor, batch: int, hertz: float) -> tuple[Step, nn.Module]:
     classifier = sigvit.SignalViTClassifier(batch_size=batch)
-    model = classifier.build(values.shape[1], values.shape[2], CLASSES).train()
+    info = mne.create_info(values.shape[1], hertz, "eeg")
+    model = classifier.build(info, values.shape[2], CLASSES).train()
     state = TrainingState.begin(model, classifier.recipe(len(values)), 0, Processes.alone())
     batches = RecordingBatches(values, targets, state.recipe, 0, CLASSES)
     return lambda: update(state, batches), model
@@ -140,7 +142,7 @@ def measure(models: Any, shape: tuple[int, int, float], quick: bool) -> list[str
     values = torch.randn(WINDOWS, electrodes, samples, generator=torch.Generator().manual_seed(0))
     targets = torch.arange(WINDOWS) % CLASSES
     batch = QUICK_BATCH if quick else BATCH
-    ours, model = our_step(values, targets, batch)
+    ours, model = our_step(values, targets, batch, hertz)
     steps, sizes = {"sigvit, default": ours}, {"sigvit, default": count_weights(model)}
     for name in PEERS[:-1] if quick else PEERS:
         # Labram knows electrodes by name; which ones they are makes no difference to its time.
