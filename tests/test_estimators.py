@@ -251,3 +251,12 @@ def test_joint_filters_are_the_spatial_after_the_temporal_convolution():
 def test_bad_input_is_a_sentence(windows, make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make(windows)
+
+
+@pytest.mark.parametrize("shape", [(20, 5, 1), (20, 1, 1), (18, 1, 211), (18, 2, 3)])
+def test_windows_as_small_as_can_be_are_fitted_by_both_halves(shape):
+    labels = np.arange(shape[0]) % 2
+    values = np.random.default_rng(0).normal(0, 1e-5, shape) + 5e-5 * labels[:, None, None]
+    classifier = SignalViTClassifier(training_steps=20).fit(values, labels)
+    assert classifier.score(values, labels) > 0.7
+    assert np.isfinite(classifier.predict_proba(values)).all()
