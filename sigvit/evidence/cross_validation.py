@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -82,9 +81,8 @@ def cross_validate(
     folder : where finished fits are kept, and about once a minute the state of those that train, so that a killed run goes on with what is missing.
     on_fit : called with (done, total, what was just fitted).
     n_jobs : processes, each with one thread, that share the fits; 1 stays in this process with its threads. A pipeline with `fit_many` gets all fits of a
-        process at once, every fold × seed; behind steps that take `Windows`, all seeds of a fold; few that don't divide evenly it shares out itself, network
-        by network. Inside `joblib.parallel_config("dask")` the processes are
-        dask's workers, on other machines too; -1 takes all.
+        process at once, every fold × seed; behind steps that take `Windows`, all seeds of a fold; of an `ensemble` few fits that don't divide evenly are
+        shared out network by network. Inside `joblib.parallel_config("dask")` the processes are dask's workers, on other machines too; -1 takes all.
 
     Raises
     ------
@@ -108,14 +106,15 @@ def cross_validate(
     # A model's folder is a parameter by its name alone.
     weights = [hashlib.sha256((Path(model) / "model.safetensors").read_bytes()).hexdigest() for model in models]
     identity = fingerprint((windows.row_hashes(), windows.metadata, windows.sampling_rate, windows.electrodes, windows.page, *weights))
-    shares = [(name, share) for name, pipeline in pipelines.items() for share in _shares(pipeline, folds, seeds, n_jobs)]
-    here = {name for name, pipeline in pipelines.items() if _shares_out_itself(pipeline, len(folds) * len(seeds), n_jobs)}
-    calls = {number: (number, name, share, pipelines[name], windows, identity, folder) for number, (name, share) in enumerate(shares)}
+    divided = {name: _shares(pipeline, folds, seeds, n_jobs) for name, pipeline in pipelines.items()}
+    shares = [(name, share) for name, several in divided.items() for share in several]
+    calls = [(number, name, share, pipelines[name], windows, identity, folder) for number, (name, share) in enumerate(shares)]
+    here = [len(divided[name]) == 1 and _shares_out_itself(pipelines[name], len(share), n_jobs) for name, share in shares]
     records: dict[tuple[str, int, int], list[dict]] = {}
     total = sum(len(share) for _, share in shares)
     with _processes(n_jobs):
-        elsewhere = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(delayed(_fit_share)(*call) for call in calls.values() if call[1] not in here)
-        for number, found in chain(elsewhere, (_fit_share(*call, effective_n_jobs(n_jobs)) for call in calls.values() if call[1] in here)):
+        elsewhere = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(delayed(_fit_share)(*calls[number]) for number, own in enumerate(here) if not own)
+        for number, found in chain(elsewhere, (_fit_share(*calls[number], effective_n_jobs(n_jobs)) for number, own in enumerate(here) if own)):
             name, share = shares[number]
             for (fold, seed), parts in zip(share, found, strict=True):
                 records[name, fold.number, seed] = parts
@@ -155,11 +154,11 @@ def _shares(pipeline: Any, folds: list[Fold], seeds: list[int], n_jobs: int) -> 
 
 
 def _shares_out_itself(pipeline: Any, n_fits: int, n_jobs: int) -> bool:
-    """Whether `fit_many` gets all fits in this process, with so many processes for its networks: where the fits are few and would leave some idle."""
+    """Whether `fit_many` gets all fits in this process, with so many processes for its networks: where fits of several networks are few and uneven."""
     chosen, _ = get_active_backend()
     processes = effective_n_jobs(n_jobs)
     uneven = n_fits % processes > 0 and n_fits < FEW_FITS * processes
-    return uneven and isinstance(chosen, LokyBackend) and fits_many(pipeline) and "processes" in inspect.signature(last_step(pipeline).fit_many).parameters
+    return uneven and isinstance(chosen, LokyBackend) and fits_many(pipeline) and getattr(last_step(pipeline), "ensemble", False)
 
 
 def _fit_share(

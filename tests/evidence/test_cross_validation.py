@@ -226,14 +226,15 @@ def test_few_fits_that_leave_a_process_idle_are_shared_out_network_by_network(wi
     ours = SignalViTClassifier.fit_many
     spy = lambda self, windows, jobs, folder=None, processes=None: told.append((len(jobs), processes)) or ours(self, windows, jobs, folder, processes)  # noqa: E731
     monkeypatch.setattr(SignalViTClassifier, "fit_many", spy)
-    alone = cross_validate({"ViT": QUICK["ViT"]}, windows, folds, n_jobs=1).table.drop(columns="time")
-    shared = cross_validate({"ViT": QUICK["ViT"]}, windows, folds, n_jobs=2).table.drop(columns="time")
+    several = clone(QUICK["ViT"]).set_params(ensemble=True, classical=None)
+    alone = cross_validate({"ViT": several}, windows, folds, n_jobs=1).table.drop(columns="time")
+    shared = cross_validate({"ViT": several}, windows, folds, n_jobs=2).table.drop(columns="time")
     assert told == [(3, None), (3, 2)]
     # stacks of other sizes round otherwise in float32
     pd.testing.assert_frame_equal(alone, shared, rtol=1e-3)
-    # Even shares, many fits, and pipelines that fit one after the other go to the processes whole.
-    assert [_shares_out_itself(QUICK["ViT"], count, n_jobs=2) for count in (1, 6, 7, 9)] == [True, False, True, False]
-    assert not _shares_out_itself(baselines.shrinkage_lda(), 3, n_jobs=2)
+    # Even shares, many fits, single networks, and pipelines that fit one after the other go to the processes whole.
+    assert [_shares_out_itself(several, count, n_jobs=2) for count in (1, 6, 7, 9)] == [True, False, True, False]
+    assert not any(_shares_out_itself(each, 3, n_jobs=2) for each in (QUICK["ViT"], QUICK["EEGNet"], baselines.shrinkage_lda()))
 
 
 def test_what_has_no_stable_description_is_refused():
