@@ -104,7 +104,7 @@ def bins(samples: int, sampling_rate: float, low_hz: float, high_hz: float) -> n
 
 
 def filled_octaves(signals: np.ndarray, sampling_rate: float, above_hz: float) -> list[tuple[float, float]]:
-    """The octaves above a frequency that hold a hundredth of the power in at least half of the windows and electrodes; the last ends below the Nyquist rate.
+    """The octaves above a frequency that hold a hundredth of the power in at least half of the windows and electrodes; the last ends below Nyquist's.
 
     >>> filled_octaves(np.random.default_rng(0).normal(size=(5, 2, 400)), 400.0, 45.0)
     [(45.0, 90.0), (90.0, 180.0)]
