@@ -17,9 +17,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sigvit.evidence.band_features import BandCovariances, BandPower, BandTangentSpace
+from sigvit.evidence.band_features import FAST_REFERENCE, BandCovariances, BandPower, BandTangentSpace
 from sigvit.evidence.blend import Blend
-from sigvit.evidence.covariances import ShrunkenCovariances, XdawnShrunkenCovariances
+from sigvit.evidence.covariances import AugmentedCovariances, ShrunkenCovariances, XdawnShrunkenCovariances
 from sigvit.evidence.linear_discriminant import ShrinkageLDA, in_microvolts
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def everything(windows: Windows) -> dict[str, BaseEstimator]:
         "Shrinkage LDA": shrinkage_lda(),
         "Band power": band_power(windows.sampling_rate),
         "Filter bank tangent space": filter_bank_tangent_space(windows.sampling_rate),
+        "Augmented tangent space": augmented_tangent_space(windows.sampling_rate),
     }
 
 
@@ -53,7 +54,7 @@ def classical_blend(n_electrodes: int, n_times: int, sampling_rate: float | None
     Without a rate (in Hz) what reads frequencies is left out; one electrode, and one sample, have no covariances.
 
     >>> list(classical_blend(1, 200, 100.0).candidates)
-    ['Shrinkage LDA', 'Band power']
+    ['Shrinkage LDA', 'Band power', 'Augmented tangent space']
     """
     candidates: dict[str, BaseEstimator] = {"Shrinkage LDA": shrinkage_lda()}
     if n_electrodes > 1 and n_times > 1:
@@ -62,6 +63,8 @@ def classical_blend(n_electrodes: int, n_times: int, sampling_rate: float | None
         candidates["Band power"] = band_power(sampling_rate)
     if n_electrodes > 1 and sampling_rate is not None and sampling_rate > 2 * FILTER_BANK_HZ[0][1]:
         candidates["Filter bank tangent space"] = filter_bank_tangent_space(sampling_rate)
+    if sampling_rate is not None and n_times > 1:
+        candidates["Augmented tangent space"] = augmented_tangent_space(sampling_rate)
     return Blend(candidates)
 
 
@@ -120,6 +123,11 @@ def filter_bank_tangent_space(sampling_rate: float) -> Pipeline:
     if not bands:
         raise ValueError(f"A sampling rate of {sampling_rate} Hz leaves no band of the filter bank, which starts at 4 to 8 Hz; more than 16 Hz is needed.")
     return make_pipeline(microvolts(), BandCovariances(sampling_rate, bands, octaves=True), BandTangentSpace(), LogisticClassifier())
+
+
+def augmented_tangent_space(sampling_rate: float) -> Pipeline:
+    """Covariances of the electrodes and their delayed copies (`AugmentedCovariances`) in tangent space, logistic regression. ``sampling_rate`` in Hz."""
+    return make_pipeline(microvolts(), AugmentedCovariances(sampling_rate), TangentSpace(FAST_REFERENCE), LogisticClassifier())
 
 
 def microvolts() -> FunctionTransformer:

@@ -16,7 +16,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from sigvit.evidence.band_features import BandCovariances, BandPower, BandTangentSpace
-from sigvit.evidence.covariances import ShrunkenCovariances
+from sigvit.evidence.covariances import AugmentedCovariances, ShrunkenCovariances
 from sigvit.evidence.linear_discriminant import inner_folds
 
 # n = windows, K = sources, C = classes
@@ -26,7 +26,7 @@ SMALLEST_PROBABILITY = 1e-6
 # What holds the weights near equal ones, in windows: a few dozen windows overrule it, a handful don't.
 PULL = 1.0
 # Steps that never look at labels are fitted once on all training windows; inner folds fit what comes behind them.
-LABEL_FREE = (FunctionTransformer, StandardScaler, ShrunkenCovariances, TangentSpace, BandCovariances, BandPower, BandTangentSpace)
+LABEL_FREE = (FunctionTransformer, StandardScaler, ShrunkenCovariances, AugmentedCovariances, TangentSpace, BandCovariances, BandPower, BandTangentSpace)
 
 
 def blend_weights(log_probabilities: np.ndarray, numbers: np.ndarray) -> np.ndarray:

@@ -12,10 +12,11 @@ from sklearn.base import clone
 
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence.band_features import BandPower, band_pass
-from sigvit.evidence.baselines import band_power, csp_lda, everything, filter_bank_tangent_space
+from sigvit.evidence.baselines import augmented_tangent_space, band_power, csp_lda, everything, filter_bank_tangent_space
 from sigvit.evidence.metrics import score_predictions
 
 NAMES = ["Majority", "CSP + LDA", "Tangent space", "xDAWN + tangent space", "Shrinkage LDA", "Band power", "Filter bank tangent space"]
+NAMES += ["Augmented tangent space"]
 LEARNERS = NAMES[1:]
 
 
@@ -94,6 +95,15 @@ def test_band_power_of_a_sine_is_its_power():
     # Under a Hann window a sine of amplitude A has A²/4 in its own bin and a quarter of that in each neighbour; the end sample makes it inexact.
     assert np.exp(power[0, 2]) == pytest.approx(1.5 * 7**2 / 4, rel=1e-2)
     assert power[0].argmax() == 2
+
+
+def test_one_electrode_is_told_apart_by_its_rhythm_alone():
+    """Equal power, other frequencies, any phase: one electrode's variance knows nothing of it, its delayed copies do."""
+    generator = np.random.default_rng(0)
+    seconds, hertz, phases = np.arange(211) / 101, np.where(np.arange(80) % 2, 7.0, 11.0), generator.uniform(0, 2 * np.pi, 80)
+    signals = 1e-5 * (np.sin(2 * np.pi * hertz[:, None] * seconds + phases[:, None])[:, None] + generator.normal(size=(80, 1, 211)))
+    fitted = augmented_tangent_space(101.0).fit(signals[:40], hertz[:40])
+    assert fitted.score(signals[40:], hertz[40:]) > 0.9  # chance .5, of 40 windows at most .63 in 95 % of sets
 
 
 def test_bands_beyond_the_nyquist_frequency_are_left_out():

@@ -95,7 +95,7 @@ def test_the_classical_blend_finds_a_planted_source(classes):
     train = (windows.metadata["run"] == "1").to_numpy()
     blend = baselines.classical_blend(*windows.values.shape[1:], windows.sampling_rate).fit(windows.values[train], windows.labels[train])
     assert blend.score(windows.values[~train], windows.labels[~train]) > 0.75
-    assert len(blend.weights_) == 6
+    assert len(blend.weights_) == 7
 
 
 def test_too_few_windows_for_inner_folds_give_equal_weights(windows):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pyriemann.estimation import XdawnCovariances
 from sklearn.covariance import oas
 
-from sigvit.evidence.covariances import XdawnShrunkenCovariances, oas_covariances
+from sigvit.evidence.covariances import AugmentedCovariances, XdawnShrunkenCovariances, oas_covariances
 
 
 @settings(max_examples=30, deadline=None)
@@ -38,3 +38,16 @@ def test_behind_xdawn_filters_they_are_pyriemanns():
     ours, theirs = XdawnShrunkenCovariances(2, xdawn_estimator="oas"), XdawnCovariances(2, estimator="oas", xdawn_estimator="oas")
     # sums of 67 products in another order
     np.testing.assert_allclose(ours.fit(signals, labels).transform(signals), theirs.fit(signals, labels).transform(signals), rtol=1e-10, atol=1e-12)
+
+
+def test_augmented_covariances_are_those_of_copies_40_ms_apart():
+    signals = np.random.default_rng(0).normal(size=(5, 31, 127))
+    augmented = AugmentedCovariances(101.0).fit(signals)
+    assert (augmented.lag_, augmented.copies_) == (4, 4)  # 128 rows hold four copies of 31 electrodes
+    copies = np.concatenate([signals[:, :, start : start + 115] for start in (0, 4, 8, 12)], axis=1)
+    assert np.array_equal(augmented.transform(signals), oas_covariances(copies))
+
+
+@pytest.mark.parametrize(("n_electrodes", "n_samples", "copies"), [(1, 211, 8), (131, 211, 1), (3, 17, 2), (3, 2, 1)])
+def test_as_many_copies_as_electrodes_and_samples_allow(n_electrodes, n_samples, copies):
+    assert AugmentedCovariances(101.0).fit(np.zeros((5, n_electrodes, n_samples))).copies_ == copies
