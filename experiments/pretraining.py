@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import tyro
 from rich.console import Console
@@ -24,6 +23,7 @@ import sigvit
 from sigvit.data.images import open_images
 from sigvit.evidence.pretraining import write_pretraining
 from sigvit.evidence.results_folder import claim_folder
+from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.training.augment_images import ImageAugmentation
 from sigvit.training.batches import Batches, RecordingBatches
@@ -156,7 +156,7 @@ def of_images(configuration: Configuration, device: torch.device) -> tuple[Objec
 def of_recordings(configuration: Configuration, sets: list[sigvit.Windows], device: torch.device) -> tuple[Objective, Batches]:
     """One token is one electrode × `window_s`; several sets need positions that are functions of place and second."""
     several, first = len(sets) > 1, sets[0]
-    values = [standardised(windows) for windows in sets]
+    values = [Scaling.of(windows.values)(windows.values) for windows in sets]
     tokenizer = ElectrodeTimePatches.from_info(first.info, configuration.window_s, configuration.window_s, electrodes=1, width=configuration.width)
     model = sigvit.signal_vit(
         first.info,
@@ -199,17 +199,13 @@ def open_windows(name: str, configuration: Configuration) -> sigvit.Windows:
     return windows[people.isin(configuration.subjects).to_numpy()] if configuration.subjects else windows
 
 
-def standardised(windows: sigvit.Windows) -> torch.Tensor:
-    """Each electrode less its mean over the set, by its deviation; flat ones are zero."""
-    mean, deviation = windows.values.mean((0, 2), keepdims=True, dtype=np.float64), windows.values.std((0, 2), keepdims=True, dtype=np.float64)
-    return torch.as_tensor((windows.values - mean) / np.where(deviation == 0, 1, deviation), dtype=torch.float32)
-
-
 def save(objective: Objective, weights: dict[str, torch.Tensor], sets: list[sigvit.Windows], configuration: Configuration, folder: Path) -> None:
     """The model's weights, not the objective's; beside them what it saw."""
     own = {name.removeprefix("model."): tensor for name, tensor in weights.items() if name.startswith("model.")}
     model = objective.finished().cpu()
     model.load_state_dict(own)
+    if len(sets) == 1:  # several sets were standardised each by its own
+        model.scaling = Scaling.of(sets[0].values)
     model.save_pretrained(folder)
     write_pretraining(folder, sets, f"{configuration.objective} ({target_name(configuration)}, {configuration.masking})")
 

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from sigvit.data.windows import Windows
 from sigvit.evidence.fit_job import FitJob
+from sigvit.model.scaling import Scaling
+from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.training.many import Member, Snapshots, train_many
 from sigvit.training.member import train_alone
 from sigvit.training.mirror import Mirror
@@ -184,6 +186,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "initial weights"))
             model = self.build(part.electrodes, part.signals.shape[2], len(self.classes_)).to(self._device(), self._dtype)
+        if isinstance(model, VisionTransformer):
+            model.scaling = Scaling(self.center_, self.scale_)
         values, held_out = part.standardised(self._standardise, (self._dtype, self._device()))
         _set_reference(model, values if rows is None else values[rows])
         targets, weights = self._on_device(part.targets), self._class_weights(part.targets)

@@ -20,6 +20,7 @@ from sigvit.evidence import baselines
 from sigvit.evidence.blend import PULL, blend_weights, pooled
 from sigvit.evidence.convnets import ConvNetClassifier, ShallowConvNet
 from sigvit.evidence.fit_job import FitJob
+from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.network_classifier import network_log_probabilities
 from sigvit.tokenizers import ConvStem, TimeStepTokens
 
@@ -42,6 +43,15 @@ def test_an_effect_is_learned_and_probabilities_sum_to_one(windows):
     probabilities = classifier.predict_proba(windows[test])
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-12)  # double-precision softmax
     assert classifier.score(windows[test], windows.labels[test]) > 0.8
+
+
+def test_a_saved_network_knows_how_its_windows_were_standardised(windows, tmp_path):
+    classifier = clone(QUICK).fit(windows[np.arange(40)])
+    classifier.model_.save_pretrained(tmp_path)
+    model = VisionTransformer.from_pretrained(tmp_path)
+    with torch.no_grad():
+        probabilities = model(model.scaling(windows.values)).softmax(1)
+    np.testing.assert_allclose(probabilities, classifier.predict_proba(windows), atol=1e-6)  # softmax in float32
 
 
 def test_arrays_epochs_and_windows_give_one_answer(windows):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sigvit.model.scaling import Scaling
 from sigvit.model.vision_transformer import VisionTransformer
 
 # n = inputs that are looked at
@@ -37,7 +38,7 @@ class Looked:
 
 
 def look_at_recordings(model: VisionTransformer, data: str, folder: Path | None, count: int, n_references: int, seed: int) -> Looked:
-    """Windows of a dataset page, standardised by the mean and deviation that each electrode has over all of the page's windows."""
+    """Windows of a dataset page, standardised as the model's training windows were, or, where its folder doesn't say how, by all of the page's windows."""
     from sigvit.data.pages import open_dataset
 
     windows = open_dataset(data, folder=folder)
@@ -46,20 +47,19 @@ def look_at_recordings(model: VisionTransformer, data: str, folder: Path | None,
     part = np.flatnonzero(windows.metadata["shipped"] == "test") if "shipped" in windows.metadata else np.arange(len(windows))
     labels = np.searchsorted(np.array(windows.classes), windows.labels)
     own, others = choose(labels[part], count, n_references, seed)
-    scale = Scale.of(windows.values)
+    scaling, told_of_it = scaling_of(model, windows, order)
     told = [
         f"{len(own)} windows of {windows.name}, drawn from {len(part)}{' that the page ships as test part' if 'shipped' in windows.metadata else ''}, "
         "as many of each class as can be.",
-        f"Each electrode less its mean, by its standard deviation, both over all {len(windows)} windows of the page: the model's folder doesn't say how its "
-        "training windows were scaled, so that small differences are possible.",
+        told_of_it,
     ]
     import mne
 
     return Looked(
-        x=scale(windows.values[part[own]])[:, order],
+        x=scaling(windows.values[part[own]][:, order]),
         labels=labels[part[own]],
         classes=tuple(str(label) for label in windows.classes),
-        references=scale(windows.values[part[others]])[:, order],
+        references=scaling(windows.values[part[others]][:, order]),
         reference_labels=labels[part[others]],
         told=told,
         name=windows.name,
@@ -95,21 +95,16 @@ def look_at_images(model: VisionTransformer, model_folder: Path, data: str, coun
     )
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Mean and standard deviation of each electrode, (1, electrodes, 1)."""
-
-    center: np.ndarray
-    deviation: np.ndarray
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> Scale:
-        """(windows, electrodes, samples) → what standardises them; 1 where an electrode is flat."""
-        deviation = values.std((0, 2), dtype=np.float64)[None, :, None]
-        return cls(values.mean((0, 2), dtype=np.float64)[None, :, None], np.where(deviation == 0, 1.0, deviation))
-
-    def __call__(self, values: np.ndarray) -> Tensor:
-        return torch.as_tensor((values - self.center) / self.deviation, dtype=torch.float32)
+def scaling_of(model: VisionTransformer, windows: Any, order: list[int]) -> tuple[Scaling, str]:
+    """By what the model's electrodes are standardised, and whose it is, in a sentence."""
+    if model.scaling is not None:
+        words = "Each electrode less its mean, by its standard deviation, both over the windows that the model was trained on, as its folder says."
+        return model.scaling, words
+    words = (
+        f"Each electrode less its mean, by its standard deviation, both over all {len(windows)} windows of the page: the model's folder doesn't say how its "
+        "training windows were scaled, so that small differences are possible."
+    )
+    return Scaling.of(windows.values[:, order]), words
 
 
 def electrode_order(model: VisionTransformer, electrodes: tuple[str, ...], data: str) -> list[int]:

@@ -87,6 +87,9 @@ def adapt_electrodes(new: VisionTransformer, electrodes: Any, changes: list[str]
         grid = new.tokenizer(torch.zeros(1, *new.config.input_shape, device=weight.device, dtype=weight.dtype)).grid
     _move_positions(new, old_axis, grid, changes)
     new.grid = grid
+    if new.scaling is not None:
+        new.scaling = None
+        changes.append("Scaling: forgotten, because means and deviations were the old electrodes'.")
 
 
 def _moved_tokenizer(old: nn.Module, count: int, names: list[str], sites: list[Position], changes: list[str]) -> nn.Module:

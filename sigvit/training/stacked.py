@@ -25,6 +25,8 @@ from sigvit.training.optimizer import EMBEDDING, undecayed_names
 
 # What may differ between stacked models: it is drawn for each member.
 RATES = ("dropout", "stochastic_depth")
+# What training doesn't read.
+UNREAD = ("training", "checkpointing", "scaling")
 # Numbers of float32 in a cache line.
 ALIGNMENT = 16
 
@@ -204,7 +206,7 @@ def architecture(model: nn.Module) -> str:
 
 
 def _settings(module: nn.Module) -> str:
-    plain = {name: value for name, value in vars(module).items() if not name.startswith("_") and name not in (*RATES, "training", "checkpointing")}
+    plain = {name: value for name, value in vars(module).items() if not name.startswith("_") and name not in (*RATES, *UNREAD)}
     if isinstance(module, VisionTransformer):
         plain["config"] = replace(module.config, dropout=0.0, stochastic_depth=0.0, checkpointing=False)
     return repr(sorted(plain.items()))

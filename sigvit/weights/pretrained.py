@@ -1,7 +1,7 @@
 """Our own models on disk: weights as safetensors, everything else as plain JSON.
 
-The description is complete: sizes, choices, GELU kind and eps, the tokenizer with its arguments, and the grid. So a model comes back without the
-code that made it.
+The description is complete: sizes, choices, GELU kind and eps, the tokenizer with its arguments, the grid, and how the windows that it learned from were
+standardised. So a model comes back without the code that made it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import nn
 import sigvit
 from sigvit.grid import Grid
 from sigvit.model.config import ModelConfig
+from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens
 from sigvit.tokenizers.resnet import ResNetPatches
 
@@ -40,7 +41,7 @@ OURS = (
     TimeStepTokens,
 )
 TOKENIZERS: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in OURS}
-KEYS = ("format", "version", "model", "tokenizer", "grid")
+KEYS = ("format", "version", "model", "tokenizer", "grid", "scaling")
 
 
 def save_pretrained(model: VisionTransformer, folder: str | Path) -> None:
@@ -56,6 +57,7 @@ def save_pretrained(model: VisionTransformer, folder: str | Path) -> None:
         "model": asdict(model.config),
         "tokenizer": _describe(model.tokenizer),
         "grid": model.grid.to_dict(),
+        "scaling": None if model.scaling is None else model.scaling.to_dict(),
     }
     into = Path(folder)
     into.mkdir(parents=True, exist_ok=True)
@@ -84,6 +86,7 @@ def from_pretrained(folder: str | Path) -> VisionTransformer:
         raise ValueError(f"{folder}: config.json says the grid {grid.names} {grid.shape}, but its model has {model.grid.names} {model.grid.shape}.")
     _check_weights(model.state_dict(), weights, folder)
     model.load_state_dict(weights, assign=True)
+    model.scaling = _scaling(description["scaling"], model.config)
     return model.eval()
 
 
@@ -114,6 +117,7 @@ def _read_description(path: Path) -> dict:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else type(description).__name__
         raise ValueError(f"{path} has the format {found!r}, but this version of sigvit reads format {FORMAT}.")
+    description.setdefault("scaling", None)  # older folders don't say it
     _check_fields(description, KEYS, "config.json")
     return description
 
@@ -130,6 +134,16 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
 def _model_config(data: dict) -> ModelConfig:
     _check_fields(data, tuple(field.name for field in fields(ModelConfig)), "the part 'model' of config.json")
     return ModelConfig(**{**data, "input_shape": tuple(data["input_shape"])})
+
+
+def _scaling(data: dict | None, config: ModelConfig) -> Scaling | None:
+    if data is None:
+        return None
+    _check_fields(data, ("mean", "deviation"), "the part 'scaling' of config.json")
+    scaling = Scaling(**data)
+    if len(config.input_shape) != 2 or len(scaling.mean) != config.input_shape[0]:
+        raise ValueError(f"config.json scales {len(scaling.mean)} electrodes, but its model reads {config.input_shape}.")
+    return scaling
 
 
 def _tokenizer(data: dict) -> nn.Module:

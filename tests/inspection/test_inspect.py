@@ -12,8 +12,9 @@ import sigvit
 from sigvit.__main__ import main
 from sigvit.data import pages
 from sigvit.data.synthetic import synthetic_windows
-from sigvit.inspection.inputs import Scale, choose, electrode_order
+from sigvit.inspection.inputs import choose, electrode_order, look_at_recordings
 from sigvit.inspection.sections import distance_columns, reaching_output
+from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens
 
 ELECTRODES = ("F3", "Fz", "F4", "C3", "Cz", "C4", "Pz")
@@ -143,11 +144,18 @@ def test_electrodes_are_taken_in_the_model_s_order(planted_page):
     assert electrode_order(model, ELECTRODES, "planted") == [6, 5, 4, 3, 2, 1, 0]
 
 
-def test_scaling_is_each_electrode_s_own_and_leaves_a_flat_one_at_zero():
-    values = np.random.default_rng(0).normal(5, [[[2.0], [3.0], [0.0]]], (11, 3, 13))
-    scaled = Scale.of(values)(values)
-    np.testing.assert_allclose(scaled.mean((0, 2)), 0, atol=1e-6)
-    np.testing.assert_allclose(scaled.numpy().std((0, 2)), [1, 1, 0], atol=1e-6)
+def test_windows_are_standardised_as_the_model_s_were_where_its_folder_says_how(planted_page, tmp_path):
+    model = sigvit.signal_vit(7, 67, num_classes=2, tokenizer=ElectrodeTimePatches(7, 1, 16, 16, 12, names=ELECTRODES[::-1]))
+    looked = look_at_recordings(model, "planted", None, 7, 2, seed=0)
+    assert "doesn't say how" in looked.told[1]
+    model.scaling = Scaling(np.arange(7.0), np.arange(2.0, 9.0))  # in the model's order, which is the page's backwards
+    model.save_pretrained(tmp_path)
+    scaled = look_at_recordings(sigvit.VisionTransformer.from_pretrained(tmp_path), "planted", None, 7, 2, seed=0)
+    own = Scaling.of(planted_page.values[:, ::-1])
+    for found, before in ((scaled.x, looked.x), (scaled.references, looked.references)):
+        raw = before.numpy() * own.deviation[:, None] + own.mean[:, None]
+        np.testing.assert_allclose(found, (raw - np.arange(7.0)[:, None]) / np.arange(2.0, 9.0)[:, None], atol=1e-5)  # float32
+    assert "that the model was trained on" in scaled.told[1]
 
 
 def test_distances_are_measured_along_each_kind_of_axis():

@@ -8,6 +8,7 @@ import torch
 import sigvit
 from sigvit.electrodes import electrode_position, electrode_table
 from sigvit.model.montages import montage_matrix
+from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import ElectrodeTimePatches, TimeStepTokens
 
 OLD = ["Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2", "F7", "F8", "T7", "T8", "P7", "P8", "Fz", "Cz", "Pz"]
@@ -99,7 +100,10 @@ def test_a_projection_of_all_electrodes_reads_the_old_ones_off_the_new_cap():
 
 
 def test_a_moved_model_is_saved_and_trained_like_any_other(tmp_path):
-    moved = sigvit.adapt(model_of(), electrodes=mne.create_info(["C1", "C2", "A"], 100.0, "eeg"), num_classes=5)
+    model = model_of()
+    model.scaling = Scaling.of(np.random.default_rng(0).normal(size=(5, len(OLD), 60)))
+    moved = sigvit.adapt(model, electrodes=mne.create_info(["C1", "C2", "A"], 100.0, "eeg"), num_classes=5)
+    assert moved.scaling is None  # it was the old electrodes'
     moved.save_pretrained(tmp_path)
     recording = torch.randn(2, 3, 60, dtype=torch.float64)
     assert torch.equal(sigvit.VisionTransformer.from_pretrained(tmp_path)(recording), moved(recording))

@@ -3,11 +3,13 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import sigvit
+from sigvit.model.scaling import Scaling
 from sigvit.training.group import Group
 from sigvit.training.many import Member, Plan, Snapshots, is_stackable, train_many
 from sigvit.training.member import train_alone
@@ -257,6 +259,13 @@ def test_members_without_keys_of_their_own_have_no_snapshots(tmp_path):
     members = [replace(each, key="same") for each in different()]
     with pytest.raises(ValueError, match="4 trainings, but there are 1 different"):
         train_many(members, snapshots=Snapshots(tmp_path))
+
+
+def test_networks_of_folds_that_are_standardised_apart_share_a_stack():
+    members = [member(number, slice(0, 40)) for number in range(2)]
+    for number, each in enumerate(members):
+        each.model.scaling = Scaling.of(np.random.default_rng(number).normal(size=(7, E, S)))
+    assert len(Group(members)) == 2
 
 
 def test_a_stack_refuses_what_it_can_not_hold():

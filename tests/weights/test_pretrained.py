@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import sigvit
+from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import ElectrodeTimePatches, TimeStepTokens
 
 INFO = mne.create_info(["C3", "Cz", "C4", "stimulus"], 250.0, "eeg")
@@ -83,13 +84,25 @@ def test_the_number_format_is_kept(tmp_path):
 
 def test_the_description_is_complete_and_plain(saved):
     description = json.loads((saved / "config.json").read_text())
-    assert set(description) == {"format", "version", "model", "tokenizer", "grid"}
+    assert set(description) == {"format", "version", "model", "tokenizer", "grid", "scaling"}
     assert description["model"]["gelu"] == "erf"
     assert description["model"]["eps"] == 1e-6
     assert description["tokenizer"]["class"] == "ElectrodeTimePatches"
     assert description["tokenizer"]["arguments"]["positions"][3] == [None, None, None]
     assert description["grid"]["axes"][1]["unit"] == "s"
     assert description["version"] == sigvit.__version__
+
+
+def test_the_scaling_of_the_training_windows_is_kept_and_older_folders_have_none(saved, tmp_path):
+    model = sigvit.VisionTransformer.from_pretrained(saved)
+    assert model.scaling is None
+    model.scaling = Scaling(np.array([1e-6, 0.1, -3.0, 1 / 3]), np.array([1e-5, 0.2, 5.0, 7.0]))
+    model.save_pretrained(tmp_path / "scaled")
+    found = sigvit.VisionTransformer.from_pretrained(tmp_path / "scaled").scaling
+    assert np.array_equal(found.mean, model.scaling.mean)
+    assert np.array_equal(found.deviation, model.scaling.deviation)
+    edit(saved, lambda d: d.pop("scaling"))
+    assert sigvit.VisionTransformer.from_pretrained(saved).scaling is None
 
 
 class OwnTokenizer(ElectrodeTimePatches):
@@ -122,6 +135,9 @@ def test_a_tokenizer_of_ones_own_cannot_be_described(tmp_path):
         (lambda d: d["model"].update(depth=1), r"too many are \['encoder.blocks.1"),
         (lambda d: d["model"].update(mlp_width=65), r"encoder.blocks.0.mlp.inner.weight should be \(65, 32\) by config.json, but is \(64, 32\)"),
         (lambda d: d["model"].update(input_shape=[4, 150]), "says the grid"),
+        (lambda d: d.update(scaling={"mean": [0.0] * 3, "deviation": [1.0] * 3}), r"scales 3 electrodes, but its model reads \(4, 200\)"),
+        (lambda d: d.update(scaling={"mean": [0.0] * 4, "deviation": [0.0] * 4}), "above 0"),
+        (lambda d: d.update(scaling={"mean": [0.0] * 4}), r"lacks \['deviation'\]"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(saved, change, sentence):
