@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sigvit.data.windows import METADATA_COLUMNS, Windows
+from sigvit.evidence.changed_copies import find_changed_copies, join_copies
 from sigvit.evidence.control_score import control_score, control_warnings
 from sigvit.evidence.copied_signals import find_copies
 from sigvit.evidence.fold import Fold
@@ -281,7 +282,8 @@ def _judged(windows: Windows | pd.DataFrame, metadata: pd.DataFrame, groups: Gro
     shipped = np.array([str(value) for value in metadata["shipped"].tolist()]) if "shipped" in metadata else None
     if hashes is None or isinstance(windows, pd.DataFrame):
         return Judged(groups, gap_s, shipped=shipped)
-    return Judged(groups, gap_s, pd.factorize(np.array(hashes, dtype=object))[0], find_copies(windows.values, groups), shipped)
+    copies = join_copies(find_copies(windows.values, groups), find_changed_copies(windows.values, groups))
+    return Judged(groups, gap_s, pd.factorize(np.array(hashes, dtype=object))[0], copies, shipped)
 
 
 def _checks(findings: list[Finding]) -> tuple[Check, ...]:

@@ -45,12 +45,30 @@ def find_copies(values: np.ndarray, groups: Groups) -> Copies:
     size = max(1, BATCH // (n_electrodes * n_times))
     parts = [_stretches(np.asarray(values[first : first + size]), first, step) for first in range(0, n_windows, size)]
     hashes, rows, offsets = (np.concatenate(column) for column in zip(*parts, strict=True))
+    compared, found = len(hashes), repeated(hashes)
+    if not len(found):
+        return Copies(nothing, nothing, compared)
+    rows, same_hash, same_place = in_places(hashes[found], rows[found], offsets[found], n_times, groups)[:3]
+    stretch = np.cumsum(np.r_[False, ~same_hash])
+    copied = (np.bincount(stretch[1:], weights=same_hash & ~same_place) > 0)[stretch]
+    return Copies(rows[copied], stretch[copied], compared)
+
+
+def repeated(hashes: np.ndarray) -> np.ndarray:
+    """Where the hashes stand that aren't the only one of their value."""
     order = np.argsort(hashes, kind="stable")
     equal = np.diff(hashes[order], prepend=~hashes[order][:1], append=~hashes[order][-1:]) == 0
-    repeated = order[equal[1:] | equal[:-1]]
-    if not len(repeated):
-        return Copies(nothing, nothing, len(hashes))
-    return _in_two_places(hashes[repeated], rows[repeated], offsets[repeated], n_times, groups, len(hashes))
+    return order[equal[1:] | equal[:-1]]
+
+
+def rolling_hashes(samples: np.ndarray, length: int) -> np.ndarray:
+    """uint64 (windows, samples) → the hash of every stretch of so many samples, (windows, samples - length + 1)."""
+    n_places = samples.shape[1] - length + 1
+    hashes = np.zeros((len(samples), n_places), np.uint64)
+    for offset in range(length):
+        hashes *= MULTIPLIER
+        hashes += samples[:, offset : offset + n_places]
+    return hashes
 
 
 def _stretches(values: np.ndarray, first_row: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -60,19 +78,19 @@ def _stretches(values: np.ndarray, first_row: int, step: int) -> tuple[np.ndarra
     samples = np.einsum("wet,e->wt", bits, weights)
     samples = (samples ^ (samples >> np.uint64(29))) * MIXER
     samples ^= samples >> np.uint64(32)
-    n_places = samples.shape[1] - STRETCH + 1
-    hashes = np.zeros((len(samples), n_places), np.uint64)
-    for offset in range(STRETCH):
-        hashes *= MULTIPLIER
-        hashes += samples[:, offset : offset + n_places]
+    hashes = rolling_hashes(samples, STRETCH)
+    n_places = hashes.shape[1]
     changes = np.cumsum(np.pad(samples[:, 1:] != samples[:, :-1], ((0, 0), (1, 0))), axis=1)
     lively = changes[:, STRETCH - 1 :] - changes[:, :n_places] >= STRETCH // 2
     rows, offsets = np.nonzero(lively & ((hashes >> np.uint64(32)) % np.uint64(step) == 0))
     return hashes[rows, offsets], rows + first_row, offsets
 
 
-def _in_two_places(hashes: np.ndarray, rows: np.ndarray, offsets: np.ndarray, n_times: int, groups: Groups, compared: int) -> Copies:
-    """Drop the hashes whose every occurrence is one place on one clock: windows that overlap, which the interval check judges."""
+def in_places(hashes: np.ndarray, rows: np.ndarray, offsets: np.ndarray, n_times: int, groups: Groups) -> tuple[np.ndarray, ...]:
+    """Stretches sorted by hash, place and time: their rows, whether each following one has the same hash, and is at the same place, and their offsets.
+
+    Windows that overlap on one clock show a stretch at one place, which the interval check judges.
+    """
     timed = ~np.isnan(groups.start_s[rows])
     sample_s = (groups.stop_s[rows] - groups.start_s[rows]) / n_times
     place = np.where(timed, groups.recording[rows], -1 - rows)
@@ -81,8 +99,4 @@ def _in_two_places(hashes: np.ndarray, rows: np.ndarray, offsets: np.ndarray, n_
     hashes, rows, place, seconds, sample_s = hashes[order], rows[order], place[order], seconds[order], sample_s[order]
     # clocks that name the event, not the sample, and stops that name the last sample are off by a sample or two
     same_place = (place[1:] == place[:-1]) & ~(np.diff(seconds) > 2.5 * sample_s[1:])
-    same_hash = hashes[1:] == hashes[:-1]
-    stretch = np.cumsum(np.r_[False, ~same_hash])
-    n_moves = np.bincount(stretch[1:], weights=same_hash & ~same_place)
-    copied = n_moves[stretch] > 0
-    return Copies(rows[copied], stretch[copied], compared)
+    return rows, hashes[1:] == hashes[:-1], same_place, offsets[order]

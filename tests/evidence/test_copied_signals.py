@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from sigvit.evidence import copied_signals
+from sigvit.evidence.changed_copies import find_changed_copies
 from sigvit.evidence.copied_signals import STRETCH, find_copies
 from sigvit.evidence.groups import Groups, read_groups
 
@@ -68,3 +69,48 @@ def test_coarse_steps_of_one_electrode_are_no_copies() -> None:
     steps = np.random.default_rng(0).integers(-1, 2, (400, 1, 256))
     values = np.clip(np.cumsum(steps, axis=2), -128, 127).astype(np.float32)
     assert len(find_copies(values, groups_of(400, np.arange(400) * 5.0)).rows) == 0
+
+
+def changed(kind: str) -> np.ndarray:
+    """20 windows of a recording of 5 electrodes, and the same recording cut 13 samples later and changed."""
+    starts = np.arange(0, 2000, 101)
+    walk = np.cumsum(np.random.default_rng(0).standard_normal((5, 2500)), axis=1)
+    original, copy = (np.stack([walk[:, start : start + 101] for start in starts + late]) for late in (0, 13))
+    changes = {
+        "scale": 1.1 * copy,
+        "sign": -copy,
+        "reference": copy - copy.mean(axis=1, keepdims=True),
+        "baseline": copy - copy[:, :, :17].mean(axis=2, keepdims=True),
+        "another recording": np.cumsum(np.random.default_rng(1).standard_normal(copy.shape), axis=2),
+    }
+    return np.concatenate([original, changes[kind]]).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["scale", "sign", "reference", "baseline", "another recording"])
+def test_changed_copies_are_found(kind: str) -> None:
+    values = changed(kind)
+    groups = groups_of(len(values), np.full(len(values), np.nan))
+    assert len(find_copies(values, groups).rows) == 0
+    assert set(find_changed_copies(values, groups).rows) == (set() if kind == "another recording" else set(range(len(values))))
+
+
+def test_one_electrode_of_long_windows_is_found_changed() -> None:
+    walk = np.cumsum(np.random.default_rng(0).standard_normal((7, 1, 503)), axis=2)
+    values = np.concatenate([walk, 2.3 * np.roll(walk, -13, axis=2) + 7]).astype(np.float32)
+    assert set(find_changed_copies(values, groups_of(14, np.full(14, np.nan))).rows) == set(range(14))
+
+
+def test_overlap_with_a_baseline_each_on_one_clock_is_no_changed_copy() -> None:
+    starts = np.arange(0, 2000, 37)
+    values = windows_at(starts)
+    values -= values[:, :, :17].mean(axis=2, keepdims=True)
+    assert len(find_changed_copies(values, groups_of(len(starts), starts / 100)).rows) == 0
+
+
+def test_mains_hum_is_no_changed_copy() -> None:
+    """Thirty times the signal, at a divisor of the rate: every stretch has the signs of every other, and another remainder."""
+    generator = np.random.default_rng(0)
+    hum = np.sin(2 * np.pi * np.arange(257) / 5 + 0.3) * np.ones((50, 1, 1))
+    values = (hum * 100 + generator.standard_normal((50, 3, 257)) * np.array([[1.0], [2.0], [3.0]])).astype(np.float32)
+    for electrodes in (1, 3):
+        assert len(find_changed_copies(values[:, :electrodes], groups_of(50, np.full(50, np.nan))).rows) == 0
