@@ -25,6 +25,7 @@ class Groups:
     trial : codes of (recording, trial).
     start_s, stop_s : float64 seconds on the recording's clock, NaN where the source doesn't tell.
     clocked : whether every window of the row's recording has a clock.
+    plain : "subject", "session", "run" → codes where names that differ only in how they are written (`plain_name`) are one.
     missing : columns that the table lacks and that stand empty here (only where the reader asked for that).
     """
 
@@ -38,6 +39,7 @@ class Groups:
     start_s: np.ndarray
     stop_s: np.ndarray
     clocked: np.ndarray
+    plain: dict[str, np.ndarray]
     missing: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -84,6 +86,16 @@ def natural_key(name: str) -> tuple:
     return parts, name
 
 
+def plain_name(name: str) -> str:
+    """The name without what people write in two ways.
+
+    >>> plain_name("sub-01") == plain_name("1 ") == plain_name("1"), plain_name("S02"), plain_name("10") == plain_name("1")
+    (True, 's2', False)
+    """
+    bare = re.sub(r"^(sub|ses|run)-(?=.)", "", name.strip().casefold())
+    return re.sub(r"(?<!\d)0+(?=\d)", "", bare)
+
+
 def read_groups(metadata: pd.DataFrame, may_lack: tuple[str, ...] = ()) -> Groups:
     """The groups of a metadata table.
 
@@ -122,6 +134,7 @@ def read_groups(metadata: pd.DataFrame, may_lack: tuple[str, ...] = ()) -> Group
         start_s=start_s,
         stop_s=stop_s,
         clocked=~np.isin(codes["recording"], unclocked),
+        plain=_plain(names),
         missing=missing,
     )
 
@@ -162,6 +175,15 @@ def _codes(names: np.ndarray) -> np.ndarray:
 
 def _joint(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
     return np.unique(outer * (inner.max() + 1) + inner, return_inverse=True)[1].astype(np.int64)
+
+
+def _plain(names: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    found, outer = {}, np.zeros(len(names["subject"]), np.int64)
+    for column in ("subject", "session", "run"):
+        codes, distinct = pd.factorize(names[column])
+        plain = pd.factorize(np.array([plain_name(name) for name in distinct], dtype=object))[0]
+        found[column] = outer = _joint(outer, plain[codes])
+    return found
 
 
 def _interval(metadata: pd.DataFrame, missing: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:

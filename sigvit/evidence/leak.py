@@ -6,7 +6,7 @@ import numpy as np
 
 from sigvit.evidence.groups import Groups
 from sigvit.evidence.intervals import TOUCH_S
-from sigvit.evidence.leak_checks import Finding, Judged
+from sigvit.evidence.leak_checks import Finding, Judged, claimed_group
 
 SHARED = {
     "row": "share {n} rows",
@@ -15,6 +15,7 @@ SHARED = {
     "subject": "share subjects ({n} rows), which {protocol} keeps apart",
     "session": "share sessions ({n} rows), which {protocol} keeps apart",
     "run": "share runs ({n} rows), which {protocol} keeps apart where it leaves runs out",
+    "alias": "hold {n} rows whose names differ from the other part's only in case, spaces, a BIDS prefix or leading zeros (write what is one in one way)",
     "block": "are mixed in time: {n} rows where trials of the one lie between trials of the other's block",
     "calibration": "hold {n} rows of the tested subject or session that come after its first tested trial",
     "shipped": "hold {n} rows that the source put on the other side",
@@ -75,11 +76,11 @@ def _row(groups: Groups, row: int) -> str:
 def _examples(finding: Finding, judged: Judged) -> list[tuple[int, int]]:
     """Up to three rows of the one part (or of the other, where the one has none), each with a row that it shares something with."""
     mine, theirs = (finding.first, finding.second) if len(finding.first) else (finding.second, finding.first)
-    return [(int(row), _partner(int(row), theirs, finding.check, judged)) for row in mine[:3]]
+    return [(int(row), _partner(int(row), theirs, finding, judged)) for row in mine[:3]]
 
 
-def _partner(row: int, others: np.ndarray, check: str, judged: Judged) -> int:
-    groups = judged.groups
+def _partner(row: int, others: np.ndarray, finding: Finding, judged: Judged) -> int:
+    groups, check = judged.groups, finding.check
     if check in ("calibration", "pretraining"):
         return row  # it shares nothing, but comes too late; or with a window that has no row here
     if check == "signal":
@@ -93,6 +94,9 @@ def _partner(row: int, others: np.ndarray, check: str, judged: Judged) -> int:
         gap_s = judged.gap_s - TOUCH_S
         apart = (groups.start_s[others] >= groups.stop_s[row] + gap_s) | (groups.stop_s[others] <= groups.start_s[row] - gap_s)
         fits = (groups.recording[others] == groups.recording[row]) & ~apart & ~np.isnan(groups.start_s[others])
+    elif check == "alias":
+        claimed = claimed_group(finding.fold) or "subject"
+        fits = groups.plain[claimed][others] == groups.plain[claimed][row]
     elif check == "row":
         fits = others == row
     else:

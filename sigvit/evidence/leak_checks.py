@@ -24,12 +24,13 @@ CHECKS = {
     "subject": "cross_subject: no subject in two parts",
     "session": "cross_session: no session in two parts",
     "run": "within_session, runs: no run in two parts",
+    "alias": "no two names of what the protocol keeps apart that differ only in case, spaces, a BIDS prefix or leading zeros",
     "block": "within_session, blocks: no other part's trial between test trials of a recording",
     "calibration": "calibrated_subject, calibrated_session: what is trained on of the tested one comes before its first tested trial",
     "shipped": "shipped: every row is on the side where its source puts it",
     "recording": "where every recording holds one class: no recording on both sides of the test",
     "signal": "no window of one part is byte-identical to a window of another",
-    "copy": "no stretch of 32 samples of one part stands in another, other than by overlap on one clock",
+    "copy": "no stretch of samples of one part stands in another, be it scaled, shifted or re-referenced, other than by overlap on one clock",
     "pretraining": "no pre-trained model has seen what the fold's protocol keeps apart from its test part",
 }
 
@@ -104,7 +105,9 @@ def _compare(fold: Fold, parts: tuple[str, str], first: np.ndarray, second: np.n
     yield "interval", _timed(groups, first) * _timed(groups, second), _too_near(groups, *only, judged.gap_s)
     claimed = claimed_group(fold)
     if claimed is not None and ("test" in parts or can_spare(getattr(groups, claimed), groups.label, np.union1d(first, second))):
-        yield claimed, n_pairs, _sharing(getattr(groups, claimed), first, second)
+        yield claimed, n_pairs, (same := _sharing(getattr(groups, claimed), first, second))
+        written_alike = _sharing(groups.plain[claimed], first, second)
+        yield "alias", n_pairs, (np.setdiff1d(written_alike[0], same[0]), np.setdiff1d(written_alike[1], same[1]))
     if "test" in parts and groups.label_follows_recording():
         yield "recording", n_pairs, _sharing(groups.recording, first, second)
     if judged.signal is not None:

@@ -232,6 +232,8 @@ def leaks_of(fold: Fold, rows: dict[int, Row], gap_s: float, unclocked: set[str]
         first, second = (fold.parts[part] for part in parts)
         for name, key in _keys(fold, parts, rows):
             yield from _shared(name, parts, first, second, key)
+            if name in ("subject", "session", "run"):
+                yield from _aliases(name, parts, first, second, key)
         both = set(first) & set(second)
         only_first, only_second = ([row for row in part if row not in both] for part in (first, second))
         yield from _shared("signal", parts, only_first, only_second, lambda row: rows[row].sha256 or f"unknown {row}")
@@ -273,6 +275,22 @@ def _shared(name: str, parts: tuple[str, str], first: list[int], second: list[in
     if found:
         what = {"row": "rows", "signal": "byte-identical windows"}.get(name, f"{name}s")
         yield name, f"{parts[0]} and {parts[1]} share {what}, such as row {known[key(found[0])]} and row {found[0]} ({len(found)} rows of {parts[1]})"
+
+
+def _aliases(name: str, parts: tuple[str, str], first: list[int], second: list[int], key: Callable[[int], Any]) -> Iterator[tuple[str, str]]:
+    """Names of two parts that differ only in case, spaces, a BIDS prefix or leading zeros: one subject (session, run) that is written in two ways."""
+    plain = {row: tuple(map(_plain, key(row))) for row in (*first, *second)}
+    known: dict[tuple, set] = defaultdict(set)
+    for row in first:
+        known[plain[row]].add(key(row))
+    found = [row for row in second if plain[row] in known and key(row) not in known[plain[row]]]
+    if found:
+        other = next(iter(known[plain[found[0]]]))
+        yield "alias", f"{parts[0]} and {parts[1]} hold the {name}s {'/'.join(other)} and {'/'.join(key(found[0]))}, written alike ({len(found)} rows)"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"^(sub|ses|run)-(?=.)", "", name.strip().casefold()))
 
 
 def _too_near(parts: tuple[str, str], first: list[int], second: list[int], rows: dict[int, Row], gap_s: float) -> Iterator[tuple[str, str]]:

@@ -317,3 +317,31 @@ def test_rows_hash_ignores_order_and_is_plain_text() -> None:
 def test_an_empty_set_gets_a_sentence(windows: Windows) -> None:
     with pytest.raises(ValueError, match="an empty window set can't be divided"):
         certify(pd.DataFrame(columns=windows.metadata.columns), [([0], [1])])
+
+
+@pytest.mark.parametrize(("one", "other"), [("01", "1"), ("S1", "s1"), ("sub-07", "7"), ("anna", "anna ")])
+def test_one_subject_under_two_names_is_refused(windows: Windows, one: str, other: str) -> None:
+    metadata = windows.metadata.assign(subject=windows.metadata.subject.map({"01": one, "02": other, "03": "10"}))
+    folds = cross_subject(metadata, validation=0)
+    with pytest.raises(Leak, match="whose names differ from the other part's only in case") as caught:
+        certify(metadata, folds)
+    assert caught.value.checks == ["alias"]
+    assert set(caught.value.rows) == set(np.flatnonzero(metadata.subject != "10"))
+    assert certify(metadata, folds, tolerate=["alias"]).tolerated == ("alias",)
+    assert certify(metadata.assign(subject=metadata.subject.replace(other, "another")), folds).verdict == "proved"
+
+
+def test_sessions_of_one_name_in_two_subjects_are_no_alias(windows: Windows) -> None:
+    metadata = windows.metadata.assign(session=np.where(windows.metadata.subject == "02", "0" + windows.metadata.session, windows.metadata.session))
+    assert certify(metadata, cross_session(metadata)).verdict == "proved"
+
+
+@pytest.mark.parametrize("change", [lambda copy: -copy, lambda copy: 1.1 * copy, lambda copy: copy - copy.mean(axis=1, keepdims=True)])
+def test_a_recording_that_was_changed_and_given_another_name_is_refused(windows: Windows, change) -> None:
+    """Subject 02's windows are subject 01's, in other units or to another reference, 7 samples later."""
+    first, second = (np.flatnonzero(windows.metadata.subject == name) for name in ("01", "02"))
+    values = windows.values.copy()
+    values[second] = change(np.roll(values[first], 7, axis=2))
+    with pytest.raises(Leak, match="copied from the other part") as caught:
+        certify(dataclasses.replace(windows, values=values), cross_subject(windows.metadata))
+    assert set(caught.value.rows) == {*first, *second}
