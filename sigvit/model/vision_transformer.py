@@ -19,8 +19,18 @@ from sigvit.model.packing import Packing
 from sigvit.model.pooling import AttentionPool, ClassPool, MeanPool
 from sigvit.model.positions import make_positions
 from sigvit.model.rotary import RotaryPositions, Rotation
-from sigvit.model.scaling import Scaling
-from sigvit.tokenizers import ElectrodeTimePatches, ImageBatch, ImagePatches, RecordingBatch, SpectrogramPatches
+from sigvit.tokenizers import (
+    Composite,
+    ConvStem,
+    CovarianceTokens,
+    ElectrodeTimePatches,
+    ImageBatch,
+    ImagePatches,
+    RecordingBatch,
+    ScalpMapPatches,
+    SpectrogramPatches,
+    TimeStepTokens,
+)
 from sigvit.tokenizers.electrode_sites import read_electrodes
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.resnet import ResNetPatches
@@ -32,7 +42,10 @@ Signal = Tensor | ImageBatch | RecordingBatch
 # The share of padding from which a row of real tokens is faster than the padded batch: 1.2 times at 0.14, 1.8 at 0.35, on a CPU with 400 tokens and more.
 WORTH_PACKING = 0.1
 # Who cuts a batch of several sizes.
-MIXED: dict[type, tuple[type[nn.Module], ...]] = {ImageBatch: (ImagePatches,), RecordingBatch: (ElectrodeTimePatches, SpectrogramPatches)}
+MIXED: dict[type, tuple[type[nn.Module], ...]] = {
+    ImageBatch: (ImagePatches,),
+    RecordingBatch: (Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens),
+}
 
 
 class VisionTransformer(nn.Module):
@@ -47,16 +60,13 @@ class VisionTransformer(nn.Module):
     ------
     ValueError : the tokenizer doesn't take `config.input_shape` or gives tokens of another width.
 
-    The head starts at zero, the rest as in the paper. `grid` says where the tokens of the built size sit, `changes` what `sigvit.adapt` has done,
-    `scaling` how the recordings that it learned from were standardised (None of images, or where nobody said it).
+    The head starts at zero, the rest as in the paper. `grid` says where the tokens of the built size sit, `changes` what `sigvit.adapt` has done.
 
     >>> config = ModelConfig((3, 32, 32), num_classes=10, width=8, depth=1, heads=2, mlp_width=16)
     >>> model = VisionTransformer(config, ImagePatches(16, in_channels=3, width=8))
     >>> model(torch.zeros(2, 3, 32, 32)).shape, model.grid.shape
     (torch.Size([2, 10]), (2, 2))
     """
-
-    scaling: Scaling | None = None
 
     def __init__(self, config: ModelConfig, tokenizer: nn.Module) -> None:
         super().__init__()
@@ -139,7 +149,7 @@ class VisionTransformer(nn.Module):
         """The tokenizer's tokens, still without special ones and positions."""
         for kind, tokenizers in MIXED.items():
             if isinstance(signal, kind) and not isinstance(self.tokenizer, tokenizers):
-                names = " or ".join(tokenizer.__name__ for tokenizer in tokenizers)
+                names = ", ".join(tokenizer.__name__ for tokenizer in tokenizers)
                 raise TypeError(f"A {kind.__name__} is cut by {names}; this model's tokenizer is {type(self.tokenizer).__name__}.")
         return self.tokenizer(signal) if mask is None else self.tokenizer(signal, mask)
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sigvit.grid import JoinedGrid
+from sigvit.tokenizers.mixed_recordings import pad_recordings
+from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokens import Tokens
 
 # B = batch, T = tokens of all parts, D = width
@@ -46,9 +48,11 @@ class Composite(nn.Module):
         """What rebuilds this tokenizer, as plain data: class and arguments of every part."""
         return {"tokenizers": [{"class": type(part).__name__, "arguments": part.arguments()} for part in self.tokenizers]}  # type: ignore[operator]
 
-    def forward(self, recording: Tensor, mask: Tensor | None = None) -> Tokens:
-        """(B, E, samples) → Tokens (B, T, D); each part reads the mask as it does alone."""
+    def forward(self, recording: Tensor | RecordingBatch, mask: Tensor | None = None) -> Tokens:
+        """(B, E, samples) → Tokens (B, T, D); each part reads the mask, or a batch of several caps, lengths and rates, as it does alone."""
         parts = [part(recording) if mask is None else part(recording, mask) for part in self.tokenizers]
+        if isinstance(recording, RecordingBatch):
+            return _joined(parts)
         grids = tuple(part.grid for part in parts)
         if None in grids:
             raise ValueError(f"Part {grids.index(None)} of this composite gives tokens without a grid; a tokenizer says where its tokens sit (sigvit.Grid).")
@@ -61,3 +65,13 @@ class Composite(nn.Module):
             if hasattr(part, "set_reference"):
                 part.set_reference(signals)  # type: ignore[operator]
         return self
+
+
+def _joined(parts: Sequence[Tokens]) -> Tokens:
+    """The tokens of each recording's parts, one behind the other, from parts that are each filled up to their most."""
+    recordings = []
+    for row, grids in enumerate(zip(*(part.grids or () for part in parts), strict=True)):
+        own = [(part.values[row, : grid.n_tokens], part.mask[row, : grid.n_tokens]) for part, grid in zip(parts, grids, strict=True)]
+        values, real = (torch.cat(each) for each in zip(*own, strict=True))
+        recordings.append((values, real, JoinedGrid(grids)))
+    return pad_recordings(recordings)

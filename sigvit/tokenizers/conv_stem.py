@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.grid import Grid
+from sigvit.tokenizers.electrode_sites import check_sites
+from sigvit.tokenizers.mixed_recordings import cut_by_name
 from sigvit.tokenizers.projection import lecun_normal_
+from sigvit.tokenizers.recording_batch import RecordingBatch
+from sigvit.tokenizers.symmetric import inverse_root, shrink
 from sigvit.tokenizers.time_cuts import check_cut, fit_length, n_steps, real_samples, samples_of, shape_error, steps_alone, time_axis
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, F = filters, L = length of a filter, T = tokens, D = width
 
 ACTIVATIONS = ("elu", "log_power")
+BLOCK = 64  # windows whose second moment is measured at a time
+SHRINKAGE = 0.1  # of the second moment to its mean power, before it is inverted
 POWER_FLOOR = 1e-6  # of the authors' safe logarithm
 
 
@@ -40,6 +47,13 @@ class ConvStem(nn.Module):
     activation : "elu" or "log_power".
     leftover : what happens to samples at the end that fill no token: "drop" them, "pad" with zeros to one more token, or "error".
     sampling_rate : hertz. Without it the grid's time is in samples.
+    names : of the electrodes; only batches of several caps need them.
+    whiten : the spatial filters read electrodes that `set_reference` has made uncorrelated and equally strong: rhythms of a few microvolts are then as easy
+        to find as what all electrodes have in common, which is much of an evoked response and is better left as it is.
+
+    Attributes
+    ----------
+    whitening : (E, E) in front of the spatial filters, the identity until `set_reference`; None without `whiten`.
 
     Raises
     ------
@@ -51,6 +65,8 @@ class ConvStem(nn.Module):
     >>> tokens.values.shape, tokens.grid.names, tokens.grid.axis("time").coordinates[:2]
     (torch.Size([2, 61, 32]), ('time',), ((0.196,), (0.256,)))
     """
+
+    whitening: Tensor | None
 
     def __init__(
         self,
@@ -64,6 +80,8 @@ class ConvStem(nn.Module):
         leftover: str = "drop",
         sampling_rate: float | None = None,
         hop: int = 1,
+        names: Sequence[str] | None = None,
+        whiten: bool = False,
     ) -> None:
         super().__init__()
         if min(n_electrodes, n_filters, kernel) < 1:
@@ -75,11 +93,13 @@ class ConvStem(nn.Module):
             raise ValueError(f"activation is {activation!r}; there are {', '.join(map(repr, ACTIVATIONS))}.")
         self.n_electrodes, self.n_filters, self.kernel, self.pool, self.stride = n_electrodes, n_filters, kernel, pool, stride
         self.width, self.activation, self.leftover, self.sampling_rate, self.hop = width, activation, leftover, sampling_rate, hop
+        self.names, self.whiten = check_sites(n_electrodes, names, None)[0], whiten
         self.temporal = nn.Parameter(lecun_normal_(torch.empty(n_filters, kernel)))
         self.spatial = nn.Parameter(lecun_normal_(torch.empty(n_filters, n_filters, n_electrodes)))
         self.offset = nn.Parameter(torch.zeros(n_filters))
         self.weight = nn.Parameter(lecun_normal_(torch.empty(width, n_filters)))
         self.bias = nn.Parameter(torch.zeros(width))
+        self.register_buffer("whitening", torch.eye(n_electrodes) if whiten else None)
         self._grids: dict[int, Grid] = {}
 
     @classmethod
@@ -95,12 +115,12 @@ class ConvStem(nn.Module):
         leftover: str = "drop",
     ) -> ConvStem:
         """For the channels of an `mne.Info`, with seconds (the papers' by default) instead of samples, rounded to the nearest sample, at least one."""
-        rate = float(info["sfreq"])
+        rate, names = float(info["sfreq"]), list(info["ch_names"])
         kernel, pool, stride = (max(1, samples_of(seconds, rate)) for seconds in (kernel_s, pool_s, stride_s))
-        return cls(len(info["ch_names"]), n_filters, kernel, pool, stride, width, activation, leftover, rate)
+        return cls(len(names), n_filters, kernel, pool, stride, width, activation, leftover, rate, names=names)
 
     @classmethod
-    def for_windows(cls, n_electrodes: int, n_times: int, sampling_rate: float | None = None, width: int = 32) -> ConvStem:
+    def for_windows(cls, n_electrodes: int, n_times: int, sampling_rate: float | None = None, width: int = 32, whiten: bool = False) -> ConvStem:
         """The stem of `SignalViTClassifier`: sixteen filters of a tenth of a second that answer forty times a second, at least four times a stride, and about
         sixteen tokens that overlap by half.
 
@@ -115,7 +135,7 @@ class ConvStem(nn.Module):
         hop = max(1, min(kernel, often, round((n_times - kernel) / 64)))
         stride = hop * max(1, round((n_times - kernel) / 16 / hop))
         pool = min(2 * stride, max(hop, (n_times - kernel + hop) // hop * hop))
-        return cls(n_electrodes, 16, kernel, pool, min(stride, pool), width, "elu", "pad", sampling_rate, hop)
+        return cls(n_electrodes, 16, kernel, pool, min(stride, pool), width, "elu", "pad", sampling_rate, hop, whiten=whiten)
 
     @property
     def window(self) -> int:
@@ -135,14 +155,40 @@ class ConvStem(nn.Module):
             "leftover": self.leftover,
             "sampling_rate": self.sampling_rate,
             "hop": self.hop,
+            "names": None if self.names is None else list(self.names),
+            "whiten": self.whiten,
         }
 
-    def forward(self, recording: Tensor, mask: Tensor | None = None) -> Tokens:
+    @torch.no_grad()
+    def set_reference(self, signals: Any) -> Self:
+        """Measure what `whiten` takes away from these signals, (N, E, samples): those of the training part, never of another. Does nothing without `whiten`.
+
+        The symmetric inverse root of their second moment, a tenth of which is shrunk to the mean power: each whitened electrode stays the nearest to its own.
+
+        Raises
+        ------
+        ValueError : signals of other electrodes, or that aren't finite.
+        """
+        if self.whitening is None:
+            return self
+        signals = torch.as_tensor(signals)
+        if signals.ndim != 3 or signals.shape[1] != self.n_electrodes or not signals.isfinite().all():
+            raise ValueError(
+                f"Whitening is measured from finite signals (windows, {self.n_electrodes}, samples); these are {tuple(signals.shape)} or hold NaN."
+            )
+        moment = sum(torch.einsum("nes,nfs->ef", part.double(), part.double()) for part in signals.split(BLOCK)) / (len(signals) * signals.shape[2])
+        self.whitening.copy_(inverse_root(shrink(moment, moment.new_ones(len(moment)), moment.new_ones(()), SHRINKAGE)))
+        return self
+
+    def forward(self, recording: Tensor | RecordingBatch, mask: Tensor | None = None) -> Tokens:
         """(B, E, samples) → Tokens (B, T, D).
 
         `mask` is (B, E) or (B, E, samples) bool, True = real: samples that aren't count as zero. A token is padding where it sees no real sample, or reaches
         beyond the recording's last one so that the recording alone wouldn't have it.
+        A batch of several caps, lengths and rates (`collate_windows`) needs no mask: each recording's electrodes are placed on `names`.
         """
+        if isinstance(recording, RecordingBatch):
+            return cut_by_name(self, recording, mask)
         if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
             raise shape_error(self.n_electrodes, recording)
         if mask is not None:
@@ -163,7 +209,8 @@ class ConvStem(nn.Module):
 
     def joint_filters(self) -> Tensor:
         """Temporal and spatial filters as one convolution: (F, E, L)."""
-        return torch.einsum("ofe,fl->oel", self.spatial, self.temporal)
+        spatial = self.spatial if self.whitening is None else self.spatial @ self.whitening
+        return torch.einsum("ofe,fl->oel", spatial, self.temporal)
 
     def _real(self, mask: Tensor, steps: int) -> Tensor:
         """(B, E, samples) → (B, T)."""

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from sigvit.grid import Axis, Grid
+from sigvit.tokenizers.electrode_sites import check_sites
+from sigvit.tokenizers.mixed_recordings import cut_by_name
 from sigvit.tokenizers.projection import lecun_normal_
+from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.symmetric import inverse_root, matrix_log, riemannian_mean, shrink, upper_triangle
 from sigvit.tokenizers.time_cuts import check_cut, fit_length, n_steps, real_samples, samples_of, shape_error, steps_alone, time_axis
 from sigvit.tokens import Tokens
@@ -39,6 +42,7 @@ class CovarianceTokens(nn.Module):
         matrices for many electrodes. None reads the electrodes.
     leftover : what happens to samples at the end that fill no window: "drop" them, "pad" to one more window of the few that are there, or "error".
     sampling_rate : hertz; bands need it. Without it the grid's time is in samples.
+    names : of the electrodes; only batches of several caps need them.
 
     Attributes
     ----------
@@ -69,6 +73,7 @@ class CovarianceTokens(nn.Module):
         n_filters: int | None = None,
         leftover: str = "drop",
         sampling_rate: float | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         check_cut(window, stride, width, leftover, sampling_rate)
@@ -76,6 +81,7 @@ class CovarianceTokens(nn.Module):
         self.n_electrodes, self.window, self.stride, self.width = n_electrodes, window, stride, width
         self.bands = None if bands is None else tuple((float(low), float(high)) for low, high in bands)
         self.shrinkage, self.n_filters, self.leftover, self.sampling_rate = shrinkage, n_filters, leftover, sampling_rate
+        self.names = check_sites(n_electrodes, names, None)[0]
         self.bins = None if self.bands is None else _bins(self.bands, window, sampling_rate)
         count, rows = 1 if self.bands is None else len(self.bands), n_filters or n_electrodes
         self.register_buffer("reference", torch.eye(n_electrodes).repeat(count, 1, 1))
@@ -97,9 +103,9 @@ class CovarianceTokens(nn.Module):
         leftover: str = "drop",
     ) -> CovarianceTokens:
         """For the channels of an `mne.Info`, with seconds instead of samples, rounded to the nearest sample (halves down)."""
-        rate = float(info["sfreq"])
+        rate, names = float(info["sfreq"]), list(info["ch_names"])
         window, stride = (samples_of(seconds, rate) for seconds in (window_s, stride_s))
-        return cls(len(info["ch_names"]), window, stride, width, bands, shrinkage, n_filters, leftover, rate)
+        return cls(len(names), window, stride, width, bands, shrinkage, n_filters, leftover, rate, names)
 
     def arguments(self) -> dict:
         """What rebuilds this tokenizer, as plain data; the reference is among its tensors."""
@@ -113,15 +119,19 @@ class CovarianceTokens(nn.Module):
             "n_filters": self.n_filters,
             "leftover": self.leftover,
             "sampling_rate": self.sampling_rate,
+            "names": None if self.names is None else list(self.names),
         }
 
-    def forward(self, recording: Tensor, mask: Tensor | None = None) -> Tokens:
+    def forward(self, recording: Tensor | RecordingBatch, mask: Tensor | None = None) -> Tokens:
         """(B, E, samples) → Tokens (B, T, D).
 
         `mask` is (B, E) or (B, E, samples) bool, True = real: a variance is measured over an electrode's real samples, and an electrode that has none in a
         window is there as the reference has it, uncorrelated. A token is padding where it sees no real sample, or reaches beyond the recording's last one so
         that the recording alone wouldn't have it.
+        A batch of several caps, lengths and rates (`collate_windows`) needs no mask: each recording's electrodes are placed on `names`.
         """
+        if isinstance(recording, RecordingBatch):
+            return cut_by_name(self, recording, mask)
         vectors, real = self._vectors(recording, mask)
         values = torch.einsum("bfsv,fwv->bfsw", vectors.to(self.weight.dtype), self.weight) + self.bias[:, None]
         steps = vectors.shape[2]

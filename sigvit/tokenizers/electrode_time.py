@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from sigvit.grid import Axis, Grid
 from sigvit.tokenizers.electrode_sites import Position, check_sites, group_electrodes, plain_sites, sites_of_info
-from sigvit.tokenizers.mixed_recordings import at_one_rate, electrode_axes, fill_to, own_tokens, take_own
+from sigvit.tokenizers.mixed_recordings import at_one_rate, cut_by_name, electrode_axes, own_tokens, refuse_mask, take_own
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
-from sigvit.tokenizers.time_cuts import check_cut, n_steps, real_samples, shape_error, time_axis
+from sigvit.tokenizers.time_cuts import check_cut, fit_length, n_steps, real_samples, shape_error, time_axis
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, G = groups of k electrodes, S = steps in time, T = G · S tokens, D = width
@@ -112,10 +112,11 @@ class ElectrodeTimePatches(nn.Module):
         """(B, E, samples) → Tokens (B, T, D).
 
         `mask` is (B, E) or (B, E, samples) bool, True = real: samples that aren't have exactly no influence, and a patch without real samples is padding.
-        A batch of several caps, lengths and rates (`collate_windows`) needs no mask; where each electrode has its own tokens, it may have any electrodes.
+        A batch of several caps, lengths and rates (`collate_windows`) needs no mask. Where each electrode has its own tokens, it may have any electrodes;
+        where several share one, each recording's are placed on `names`, and absent ones are masked.
         """
         if isinstance(recording, RecordingBatch):
-            return self._several_recordings(recording, mask)
+            return self._several_recordings(recording, mask) if len(self.groups[0]) == 1 else cut_by_name(self, recording, mask)
         if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
             raise shape_error(self.n_electrodes, recording)
         if mask is not None:
@@ -131,8 +132,7 @@ class ElectrodeTimePatches(nn.Module):
 
     def unfold_several(self, batch: RecordingBatch, mask: Tensor | None = None) -> tuple[Tensor, Tensor, tuple[Grid, ...]]:
         """The patches of several recordings before their projection, (B, T, window), which of them are real, (B, T), and each recording's grid."""
-        if mask is not None:
-            raise ValueError("A batch of several recordings says itself which samples are real; give no mask beside it.")
+        refuse_mask(mask)
         if len(self.groups[0]) != 1 or self.sampling_rate is None:
             found = f"electrodes={self.electrodes!r}" if self.sampling_rate is not None else "no sampling rate"
             raise ValueError(
@@ -143,7 +143,7 @@ class ElectrodeTimePatches(nn.Module):
         steps = [n_steps(length, self.window, self.stride, self.leftover) for length in lengths]
         grids = tuple(Grid((axis, self._time_axis(own))) for axis, own in zip(electrode_axes(batch), steps, strict=True))
         end = (max(steps) - 1) * self.stride + self.window
-        patches, there = (fill_to(signal, end).unfold(-1, self.window, self.stride).flatten(1, 2) for signal in (values, real))
+        patches, there = (fit_length(signal, end).unfold(-1, self.window, self.stride).flatten(1, 2) for signal in (values, real))
         at, own_places = own_tokens(grids, max(steps))
         return take_own(patches, at, own_places), take_own(there, at, own_places).any(-1), grids
 
@@ -151,7 +151,7 @@ class ElectrodeTimePatches(nn.Module):
         """The patches before their projection: (B, E, samples) → (B, T, k · window), electrode by electrode in each patch."""
         steps = n_steps(recording.shape[2], self.window, self.stride, self.leftover)
         grouped = recording if self._in_order else recording[:, self.order]
-        fitting = fill_to(grouped, (steps - 1) * self.stride + self.window)
+        fitting = fit_length(grouped, (steps - 1) * self.stride + self.window)
         cut = fitting.reshape(fitting.shape[0], len(self.groups), -1, fitting.shape[2]).unfold(-1, self.window, self.stride)
         return cut.transpose(2, 3).flatten(3).flatten(1, 2)
 

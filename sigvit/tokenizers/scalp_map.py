@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,17 @@ from torch.nn import functional
 from sigvit.grid import Axis, Grid
 from sigvit.tokenizers.electrode_sites import check_sites, plain_sites, sites_of_info
 from sigvit.tokenizers.image import ImagePatches
+from sigvit.tokenizers.mixed_recordings import OneRecording, at_one_rate, cut_alike, recordings_of, refuse_mask
 from sigvit.tokenizers.projection import lecun_normal_
-from sigvit.tokenizers.scalp_weights import EXTENT_M, directions, inverse_distance_weights, pixel_directions, spline_weights
+from sigvit.tokenizers.recording_batch import RecordingBatch
+from sigvit.tokenizers.scalp_weights import EXTENT_M, cap_weights, directions, inverse_distance_weights, pixel_directions, spline_weights
 from sigvit.tokenizers.time_cuts import check_cut, fit_length, n_steps, real_samples, samples_of, shape_error, steps_alone, time_axis
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, N = frames, H × W = pixels of a picture, Q = frames of a patch, S = patches in time, T = tokens, D = width
 
 WEIGHTS = ("inverse_distance", "spline")
+NO_SPLINE = "A spline joins all electrodes and can't leave one out; use weights='inverse_distance' where electrodes or samples are missing, or caps differ."
 
 
 class ScalpMapPatches(nn.Module):
@@ -141,18 +145,46 @@ class ScalpMapPatches(nn.Module):
             "sampling_rate": self.sampling_rate,
         }
 
-    def forward(self, recording: Tensor, mask: Tensor | None = None) -> Tokens:
+    def forward(self, recording: Tensor | RecordingBatch, mask: Tensor | None = None) -> Tokens:
         """(B, E, samples) → Tokens (B, T, D).
 
         `mask` is (B, E) or (B, E, samples) bool, True = real: a picture is made of the electrodes that have a real sample in its frame, each averaged over its
         real samples, and is zero where there is none. A patch is padding where its frames see no real sample, or reach beyond the recording's last one so
         that the recording alone wouldn't have it.
+        A batch of several caps, lengths and rates (`collate_windows`) needs no mask, and may have any electrodes; those without a place are left out.
         """
-        pictures = self.pictures(recording, mask)
+        if isinstance(recording, RecordingBatch):
+            refuse_mask(mask)
+            return self._several_recordings(recording)
+        return self._projected(self.pictures(recording, mask), None if mask is None else real_samples(mask, recording))
+
+    def _several_recordings(self, batch: RecordingBatch) -> Tokens:
+        """Each recording's own electrodes at this tokenizer's rate, all recordings of one cap and length at a time."""
+        self._require_mixed()
+        caps = _known_places(batch)
+        known = batch.positions.isfinite().all(-1, keepdim=True).to(batch.device)
+        values, mask, lengths = at_one_rate(replace(batch, mask=batch.mask & known), self.sampling_rate or 0.0)
+
+        def cut(rows: list[int], alike: tuple[bytes, int]) -> Iterable[OneRecording]:
+            matrix = torch.tensor(cap_weights(self.size, alike[0])).to(values)
+            signals, real = (each[rows, : len(matrix), : alike[1]] for each in (values, mask))
+            tokens = self._projected(self._masked_pictures(signals, real, matrix), real)
+            return recordings_of(tokens)
+
+        return cut_alike(list(zip(caps, lengths, strict=True)), cut)
+
+    def _require_mixed(self) -> None:
+        if self.sampling_rate is None:
+            raise ValueError("Recordings of several caps and rates are brought to a tokenizer's rate, but this ScalpMapPatches has none; give sampling_rate.")
+        if self.weights == "spline":
+            raise ValueError(NO_SPLINE)
+
+    def _projected(self, pictures: Tensor, mask: Tensor | None) -> Tokens:
+        """Pictures (B, N, H, W) and which samples they were made of, (B, E, samples), to tokens."""
         cut = pictures.unflatten(1, (-1, self.frames))  # B, S, Q, H, W
         projected = functional.conv2d(cut.flatten(0, 1), self.weight, self.bias, stride=self.patch_size)
         values = projected.unflatten(0, cut.shape[:2]).permute(0, 3, 4, 1, 2)  # B, rows, columns, S, D
-        real = None if mask is None else self._real(real_samples(mask, recording), cut.shape[1])
+        real = None if mask is None else self._real(mask, cut.shape[1])
         grid = self._grid(cut.shape[1])
         return Tokens(values.flatten(1, 3), grid, None if real is None else real.repeat(1, grid.shape[0] * grid.shape[1]))
 
@@ -168,8 +200,13 @@ class ScalpMapPatches(nn.Module):
             means = self._framed(recording, length).mean(-1).transpose(1, 2)
             return (means @ (matrix / matrix.sum(0))).unflatten(-1, self.size)
         if self.weights == "spline":
-            raise ValueError("A spline joins all electrodes and can't leave one out; use weights='inverse_distance' where electrodes or samples are missing.")
-        kept = self._framed(real_samples(mask, recording), length)
+            raise ValueError(NO_SPLINE)
+        return self._masked_pictures(recording, real_samples(mask, recording), matrix)
+
+    def _masked_pictures(self, recording: Tensor, mask: Tensor, matrix: Tensor) -> Tensor:
+        """Pictures of the real samples alone, by weights (E, H · W) that aren't yet divided by their sums."""
+        length = n_steps(recording.shape[2], self._span, self._span, self.leftover) * self._span
+        kept = self._framed(mask, length)
         counts = kept.sum(-1).transpose(1, 2)
         means = self._framed(recording, length).where(kept, 0.0).sum(-1).transpose(1, 2) / counts.clamp(min=1)
         there = (counts > 0).to(means.dtype)
@@ -223,6 +260,15 @@ def _raw_weights(tokenizer: ScalpMapPatches) -> np.ndarray:
         raise ValueError(f"A picture of the scalp needs every position, but electrodes {names} have none; give positions, or leave these electrodes out.")
     weigh = spline_weights if tokenizer.weights == "spline" else inverse_distance_weights
     return weigh(pixel_directions(tokenizer.size), directions(sites))
+
+
+def _known_places(batch: RecordingBatch) -> list[bytes]:
+    """Each recording's places as bytes of (E, 3) float64; ValueError where a recording has no electrode with one."""
+    places = batch.positions.numpy()
+    for at, (own, names) in enumerate(zip(places, batch.names, strict=True)):
+        if not np.isfinite(own).all(axis=1).any():
+            raise ValueError(f"A picture of the scalp needs places, but recording {at} has no electrode whose place is known: {', '.join(names[:4])}.")
+    return [own[: len(names)].tobytes() for own, names in zip(places, batch.names, strict=True)]
 
 
 def _pair(sizes: Sequence[int]) -> tuple[int, int]:

@@ -7,6 +7,7 @@ equidistant map): distances from Cz are kept, neighbours stay neighbours.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.polynomial import legendre
@@ -61,6 +62,19 @@ def inverse_distance_weights(pixels: np.ndarray, electrodes: np.ndarray) -> np.n
     """(P, E) from unit vectors, not yet divided by their sums: 1 / distance⁴ along the scalp (Shepard 1968), softened within a centimetre."""
     arcs = RADIUS_M * np.arccos(np.clip(pixels @ electrodes.T, -1, 1))
     return (SOFTENING_M**2 / (arcs**2 + SOFTENING_M**2)) ** 2
+
+
+@lru_cache(maxsize=64)
+def cap_weights(size: tuple[int, int], places: bytes) -> np.ndarray:
+    """(E, P) inverse-distance weights of a cap, whose places are the bytes of (E, 3) float64 metres; zero where one isn't known.
+
+    Kept, because the same caps come again and again.
+    """
+    sites = np.frombuffer(places).reshape(-1, 3)
+    known = np.isfinite(sites).all(axis=1)
+    weights = np.zeros((len(sites), size[0] * size[1]))
+    weights[known] = inverse_distance_weights(pixel_directions(size), directions(sites[known])).T
+    return weights
 
 
 def spline_weights(pixels: np.ndarray, electrodes: np.ndarray) -> np.ndarray:

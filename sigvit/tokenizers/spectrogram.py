@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from sigvit.grid import Axis, Grid
 from sigvit.tokenizers.electrode_sites import check_sites, plain_sites, sites_of_info
-from sigvit.tokenizers.mixed_recordings import cut_by_length
+from sigvit.tokenizers.mixed_recordings import OneRecording, at_one_rate, cut_alike, electrode_axes, refuse_mask
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.spectral_filters import filter_bank_filters, morlet_wavelets, stft_filters
@@ -138,9 +138,8 @@ class SpectrogramPatches(nn.Module):
         A batch of several caps, lengths and rates (`collate_windows`) needs no mask, and may have any electrodes.
         """
         if isinstance(recording, RecordingBatch):
-            if mask is not None:
-                raise ValueError("A batch of several recordings says itself which samples are real; give no mask beside it.")
-            return cut_by_length(recording, self.sampling_rate, self._masked, lambda axis, length: self._placed(axis, self._steps(length)))
+            refuse_mask(mask)
+            return self._several_recordings(recording)
         if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
             raise shape_error(self.n_electrodes, recording)
         if mask is None:
@@ -149,6 +148,19 @@ class SpectrogramPatches(nn.Module):
             values, there = self._masked(recording, real_samples(mask, recording))
             real = there.flatten(1)
         return Tokens(values.flatten(1, 2), self._grid(self._steps(recording.shape[2])), real)
+
+    def _several_recordings(self, batch: RecordingBatch) -> Tokens:
+        """Each recording's own electrodes at this tokenizer's rate, all recordings of one length at a time."""
+        values, mask, lengths = at_one_rate(batch, self.sampling_rate)
+        axes = electrode_axes(batch)
+
+        def cut(rows: list[int], length: int) -> Iterable[OneRecording]:
+            tokens, real = self._masked(values[rows, :, :length], mask[rows, :, :length])
+            for row, found, there in zip(rows, tokens, real, strict=True):
+                own = axes[row].size
+                yield found[:own].flatten(0, 1), there[:own].flatten(), self._placed(axes[row], self._steps(length))
+
+        return cut_alike(lengths, cut)
 
     def _masked(self, recording: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(B, E, samples) twice → the tokens (B, E, G · S, D), and which of them are real, (B, E, G · S)."""

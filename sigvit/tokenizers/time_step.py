@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.grid import Grid
+from sigvit.tokenizers.electrode_sites import check_sites
+from sigvit.tokenizers.mixed_recordings import cut_by_name
 from sigvit.tokenizers.projection import lecun_normal_
+from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.time_cuts import check_cut, n_steps, real_samples, shape_error, time_axis
 from sigvit.tokens import Tokens
 
@@ -27,6 +31,7 @@ class TimeStepTokens(nn.Module):
     width : length of a token.
     leftover : what happens to samples at the end that fill no window: "drop" them, average the few that are there ("pad"), or "error".
     sampling_rate : hertz. Without it the grid's time is in samples.
+    names : of the electrodes; only batches of several caps need them.
 
     Raises
     ------
@@ -37,12 +42,21 @@ class TimeStepTokens(nn.Module):
     (torch.Size([2, 12, 64]), ('time',), [[0.014...], [0.054...]])
     """
 
-    def __init__(self, n_electrodes: int, window: int = 1, width: int = 192, leftover: str = "drop", sampling_rate: float | None = None) -> None:
+    def __init__(
+        self,
+        n_electrodes: int,
+        window: int = 1,
+        width: int = 192,
+        leftover: str = "drop",
+        sampling_rate: float | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
         super().__init__()
         check_cut(window, window, width, leftover, sampling_rate)
         if n_electrodes < 1:
             raise ValueError(f"n_electrodes is {n_electrodes}; a recording has at least one.")
         self.n_electrodes, self.window, self.width, self.leftover, self.sampling_rate = n_electrodes, window, width, leftover, sampling_rate
+        self.names = check_sites(n_electrodes, names, None)[0]
         self.weight = nn.Parameter(lecun_normal_(torch.empty(width, n_electrodes)))
         self.bias = nn.Parameter(torch.zeros(width))
         self._grids: dict[int, Grid] = {}
@@ -51,7 +65,8 @@ class TimeStepTokens(nn.Module):
     def from_info(cls, info: Any, window_s: float, width: int = 192, leftover: str = "drop") -> TimeStepTokens:
         """For the channels of an `mne.Info`, with seconds instead of samples, rounded to the nearest sample (halves down)."""
         rate = float(info["sfreq"])
-        return cls(len(info["ch_names"]), int(np.ceil(window_s * rate - 0.5)), width, leftover, rate)
+        names = list(info["ch_names"])
+        return cls(len(names), int(np.ceil(window_s * rate - 0.5)), width, leftover, rate, names)
 
     def arguments(self) -> dict:
         """What rebuilds this tokenizer, as plain data."""
@@ -61,14 +76,18 @@ class TimeStepTokens(nn.Module):
             "width": self.width,
             "leftover": self.leftover,
             "sampling_rate": self.sampling_rate,
+            "names": None if self.names is None else list(self.names),
         }
 
-    def forward(self, recording: Tensor, mask: Tensor | None = None) -> Tokens:
+    def forward(self, recording: Tensor | RecordingBatch, mask: Tensor | None = None) -> Tokens:
         """(B, E, samples) → Tokens (B, T, D).
 
         `mask` is (B, E) or (B, E, samples) bool, True = real: an electrode is averaged over its real samples, and is zero where it has none;
         a token without real samples is padding.
+        A batch of several caps, lengths and rates (`collate_windows`) needs no mask: each recording's electrodes are placed on `names`.
         """
+        if isinstance(recording, RecordingBatch):
+            return cut_by_name(self, recording, mask)
         if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
             raise shape_error(self.n_electrodes, recording)
         mask = None if mask is None else real_samples(mask, recording)

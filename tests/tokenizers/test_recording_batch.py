@@ -7,7 +7,7 @@ import torch
 
 import sigvit
 from sigvit.electrodes import electrode_position
-from sigvit.tokenizers import ElectrodeTimePatches, TimeStepTokens
+from sigvit.tokenizers import ElectrodeTimePatches, ScalpMapPatches, TimeStepTokens
 
 
 def info_of(*names: str, rate: float = 100.0, **more) -> dict:
@@ -75,6 +75,24 @@ def test_the_same_signal_at_another_rate_has_nearly_the_same_tokens(leftover):
         torch.testing.assert_close(tokens.values[0, inner], expected.values[0, inner], rtol=0, atol=2e-3)
 
 
+def test_electrodes_are_found_by_name_in_any_spelling_and_absent_ones_are_masked():
+    tokenizer, values = TimeStepTokens(3, 5, 7, sampling_rate=100.0, names=["T7", "Oz", "Cz"]), torch.randn(3, 50)
+    tokens = tokenizer(sigvit.collate_windows([(values, info_of("my sensor", "EEG CZ-REF", "T3"))]))
+    placed, there = torch.stack([values[2], torch.zeros(50), values[1]]), torch.tensor([[True, False, True]])
+    assert torch.equal(tokens.values, tokenizer(placed[None], there).values)
+    assert tokens.grids == (tokenizer(placed[None]).grid,)
+
+
+def test_a_picture_of_the_scalp_is_made_of_the_electrodes_that_a_recording_has():
+    built, own = (ScalpMapPatches(len(cap), (4, 4), (2, 2), 5, 2, 7, names=cap, sampling_rate=100.0) for cap in (["C3", "C4"], ["O1", "Fz", "T8"]))
+    own.load_state_dict(built.state_dict())
+    values = torch.randn(4, 50)
+    tokens = built(sigvit.collate_windows([(values, info_of("O1", "my sensor", "Fz", "T4")), (torch.randn(1, 30), info_of("Cz"))]))
+    # float32: the same product, with a row of zeros for the electrode without a place
+    torch.testing.assert_close(tokens.values[0], own(values[None, [0, 2, 3]]).values[0], rtol=0, atol=1e-6)
+    assert [grid.shape for grid in tokens.grids] == [(2, 2, 5), (2, 2, 3)]
+
+
 def test_rows_of_a_batch_are_a_batch():
     batch = sigvit.collate_windows([(torch.randn(k, 30 + k), info_of(*["Cz", "Fz", "Oz"][:k], rate=100.0 + k)) for k in (1, 2, 3)])
     part = batch[1:3]
@@ -133,16 +151,28 @@ def test_what_cannot_be_collated_is_refused(sentence):
 
 def test_what_a_tokenizer_cannot_cut_is_refused():
     batch = sigvit.collate_windows([(torch.randn(2, 50), info_of("C3", "C4"))])
-    with pytest.raises(ValueError, match=r"electrodes=1 .* but this one has electrodes=2"):
+    with pytest.raises(ValueError, match=r"this ElectrodeTimePatches has no names of electrodes; give `names`"):
         ElectrodeTimePatches(2, 2, 20, 10, 7, sampling_rate=100.0)(batch)
+    with pytest.raises(ValueError, match=r"this TimeStepTokens has no names of electrodes and sampling rate"):
+        TimeStepTokens(2)(batch)
+    with pytest.raises(ValueError, match=r"Recording 0 has none of the electrodes .* it has C3, C4, and the tokenizer reads Oz, O1"):
+        TimeStepTokens(2, sampling_rate=100.0, names=["Oz", "O1"])(batch)
+    with pytest.raises(ValueError, match=r"Recording 0 has the electrode T7 more than once, as T3, EEG T7-REF"):
+        TimeStepTokens(1, sampling_rate=100.0, names=["T7"])(sigvit.collate_windows([(torch.randn(2, 50), info_of("T3", "EEG T7-REF"))]))
+    with pytest.raises(ValueError, match=r"recording 0 has no electrode whose place is known: A"):
+        ScalpMapPatches(1, names=["Cz"], sampling_rate=100.0)(sigvit.collate_windows([(torch.randn(1, 50), info_of("A"))]))
+    with pytest.raises(ValueError, match="A spline joins all electrodes"):
+        ScalpMapPatches(1, names=["Cz"], weights="spline", sampling_rate=100.0)(batch)
+    with pytest.raises(ValueError, match="this ScalpMapPatches has none; give sampling_rate"):
+        ScalpMapPatches(1, names=["Cz"])(batch)
     with pytest.raises(ValueError, match="but this one has no sampling rate"):
         tokenizer_of(sampling_rate=None)(batch)
     with pytest.raises(ValueError, match="give no mask beside it"):
         tokenizer_of()(batch, batch.mask)
     with pytest.raises(ValueError, match="12 samples holds no window of 20"):
         tokenizer_of()(sigvit.collate_windows([(torch.randn(2, 24), info_of("C3", "C4", rate=200.0))]))
-    with pytest.raises(TypeError, match="RecordingBatch is cut by ElectrodeTimePatches or SpectrogramPatches; this model's tokenizer is TimeStepTokens"):
-        sigvit.signal_vit(2, 50, 100.0, tokenizer=TimeStepTokens(2, 1, 8))(batch)
+    with pytest.raises(TypeError, match=r"RecordingBatch is cut by Composite, ConvStem, .*; this model's tokenizer is ImagePatches"):
+        sigvit.vit("Ti/8", 8, 2, 1, depth=1)(batch)
 
 
 @pytest.mark.parametrize("positions", ["factorised", "learned", "sincos"])
