@@ -19,6 +19,7 @@ from sigvit.model.packing import Packing
 from sigvit.model.pooling import AttentionPool, ClassPool, MeanPool
 from sigvit.model.positions import make_positions
 from sigvit.model.rotary import RotaryPositions, Rotation
+from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import (
     Composite,
     ConvStem,
@@ -60,13 +61,16 @@ class VisionTransformer(nn.Module):
     ------
     ValueError : the tokenizer doesn't take `config.input_shape` or gives tokens of another width.
 
-    The head starts at zero, the rest as in the paper. `grid` says where the tokens of the built size sit, `changes` what `sigvit.adapt` has done.
+    The head starts at zero, the rest as in the paper. `grid` says where the tokens of the built size sit, `changes` what `sigvit.adapt` has done,
+    `scaling` how the recordings that it learned from were standardised (None of images, or where nobody said it).
 
     >>> config = ModelConfig((3, 32, 32), num_classes=10, width=8, depth=1, heads=2, mlp_width=16)
     >>> model = VisionTransformer(config, ImagePatches(16, in_channels=3, width=8))
     >>> model(torch.zeros(2, 3, 32, 32)).shape, model.grid.shape
     (torch.Size([2, 10]), (2, 2))
     """
+
+    scaling: Scaling | None = None
 
     def __init__(self, config: ModelConfig, tokenizer: nn.Module) -> None:
         super().__init__()
