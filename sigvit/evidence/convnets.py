@@ -9,23 +9,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.model.encoder import Draw, dropout, linear
+from sigvit.model.temporal_filters import filter_in_time, filtered_moments, mean_of_neighbours
 from sigvit.network_classifier import NetworkClassifier
 from sigvit.training.recipe import Recipe
 
 # B = batch, E = electrodes, S = samples, K = stacked models
 
 
-class Dropout(nn.Dropout):
-    """Dropout as the encoder draws it."""
-
-    def forward(self, values: Tensor) -> Tensor:
-        return dropout(values, self.p, self.training)
-
-
 class EEGNet(nn.Module):
     """EEGNet-8,2 (Lawhern et al. 2018): temporal filters of half a second, two spatial filters each, a separable convolution; (B, E, S) → (B, classes).
 
     The paper works at 128 Hz: higher rates are averaged down to about that, and filter and pooling lengths keep their seconds.
+
+    Between the temporal and the spatial filters stands only BatchNorm, which scales and shifts; so 16 mixtures of the electrodes are filtered, instead of every
+    electrode 8 times, and what BatchNorm measures is taken from the signals. The same numbers, in a fraction of the time.
 
     >>> EEGNet(22, 256, 4, sampling_rate=128.0)(torch.zeros(3, 22, 256)).shape
     torch.Size([3, 4])
@@ -35,39 +32,50 @@ class EEGNet(nn.Module):
         super().__init__()
         self.decimation = min(n_times, max(1, round(sampling_rate / 128)))
         rate, n_times = sampling_rate / self.decimation / 128, n_times // self.decimation
-        length, pool = max(1, round(64 * rate)), min(n_times, max(1, round(4 * rate)))
-        pooled = n_times // pool
-        second_pool = min(8, pooled)
-        self.features = nn.Sequential(
-            nn.ZeroPad2d(((length - 1) // 2, length // 2, 0, 0)),
-            nn.Conv2d(1, 8, (1, length), bias=False),
-            nn.BatchNorm2d(8, eps=1e-3, momentum=0.01),
-            nn.Conv2d(8, 16, (n_electrodes, 1), groups=8, bias=False),
-            nn.BatchNorm2d(16, eps=1e-3, momentum=0.01),
-            nn.ELU(),
-            nn.AvgPool2d((1, pool)),
-            Dropout(dropout),
-            nn.ZeroPad2d((7, 8, 0, 0)),
-            nn.Conv2d(16, 16, (1, 16), groups=16, bias=False),
-            nn.Conv2d(16, 16, 1, bias=False),
-            nn.BatchNorm2d(16, eps=1e-3, momentum=0.01),
-            nn.ELU(),
-            nn.AvgPool2d((1, second_pool)),
-            Dropout(dropout),
-            nn.Flatten(),
-        )
-        self.head = nn.Linear(16 * (pooled // second_pool), n_classes)
+        self.pool = min(n_times, max(1, round(4 * rate)))
+        self.second_pool = min(8, n_times // self.pool)
+        self.dropout_rate = dropout
+        self.temporal = nn.Conv2d(1, 8, (1, max(1, round(64 * rate))), bias=False)
+        self.temporal_norm = nn.BatchNorm2d(8, eps=1e-3, momentum=0.01)
+        self.spatial = nn.Conv2d(8, 16, (n_electrodes, 1), groups=8, bias=False)
+        self.spatial_norm = nn.BatchNorm2d(16, eps=1e-3, momentum=0.01)
+        self.depthwise = nn.Conv2d(16, 16, (1, 16), groups=16, bias=False)
+        self.pointwise = nn.Conv2d(16, 16, 1, bias=False)
+        self.separable_norm = nn.BatchNorm2d(16, eps=1e-3, momentum=0.01)
+        self.head = nn.Linear(16 * (n_times // self.pool // self.second_pool), n_classes)
 
-    def forward(self, values: Tensor) -> Tensor:
-        features = self.features(functional.avg_pool1d(values, self.decimation)[:, None])
-        return linear(features, bounded_rows(self.head.weight), self.head.bias)
+    def forward(self, values: Tensor, draw: Draw | None = None) -> Tensor:
+        """Or, with stacked weights, (K, B, E, S) → (K, B, classes)."""
+        x = self._filtered(mean_of_neighbours(values, self.decimation).transpose(-3, -2).contiguous())
+        x = mean_of_neighbours(functional.elu(_channels_normed(self.spatial_norm, x)), self.pool)
+        x = dropout(x.transpose(-3, -2), self.dropout_rate, self.training, draw).transpose(-3, -2)
+        x = filter_in_time(x, self.depthwise.weight[..., 0, 0, :], before=7)
+        x = (self.pointwise.weight[..., 0, 0] @ x.flatten(-2)).view(x.shape)
+        x = mean_of_neighbours(functional.elu(_channels_normed(self.separable_norm, x)), self.second_pool)
+        x = dropout(x.transpose(-3, -2), self.dropout_rate, self.training, draw)
+        return linear(x.flatten(-2), bounded_rows(self.head.weight), self.head.bias)
 
-    def forward_stacked(self, values: Tensor, draw: Draw | None = None) -> Tensor:
-        """(K, B, E, S) → (K, B, classes), with stacked weights."""
-        x = functional.avg_pool1d(values.flatten(0, 1), self.decimation).unflatten(0, values.shape[:2]).transpose(0, 1)
-        for layer in list(self.features)[:-1]:
-            x = stacked_layer(layer, x, len(values), draw)
-        return linear(members_first(x, len(values)).flatten(2), bounded_rows(self.head.weight), self.head.bias)
+    forward_stacked = forward
+
+    def _filtered(self, x: Tensor) -> Tensor:
+        """Temporal filters, their BatchNorm, spatial filters: (…, E, B, S) → (…, 16, B, S)."""
+        filters, spatial = self.temporal.weight[..., 0, 0, :], self.spatial.weight[..., 0, :, 0].unflatten(-2, (8, 2))
+        before = (filters.shape[-1] - 1) // 2
+        scale, offset = self._scale_and_offset(x.flatten(-3, -2), filters, before)
+        mixed = (spatial * scale[..., None, None]).flatten(-3, -2) @ x.flatten(-2)
+        pairs = mixed.unflatten(-2, (8, 2)).unflatten(-1, x.shape[-2:]).flatten(-3, -2)
+        filtered = filter_in_time(pairs, filters, before).unflatten(-2, (2, -1)).flatten(-4, -3)
+        return filtered + (spatial.sum(-1) * offset[..., None]).flatten(-2)[..., None, None]
+
+    def _scale_and_offset(self, signals: Tensor, filters: Tensor, before: int) -> tuple[Tensor, Tensor]:
+        """What BatchNorm does to the temporal filters' answers to signals (…, E · B, S), twice (…, 8)."""
+        norm = self.temporal_norm
+        mean, variance, _ = _running(norm)
+        if norm.training:
+            mean, variance = filtered_moments(signals, filters, before)
+            _follow(norm, mean, variance, signals.shape[-2] * signals.shape[-1])
+        scale = norm.weight * (variance + norm.eps).rsqrt()
+        return scale, norm.bias - mean * scale
 
 
 class ShallowConvNet(nn.Module):
@@ -88,24 +96,23 @@ class ShallowConvNet(nn.Module):
         self.temporal = nn.Conv2d(1, 40, (1, kernel))
         self.spatial = nn.Conv2d(40, 40, (n_electrodes, 1), bias=False)
         self.norm = nn.BatchNorm1d(40)
-        self.dropout = Dropout(dropout)
+        self.dropout_rate = dropout
         self.head = nn.Linear(40 * ((filtered - self.window) // self.stride + 1), n_classes)
 
     def forward(self, values: Tensor) -> Tensor:
         filtered = self.norm(functional.conv1d(values, *self.joint_filters()))
         power = functional.avg_pool1d(filtered**2, self.window, self.stride)
         # 1e-6 is the floor of the authors' safe logarithm.
-        return self.head(self.dropout(power.clamp(min=1e-6).log()).flatten(1))
+        return self.head(dropout(power.clamp(min=1e-6).log(), self.dropout_rate, self.training).flatten(1))
 
     def forward_stacked(self, values: Tensor, draw: Draw | None = None) -> Tensor:
-        """(K, B, E, S) → (K, B, classes), with stacked weights."""
-        members = len(values)
+        """(K, B, E, S) → (K, B, classes), with stacked weights; K channels side by side from convolution to power."""
         filters, offsets = self.joint_filters()
-        side_by_side = values.transpose(0, 1).flatten(1, 2)
-        filtered = stacked_layer(self.norm, functional.conv1d(side_by_side, filters.flatten(0, 1), offsets.flatten(), groups=members), members)
-        power = functional.avg_pool1d(filtered**2, self.window, self.stride)
-        logarithm = stacked_layer(self.dropout, power.clamp(min=1e-6).log(), members, draw)
-        return linear(members_first(logarithm, members).flatten(2), self.head.weight, self.head.bias)
+        # One convolution with K groups takes half as long again on a CPU.
+        filtered = torch.cat([functional.conv1d(*own) for own in zip(values, filters, offsets, strict=True)], 1)
+        power = functional.avg_pool1d(batch_norm(self.norm, filtered) ** 2, self.window, self.stride)
+        logarithm = power.clamp(min=1e-6).log().unflatten(1, (len(values), -1)).transpose(0, 1)
+        return linear(dropout(logarithm, self.dropout_rate, self.training, draw).flatten(2), self.head.weight, self.head.bias)
 
     def joint_filters(self) -> tuple[Tensor, Tensor]:
         """Nothing stands between temporal and spatial filters: one convolution, (40, E, length) and offsets (40,), gives the same numbers, faster."""
@@ -119,34 +126,41 @@ def bounded_rows(weight: Tensor) -> Tensor:
     return weight.flatten(0, -2).renorm(2, 0, 0.25).view_as(weight)
 
 
-def stacked_layer(layer: nn.Module, x: Tensor, members: int, draw: Draw | None = None) -> Tensor:
-    """A layer with stacked weights (K, …) applied to the channels of K models side by side, (B, K · channels, …): convolutions become grouped ones.
+def batch_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """BatchNorm with stacked weights (K, C) of the channels of K models side by side, (B, K · C, …), or with one model's.
 
-    BatchNorm measures every channel by itself, so each model has its own statistics; dropout takes each model's factors from `draw`.
+    It measures every channel by itself, so each model has its own statistics.
     """
-    if isinstance(layer, nn.Conv2d):
-        bias = None if layer.bias is None else layer.bias.flatten()
-        return functional.conv2d(x, layer.weight.flatten(0, 1), bias, groups=members * layer.groups)
-    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-        return _stacked_norm(layer, x)
-    if isinstance(layer, nn.Dropout):
-        return dropout(members_first(x, members), layer.p, layer.training, draw).transpose(0, 1).flatten(1, 2)
-    return layer(x)
-
-
-def _stacked_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
-    mean, variance, count = norm.running_mean, norm.running_var, norm.num_batches_tracked
-    if mean is None or variance is None or count is None or norm.momentum is None:
-        raise ValueError("A BatchNorm without running statistics, or with their plain mean, has no stacked form here.")
+    mean, variance, count = _running(norm)
+    assert norm.momentum is not None
     if norm.training:
         count += 1
-    # Views of the stacked statistics, which are updated in place.
+    # Views of the running statistics, which are updated in place.
     return functional.batch_norm(x, mean.view(-1), variance.view(-1), norm.weight.flatten(), norm.bias.flatten(), norm.training, norm.momentum, norm.eps)
 
 
-def members_first(x: Tensor, members: int) -> Tensor:
-    """(B, K · channels, …) → (K, B, channels, …)."""
-    return x.unflatten(1, (members, -1)).transpose(0, 1)
+def _channels_normed(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """BatchNorm of (…, C, B, S)."""
+    return batch_norm(norm, x.reshape(1, -1, *x.shape[-2:])).view(x.shape)
+
+
+@torch.no_grad()
+def _follow(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, numbers: int) -> None:
+    """Running statistics move towards those of so many numbers, as BatchNorm's own do."""
+    running_mean, running_variance, count = _running(norm)
+    count += 1
+    assert norm.momentum is not None
+    running_mean.lerp_(mean.to(running_mean), norm.momentum)
+    running_variance.lerp_(variance.to(running_variance) * numbers / max(1, numbers - 1), norm.momentum)
+
+
+def _running(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, variance and number of batches of a BatchNorm that keeps them."""
+    mean, variance, count = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    assert mean is not None
+    assert variance is not None
+    assert count is not None
+    return mean, variance, count
 
 
 class ConvNetClassifier(NetworkClassifier):

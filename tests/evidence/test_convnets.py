@@ -1,12 +1,14 @@
-"""The convolutional baselines in stacks: grouped convolutions and each model's own statistics give what one model gives."""
+"""The convolutional baselines: EEGNet's products are the paper's convolutions, and stacks give what one model gives."""
 
 import copy
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
-from sigvit.evidence.convnets import EEGNet, ShallowConvNet
+from sigvit.evidence.convnets import EEGNet, ShallowConvNet, bounded_rows
 from sigvit.training.group import Group
 from sigvit.training.many import Member, train_many
 from sigvit.training.member import train_alone
@@ -14,6 +16,8 @@ from sigvit.training.member_draws import MemberDraws
 from sigvit.training.recipe import Recipe
 
 E, S, N = 5, 211, 61
+# Sums of up to some ten thousand products in float64, in another order.
+SUMS = 1e-12
 RECIPE = Recipe(steps=20, batch_size=11, validate_every=4, warmup_steps=0, ema_decay=0.0, weight_decay=0.0, learning_rate=1e-3, dtype="float64")
 
 
@@ -30,6 +34,49 @@ def members(network) -> list[Member]:
         validation = (values[rest], (targets[rest] + seed) % 3) if seed != 1 else None
         made.append(Member(network(E, S, 3, 128.0).double(), values[seed : 41 + 2 * seed], targets[seed : 41 + 2 * seed], recipe, seed, 3, None, validation))
     return made
+
+
+def as_in_the_paper(network: EEGNet) -> nn.Sequential:
+    """Layer by layer, with the same weights and statistics."""
+    length = network.temporal.kernel_size[1]
+    return nn.Sequential(
+        nn.ZeroPad2d(((length - 1) // 2, length // 2, 0, 0)),
+        network.temporal,
+        network.temporal_norm,
+        network.spatial,
+        network.spatial_norm,
+        nn.ELU(),
+        nn.AvgPool2d((1, network.pool)),
+        nn.ZeroPad2d((7, 8, 0, 0)),
+        network.depthwise,
+        network.pointwise,
+        network.separable_norm,
+        nn.ELU(),
+        nn.AvgPool2d((1, network.second_pool)),
+        nn.Flatten(),
+    )
+
+
+# The second one's filters of half a second are longer than its signals, the third works at a third of its rate.
+@pytest.mark.parametrize(("samples", "rate"), [(S, 128.0), (23, 128.0), (S, 400.0)])
+def test_eegnet_is_the_papers_convolutions(samples, rate):
+    torch.manual_seed(0)
+    network = EEGNet(E, samples, 3, rate, dropout=0.0).double()
+    twin = copy.deepcopy(network)
+    for parameter in [*network.temporal_norm.parameters(), *twin.temporal_norm.parameters()]:
+        nn.init.uniform_(parameter, 0.5, 2.0, generator=torch.Generator().manual_seed(parameter.numel()))
+    values = torch.randn(11, E, samples, dtype=torch.float64)
+    averaged = functional.avg_pool1d(values, network.decimation)[:, None]
+    for _ in range(2):
+        logits = network(values)
+        expected = functional.linear(as_in_the_paper(twin)(averaged), bounded_rows(twin.head.weight), twin.head.bias)
+        torch.testing.assert_close(logits, expected, rtol=0, atol=SUMS)
+        gradients, others = (torch.autograd.grad(out.square().sum(), list(of.parameters())) for out, of in ((logits, network), (expected, twin)))
+        torch.testing.assert_close(gradients, others, rtol=0, atol=SUMS)
+    torch.testing.assert_close(network.state_dict(), twin.state_dict(), rtol=0, atol=SUMS)
+    network.eval(), twin.eval()
+    expected = functional.linear(as_in_the_paper(twin)(averaged), bounded_rows(twin.head.weight), twin.head.bias)
+    torch.testing.assert_close(network(values), expected, rtol=0, atol=SUMS)
 
 
 @pytest.mark.parametrize("network", [EEGNet, ShallowConvNet])
