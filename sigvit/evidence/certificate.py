@@ -25,7 +25,7 @@ from sigvit.evidence.leak import Leak, leak_of
 from sigvit.evidence.leak_checks import CHECKS, Finding, Judged, check_fold
 from sigvit.evidence.order_warnings import order_warnings
 from sigvit.evidence.pretraining import Pretrained, by_fold, check_pretraining, read_pretraining
-from sigvit.evidence.set_warnings import set_warnings
+from sigvit.evidence.set_warnings import rejection_warnings, set_warnings
 
 __all__ = ["Aligned", "Certificate", "Check", "Leak", "certify", "rows_sha256"]
 
@@ -242,7 +242,12 @@ def certify(
         verdict="tolerated" if tolerated else "proved",
         tolerated=tolerated,
         checks=_checks(findings),
-        warnings=(*set_warnings(groups, divided, judged.signal), *order_warnings(groups, divided), *control_warnings(control)),
+        warnings=(
+            *set_warnings(groups, divided, judged.signal),
+            *rejection_warnings(page),
+            *order_warnings(groups, divided),
+            *control_warnings(control),
+        ),
         dataset="table" if isinstance(windows, pd.DataFrame) else windows.name,
         n_rows=len(metadata),
         page_sha256=_sha256(json.dumps(page, sort_keys=True, default=str)),

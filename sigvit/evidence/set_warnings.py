@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,24 @@ def set_warnings(groups: Groups, folds: list[Fold], signal: np.ndarray | None = 
         *_untested(groups, folds),
         *_guard(groups, folds),
         *_duplicates(signal),
+    ]
+
+
+def rejection_warnings(page: Mapping[str, Any]) -> list[str]:
+    """What a set's page says of limits that were learned from its own windows before any fold was made.
+
+    >>> learned = {"cut": {"reject_v": "autoreject"}, "recordings": {"run 1": {"reject_v": 8e-05}, "run 2": {"reject_v": 1.2e-04}}, "dropped": {"windows": []}}
+    >>> rejection_warnings(learned)[0][:80]
+    'Which windows are here was decided by limits that autoreject learned from all wi'
+    """
+    if (page.get("cut") or {}).get("reject_v") != "autoreject":
+        return []
+    limits = [note["reject_v"] for note in page.get("recordings", {}).values() if note.get("reject_v") is not None]
+    dropped = [each for each in page.get("dropped", {}).get("windows", []) if "peak_to_peak_v" in each]
+    span = f" (from {min(limits) * 1e6:.0f} to {max(limits) * 1e6:.0f} µV peak to peak)" if limits else ""
+    return [
+        f"Which windows are here was decided by limits that autoreject learned from all windows of each recording, unlabelled, test windows included{span}; "
+        f"{len(dropped)} windows were dropped by them. The score holds for recordings that are there as a whole before the first window is judged."
     ]
 
 

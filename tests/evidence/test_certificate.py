@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut, StratifiedKFold
 
-from sigvit.data.synthetic import synthetic_windows
+from sigvit.data.recordings import windows_from_raw
+from sigvit.data.synthetic import synthetic_raw, synthetic_windows
 from sigvit.data.windows import Windows
 from sigvit.evidence import folds as splitters
 from sigvit.evidence.certificate import Certificate, Leak, certify, rows_sha256
@@ -200,6 +201,23 @@ def test_an_overlap_is_tolerated_by_name_only_and_stamped() -> None:
     with pytest.raises(Leak):
         certify(windows, folds, tolerate=["trial"])
     assert certify(windows, within_session(windows.metadata), tolerate=["interval"]).verdict == "proved"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("limit", [2e-4, "autoreject"])
+def test_a_limit_that_was_learned_from_all_windows_is_named(limit) -> None:
+    if limit == "autoreject":
+        pytest.importorskip("autoreject", reason="autoreject isn't installed: pip install 'sigvit[autoreject]'")
+    raw = synthetic_raw(n_trials=20)
+    cue = int(raw.annotations.onset[0] * raw.info["sfreq"])
+    raw._data[:, cue + 50 : cue + 90] += 1e-3  # swings further than any limit
+    windows = windows_from_raw(raw, {"left": "left", "right": "right"}, 0, 2, reject_v=limit, subject="01")
+    named = [warning for warning in certify(windows, within_session(windows.metadata)).warnings if "autoreject learned" in warning]
+    assert len(named) == (limit == "autoreject")
+    chosen = windows.page["recordings"][windows.metadata["recording"].iloc[0]]["reject_v"]
+    rejected = [each for each in windows.page["dropped"]["windows"] if "peak_to_peak_v" in each]
+    assert len(rejected) >= 1
+    assert all(f"{chosen * 1e6:.0f} µV" in warning and f"{len(rejected)} windows were dropped" in warning for warning in named)
 
 
 @pytest.mark.parametrize("tolerate", [["overlap"], "interval"])
