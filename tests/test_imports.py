@@ -52,6 +52,15 @@ def test_the_checker_can_be_copied_out_alone():
     assert imported <= set(sys.stdlib_module_names)
 
 
+@pytest.mark.parametrize("leaf", [("encoder", "block", "attention", "dropout", "linear"), ("resize", "resize_matrices")])
+def test_encoder_and_resize_import_nothing_of_ours_but_their_own_parts(leaf):
+    for part in leaf:
+        nodes = list(ast.walk(ast.parse((ROOT / f"sigvit/model/{part}.py").read_text())))
+        imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        imported |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+        assert {name for name in imported if name.startswith("sigvit")} <= {f"sigvit.model.{other}" for other in leaf}
+
+
 @pytest.mark.slow
 def test_importing_sigvit_costs_no_more_than_torch_alone():
     """A ratio of medians, interleaved: at most 1.15 of `import torch`."""

@@ -1,0 +1,164 @@
+"""Multi-head attention: the arithmetic in free functions, the weights in a module; of ours it imports only `linear`.
+
+Vaswani et al., "Attention Is All You Need", NeurIPS 2017 (arXiv:1706.03762).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sigvit.model.linear import linear
+
+# B = batch, T = tokens, Q = tokens that are asked for, H = heads, D = width, d = D / H
+
+# Up to so many tokens attention is faster on a CPU in products of our own than in the fused kernel: 9 against 17 ms for 25 tokens, 7 against 12 for 48.
+FEW_TOKENS = 48
+
+# Turns queries or keys (…, H, T, d) by where their tokens sit, or only those of the tokens in a slice.
+Rotate = Callable[[Tensor, "slice | None"], Tensor]
+# Computes attention as `attention` does.
+Attend = Callable[[Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(…, T, D) → (…, H, T, D / H)."""
+    return x.reshape(*x.shape[:-1], heads, -1).transpose(-2, -3)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(…, H, T, d) → (…, T, H · d): the inverse of `split_heads`."""
+    return x.transpose(-2, -3).flatten(-2)
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Softmax attention, (…, H, Q, d) and twice (…, H, T, d) → (…, H, Q, d).
+
+    `mask` is (…, T) bool, True = real: a padded key has exactly no influence. Where no key is real the answer is zero.
+
+    >>> x = torch.eye(3)[None]
+    >>> attention(x, x, x, torch.tensor([True, False, False]))[0, 2].tolist()
+    [1.0, 0.0, 0.0]
+    """
+    keys = None if mask is None else mask[..., None, None, :]
+    if query.ndim < 5:
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=keys)
+    # The fast kernels know one batch axis: stacked models join theirs to it.
+    folded_keys = None if keys is None else keys.flatten(0, -4)
+    folded = functional.scaled_dot_product_attention(query.flatten(0, -4), key.flatten(0, -4), value.flatten(0, -4), attn_mask=folded_keys)
+    return folded.unflatten(0, query.shape[:-3])
+
+
+def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
+    """What `attention` weighs the values with, (…, H, Q, T); rows sum to one over the real keys."""
+    scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask[..., None, None, :], float("-inf"))
+    return scores.softmax(-1)
+
+
+class AttentionOfFewTokens(torch.autograd.Function):
+    """Softmax attention among T tokens, (…, T, 3 · D) queries, keys and values side by side → (…, T, D), with a gradient of its own.
+
+    With few tokens and narrow heads a matrix product's cost is that of its shorter side: all products here end in T columns, never in d, and run twice
+    as fast. Also gives what the way back needs: queries, keys and values (N, d, T) and weights (N, T keys, T queries), N = all rows · heads.
+
+    >>> AttentionOfFewTokens.apply(torch.zeros(2, 3, 5, 12), 2)[0].shape
+    torch.Size([2, 3, 5, 4])
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(packed: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]
+        *leading, tokens, width = packed.shape
+        rows, depth = math.prod(leading), width // 3 // heads
+        split = packed.reshape(rows, tokens, 3, heads, depth).permute(2, 0, 3, 4, 1).contiguous()
+        query, key, value = split.view(3, rows * heads, depth, tokens).unbind()
+        scores = torch.baddbmm(query.new_empty(()), key.transpose(1, 2), query, beta=0, alpha=depth**-0.5)
+        weights = scores.softmax(1)
+        merged = torch.bmm(value, weights).view(rows, heads * depth, tokens).transpose(1, 2).reshape(*leading, tokens, heads * depth)
+        return merged, query, key, value, weights
+
+    @staticmethod
+    def setup_context(context: Any, inputs: tuple, output: tuple) -> None:  # type: ignore[override]
+        context.save_for_backward(*output[1:])
+        context.mark_non_differentiable(*output[1:])
+        context.set_materialize_grads(False)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context: Any, gradient: Tensor, *_: Any) -> tuple[Tensor, None]:  # type: ignore[override]
+        query, key, value, weights = context.saved_tensors
+        *leading, tokens, width = gradient.shape
+        depth = query.shape[1]
+        wanted = gradient.reshape(-1, tokens, width).transpose(1, 2).reshape(-1, depth, tokens)
+        by_weights = torch.bmm(value.transpose(1, 2), wanted)
+        by_scores = torch._softmax_backward_data(by_weights, weights, 1, weights.dtype).mul_(depth**-0.5)
+        parts = torch.stack([torch.bmm(key, by_scores), torch.bmm(query, by_scores.transpose(1, 2)), torch.bmm(wanted, weights.transpose(1, 2))])
+        return parts.view(3, -1, width // depth, depth, tokens).permute(1, 4, 0, 2, 3).reshape(*leading, tokens, 3 * width), None
+
+
+def _are_few(x: Tensor) -> bool:
+    """Whether attention among these tokens, (…, T, D), is trained faster by products of our own: on a CPU, in a number format that its products keep."""
+    plain = type(x) is Tensor and x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
+    return plain and x.requires_grad and x.shape[-2] <= FEW_TOKENS
+
+
+class Attention(nn.Module):
+    """Multi-head attention with one matrix for queries, keys and values, initialised as the three that it is.
+
+    >>> Attention(width=6, heads=2)(torch.zeros(5, 7, 6)).shape
+    torch.Size([5, 7, 6])
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        for matrix in (*self.qkv.weight.detach().chunk(3), self.out.weight):
+            nn.init.xavier_uniform_(matrix)
+        nn.init.zeros_(self.qkv.bias)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        query: Tensor | None = None,
+        outputs: slice | None = None,
+        rotate: Rotate | None = None,
+        attend: Attend = attention,
+    ) -> Tensor:
+        """(B, T, D) → (B, T, D), or (B, Q, D) → (B, Q, D) where other tokens than x itself ask, or of x only those in `outputs`."""
+        if outputs is not None:
+            query = x[..., outputs, :]
+        if mask is None and query is None and rotate is None and attend is attention and _are_few(x):
+            merged = AttentionOfFewTokens.apply(linear(x, self.qkv.weight, self.qkv.bias), self.heads)[0]
+            return linear(merged, self.out.weight, self.out.bias)
+        q, k, v = self._heads(x, query)
+        if rotate is not None:
+            q, k = rotate(q, outputs), rotate(k, None)
+        return linear(merge_heads(attend(q, k, v, mask)), self.out.weight, self.out.bias)
+
+    def weights(self, x: Tensor, mask: Tensor | None = None, rotate: Rotate | None = None) -> Tensor:
+        """(B, T, D) → (B, H, T, T)."""
+        query, key, _ = self._heads(x, None)
+        return attention_weights(query, key, mask) if rotate is None else attention_weights(rotate(query, None), rotate(key, None), mask)
+
+    def _heads(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, Q, d), keys and values (B, H, T, d)."""
+        if query is None:
+            q, k, v = linear(x, self.qkv.weight, self.qkv.bias).reshape(*x.shape[:-1], 3, self.heads, -1).transpose(-2, -4).unbind(-3)
+            return q, k, v
+        width = x.shape[-1]
+        q = linear(query, self.qkv.weight[..., :width, :], self.qkv.bias[..., :width])
+        both = linear(x, self.qkv.weight[..., width:, :], self.qkv.bias[..., width:])
+        k, v = both.reshape(*x.shape[:-1], 2, self.heads, -1).transpose(-2, -4).unbind(-3)
+        return split_heads(q, self.heads), k, v

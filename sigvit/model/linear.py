@@ -1,0 +1,38 @@
+"""Affine maps and LayerNorm of one model or of K stacked ones; imports nothing of ours.
+
+Where the weights have a leading axis K, so has x, and member k of the one meets member k of the other.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# D = width, K = stacked models
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(…, inputs) → (…, outputs) by a matrix (outputs, inputs); or (K, …, inputs) by K matrices (K, outputs, inputs), as one batched product.
+
+    >>> x, weight = torch.randn(2, 3, 5), torch.randn(2, 7, 5)
+    >>> torch.allclose(linear(x, weight, None)[1], linear(x[1], weight[1], None), atol=1e-6)
+    True
+    """
+    if weight.ndim == 2:
+        return functional.linear(x, weight, bias)
+    rows = x.reshape(len(weight), -1, x.shape[-1])
+    product = torch.bmm(rows, weight.transpose(1, 2)) if bias is None else torch.baddbmm(bias[:, None], rows, weight.transpose(1, 2))
+    return product.view(*x.shape[:-1], -1)
+
+
+def along(vector: Tensor, x: Tensor) -> Tensor:
+    """A vector (D,) as it is, K of them (K, D) as (K, 1, …, 1, D): shaped to meet x, (…, D) or (K, …, D)."""
+    return vector if vector.ndim == 1 else vector.view(len(vector), *[1] * (x.ndim - 2), -1)
+
+
+def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """(…, D) → (…, D) with the weights of one norm, or (K, …, D) with stacked ones."""
+    if norm.weight.ndim == 1:
+        return norm(x)
+    return torch.addcmul(along(norm.bias, x), functional.layer_norm(x, x.shape[-1:], eps=norm.eps), along(norm.weight, x))
