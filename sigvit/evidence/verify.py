@@ -1,6 +1,7 @@
 """Verify: confirm or refute a results folder from its files alone.
 
-Reads `folds.csv`, `certificate.json` and `results.csv`, trusts none of them, and shares no code with what wrote them: this file needs
+Reads `folds.csv`, `certificate.json` and `results.csv`, and computes every score anew from the predictions in `fits`, where that folder still is; trusts none
+of them, and shares no code with what wrote them: this file needs
 nothing but Python and can be copied out alone.
 
     python verify.py RESULTS_FOLDER
@@ -13,6 +14,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import json
 import math
 import operator
@@ -38,8 +40,13 @@ CERTIFICATE_ENTRIES = (
 )
 PARTS = ("train", "validation", "test")
 PAIRS = (("train", "test"), ("validation", "test"), ("train", "validation"))
+SCORES = ("score", "accuracy", "balanced_accuracy", "log_loss")
+SMALLEST_PROBABILITY = 1e-7  # a certain mistake costs 16.1 nats
 TOUCH_S = 1e-6  # windows that touch don't overlap; a microsecond is float dust, not a sample
-NOT_HERE = "not to be seen from these files: copied stretches of samples, the source's own split, classes that follow recordings, what happened inside a fit"
+NOT_HERE = (
+    "not to be seen from these files: copied stretches of samples, the source's own split, classes that follow recordings, what happened inside a fit; "
+    "report.html, config.toml and the warnings are not read"
+)
 
 
 class Row(NamedTuple):
@@ -78,7 +85,7 @@ def verify(folder: str | Path) -> list[str]:
 
     Parameters
     ----------
-    folder : holds folds.csv, certificate.json and results.csv.
+    folder : holds folds.csv, certificate.json and results.csv, and perhaps the predictions of every fit, in fits.
 
     Raises
     ------
@@ -92,6 +99,7 @@ def verify(folder: str | Path) -> list[str]:
     findings += check_certificate(certificate, folds, rows)
     findings += check_leaks(certificate, folds, rows)
     findings += check_results(certificate, folds, rows, results)
+    findings += check_predictions(folder / "fits", folds, rows, results)
     findings += check_alignment(certificate, results)
     findings += check_pretraining(certificate, folds)
     return findings + check_provenance(certificate, folds, results)
@@ -201,6 +209,9 @@ def check_certificate(certificate: dict[str, Any], folds: dict[int, Fold], rows:
     broken = [number for number, row in rows.items() if not (row.stop_s > row.start_s or (math.isnan(row.start_s) and math.isnan(row.stop_s)))]
     if broken:
         findings.append(f"Row {broken[0]} starts at {rows[broken[0]].start_s} s and stops at {rows[broken[0]].stop_s} s; {len(broken)} rows have no interval.")
+    found = [check["name"] for check in certificate.get("checks", []) if check["found"] and check["name"] not in certificate["tolerated"]]
+    if found:
+        findings.append(f"The certificate says that its check {found[0]!r} found something, but not that this was tolerated.")
     if certificate["verdict"] != ("tolerated" if certificate["tolerated"] else "proved"):
         findings.append(f"The verdict is {certificate['verdict']!r}, but what was tolerated is {certificate['tolerated']}.")
     return findings
@@ -419,6 +430,66 @@ def _wrong_scores(line: dict[str, str], n_tested_classes: int) -> Iterator[str]:
     if line["metric"] != metric or not numbers["n_classes"] >= max(2, n_tested_classes):
         tested = f"{n_tested_classes} of {line['n_classes']} classes were tested"
         yield f"{tested} and the metric is {line['metric']!r}; two classes have roc_auc, more balanced_accuracy"
+
+
+def check_predictions(fits: Path, folds: dict[int, Fold], rows: dict[int, Row], results: list[dict[str, str]]) -> list[str]:
+    """Every score of the table is that of predictions that were kept. A pipeline without a seed was fitted once; fits of other parameters may lie there too."""
+    kept: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    for path in sorted(fits.glob("*.json")):
+        try:
+            parts = json.loads(_bytes(path).decode("utf-8"))["parts"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Unreadable(f"{path} isn't a kept fit ({error!r}).") from error
+        for part in parts:
+            kept[part["row"]["pipeline"], part["row"]["fold"]].append(part)
+    findings, computed = [], dict[int, dict[str, float]]()
+    for line in results if kept else ():
+        key = (line["pipeline"], int(line["fold"]), int(line["seed"]))
+        of_fold = [part for part in kept[key[:2]] if key[1] in folds and sorted(part["test_rows"]) == sorted(folds[key[1]].parts["test"])]
+        same_seed = [part for part in of_fold if part["row"]["seed"] == key[2]] or of_fold
+        scores = [computed.get(id(part)) or computed.setdefault(id(part), _scores(part, rows)) for part in same_seed]
+        if not any(_agree(line, found) for found in scores):
+            what = f"its predictions, kept in fits, give {_told(scores[-1])}" if scores else "none of the predictions kept in fits is of it"
+            findings.append(f"results.csv, {_fit(key)}: it says {_told({name: _number(line[name]) for name in SCORES if name in line})}, but {what}.")
+    return findings
+
+
+def _scores(part: dict[str, Any], rows: dict[int, Row]) -> dict[str, float]:
+    """The scores of one fit's predictions against the labels of folds.csv."""
+    classes = {_label(name): number for number, name in enumerate(part["classes"])}
+    numbers = [classes.get(rows[row].label, -1) for row in part["test_rows"]]
+    hits = [probabilities.index(max(probabilities)) == number for number, probabilities in zip(numbers, part["predictions"], strict=True)]
+    present = sorted(set(numbers))
+    recalls = [sum(hit for hit, own in zip(hits, numbers, strict=True) if own == number) / numbers.count(number) for number in present]
+    balanced = sum(recalls) / len(recalls)
+    score = math.nan if len(present) < 2 else balanced if len(classes) > 2 else _area(numbers, [second for _, second in part["predictions"]])
+    losses = [-math.log(max(probabilities[number], SMALLEST_PROBABILITY)) for number, probabilities in zip(numbers, part["predictions"], strict=True)]
+    return dict(zip(SCORES, (score, sum(hits) / len(hits), balanced, sum(losses) / len(losses)), strict=True))
+
+
+def _label(name: Any) -> str:
+    """As folds.csv has it: whole floats are written as integers."""
+    return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
+
+
+def _area(numbers: list[int], second: list[float]) -> float:
+    """Area under the ROC curve: the share of pairs of windows of the two classes that are in the right order; a tie counts half."""
+    below = {False: 0, True: 0}
+    area = 0.0
+    for _, tied in itertools.groupby(sorted(zip(second, numbers, strict=True)), key=operator.itemgetter(0)):
+        counts = Counter(number == 1 for _, number in tied)
+        area += counts[True] * (below[False] + counts[False] / 2)
+        below = {side: below[side] + counts[side] for side in below}
+    return area / (below[True] * below[False])
+
+
+def _agree(line: dict[str, str], found: dict[str, float]) -> bool:
+    pairs = [(_number(line[name]), found[name]) for name in SCORES if name in line]
+    return all(abs(stated - value) <= 1e-6 * max(1, abs(value)) or (math.isnan(stated) and math.isnan(value)) for stated, value in pairs)
+
+
+def _told(scores: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
 
 
 def check_alignment(certificate: dict[str, Any], results: list[dict[str, str]]) -> list[str]:

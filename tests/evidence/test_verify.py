@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -22,6 +23,8 @@ from sigvit.evidence import folds as splitters
 from sigvit.evidence.alignment import Alignment
 from sigvit.evidence.certificate import certify
 from sigvit.evidence.cross_validation import cross_validate
+from sigvit.evidence.metrics import score_predictions
+from sigvit.evidence.results_folder import write_results
 
 
 def write_folder(folder: Path, windows, folds, pipelines: dict | None = None, **asked) -> Path:
@@ -320,3 +323,44 @@ def test_a_hundred_thousand_lines_take_seconds(tmp_path: Path) -> None:
     assert sum(len(part) for fold in folds.values() for part in fold.parts.values()) == 100_000
     assert [*findings, *(leak for fold in folds.values() for leak in verify.leaks_of(fold, rows, 0.0, set()))] == []
     assert time.process_time() - start < 15  # the whole test takes 1.3 s on one core; a quadratic comparison would take hours
+
+
+@pytest.fixture(scope="module")
+def with_fits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labels that are whole floats, of three classes, and predictions beside the table."""
+    windows = synthetic_windows(n_subjects=3, n_trials=11, classes=("0", "1", "2"))
+    labels = windows.labels.astype(float)
+    windows = dataclasses.replace(windows, labels=labels, metadata=windows.metadata.assign(label=labels))
+    folds, folder = splitters.cross_subject(windows.metadata), tmp_path_factory.mktemp("fits")
+    results = cross_validate({"LDA": baselines.shrinkage_lda(8), "dummy": baselines.majority()}, windows, folds, range(2), folder=folder)
+    write_results(folder, results, windows, folds, {})
+    return folder
+
+
+def better(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(score="0.99", balanced_accuracy="0.99")
+
+
+def exchanged(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(pipeline=table.pipeline.map({"LDA": "dummy", "dummy": "LDA"}))
+
+
+@pytest.mark.parametrize("change", [better, exchanged, lambda table: table.assign(log_loss="0.01"), lambda table: table.assign(accuracy="0.5")])
+def test_scores_that_the_kept_predictions_do_not_give_are_refuted(with_fits: Path, tmp_path: Path, change: Callable) -> None:
+    assert verify.verify(with_fits) == []
+    forged = Path(shutil.copytree(with_fits, tmp_path / "copy"))
+    edit_table(forged, "results", change)
+    assert any("but its predictions, kept in fits, give score" in finding for finding in verify.verify(forged))
+
+
+def test_scores_are_computed_as_they_are_where_they_are_made() -> None:
+    """ROC-AUC with ties, of coarse probabilities."""
+    generator = np.random.default_rng(0)
+    numbers, second = generator.integers(2, size=101), generator.integers(11, size=101) / 10
+    scores = score_predictions(numbers, np.stack([1 - second, second], axis=1), [0, 1])
+    assert verify._area(numbers.tolist(), second.tolist()) == pytest.approx(scores["score"], rel=1e-12)
+
+
+def test_a_check_that_found_something_must_be_tolerated(folder: Path) -> None:
+    edit_certificate(folder, checks=[{"name": "signal", "meaning": "", "compared": 7, "found": 3}])
+    assert any("its check 'signal' found something" in finding for finding in verify.verify(folder))
