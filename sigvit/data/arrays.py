@@ -47,7 +47,8 @@ def windows_from_arrays(
 
     Raises
     ------
-    ValueError : sizes that contradict each other, no windows, a missing or contradictory sampling rate, NaN, dead electrodes, or values that can't be volts.
+    ValueError : sizes that contradict each other, no windows, a missing or contradictory sampling rate, a window without a label, subject, session or run,
+        NaN, dead electrodes, or values that aren't real numbers or can't be volts.
 
     >>> generator = np.random.default_rng(0)
     >>> windows = windows_from_arrays(generator.normal(0, 1e-5, (7, 3, 100)), [0, 1, 0, 1, 0, 1, 0], ["C3", "Cz", "C4"], 50.0, {"subject": list("aaabbbb")})
@@ -57,6 +58,8 @@ def windows_from_arrays(
     values, labels = np.asarray(values), _plain_labels(labels)
     if values.ndim != 3:
         raise ValueError(f"Windows are (windows, electrodes, samples), but the values of {name} have the shape {values.shape}.")
+    if values.dtype.kind not in "fiu":
+        raise ValueError(f"The values of {name} are of the type {values.dtype}; windows are real numbers, in volts.")
     if labels.shape != (len(values),):
         raise ValueError(f"There are {len(values)} windows in {name}, but labels of shape {labels.shape}.")
     info = _info(info_or_names, sampling_rate, name)
@@ -130,14 +133,28 @@ def complete_metadata(metadata: pd.DataFrame | Mapping[str, Any] | None, labels:
         raise ValueError(f"The metadata of {name} have {len(given)} rows for {len(labels)} windows.")
     if "label" in given and not np.array_equal(given["label"].to_numpy().astype(str), labels.astype(str)):
         raise ValueError(f"The metadata of {name} have a column 'label' that contradicts the labels; leave it out.")
-    table = pd.DataFrame({column: given[column].astype(str) if column in given else "1" for column in _IDENTITY[:3]}, index=range(len(labels)))
+    _check_named(given.assign(label=labels), name)
+    table = pd.DataFrame({column: _texts(given[column]) if column in given else "1" for column in _IDENTITY[:3]}, index=range(len(labels)))
     clock = "sub-" + table["subject"] + "_ses-" + table["session"] + "_run-" + table["run"]
-    table["recording"] = given["recording"].astype(str) if "recording" in given else clock
+    table["recording"] = _texts(given["recording"]) if "recording" in given else clock
     for column in ("start_s", "stop_s"):
         table[column] = given[column].astype(float) if column in given else np.nan
     table["trial"] = given["trial"] if "trial" in given else np.arange(len(labels))
     table["label"] = labels
     return pd.concat([table, given.drop(columns=list(METADATA_COLUMNS), errors="ignore")], axis=1)
+
+
+def _check_named(given: pd.DataFrame, name: str) -> None:
+    for column in ("label", *_IDENTITY):
+        unknown = np.flatnonzero(given[column].isna()) if column in given else ()
+        if len(unknown):
+            raise ValueError(f"{len(unknown)} of {len(given)} windows of {name} have no {column}, the first in row {unknown[0]}; name it, or leave them out.")
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    """Names; whole floats are written as integers: a column of numbers that had a gap is read by pandas as floats."""
+    whole = pd.api.types.is_float_dtype(column) and (column == column.round()).all()
+    return (column.astype(np.int64) if whole else column).astype(str)
 
 
 def _plain_labels(labels: Sequence | np.ndarray) -> np.ndarray:

@@ -467,6 +467,13 @@ def test_metadata_with_an_index_of_its_own_stays_in_row_order():
     assert windows.metadata["subject"].tolist() == list("abcd")
 
 
+def test_numbers_that_pandas_read_as_floats_are_whole_names():
+    source = synthetic_windows(n_subjects=1, n_runs=1, n_trials=4)
+    windows = windows_from_arrays(source.values, source.labels, source.info, metadata={"subject": [1.0, 1.0, 2.0, 2.0], "run": [1.5, 1.0, 1.0, 1.0]})
+    assert windows.metadata["subject"].tolist() == ["1", "1", "2", "2"]
+    assert windows.metadata["recording"].tolist() == ["sub-1_ses-1_run-1.5", "sub-1_ses-1_run-1.0", *["sub-2_ses-1_run-1.0"] * 2]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -478,6 +485,11 @@ def test_metadata_with_an_index_of_its_own_stays_in_row_order():
         ({"sampling_rate": 0.0}, "above zero"),
         ({"metadata": {"subject": ["a"] * 3}}, "4 windows|3 rows|length"),
         ({"metadata": {"label": ["x"] * 4}}, "contradicts the labels"),
+        ({"values": np.zeros((4, 3, 67), complex)}, "complex128; windows are real"),
+        ({"labels": ["a", "b", None, "b"]}, "1 of 4 windows of arrays have no label, the first in row 2"),
+        ({"labels": [0.0, np.nan, 1.0, np.nan]}, "2 of 4 windows of arrays have no label, the first in row 1"),
+        ({"metadata": {"subject": ["a", "a", None, "b"]}}, "1 of 4 windows of arrays have no subject, the first in row 2"),
+        ({"metadata": {"session": [1, 1, 1, np.nan]}}, "no session, the first in row 3"),
     ],
 )
 def test_arrays_that_contradict_themselves_get_a_sentence(change, sentence):
