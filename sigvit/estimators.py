@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from torch import nn
 
 from sigvit.evidence import baselines
-from sigvit.evidence.blend import blend_weights, log_of, pooled
+from sigvit.evidence.blend import Blend, blend_weights, log_of, pooled
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.linear_discriminant import inner_folds
 from sigvit.model.vision_transformer import signal_vit
@@ -38,6 +38,8 @@ class SignalViTClassifier(NetworkClassifier):
     ----------
     tokenizer : a module (windows, electrodes, samples) → `Tokens`; None is `ConvStem.for_windows`: filters over time and electrodes. A given one is copied
         with its weights, which every seed then starts from.
+    whiten : whether that stem reads whitened electrodes (`ConvStem(whiten=True)`). "auto": where on inner folds of the training windows a classical
+        pipeline that reads rhythms is ahead of the one that reads the course in time (`baselines.rhythms_tell_more`); not without `classical="auto"`.
     width, depth, heads, mlp_width, pool, positions, dropout, stochastic_depth : of the encoder; see `sigvit.signal_vit`.
     epochs : passes over the training windows; None trains for `training_steps` optimiser steps whatever the number of windows.
     training_steps, batch_size, learning_rate, weight_decay, label_smoothing, ema_decay, time_shift, noise, mixup, time_mask, channel_dropout, amplitude_scale,
@@ -58,8 +60,9 @@ class SignalViTClassifier(NetworkClassifier):
 
     Attributes
     ----------
-    classes_ : sorted labels. models_ : the trained `VisionTransformer`s; model_ : the first. classical_ : the fitted classical half or None.
-    weights_ : of network and classical half in the blend, or None. history_ : the losses by step, the mean of all networks.
+    classes_ : sorted labels. whitened_ : whether the networks' stem whitens. models_ : the trained `VisionTransformer`s; model_ : the first.
+    classical_ : the fitted classical half or None. weights_ : of network and classical half in the blend, or None. history_ : the losses by step, the mean of
+        all networks.
     n_parameters_ : of all networks. selection_ : "validation" where a validation part chose the weights, else "none".
 
     >>> from sigvit.data.synthetic import synthetic_windows
@@ -72,6 +75,7 @@ class SignalViTClassifier(NetworkClassifier):
     def __init__(
         self,
         tokenizer: nn.Module | None = None,
+        whiten: bool | str = "auto",
         width: int = 32,
         depth: int = 2,
         heads: int = 4,
@@ -111,6 +115,7 @@ class SignalViTClassifier(NetworkClassifier):
         random_state: int | None = 0,
     ) -> None:
         self.tokenizer = tokenizer
+        self.whiten = whiten
         self.width = width
         self.depth = depth
         self.heads = heads
@@ -200,7 +205,7 @@ class SignalViTClassifier(NetworkClassifier):
         if self.tokenizer is not None:
             return copy.deepcopy(self.tokenizer)  # training must not change a parameter of the classifier
         count, rate = (electrodes, None) if isinstance(electrodes, int) else (len(electrodes["ch_names"]), electrodes["sfreq"])
-        return ConvStem.for_windows(count, n_times, rate, self.width)
+        return ConvStem.for_windows(count, n_times, rate, self.width, self.whitened_)
 
     def _left_out(self, part: TrainingPart) -> list[np.ndarray | None]:
         """What each network doesn't see: an inner fold, or, where these are so few that a network without one lacks a third of the windows, nothing."""
@@ -209,19 +214,30 @@ class SignalViTClassifier(NetworkClassifier):
             return [None]
         return folds if len(folds) >= FEWEST_FOLDS else folds + [None] * (NETWORKS - len(folds))
 
-    def _complete(self, part: TrainingPart, histories: list[list[dict[str, float]]], shared: dict) -> None:
-        """The classical half, and how much each half weighs; fits that ask for the same classical half on the same part share it."""
-        for model in self.models_ if self.pretrained is not None else []:
-            merge(model)
+    def _begin(self, part: TrainingPart, shared: dict) -> None:
+        """The classical half, which says what the networks read; fits that ask for the same one on the same part share it."""
         asked = (id(part), repr(self.classical))
         if asked not in shared:
             shared[asked] = self._fit_classical(part)
         self.classical_ = shared[asked]
+        self.whitened_ = self._whitens()
+
+    def _whitens(self) -> bool:
+        if self.whiten in (True, False):
+            return bool(self.whiten)
+        if self.whiten != "auto":
+            raise ValueError(f'whiten is {self.whiten!r}; it must be True, False or "auto".')
+        return isinstance(self.classical_, Blend) and baselines.rhythms_tell_more(self.classical_)
+
+    def _complete(self, part: TrainingPart, histories: list[list[dict[str, float]]]) -> None:
+        """How much each half weighs."""
+        for model in self.models_ if self.pretrained is not None else []:
+            merge(model)
         left_out = self._left_out(part)
         self.weights_ = self._halves_weights(part, left_out)
         # Those that see everything predict, where there are such; the others have told what a network is worth.
         self.models_ = [model for model, rows in zip(self.models_, left_out, strict=True) if rows is None] or self.models_
-        super()._complete(part, histories, shared)
+        super()._complete(part, histories)
 
     def _halves_weights(self, part: TrainingPart, left_out: list[np.ndarray | None]) -> np.ndarray | None:
         """Of network and classical half: chosen on what each says of windows that it wasn't fitted on, where both do; else equal."""

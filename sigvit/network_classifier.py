@@ -70,7 +70,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         ValueError : fewer than two classes, other shapes than fitted on, NaN or infinity.
         """
         part = self._prepare(X, y, groups, validation)
-        self._complete(part, self._train(self._members(part)), {})
+        self._begin(part, {})
+        self._complete(part, self._train(self._members(part)))
         return self
 
     def fit_many(self, windows: Windows, jobs: Sequence[FitJob], folder: str | Path | None = None, processes: int | None = None) -> list[Self]:
@@ -90,11 +91,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         snapshots = None if folder is None else Snapshots(folder)
         for block in _blocks(windows, jobs):
             parts = _prepare_all(windows, [(fitted[number], jobs[number]) for number in block])
+            shared: dict = {}
+            for number, part in zip(block, parts, strict=True):
+                fitted[number]._begin(part, shared)
             members = [fitted[number]._members(part, jobs[number].name, jobs[number].key) for number, part in zip(block, parts, strict=True)]
             histories = iter(self._train([member for several in members for member in several], snapshots, processes))
-            shared: dict = {}
             for number, part, several in zip(block, parts, members, strict=True):
-                fitted[number]._complete(part, [next(histories) for _ in several], shared)
+                fitted[number]._complete(part, [next(histories) for _ in several])
         return fitted
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -201,8 +204,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         named = recipe.hemisphere_flip > 0 and not isinstance(part.electrodes, int)
         return Mirror.from_names(part.electrodes["ch_names"], self.classes_.tolist()) if named else None
 
-    def _complete(self, part: TrainingPart, histories: list[list[dict[str, float]]], shared: dict) -> None:
-        """What a fit does besides training its networks; `shared` holds what fits on the same part have in common."""
+    def _begin(self, part: TrainingPart, shared: dict) -> None:
+        """What a fit does before its networks are built; `shared` holds what fits on the same part have in common."""
+
+    def _complete(self, part: TrainingPart, histories: list[list[dict[str, float]]]) -> None:
+        """What a fit does behind the training of its networks."""
         self.history_ = mean_history(histories)
         self.model_ = self.models_[0]
         self.n_parameters_ = sum(parameter.numel() for model in self.models_ for parameter in model.parameters())

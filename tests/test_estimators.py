@@ -94,6 +94,29 @@ def test_blend_is_the_normalised_geometric_mean_of_both_halves(windows):
     np.testing.assert_allclose(both.predict_proba(windows), expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("rhythm", [True, False])
+def test_the_stem_whitens_where_rhythms_tell_more_on_inner_folds(windows, rhythm):
+    labels, values = np.arange(40) % 2, np.random.default_rng(0).normal(0, 1e-5, (40, 3, 67))
+    if rhythm:
+        values[labels == 1, 1] *= 1.3  # power alone tells
+    else:
+        values += 5e-6 * labels[:, None, None]  # the course alone tells
+    given = dataclasses.replace(windows[np.arange(40)], values=values.astype(np.float32), labels=labels)
+    classifier = clone(QUICK).set_params(classical="auto", training_steps=1).fit(given)
+    assert classifier.whitened_ == classifier.model_.tokenizer.whiten == rhythm
+    values = classifier._standardise(given.values)
+    expected = ConvStem(3, whiten=True).set_reference(values).whitening if rhythm else None
+    assert rhythm == (classifier.model_.tokenizer.whitening is not None)
+    assert not rhythm or torch.equal(classifier.model_.tokenizer.whitening, expected)
+
+
+def test_whitening_can_be_asked_for_and_nothing_else(windows):
+    assert clone(QUICK).set_params(whiten=True, training_steps=1).fit(windows).model_.tokenizer.whiten
+    assert not clone(QUICK).fit(windows).whitened_  # no classical half says what rhythms tell
+    with pytest.raises(ValueError, match='it must be True, False or "auto"'):
+        clone(QUICK).set_params(whiten="always").fit(windows)
+
+
 def test_each_network_of_the_ensemble_leaves_one_inner_fold_out(windows):
     groups = np.repeat(["a", "b", "c", "d"], 15)
     classifier = clone(QUICK).set_params(ensemble=True).fit(windows, groups=groups)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Nine bands of 4 Hz: filter bank CSP, Ang et al. (2008).
 FILTER_BANK_HZ = tuple((low, low + 4.0) for low in np.arange(4.0, 40.0, 4.0).tolist())
+# What reads covariances or power, whatever the phase; shrinkage LDA reads the course in time, xDAWN + tangent space both.
+READ_RHYTHMS = ("CSP + LDA", "Tangent space", "Band power", "Filter bank tangent space", "Augmented tangent space")
 
 
 def everything(windows: Windows) -> dict[str, BaseEstimator]:
@@ -66,6 +68,19 @@ def classical_blend(n_electrodes: int, n_times: int, sampling_rate: float | None
     if sampling_rate is not None and n_times > 1:
         candidates["Augmented tangent space"] = augmented_tangent_space(sampling_rate)
     return Blend(candidates)
+
+
+def rhythms_tell_more(blend: Blend) -> bool:
+    """Whether, on inner folds of its training windows, the best pipeline that reads rhythms is ahead of shrinkage LDA, which reads the course in time.
+
+    >>> labels = np.arange(40) % 2
+    >>> noise = np.random.default_rng(0).normal(0, 1e-5, (40, 3, 128))
+    >>> noise[labels == 1, 1] *= 1.3  # power alone tells the labels
+    >>> rhythms_tell_more(classical_blend(3, 128, 64.0).fit(noise, labels))
+    True
+    """
+    losses = [blend.log_loss_[name] for name in READ_RHYTHMS if name in blend.log_loss_]
+    return bool(losses) and min(losses) < blend.log_loss_.get("Shrinkage LDA", np.inf)
 
 
 def majority() -> DummyClassifier:

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sigvit.evidence.band_features import BandCovariances, BandPower, BandTangentSpace
 from sigvit.evidence.covariances import AugmentedCovariances, ShrunkenCovariances
-from sigvit.evidence.linear_discriminant import inner_folds
+from sigvit.evidence.linear_discriminant import best_temperature, inner_folds
 
 # n = windows, K = sources, C = classes
 
@@ -81,6 +81,7 @@ class Blend(ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_ : sorted labels. weights_ : {name: weight}; equal ones where the windows allow no inner folds.
+    log_loss_ : {name: log-loss in nats, at its best temperature, of the windows that inner folds judged}; empty where there are none.
     out_of_fold_ : (windows, classes) log-probabilities of the pool for the training windows, by classifiers that didn't see their labels; else NaN.
 
     >>> from sigvit.data.synthetic import synthetic_windows
@@ -104,6 +105,8 @@ class Blend(ClassifierMixin, BaseEstimator):
         judged = np.isfinite(told).all(axis=(1, 2))
         weights = blend_weights(told[judged], numbers[judged]) if judged.any() else np.full(len(found), 1 / len(found))
         self.weights_ = dict(zip(self.candidates, weights.tolist(), strict=True))
+        losses = [best_temperature(each, numbers[judged])[1] for each in told[judged].swapaxes(0, 1)] if judged.any() else []
+        self.log_loss_ = dict(zip(self.candidates, losses, strict=bool(losses)))
         self.out_of_fold_ = pooled(told, weights)
         return self
 

@@ -98,6 +98,13 @@ def test_the_classical_blend_finds_a_planted_source(classes):
     assert len(blend.weights_) == 7
 
 
+def test_a_source_that_knows_more_has_the_smaller_inner_loss(windows):
+    blend = Blend({"LDA": baselines.shrinkage_lda(), "memory": Remembers()}).fit(windows.values, windows.labels)
+    assert blend.log_loss_["memory"] == pytest.approx(np.log(2), abs=1e-9)  # it guesses what it hasn't seen
+    lda = baselines.shrinkage_lda().fit(windows.values, windows.labels)
+    assert blend.log_loss_["LDA"] == pytest.approx(min(lda.log_loss_.values()), abs=1e-6)  # its own temperature is the best already
+
+
 def test_too_few_windows_for_inner_folds_give_equal_weights(windows):
     few = np.concatenate([np.flatnonzero(windows.labels == label)[:1] for label in windows.classes])
     candidates = {"one": make_pipeline(baselines.microvolts(), Remembers()), "two": Remembers()}

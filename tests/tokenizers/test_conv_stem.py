@@ -109,6 +109,34 @@ def test_what_makes_no_stem_is_said(changes, message):
         stem(**changes)
 
 
+def test_whitening_makes_what_the_filters_read_uncorrelated_and_equally_strong():
+    torch.manual_seed(0)
+    signals = torch.einsum("ef,nfs->nes", torch.randn(5, 5), torch.randn(211, 5, 53)).double()
+    tokenizer = stem(whiten=True).double().set_reference(signals)
+    whitened = tokenizer.whitening @ signals
+    moment = torch.einsum("nes,nfs->ef", whitened, whitened) / (211 * 53)
+    power = torch.linalg.eigvalsh(torch.einsum("nes,nfs->ef", signals, signals) / (211 * 53))
+    # a tenth is shrunk to the mean power, so that weak directions stay somewhat weaker
+    expected = power / (0.9 * power + 0.1 * power.mean())
+    torch.testing.assert_close(torch.linalg.eigvalsh(moment), expected.sort().values, rtol=1e-9, atol=0)  # float64 sums of 11 183 products
+    plain = stem().double()
+    plain.load_state_dict({name: tensor for name, tensor in tokenizer.state_dict().items() if name != "whitening"})
+    # float64 sums of 5 · 7 · 11 products in another order
+    torch.testing.assert_close(tokenizer(signals[:2]).values, plain(whitened[:2]).values, rtol=0, atol=1e-11)
+
+
+def test_whitening_is_the_identity_until_it_is_measured_and_nothing_without_being_asked_for():
+    torch.manual_seed(0)
+    whitening, plain, recording = stem(whiten=True), stem(), torch.randn(2, 5, 53)
+    plain.load_state_dict({name: tensor for name, tensor in whitening.state_dict().items() if name != "whitening"})
+    assert torch.equal(whitening(recording).values, plain(recording).values)
+    before = plain(recording).values
+    assert torch.equal(plain.set_reference(7 * recording)(recording).values, before)
+    for wrong in (torch.randn(2, 6, 53), torch.full((2, 5, 53), float("nan")), torch.randn(5, 53)):
+        with pytest.raises(ValueError, match="windows, 5, samples"):
+            whitening.set_reference(wrong)
+
+
 def test_recordings_that_do_not_fit_are_said():
     with pytest.raises(ValueError, match="5 electrodes"):
         stem()(torch.zeros(2, 6, 53))

@@ -17,6 +17,9 @@ E, S, RATE = 5, 67, 64.0
 NAMES = ["O1", "F4", "Cz", "C3", "T8"]
 FAMILY = {
     "ConvStem": lambda: tokenizers.ConvStem(E, 7, kernel=5, pool=11, stride=7, width=8, sampling_rate=RATE),
+    "ConvStem, whitened": lambda: tokenizers.ConvStem(E, 7, kernel=5, pool=11, stride=7, width=8, sampling_rate=RATE, whiten=True).set_reference(
+        torch.randn(11, E, 61)
+    ),
     "ConvStem, power": lambda: tokenizers.ConvStem(E, 7, kernel=5, pool=11, stride=7, width=8, activation="log_power", leftover="pad"),
     "CovarianceTokens": lambda: tokenizers.CovarianceTokens(E, 20, 10, width=8, leftover="pad"),
     "CovarianceTokens, bands and filters": lambda: tokenizers.CovarianceTokens(E, 32, 11, 8, ((4, 9), (9, 30)), 0.2, 3, sampling_rate=RATE),
