@@ -5,7 +5,7 @@ import torch
 from torch.nn.attention.flex_attention import flex_attention
 
 import sigvit
-from sigvit.model import vision_transformer
+from sigvit.model import transformer
 from sigvit.model.encoder import Encoder, attention
 from sigvit.model.packing import Packing
 from sigvit.model.rotary import Rotation
@@ -118,7 +118,7 @@ def test_a_mixed_batch_packed_and_padded_gives_the_same_logits(pool, positions, 
     assert model.packing(model.embed(batch)) is not None
     with torch.no_grad():
         packed, tokens = model(batch), model.encode(batch)
-        monkeypatch.setattr(vision_transformer, "WORTH_PACKING", 2.0)
+        monkeypatch.setattr(transformer, "WORTH_PACKING", 2.0)
         assert model.packing(model.embed(batch)) is None
         torch.testing.assert_close(packed, model(batch), rtol=SINGLE, atol=SINGLE)
         other = model.encode(batch)

@@ -270,3 +270,8 @@ def test_a_recording_of_another_length_is_refused_by_learned_times():
 def test_the_same_class_reads_images_and_recordings():
     assert type(small()) is type(sigvit.signal_vit(3, 40)) is sigvit.VisionTransformer
     assert isinstance(small().tokenizer, ImagePatches)
+
+
+def test_whole_numbers_are_refused_with_what_would_be_right():
+    with pytest.raises(TypeError, match=r"The signal is torch.uint8; give floating-point numbers, scaled as in training"):
+        sigvit.vit("Ti/8", 16, num_classes=2, depth=1)(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
