@@ -1,10 +1,10 @@
 """What pre-training without labels is worth on images: few-shot ridge on frozen features, and fine-tuning at the same total steps; several seeds.
 
-    python benchmarks/pretraining.py --data digits                                    # half an hour on one core
-    python benchmarks/pretraining.py --data digits mnist --steps 6000                 # hours
-    python benchmarks/pretraining.py --data cifar10 --fine-tuning --steps 10000       # a night, or a GPU
+    python benchmarks/pretraining.py --data digits                                       # half an hour on one core
+    python benchmarks/pretraining.py --data digits mnist --steps 6000                    # hours
+    python benchmarks/pretraining.py --data cifar10 --judged fine_tuning --steps 10000   # a night, or a GPU
 
-Prints the tables and writes benchmarks/results/pretraining.md. The encoder is judged by the mean of its tokens; "random" is the same encoder before the first
+Prints the tables and writes them to --output. The encoder is judged by the mean of its tokens; "random" is the same encoder before the first
 step, "pixels" no encoder at all.
 """
 
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 import tyro
@@ -35,7 +36,6 @@ from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe
 from sigvit.training.unlabelled import UnlabelledBatches
 
-RESULT = Path(__file__).parent / "results" / "pretraining.md"
 # Small: of 16 tokens and more an image, so that much is left to predict from. Of digits in 4 patches of 4 × 4 nothing was learned (docs/log.md).
 PATCHES = {"digits": 2, "mnist": 4, "cifar10": 4}
 OBJECTIVES = {
@@ -57,7 +57,7 @@ class Options:
     data: tuple[str, ...] = ("digits",)
     """digits, mnist or cifar10."""
     steps: int = 3000
-    """Of pre-training; with --fine-tuning of all training together, half of it before the labels."""
+    """Of pre-training; of fine-tuning's table all training together, half of it before the labels."""
     seeds: int = 5
     """Weights, order and masks."""
     width: int = 64
@@ -66,24 +66,27 @@ class Options:
     learning_rate: float = 1e-3
     objectives: tuple[str, ...] = ("masked_patches", "masked_autoencoder")
     """Which to pre-train with."""
-    fine_tuning: bool = False
-    """Also fine-tune with all labels: from scratch, and from the masked autoencoder's weights, at the same total steps."""
+    judged: tuple[Literal["few_shot", "fine_tuning"], ...] = ("few_shot",)
+    """By ridge on frozen features, or by fine-tuning with all labels: from scratch, and from the masked autoencoder's weights, at the same total steps."""
+    output: Path = Path("results/pretraining.md")
+    """Where the tables go; those in benchmarks/results were put together from several runs."""
 
 
 def main(options: Options) -> None:
     lines = [
         "# Pre-training without labels, images",
         "",
-        f"`python benchmarks/pretraining.py --data {' '.join(options.data)} --steps {options.steps}{' --fine-tuning' if options.fine_tuning else ''}`, "
+        f"`python benchmarks/pretraining.py --data {' '.join(options.data)} --steps {options.steps} --judged {' '.join(options.judged)}`, "
         f"objectives {' and '.join(options.objectives)}; "
         f"width {options.width}, depth {options.depth}, batch {options.batch_size}, learning rate {options.learning_rate:g}; "
         f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} threads.",
         "Accuracy in per cent, mean ± standard deviation over seeds. Each seed's is itself the mean of 5 draws of the labelled images, the same in all rows.",
     ]
     for data in options.data:
-        lines += [*few_shot_table(data, options), *(fine_tuning_table(data, options) if options.fine_tuning else [])]
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text("\n".join(lines) + "\n")
+        lines += few_shot_table(data, options) if "few_shot" in options.judged else []
+        lines += fine_tuning_table(data, options) if "fine_tuning" in options.judged else []
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text("\n".join(lines) + "\n")
     print(*lines, sep="\n")
 
 
@@ -132,6 +135,7 @@ def fine_tuning_table(data: str, options: Options) -> list[str]:
         found["from scratch"].append(fine_tuned(make_model(data, images, seed, options), images, test, seed, options))
         model = pretrained(data, *OBJECTIVES["masked autoencoder (normalised)"], seed, half)
         found["half the steps without labels"].append(fine_tuned(model, images, test, seed, half))
+        print(f"{data}, seed {seed}:", {name: accuracies[-1] for name, accuracies in found.items()}, flush=True)
     rows = [f"| {name} | {spread(accuracies)} |" for name, accuracies in found.items()]
     gains = [one - other for other, one in zip(*found.values(), strict=True)]
     title = f"## {data}, fine-tuning with all labels, {options.steps} steps together"

@@ -2,7 +2,7 @@
 
     python experiments/scaling.py --data digits                                                    # ten minutes on 2 cores
     python experiments/scaling.py --data mnist --sizes 32x2 64x3 96x4 --shares 0.01 0.03 0.1 0.3 1
-    python experiments/scaling.py --data smni_s1_s2match --window-s 0.1                             # a dataset page: the first fold of subjects left out
+    python experiments/scaling.py --data smni_s1_s2match --window-s 0.1                             # a dataset page: a quarter of the subjects is tested
 
 Every training takes the same number of steps at every share, so that a point of a size costs the same and only the data differ. Writes cells.csv,
 scaling.md and scaling.png; killed and started again with the same command, it goes on.
@@ -29,6 +29,7 @@ from sigvit.data.images import open_images
 from sigvit.evaluation.scaling_law import ScalingLaw, fit_scaling_law
 from sigvit.evaluation.trace import trace_training
 from sigvit.evidence.results_folder import claim_folder
+from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.training.augment_images import ImageAugmentation, preprocess
 from sigvit.training.batches import Batches, RecordingBatches
@@ -60,6 +61,8 @@ class Configuration:
     learning_rate: float = 2e-3
     window_s: float = 0.1
     """Of recordings: seconds of a token, which is of all electrodes."""
+    k: int = 4
+    """Of recordings: subjects are shared out among so many groups, of which the first is tested."""
     output: Path | None = None
     """Results folder; left out, results/scaling-DATA."""
 
@@ -144,13 +147,13 @@ def images(configuration: Configuration) -> Task:
 
 
 def recordings(configuration: Configuration) -> Task:
-    """The first fold of subjects left out; certified, and scaled by its training part."""
+    """The first group of subjects left out; certified, and scaled by its training part."""
     windows = sigvit.open_dataset(configuration.data, folder=configuration.folder)
-    folds = sigvit.folds.cross_subject(windows.metadata, validation=0, filter_support_s=windows.filter_support_s)[:1]
+    folds = sigvit.folds.cross_subject(windows.metadata, configuration.k, validation=0, filter_support_s=windows.filter_support_s)[:1]
     sigvit.certify(windows, folds)
     known, asked = windows.values[folds[0].train], windows.values[folds[0].test]
-    mean, deviation = known.mean((0, 2), keepdims=True), known.std((0, 2), keepdims=True)
-    values, tested = (torch.as_tensor((part - mean) / np.where(deviation == 0, 1, deviation), dtype=torch.float32) for part in (known, asked))
+    scaling = Scaling.of(known)
+    values, tested = scaling(known), scaling(asked)
     numbers = np.unique(windows.labels, return_inverse=True)[1]
     targets, n_classes = torch.as_tensor(numbers[folds[0].train]), len(windows.classes)
 

@@ -14,6 +14,7 @@ import copy
 import csv
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,22 +24,21 @@ import torch
 import transfer_starts as starts
 import tyro
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 import sigvit
 from sigvit.evaluation.few_shot import draw, fit_ridge
 from sigvit.evidence.metrics import score_predictions
 from sigvit.evidence.results_folder import claim_folder
-from sigvit.training.batches import RecordingBatches
+from sigvit.evidence.statistics import confidence_interval
+from sigvit.model.scaling import Scaling
 from sigvit.training.fine_tuning import choose_trained, merge
-from sigvit.training.loop import train
+from sigvit.training.many import Member, train_many
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe
 
 COLUMNS = ("start", "tuning", "shots", "fold", "seed", "labelled", "score", "metric")
-THROUGH = ("electrode_time", "scalp_map", "spectrogram")
 ALL = 0  # shots: every labelled trial of the training part
-RESAMPLES = 10_000
 
 Start = Callable[[sigvit.Fold, int], sigvit.VisionTransformer]
 
@@ -53,6 +53,8 @@ class Configuration:
     """Pages of other recordings to pre-train on, any caps and rates; none of a tested person (certify refuses them)."""
     image_model: Path | None = None
     """Folder of an image model (`experiments/image_training.py`, `experiments/pretraining.py`); left out, no start from images."""
+    through: tuple[Literal["electrode_time", "scalp_map", "spectrogram"], ...] = ("electrode_time", "scalp_map", "spectrogram")
+    """What an image model reads recordings through; spectrograms have by far the most tokens."""
     folder: Path | None = None
     """Where the recordings lie, for pages that need local files."""
     protocol: Literal["cross_subject", "cross_session", "within_session"] = "cross_subject"
@@ -94,11 +96,10 @@ def main(configuration: Configuration) -> pd.DataFrame:
     console.print(f"{windows.name}: {len(windows)} windows, {len(folds)} folds; the certificate says: {certificate.verdict}.")
     made = make_starts(configuration, windows, folders)
     done = read_cells(output / "cells.csv")
-    for cell in missing_cells(configuration, folds, made, done):
-        scores = judge(configuration, windows, *cell, made[cell[0]])
-        append(output / "cells.csv", scores)
+    for fold, shots, runs in missing_cells(configuration, folds, made, done):
+        append(output / "cells.csv", judge(configuration, windows, fold, shots, {run: made[run[0]](fold, run[1]) for run in runs}))
     cells = read_cells(output / "cells.csv")
-    (output / "transfer.md").write_text(report(cells, configuration, certificate.verdict), encoding="utf-8")
+    (output / "transfer.md").write_text(report(cells, configuration, certificate.verdict, overlap_of(configuration, folds)), encoding="utf-8")
     console.print((output / "transfer.md").read_text(), highlight=False)
     return cells
 
@@ -128,7 +129,7 @@ def make_starts(configuration: Configuration, windows: sigvit.Windows, folders: 
     for name in dict.fromkeys(name for names in folders.values() for name, _ in names):
         made[name] = lambda fold, seed, name=name: sigvit.VisionTransformer.from_pretrained(folders[fold.number][name, seed])  # type: ignore[misc]
     image = configuration.image_model
-    for through in THROUGH if image is not None else ():
+    for through in configuration.through if image is not None else ():
         assert image is not None
         for random in (True, False):
             name = f"image {'shape, scratch' if random else 'weights'} ({through})"
@@ -140,44 +141,47 @@ def make_starts(configuration: Configuration, windows: sigvit.Windows, folders: 
 
 def missing_cells(
     configuration: Configuration, folds: list[sigvit.Fold], made: dict[str, Start], done: pd.DataFrame
-) -> Iterator[tuple[str, sigvit.Fold, int, int]]:
-    """(start, fold, seed, shots) that aren't judged yet; its tunings are written at once."""
-    there = set(zip(done["start"], done["fold"], done["seed"], done["shots"], strict=True))
+) -> Iterator[tuple[sigvit.Fold, int, list[tuple[str, int]]]]:
+    """Fold, shots, and the (start, seed) that aren't judged there yet, all of which are trained at once."""
+    there = set(zip(done["fold"], done["shots"], done["start"], done["seed"], strict=True))
     for fold in folds:
-        for seed in range(configuration.seeds):
-            for name in made:
-                for shots in configuration.shots:
-                    if (name, fold.number, seed, shots) not in there:
-                        yield name, fold, seed, shots
+        for shots in configuration.shots:
+            runs = [(name, seed) for seed in range(configuration.seeds) for name in made if (fold.number, shots, name, seed) not in there]
+            if runs:
+                yield fold, shots, runs
 
 
-def judge(configuration: Configuration, windows: sigvit.Windows, name: str, fold: sigvit.Fold, seed: int, shots: int, start: Start) -> list[dict[str, Any]]:
-    """Each tuning's score on the fold's test part, from the same labelled trials; the scale is that of the whole training part, which needs no labels."""
-    numbers = np.unique(windows.labels, return_inverse=True)[1]
+def judge(
+    configuration: Configuration, windows: sigvit.Windows, fold: sigvit.Fold, shots: int, models: dict[tuple[str, int], sigvit.VisionTransformer]
+) -> list[dict[str, Any]]:
+    """Each (start, seed)'s and tuning's score on the fold's test part. The scale is that of the whole training part, which needs no labels."""
+    scaling = Scaling.of(windows.values[fold.train])
+    tested = scaling(windows.values[fold.test])
     # The same draws for every start and tuning, smaller ones inside larger ones.
-    rows = fold.train if shots == ALL else fold.train[draw(torch.as_tensor(numbers[fold.train]), shots, derive_seed(seed, "labelled", fold.number)).numpy()]
-    by = windows.values[fold.train]
-    labelled, tested = (starts.standardised(windows.values[part], by) for part in (rows, fold.test))
-    targets = torch.as_tensor(numbers[rows], dtype=torch.int64)
+    labelled = {seed: labelled_windows(windows, fold, shots, seed, scaling) for seed in {seed for _, seed in models}}
     scores = []
     for tuning in configuration.tunings:
-        probabilities = tune(configuration, start(fold, seed), tuning, labelled, targets, tested, seed)
-        told = score_predictions(windows.labels[fold.test], probabilities.double().numpy(), windows.classes)
-        row = {"start": name, "tuning": tuning, "shots": shots, "fold": fold.number, "seed": seed, "labelled": len(rows)}
-        scores.append(row | {"score": told["score"], "metric": told["metric"]})
+        for (name, seed), model in tune(configuration, models, tuning, labelled).items():
+            told = score_predictions(windows.labels[fold.test], model(tested).double().numpy(), windows.classes)
+            row = {"start": name, "tuning": tuning, "shots": shots, "fold": fold.number, "seed": seed, "labelled": len(labelled[seed][1])}
+            scores.append(row | {"score": told["score"], "metric": told["metric"]})
     return scores
 
 
-def tune(configuration: Configuration, model: sigvit.VisionTransformer, tuning: str, labelled: Tensor, targets: Tensor, tested: Tensor, seed: int) -> Tensor:
-    """(test windows, classes) probabilities; of ridge the softmax of its scores."""
-    n_classes = model.config.num_classes
-    model = copy.deepcopy(model)
+def labelled_windows(windows: sigvit.Windows, fold: sigvit.Fold, shots: int, seed: int, scaling: Scaling) -> tuple[Tensor, Tensor]:
+    """Values and class numbers of so many windows of each class of the training part, or of all of it."""
+    numbers = torch.as_tensor(np.unique(windows.labels, return_inverse=True)[1], dtype=torch.int64)
+    rows = fold.train if shots == ALL else fold.train[draw(numbers[fold.train], shots, derive_seed(seed, "labelled", fold.number)).numpy()]
+    return scaling(windows.values[rows]), numbers[rows]
+
+
+def tune(
+    configuration: Configuration, models: dict[tuple[str, int], sigvit.VisionTransformer], tuning: str, labelled: dict[int, tuple[Tensor, Tensor]]
+) -> dict[tuple[str, int], Callable[[Tensor], Tensor]]:
+    """What gives (windows, classes) probabilities for each model, which is copied; of ridge the softmax of its scores."""
+    copies = {run: copy.deepcopy(model) for run, model in models.items()}
     if tuning == "ridge":
-        model.eval()
-        with torch.no_grad():
-            known, asked = (torch.cat([model.features(part) for part in values.split(256)]).double() for values in (labelled, tested))
-        return fit_ridge(known, targets, n_classes).scores(asked).softmax(1)
-    choose_trained(model, "all" if tuning == "full" else "lora", seed=seed)
+        return {run: ridge(model.eval(), *labelled[run[1]]) for run, model in copies.items()}
     recipe = Recipe(
         steps=configuration.steps,
         batch_size=configuration.batch_size,
@@ -186,20 +190,37 @@ def tune(configuration: Configuration, model: sigvit.VisionTransformer, tuning: 
         ema_decay=0.9,
         time_shift=0.05,
     )
-    train(model, RecordingBatches(labelled, targets, recipe, seed, n_classes), recipe, seed)
-    merge(model).eval()
-    with torch.no_grad():
-        return torch.cat([model(part) for part in tested.split(256)]).softmax(1)
+    for (_, seed), model in copies.items():
+        choose_trained(model, "all" if tuning == "full" else "lora", seed=seed)
+    train_many([Member(model, *labelled[seed], recipe, seed, model.config.num_classes) for (_, seed), model in copies.items()])
+    return {run: partial(probabilities_of, merge(model).eval()) for run, model in copies.items()}
 
 
-def report(cells: pd.DataFrame, configuration: Configuration, verdict: str) -> str:
+def ridge(model: sigvit.VisionTransformer, values: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
+    """Closed form, on frozen features."""
+    fitted = fit_ridge(in_parts(model.features, values).double(), targets, model.config.num_classes)
+    return lambda tested: fitted.scores(in_parts(model.features, tested).double()).softmax(1)
+
+
+def probabilities_of(model: nn.Module, tested: Tensor) -> Tensor:
+    return in_parts(model, tested).softmax(1)
+
+
+@torch.no_grad()
+def in_parts(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+    return torch.cat([function(part) for part in values.split(256)])
+
+
+def report(cells: pd.DataFrame, configuration: Configuration, verdict: str, overlap: float) -> str:
     """Per tuning a table: a row a start, a column a number of trials; the mean score, and the gain over scratch with its interval."""
     metric, n_folds = cells["metric"].iloc[0], cells["fold"].nunique()
     lines = [
         f"# Transfer: {configuration.dataset}, {configuration.protocol}",
         "",
         f"Mean {metric} over {n_folds} folds and {configuration.seeds} seeds; in brackets the gain over the same model from scratch, same folds, seeds and "
-        f"labelled trials, with its 95 % interval (bootstrap over folds, {RESAMPLES:,} resamples, seeds averaged first). One that holds 0 shows no gain.",
+        f"labelled trials, with its 95 % interval (Student's t over folds, seeds averaged first"
+        f"{f', the variance enlarged for training parts that overlap by {overlap:.2f} (Nadeau & Bengio 2003)' if overlap else ''}). "
+        "One that holds 0 shows no gain.",
         f"Pre-training: {configuration.objective}, {configuration.pretraining_steps} steps; fine-tuning: {configuration.steps} steps. Certificate: {verdict}.",
     ]
     for tuning in configuration.tunings:
@@ -212,35 +233,30 @@ def report(cells: pd.DataFrame, configuration: Configuration, verdict: str) -> s
             "|---" * (len(configuration.shots) + 1) + "|",
         ]
         for start in cells["start"].unique():
-            entries = [entry(table, start, shots) for shots in configuration.shots]
+            entries = [entry(table, start, shots, overlap) for shots in configuration.shots]
             lines.append(f"| {start} | {' | '.join(entries)} |")
     return "\n".join(lines) + "\n"
 
 
-def entry(table: pd.Series, start: str, shots: int) -> str:
+def entry(table: pd.Series, start: str, shots: int, overlap: float) -> str:
     """A cell of the table."""
     own, reference = table[start, shots], table[scratch_of(start), shots]
     if start == scratch_of(start):
-        low, high = interval(own.to_numpy())
+        low, high = confidence_interval(own, overlap=overlap)
         return f"{own.mean():.3f} [{low:.3f}, {high:.3f}]"
     gains = (own - reference).to_numpy()
-    low, high = interval(gains)
+    low, high = confidence_interval(gains, overlap=overlap)
     return f"{own.mean():.3f} ({gains.mean():+.3f} [{low:+.3f}, {high:+.3f}])"
+
+
+def overlap_of(configuration: Configuration, folds: list[sigvit.Fold]) -> float:
+    """Test windows per training window, where folds are of the same people; other people's folds count as independent."""
+    return 0.0 if configuration.protocol == "cross_subject" else float(np.mean([len(fold.test) / len(fold.train) for fold in folds]))
 
 
 def scratch_of(start: str) -> str:
     """The same model without what it started from."""
     return start.replace("weights", "shape, scratch") if start.startswith("image") else "scratch"
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % percentile bootstrap of a mean over folds; NaN with fewer than three."""
-    known = values[np.isfinite(values)]
-    if len(known) < 3:
-        return float("nan"), float("nan")
-    means = known[np.random.default_rng(0).integers(len(known), size=(RESAMPLES, len(known)))].mean(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def words(shots: int) -> str:

@@ -43,7 +43,7 @@ def test_images_are_measured_fitted_drawn_and_not_measured_twice(script, tmp_pat
 
 def test_recordings_are_measured_on_people_left_out(script, tmp_path, monkeypatch):
     monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: synthetic_windows(n_trials=20))
-    cells = script("--data", "synthetic", *FEW, "--output", tmp_path)
+    cells = script("--data", "synthetic", "--k", 3, *FEW, "--output", tmp_path)
     assert sorted(cells["samples"].unique()) == [8, 24, 80]
 
 
