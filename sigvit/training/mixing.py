@@ -116,7 +116,7 @@ def outside_box(own: Tensor, centre: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _blend(values: Tensor, targets: Tensor, partner: Tensor, keep: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
     """`keep` (B, …) is the weight of a sample's own values, `own` (B,) that of its targets."""
-    mixed = torch.lerp(values[partner], values, keep.to(values.dtype)[:, None])
+    mixed = torch.lerp(values.index_select(0, partner), values, keep.to(values.dtype)[:, None])
     return mixed, torch.lerp(targets[partner], targets, own.to(targets.dtype)[:, None])
 
 
