@@ -242,6 +242,6 @@ def _mark(axes: Axes, ticks: Sequence, rows: Sequence | None = None) -> None:
 
 
 def _ticks(ticks: Sequence, most: int = 8) -> tuple[np.ndarray, list[str]]:
-    """At most so many places along an axis, with their words."""
-    shown = np.unique(np.linspace(0, len(ticks) - 1, min(len(ticks), most)).round().astype(int))
+    """At most so many places along an axis, equally far apart, with their words."""
+    shown = np.arange(0, len(ticks), max(1, -(-len(ticks) // most)))
     return shown, [tick if isinstance(tick, str) else f"{tick:.2g}" for tick in (ticks[number] for number in shown)]

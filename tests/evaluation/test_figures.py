@@ -100,6 +100,11 @@ def test_grids_of_one_and_two_axes_are_drawn():
     assert figures.draw_matrix(np.eye(3), ["a", "b", "c"], "electrode").axes[0].get_xlabel() == "electrode"
 
 
+def test_ticks_are_equally_far_apart():
+    figure = figures.draw_grid_map(np.ones(14), [("time (s)", np.arange(14) / 10)], "share")
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["0", "0.2", "0.4", "0.6", "0.8", "1", "1.2"]
+
+
 def test_scalps_leave_out_electrodes_without_a_place():
     info = make_info((*NINE[:4], "somewhere"), 100.0)
     assert scalp_figures.placed_electrodes(info) == [0, 1, 2, 3]
