@@ -8,13 +8,14 @@ Features are judged by all four, from a handful of labels to all of them; the tr
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import torch
 import tyro
+from image_session import faults_in_a_sentence
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -27,6 +28,9 @@ from sigvit.evaluation.nearest_neighbours import nearest_neighbours
 from sigvit.training.augment_images import ImageAugmentation, evaluation_crop, preprocess
 from sigvit.training.evaluate import evaluate_images
 
+# Nothing is varied, but this must be as in training.
+PREPROCESSING = ("mean", "std", "evaluation_resize", "interpolation")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -35,13 +39,19 @@ class Options:
     model: Path
     """Folder that `save_pretrained` wrote, or a file of foreign weights."""
     source: str = "sigvit"
-    """Whose layout the file has: sigvit, google, timm, hugging_face, torchvision, mae or dinov2."""
+    """Whose layout the file has: sigvit, google, timm, hugging_face, torchvision, mae, dinov2, deit or deit3."""
     data: str = "digits"
     """digits, mnist, cifar10, a folder, an .npz or parquet:PATTERN."""
     image_size: tuple[int, int] | None = None
     """Pixels (rows, columns); left out, those that the model was built for."""
-    augmentation: Annotated[ImageAugmentation, tyro.conf.arg(name="preprocessing")] = field(default_factory=ImageAugmentation)
-    """Mean, std and evaluation_resize must be those of training; nothing is varied."""
+    mean: tuple[float, ...] | None = None
+    """Of the pixels, per channel or one for all; left out, as in the training whose config.toml lies beside the model, or 0.5. The same for the next three."""
+    std: tuple[float, ...] | None = None
+    """Of the pixels; 0.5 where no training says it."""
+    evaluation_resize: float | None = None
+    """The shorter side is resized to image size × this, then the centre is cut."""
+    interpolation: str | None = None
+    """bilinear or bicubic."""
     shots: tuple[int, ...] = (1, 5, 10, 25)
     """Labels of each class."""
     probe_images: int = 10_000
@@ -54,10 +64,12 @@ def main(options: Options) -> None:
     model = read_model(options).to(device).eval()
     size = options.image_size or (model.config.input_shape[1], model.config.input_shape[2])
     train, test = (open_images(options.data, split, model.config.input_shape[0]) for split in ("train", "test"))
-    table = Table("judged by", "accuracy", title=f"{options.model} on {len(test):,} test images of {options.data}")
+    augmentation = preprocessing(options)
+    seen = ", ".join(f"{name} {getattr(augmentation, name)}" for name in PREPROCESSING)
+    table = Table("judged by", "accuracy", title=f"{options.model} on {len(test):,} test images of {options.data}", caption=seen)
     if model.config.num_classes == len(test.classes):
-        table.add_row("its head", f"{evaluate_images(model, test, options.augmentation, size).accuracy:.2%}")
-    read = reader(model, options.augmentation, size, device)
+        table.add_row("its head", f"{evaluate_images(model, test, augmentation, size).accuracy:.2%}")
+    read = reader(model, augmentation, size, device)
     known, asked = read(part_of(train, options.probe_images)), read(test)
     few = few_shot(*known, *asked, shots=[shots for shots in options.shots if shots <= int(torch.bincount(known[1]).min())])
     for shots, accuracy in few.items():
@@ -65,6 +77,15 @@ def main(options: Options) -> None:
     table.add_row(f"20 nearest of {len(known[1]):,} images", f"{nearest_neighbours(*known, *asked):.2%}")
     table.add_row(f"linear probe on {len(known[1]):,} images", f"{linear_probe(*known, *asked):.2%}")
     console.print(table)
+
+
+def preprocessing(options: Options) -> ImageAugmentation:
+    """How the model is shown images: as the options say, else as it was trained."""
+    beside = options.model.parent / "config.toml"
+    trained = tomllib.loads(beside.read_text()).get("augmentation", {}) if beside.is_file() else {}
+    said = {name: getattr(options, name) for name in PREPROCESSING if getattr(options, name) is not None}
+    found = {name: tuple(value) if isinstance(value, list) else value for name, value in trained.items() if name in PREPROCESSING}
+    return ImageAugmentation(**found | said)
 
 
 def read_model(options: Options) -> sigvit.VisionTransformer:
@@ -97,4 +118,5 @@ def reader(model: sigvit.VisionTransformer, augmentation: ImageAugmentation, siz
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with faults_in_a_sentence():
+        main(tyro.cli(Options))

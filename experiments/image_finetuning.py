@@ -14,7 +14,7 @@ from typing import Annotated
 
 import torch
 import tyro
-from image_session import Session, Unprefixed, fit, recipe_and_rest
+from image_session import Session, Unprefixed, faults_in_a_sentence, fit, recipe_and_rest
 
 import sigvit
 from sigvit.training.image_run import FineTuning
@@ -29,7 +29,7 @@ class Options:
     start: Path
     """Folder that `save_pretrained` wrote, or a file of foreign weights."""
     source: str = "sigvit"
-    """Whose layout the start has: sigvit, google, timm, hugging_face, torchvision, mae or dinov2."""
+    """Whose layout the start has: sigvit, google, timm, hugging_face, torchvision, mae, dinov2, deit or deit3."""
     session: Annotated[Session, Unprefixed] = field(default_factory=Session)
 
 
@@ -49,5 +49,6 @@ def adapted(options: Options) -> sigvit.VisionTransformer:
 
 
 if __name__ == "__main__":
-    run, arguments = recipe_and_rest("vit_finetuning", FineTuning)
-    main(tyro.cli(Options, default=Options(run, start=tyro.MISSING), args=arguments))
+    with faults_in_a_sentence():
+        run, arguments = recipe_and_rest("vit_finetuning", FineTuning)
+        main(tyro.cli(Options, default=Options(run, start=tyro.MISSING), args=arguments))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -51,6 +52,15 @@ class Session:
     """Write for TensorBoard as well."""
 
 
+@contextmanager
+def faults_in_a_sentence() -> Iterator[None]:
+    """What is wrong with data, recipe or disk, without the way through the code that found it."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from error
+
+
 def recipe_and_rest(default: str, kind: type[ImageTask]) -> tuple[Any, list[str]]:
     """The task of the recipe named first on the command line, or the default one, and the other arguments."""
     first, *rest = [*sys.argv[1:], ""]
@@ -60,7 +70,8 @@ def recipe_and_rest(default: str, kind: type[ImageTask]) -> tuple[Any, list[str]
     except ValueError as error:
         raise SystemExit(str(error)) from None
     if not isinstance(task, kind):
-        raise SystemExit(f"The recipe {name} is a {type(task).__name__}, but this script runs a {kind.__name__}; the recipes are {', '.join(recipe_names())}.")
+        kinds = f"is of the kind {type(task).__name__}, but this script runs the kind {kind.__name__}"
+        raise SystemExit(f"The recipe {name} {kinds}; the recipes are {', '.join(recipe_names())}.")
     return task, arguments
 
 
@@ -70,13 +81,13 @@ def fit(task: ImageTask, session: Session, make_model: Callable[[], sigvit.Visio
     training, test = (open_checked(task, split) for split in ("train", "test"))
     with Processes.from_torchrun(session.processes) as processes:
         console = Console(quiet=not processes.first, soft_wrap=True)
-        if processes.first:
-            claim_folder(folder, describe(task))
         model = make_model().to(processes.device, torch.float64 if task.recipe.dtype == "float64" else torch.float32)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         sizes = f"{parameters:,} parameters, {len(training):,} training images, {len(test):,} test images"
         console.print(f"{task.name}: {sizes}. {task.expectation}", *model.changes, sep="\n", highlight=False)
         batches = ImageBatches(training, task.augmentation, task.recipe, task.seed, processes.device, session.workers, task.image_size)
+        if processes.first:
+            claim_folder(folder, describe(task))  # after all that may refuse the task, so that a mended one finds the folder free
         journal = make_journal(task, session, model, folder, processes, console)
         checkpoints = Checkpoints(folder / "checkpoints", session.keep, session.checkpoint_every)
         train(model, batches, task.recipe, task.seed, checkpoints=checkpoints, processes=processes, journal=journal)

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import torch
 import tyro
-from image_session import Session, Unprefixed, fit, recipe_and_rest
+from image_session import Session, Unprefixed, faults_in_a_sentence, fit, recipe_and_rest
 
 import sigvit
 from sigvit.training.image_run import ImageRun
@@ -39,5 +39,6 @@ def make_model(run: ImageRun) -> sigvit.VisionTransformer:
 
 
 if __name__ == "__main__":
-    run, arguments = recipe_and_rest("digits", ImageRun)
-    main(tyro.cli(Options, default=Options(run), args=arguments))
+    with faults_in_a_sentence():
+        run, arguments = recipe_and_rest("digits", ImageRun)
+        main(tyro.cli(Options, default=Options(run), args=arguments))

@@ -9,6 +9,7 @@ many small row groups or a larger block.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ import numpy as np
 from sigvit.data.images import Images
 
 BLOCK = 8  # row groups that are shuffled together
+PARTS = {"train": ("train", "training"), "test": ("test", "validation", "val")}  # what files of a split are named after, the first that is found
 
 
 class ParquetFiles:
@@ -90,34 +92,45 @@ def parquet_images(
 
     Parameters
     ----------
-    pattern : a path with wildcards, or a folder, of which the files that are named after the split are taken (`*train*.parquet`; for "test" also
-        `*validation*`, `*val*`); any address that fsspec knows, such as hf://datasets/OWNER/NAME/data. A pattern with {split} gets the split's name.
+    pattern : a path with wildcards, or a folder; any address that fsspec knows, such as hf://datasets/OWNER/NAME/data. {split} stands for the split's
+        name (for "test" also validation or val). Without it, the files that are named after the split are taken (train-0.parquet), so that no file is
+        both trained on and tested; files that a pattern finds and that name no split are for training.
     block : row groups that are shuffled together, and kept in memory.
 
     Raises
     ------
     ValueError : no files, no such columns, labels that are missing or of another kind.
     """
-    import fsspec
-
-    system, path = fsspec.core.url_to_fs(pattern.format(split=split) if "{split}" in pattern else pattern)
-    paths = _paths(system, path, split)
+    system, paths = _paths(pattern, split)
     if not paths:
-        raise ValueError(f"There are no parquet files of the {split} part at {pattern}.")
+        raise ValueError(
+            f"There are no parquet files of the {split} part at {pattern}: name them after it, as {split}-0.parquet, or put {{split}} where the parts differ."
+        )
     files = ParquetFiles(system, paths, image_column, block)
     names = _class_names(files, image_column, label_column)
     labels, classes = _numbered(files.labels(label_column), names, f"{pattern} ({label_column})")
     return Images(labels, classes, None, channels, f"{pattern} ({split})", files)
 
 
-def _paths(system: Any, path: str, split: str) -> list[str]:
-    if not system.isdir(path):
-        return sorted(system.glob(path))
-    for name in (split,) if split == "train" else ("test", "validation", "val"):
-        found = sorted(system.glob(f"{path.rstrip('/')}/**/*{name}*.parquet"))
-        if found:
-            return found
-    return []
+def _paths(pattern: str, split: str) -> tuple[Any, list[str]]:
+    """The file system and the files of one part. Without {split} their names tell the parts apart, and a file that names none is for training."""
+    import fsspec
+
+    if "{split}" in pattern:
+        found = [fsspec.core.url_to_fs(pattern.format(split=name)) for name in PARTS[split]]
+        return found[0][0], next((paths for system, path in found if (paths := sorted(system.glob(path)))), [])
+    system, path = fsspec.core.url_to_fs(pattern)
+    folder = system.isdir(path)
+    paths = sorted(system.glob(f"{path.rstrip('/')}/**/*.parquet" if folder else path))
+    named = [part for name in PARTS[split] if (part := [path for path in paths if _names(path, name)])]
+    if named or folder or split == "test":
+        return system, named[0] if named else []
+    return system, [path for path in paths if not any(_names(path, name) for names in PARTS.values() for name in names)]
+
+
+def _names(path: str, part: str) -> bool:
+    """Whether a file's name holds this word: "test" stands in test-0.parquet, not in latest.parquet."""
+    return re.search(rf"(?<![a-z]){part}(?![a-z])", path.rpartition("/")[2].lower()) is not None
 
 
 def _class_names(files: ParquetFiles, image_column: str, label_column: str) -> list[str] | None:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from sigvit.training.crops import CentreCrop, InceptionCrops, draw_crops
 from sigvit.training.randomness import generator
+from sigvit.training.recipe import require_unset
 from sigvit.training.resampling import resample
 
 # B = batch, C = channels, H × W = rows × columns
@@ -42,7 +43,7 @@ class ImageAugmentation:
 
     Raises
     ------
-    ValueError : a number outside its range, named.
+    ValueError : a number outside its range, named; one that the others leave without a reader.
 
     >>> ImageAugmentation(crop_area=(0.05, 1.0), flip=True).erasing
     0.0
@@ -78,6 +79,10 @@ class ImageAugmentation:
         self._require("mean", len(self.mean) in (1, 3), "one number, or three for red, green, blue")
         self._require("std", len(self.std) in (1, 3) and min(self.std) > 0, "one number above 0, or three for red, green, blue")
         self._require("evaluation_resize", resize is None or resize >= 1, "None or at least 1")
+        if self.crop_area is None:
+            require_unset(self, ("crop_ratio",), "crop_area is None, so nothing is cropped at random")
+        if not self.randaugment_layers:
+            require_unset(self, ("randaugment_magnitude",), "randaugment_layers is 0")
 
     def _require(self, name: str, holds: bool, range_in_words: str) -> None:
         if not holds:

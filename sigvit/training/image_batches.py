@@ -14,7 +14,7 @@ from sigvit.training.batches import Share
 from sigvit.training.image_reader import ImageReader, LabelledImages
 from sigvit.training.mixing import Draws, draw_mixing, mix
 from sigvit.training.randomness import derive_seed
-from sigvit.training.recipe import Recipe
+from sigvit.training.recipe import OF_RECORDINGS, Recipe, require_unset
 
 AHEAD = 2  # steps whose batches are being read while the present one is computed
 
@@ -37,7 +37,8 @@ class ImageBatches:
 
     Raises
     ------
-    ValueError : a batch larger than the set, images without one size and no `image_size`, mean and std of another number of channels.
+    ValueError : a field of the recipe that only recordings have, a batch larger than the set, images without one size and no `image_size`, mean and std
+        of another number of channels.
 
     >>> from sigvit.data.images import open_images
     >>> batches = ImageBatches(open_images("digits"), ImageAugmentation(pad=1), Recipe(steps=3, batch_size=6, mixup=0.2), seed=0)
@@ -56,6 +57,7 @@ class ImageBatches:
         image_size: tuple[int, int] | None = None,
         keep_on_device: bool | None = None,
     ) -> None:
+        require_unset(recipe, OF_RECORDINGS, "it varies recordings; images are varied by ImageAugmentation")
         if recipe.batch_size > len(images):
             raise ValueError(f"batch_size is {recipe.batch_size}, but {images.source} has {len(images)} images; choose a batch of at most as many.")
         size = image_size or images.size

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sigvit.model.vision_transformer import VisionTransformer, vit
 from sigvit.training.augment_images import ImageAugmentation
-from sigvit.training.recipe import Recipe
+from sigvit.training.recipe import OF_RECORDINGS, Recipe, require_unset
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class ImageTask:
     augmentation, recipe : what the model sees, and how it is trained.
     seed : of everything random.
     expectation : the score to expect, the time, and where both figures are from.
+
+    Raises
+    ------
+    ValueError : a field of the recipe that training on images doesn't read.
     """
 
     name: str
@@ -58,6 +62,10 @@ class ImageTask:
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
     expectation: str = ""
+
+    def __post_init__(self) -> None:
+        require_unset(self.recipe, OF_RECORDINGS, "it varies recordings; images are varied by the augmentation")
+        require_unset(self.recipe, ("patience",), "images have no validation part; the test part is looked at once, at the end")
 
     @property
     def epochs(self) -> float:
@@ -127,7 +135,7 @@ def open_recipe(name: str) -> ImageTask:
 
     Raises
     ------
-    ValueError : there is no such recipe; the message lists those there are.
+    ValueError : there is no such recipe (the message lists those there are), no such variant of it, or it sets a field that there isn't.
 
     >>> open_recipe("digits").num_classes
     10
@@ -139,7 +147,10 @@ def open_recipe(name: str) -> ImageTask:
     maker = runpy.run_path(str(path)).get("recipe")
     if not callable(maker):
         raise ValueError(f"{path} has no function recipe() that returns an ImageRun or a FineTuning.")
-    return maker(variant) if variant else maker()
+    try:
+        return maker(variant) if variant else maker()
+    except TypeError as error:
+        raise ValueError(f"The recipe {name!r} can't be made: {error}.") from error
 
 
 def recipe_names() -> list[str]:

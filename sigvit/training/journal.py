@@ -29,6 +29,10 @@ WORDS = {
 }
 
 
+class NotWrittenError(OSError):
+    """A line of metrics couldn't be written: the disk is full, or the folder isn't ours."""
+
+
 class Journal:
     """One line of metrics every so many steps.
 
@@ -50,6 +54,7 @@ class Journal:
     ------
     ValueError : `every` or `samples_per_step` below 1.
     ImportError : TensorBoard is asked for and isn't installed.
+    NotWrittenError : when it is opened or written: the disk is full, or refuses.
 
     >>> journal = Journal(None, every=10, samples_per_step=32, console=Console(width=100))
     >>> journal.open(step=0, steps=100)
@@ -92,8 +97,9 @@ class Journal:
         self._outside = 0.0
         if self.folder is None or not writes:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        _cut(self.folder / "metrics.csv", step)
+        with _disk(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _cut(self.folder / "metrics.csv", step)
         if self._board_class is not None:
             self._board = self._board_class(self.folder / "tensorboard", purge_step=step + 1)
 
@@ -104,7 +110,7 @@ class Journal:
         row = metrics | self._times(step)
         self.console.print(self._line(step, row), highlight=False)
         if self.folder is not None:
-            with open(self.folder / "metrics.csv", "a", newline="") as file:
+            with _disk(self.folder), open(self.folder / "metrics.csv", "a", newline="") as file:
                 csv.writer(file).writerow([step, *(row.get(name, "") for name in COLUMNS[1:])])
         if self._board is not None:
             for name, value in row.items():
@@ -139,6 +145,15 @@ class Journal:
         if step < self.steps:
             parts.append(f"{duration(row['seconds'] / (step - self._first) * (self.steps - step))} left")
         return "  ".join(parts)
+
+
+@contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    """Around what writes into a folder."""
+    try:
+        yield
+    except OSError as error:
+        raise NotWrittenError(f"The metrics couldn't be written into {folder} ({error.strerror}).") from error
 
 
 def duration(seconds: float) -> str:

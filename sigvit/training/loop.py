@@ -12,7 +12,7 @@ from torch.nn import functional
 from sigvit.training.batches import Batches, Share
 from sigvit.training.checkpoint import Checkpoints, Stopped, stop_on_sigterm
 from sigvit.training.distributed import Processes
-from sigvit.training.journal import Journal
+from sigvit.training.journal import Journal, NotWrittenError
 from sigvit.training.losses import cross_entropy
 from sigvit.training.measured import NotFiniteError
 from sigvit.training.memory import keep_freed_memory
@@ -64,6 +64,7 @@ def train(
     ------
     ValueError : the loss or the gradient is not finite (the message says at which step, and which checkpoint is the last good one); a batch that can't be
         cut into equal shares; a checkpoint of another recipe or architecture; a model of another number format than the recipe's.
+    OSError : a checkpoint or a line of metrics can't be written; the message names the last good checkpoint.
 
     >>> from sigvit.training.batches import RecordingBatches
     >>> recipe = Recipe(steps=30, batch_size=4)
@@ -96,8 +97,8 @@ def train(
                         state.save(checkpoints)
                 if stopped and not state.ended:
                     raise Stopped(state.step)
-        except NotFiniteError as error:
-            raise NotFiniteError(f"{error}{_last_good(checkpoints)}") from None
+        except (NotFiniteError, NotWrittenError) as error:
+            raise type(error)(f"{error}{_last_good(checkpoints)}") from None
     state.average.exchange()
     state.keeper.restore(model, state.processes)
     model.eval()

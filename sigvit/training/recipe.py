@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
 
 CHOICES = {
     "dtype": ("float32", "float64", "bfloat16"),
@@ -10,6 +12,18 @@ CHOICES = {
     "schedule": ("cosine", "linear", "rsqrt", "constant"),
     "loss": ("softmax", "sigmoid"),
 }
+# What varies recordings; images are varied by `ImageAugmentation`.
+OF_RECORDINGS = (
+    "time_shift",
+    "noise",
+    "time_mask",
+    "channel_dropout",
+    "amplitude_scale",
+    "surrogate",
+    "frequency_shift",
+    "recombination",
+    "hemisphere_flip",
+)
 
 
 @dataclass(frozen=True)
@@ -134,6 +148,18 @@ class Recipe:
             "mixing_probability": (not self.mixup and not self.cutmix, "neither mixup nor cutmix is on"),
         }
         for name, (nobody_reads_it, reason) in unread.items():
-            value = getattr(self, name)
-            if nobody_reads_it and value != type(self).__dataclass_fields__[name].default:
-                raise ValueError(f"{name} is {value}, but nothing reads it: {reason}.")
+            if nobody_reads_it:
+                require_unset(self, (name,), reason)
+
+
+def require_unset(settings: Any, names: Iterable[str], reason: str) -> None:
+    """ValueError where a field of a dataclass, which nothing reads for this reason, was set to something else than its default.
+
+    >>> require_unset(Recipe(noise=0.1), ["steps", "noise"], "images have a noise of their own")
+    Traceback (most recent call last):
+    ValueError: noise is 0.1, but nothing reads it: images have a noise of their own.
+    """
+    defaults = {field.name: field.default for field in fields(settings)}
+    for name in names:
+        if getattr(settings, name) != defaults[name]:
+            raise ValueError(f"{name} is {getattr(settings, name)}, but nothing reads it: {reason}.")

@@ -160,6 +160,19 @@ def test_parquet_files_are_one_set_with_their_classes(parquet):
         open_images(f"parquet:{folder}/nothing*.parquet")
 
 
+def test_no_parquet_file_is_both_trained_on_and_tested(parquet):
+    folder, _, _ = parquet
+    for pattern in (f"parquet:{folder}/*.parquet", f"parquet:{folder}"):
+        assert (len(open_images(pattern)), len(open_images(pattern, "test"))) == (31, 5)
+    (folder / "test-0.parquet").rename(folder / "validation-0.parquet")
+    for pattern in (f"parquet:{folder}/*.parquet", f"parquet:{folder}/{{split}}-*.parquet"):
+        assert len(open_images(pattern, "test")) == 5
+    (folder / "validation-0.parquet").rename(folder / "latest.parquet")  # names no part
+    assert len(open_images(f"parquet:{folder}/latest.parquet")) == 5
+    with pytest.raises(ValueError, match=r"no parquet files of the test part at .*latest\.parquet: name them after it"):
+        open_images(f"parquet:{folder}/latest.parquet", "test")
+
+
 def test_a_stream_s_order_is_random_complete_and_stays_in_few_row_groups(parquet):
     from sigvit.data.images_parquet import parquet_images
 

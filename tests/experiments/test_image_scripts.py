@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import sigvit
+from sigvit.training.augment_images import ImageAugmentation
 from sigvit.training.image_run import FineTuning, ImageRun, open_recipe, recipe_names
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -94,6 +95,16 @@ def test_evaluation_tells_head_shots_neighbours_and_probe(script, outputs, capsy
         assert part in told
 
 
+def test_evaluation_shows_images_as_the_training_did(script, outputs):
+    module = importlib.import_module("image_evaluation")
+    trained = outputs / "shown"
+    trained.mkdir()
+    (trained / "config.toml").write_text('[augmentation]\nmean = [0.25]\nstd = [0.125]\npad = 4\ninterpolation = "bicubic"\n')
+    options = module.Options(trained / "model", std=(0.5,))
+    assert module.preprocessing(options) == ImageAugmentation(mean=(0.25,), std=(0.5,), interpolation="bicubic")
+    assert module.preprocessing(module.Options(outputs / "weights.npz")) == ImageAugmentation()
+
+
 def test_every_recipe_builds_its_model_and_says_what_to_expect():
     for name in recipe_names():
         task = open_recipe(name)
@@ -107,8 +118,9 @@ def test_every_recipe_builds_its_model_and_says_what_to_expect():
     ("arguments", "sentence"),
     [
         (("no_such_recipe",), r"There is no recipe 'no_such_recipe'; there are augreg_imagenet_21k"),
-        (("cifar10_finetuning",), r"is a FineTuning, but this script runs a ImageRun"),
+        (("cifar10_finetuning",), r"is of the kind FineTuning, but this script runs the kind ImageRun"),
         (("deit_iii:Ti/16",), r"DeiT III has no model 'Ti/16'"),
+        (("digits:Ti/16",), r"The recipe 'digits:Ti/16' can't be made: recipe\(\) takes 0 positional arguments"),
     ],
 )
 def test_a_wrong_recipe_is_a_sentence(script, arguments, sentence):
@@ -120,6 +132,15 @@ def test_a_key_that_nothing_reads_is_refused(script, capsys):
     with pytest.raises(SystemExit):
         script("training", "digits", "--recipe.learning-rat", 1e-3)
     assert "learning-rat" in capsys.readouterr().err
+    for key, value in (("noise", 0.1), ("patience", 3)):
+        with pytest.raises(ValueError, match=f"{key} is {value}, but nothing reads it: "):
+            script("training", "digits", f"--recipe.{key}", value)
+
+
+def test_a_recipe_file_s_own_mistake_is_a_sentence(script, tmp_path):
+    (tmp_path / "mine.py").write_text("from sigvit.training.recipe import Recipe\n\ndef recipe():\n    return Recipe(step=3)\n")
+    with pytest.raises(SystemExit, match=r"mine\.py' can't be made: .*unexpected keyword argument 'step'"):
+        script("training", tmp_path / "mine.py")
 
 
 def test_a_wrong_number_of_classes_is_a_sentence(script, tmp_path):
@@ -127,6 +148,7 @@ def test_a_wrong_number_of_classes_is_a_sentence(script, tmp_path):
         script("training", "digits", "--num-classes", 7, "--output", tmp_path)
 
 
-def test_a_batch_larger_than_the_data_is_a_sentence(script, tmp_path):
+def test_a_batch_larger_than_the_data_is_a_sentence_and_leaves_the_folder_free(script, tmp_path):
     with pytest.raises(ValueError, match=r"batch_size is 2000, but .* has 1347 images"):
-        script("training", "digits", "--recipe.batch-size", 2000, "--output", tmp_path)
+        script("training", "digits", "--recipe.batch-size", 2000, "--output", tmp_path / "results")
+    assert not (tmp_path / "results").exists()

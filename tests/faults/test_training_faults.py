@@ -167,7 +167,7 @@ def test_killed_twenty_times_a_training_ends_with_the_bits_of_one_that_never_was
     options = [*options, "--steps", "420"]
     finish(start(tmp_path / "whole", pictures, *options, launcher=launcher), tmp_path / "whole")
     met, inside = kill_and_restart(tmp_path / "killed", pictures, 20, options, 420, launcher)
-    assert met == 20
+    assert met == 20, (tmp_path / "killed" / "errors.txt").read_text()
     assert inside > 0
     assert distance(weights(tmp_path / "killed"), weights(tmp_path / "whole")) == 0
     assert journal(tmp_path / "killed") == journal(tmp_path / "whole")

@@ -320,6 +320,8 @@ def test_normalisation_is_by_channel():
         ({"mean": (0.5, 0.5)}, "mean is"),
         ({"std": (0.0,)}, "std is"),
         ({"evaluation_resize": 0.5}, "evaluation_resize is 0.5; it must be None or at least 1"),
+        ({"crop_ratio": (0.5, 1.0)}, "crop_ratio is .* but nothing reads it: crop_area is None"),
+        ({"randaugment_magnitude": 9.0}, "randaugment_magnitude is 9.0, but nothing reads it: randaugment_layers is 0"),
     ],
 )
 def test_numbers_outside_their_range_are_sentences(wrong, sentence):

@@ -159,6 +159,8 @@ def test_bad_choices_are_sentences(images, folder):
         ImageReader(folder, keep_on_device=True)
     with pytest.raises(ValueError, match="workers is -1"):
         ImageReader(folder, workers=-1)
+    with pytest.raises(ValueError, match=r"time_shift is 0\.2, but nothing reads it: it varies recordings"):
+        ImageBatches(images, CROP, Recipe(batch_size=5, time_shift=0.2), 0)
 
 
 def test_a_damaged_file_stops_the_step_that_needs_it_with_its_name(images, tmp_path):

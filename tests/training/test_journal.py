@@ -11,6 +11,7 @@ from rich.console import Console
 from torch import nn
 
 from sigvit.training.batches import RecordingBatches
+from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.journal import COLUMNS, Journal
 from sigvit.training.loop import evaluate, train
 from sigvit.training.recipe import Recipe
@@ -130,6 +131,20 @@ def test_a_foreign_file_is_not_cut(tmp_path):
     (tmp_path / "metrics.csv").write_text("epoch,loss\n1,2\n")
     with pytest.raises(ValueError, match=r"metrics\.csv has the columns 'epoch,loss' instead of"):
         journal(tmp_path).open(5, 10)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that is always full is Linux's")
+def test_a_full_disk_names_the_last_good_checkpoint(tmp_path):
+    def fill(step):
+        if step == 8:
+            (tmp_path / "metrics.csv").unlink()
+            (tmp_path / "metrics.csv").symlink_to("/dev/full")
+
+    batches = RecordingBatches(torch.randn(N, E, S), torch.arange(N) % 2, RECIPE, 0)
+    model, checkpoints = nn.Sequential(nn.Flatten(), nn.Linear(E * S, 2)), Checkpoints(tmp_path / "checkpoints", every=4)
+    with pytest.raises(OSError, match=r"metrics couldn't be written into .* \(No space left on device\)\. The last good checkpoint is .*step_00000008\."):
+        train(model, batches, RECIPE, journal=journal(tmp_path), checkpoints=checkpoints, on_step=fill)
+    assert checkpoints.latest()[0] == 8
 
 
 def test_only_the_first_process_writes(tmp_path):
