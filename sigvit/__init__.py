@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sigvit.evidence.optuna_search import OptunaSearch
     from sigvit.fine_tuned import FineTuned
     from sigvit.grid import Axis, Grid
+    from sigvit.mixed_classifier import MixedRecordingClassifier
     from sigvit.model.adapt import adapt
     from sigvit.model.resize import resize_positions
     from sigvit.model.vision_transformer import VisionTransformer, signal_vit, vit
@@ -64,6 +65,7 @@ _HOMES = {
     "cross_validate": "sigvit.evidence.cross_validation",
     "SignalViTClassifier": "sigvit.estimators",
     "FineTuned": "sigvit.fine_tuned",
+    "MixedRecordingClassifier": "sigvit.mixed_classifier",
     "GridSearch": "sigvit.evidence.grid_search",
     "OptunaSearch": "sigvit.evidence.optuna_search",
     "Alignment": "sigvit.evidence.alignment",

@@ -1,0 +1,194 @@
+"""MixedRecordingClassifier: one network for windows of any caps, lengths and sampling rates."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from sigvit.data.windows import Windows
+from sigvit.electrodes import canonical_name
+from sigvit.model.vision_transformer import signal_vit
+from sigvit.tokenizers import ElectrodeTimePatches
+from sigvit.training.loop import train
+from sigvit.training.mixed_batches import MixedRecordingBatches, RecordingSet, mixed_logits
+from sigvit.training.randomness import derive_seed
+from sigvit.training.recipe import Recipe
+
+
+class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
+    """One Vision Transformer trained on recordings of several caps, lengths and rates as they are; it predicts for any, also for caps that it never saw.
+
+    Each electrode is standardised by the mean and deviation that electrodes of its name have in the training windows; one of a name that training lacks by
+    those of all. Positions are "coordinates", so that a token knows its place on the head, its second and its frequency whatever the cap. Bad electrodes and
+    samples that are NaN are masked.
+
+    Parameters
+    ----------
+    tokenizer : any of `sigvit.tokenizers` that reads recordings; copied, with its weights. None: each electrode's patches of a quarter of a second, at the
+        lowest sampling rate of the training sets, so that no set's frequencies are missing from another's.
+    width, depth, heads, mlp_width, dropout : of the encoder; see `sigvit.signal_vit`.
+    training_steps, batch_size, learning_rate, time_shift : see `sigvit.training.recipe.Recipe`. Every window is drawn as often as any other, whatever its set.
+    device : "cpu" or "cuda". random_state : seed of weights, order, dropout and augmentation. None draws one.
+
+    Attributes
+    ----------
+    classes_ : sorted labels of all sets. model_ : the trained `VisionTransformer`. history_ : its losses by step. n_parameters_ : of the network.
+    center_, scale_ : by electrode name, in volts; "" is what other names get. selection_ : "none".
+
+    Raises
+    ------
+    ValueError : no windows, anything but `Windows`, labels that don't fit them, or fewer than two classes.
+
+    >>> from sigvit.data.synthetic import synthetic_windows
+    >>> three, two = synthetic_windows(), synthetic_windows(electrodes=("P3", "P4"), n_times=50)
+    >>> classifier = MixedRecordingClassifier(training_steps=5, width=8, heads=2).fit([three, two])
+    >>> classifier.predict_proba(two).shape, classifier.predict([three, two]).shape
+    ((60, 2), (120,))
+    """
+
+    takes_windows = True
+
+    def __init__(
+        self,
+        tokenizer: nn.Module | None = None,
+        width: int = 32,
+        depth: int = 2,
+        heads: int = 4,
+        mlp_width: int = 64,
+        dropout: float = 0.2,
+        training_steps: int = 1000,
+        batch_size: int = 32,
+        learning_rate: float = 3e-3,
+        time_shift: float = 0.1,
+        device: str = "cpu",
+        random_state: int | None = 0,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.width = width
+        self.depth = depth
+        self.heads = heads
+        self.mlp_width = mlp_width
+        self.dropout = dropout
+        self.training_steps = training_steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.time_shift = time_shift
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, X: Windows | Sequence[Windows], y: Any = None) -> Self:
+        """Train on one set of windows, or on several that may differ in cap, length and rate.
+
+        y : (all windows, in their order) labels; left out, the sets' own.
+        """
+        sets = _sets(X)
+        labels = np.concatenate([np.asarray(windows.labels) for windows in sets]) if y is None else np.asarray(y)
+        bounds = np.cumsum([len(windows) for windows in sets])
+        if labels.shape != (bounds[-1],):
+            raise ValueError(f"There are {bounds[-1]} windows, but labels of shape {labels.shape}; give one a window, in the order of the sets.")
+        self.classes_, targets = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"Only one class is here ({self.classes_.tolist()[0]!r}); a classifier needs at least two classes to tell apart.")
+        by_set = np.split(targets, bounds[:-1])
+        _warn_of_confounded(sets, by_set, self.classes_)
+        self._measure(sets)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        recipe = Recipe(steps=self.training_steps, batch_size=self.batch_size, learning_rate=self.learning_rate, time_shift=self.time_shift)
+        batches = MixedRecordingBatches([self._set(*each) for each in zip(sets, by_set, strict=True)], recipe, seed, len(self.classes_))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "initial weights"))
+            self.model_ = self._build(sets).to(self.device)
+        self.history_ = train(self.model_, batches, recipe, seed)
+        self.n_parameters_, self.selection_ = sum(parameter.numel() for parameter in self.model_.parameters()), "none"
+        return self
+
+    def predict_proba(self, X: Windows | Sequence[Windows]) -> np.ndarray:
+        """(all windows, classes) probabilities, in the order of the sets and of `classes_`."""
+        check_is_fitted(self, "model_")
+        logits = [mixed_logits(self.model_, self._set(windows, np.zeros(len(windows), np.int64))) for windows in _sets(X)]
+        return softmax(torch.cat(logits).double().cpu().numpy(), axis=1)
+
+    def predict(self, X: Windows | Sequence[Windows]) -> np.ndarray:
+        """(all windows,) the most probable class."""
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+    def _build(self, sets: Sequence[Windows]) -> nn.Module:
+        rate = min(windows.sampling_rate for windows in sets)
+        tokenizer = copy.deepcopy(self.tokenizer)
+        if tokenizer is None:
+            # Electrode by electrode, the network's size doesn't depend on the caps, so any of them will do to build it.
+            patch, names = max(1, round(0.25 * rate)), sets[0].electrodes
+            tokenizer = ElectrodeTimePatches(len(names), 1, patch, patch, self.width, "pad", names=names, sampling_rate=rate)
+        rate, count = (next(getattr(part, name) for part in tokenizer.modules() if hasattr(part, name)) for name in ("sampling_rate", "n_electrodes"))
+        n_times = max(round(windows.values.shape[2] * rate / windows.sampling_rate) for windows in sets)
+        return signal_vit(
+            count,
+            n_times,
+            rate,
+            len(self.classes_),
+            tokenizer,
+            "coordinates",
+            depth=self.depth,
+            heads=self.heads,
+            mlp_width=self.mlp_width,
+            pool="mean",
+            dropout=self.dropout,
+        )
+
+    def _measure(self, sets: Sequence[Windows]) -> None:
+        """Mean and deviation of each electrode name over all sets that have it, and of all electrodes together, from counts, sums and squares of good ones."""
+        sums: dict[str, np.ndarray] = {"": np.zeros(3)}
+        for windows in sets:
+            for at, name in enumerate(windows.electrodes):
+                if name not in windows.info["bads"]:
+                    signal = windows.values[:, at].astype(np.float64)
+                    own = np.array([np.isfinite(signal).sum(), np.nansum(signal), np.nansum(signal**2)])
+                    sums[_called(name)] = sums.get(_called(name), 0.0) + own
+                    sums[""] = sums[""] + own
+        self.center_ = {name: float(total / max(count, 1)) for name, (count, total, _) in sums.items()}
+        deviations = {name: float(np.sqrt(max(squares / max(count, 1) - self.center_[name] ** 2, 0.0))) for name, (count, _, squares) in sums.items()}
+        self.scale_ = {name: deviation or 1.0 for name, deviation in deviations.items()}
+
+    def _set(self, windows: Windows, targets: np.ndarray) -> RecordingSet:
+        names = [_called(name) if _called(name) in self.center_ else "" for name in windows.electrodes]
+        center, scale = (np.array([numbers[name] for name in names])[:, None] for numbers in (self.center_, self.scale_))
+        values = torch.as_tensor((windows.values - center) / scale, dtype=torch.float32, device=self.device)
+        return RecordingSet(values, torch.as_tensor(targets, dtype=torch.int64, device=self.device), windows.info)
+
+
+def _called(name: str) -> str:
+    return canonical_name(name) or name
+
+
+def _sets(X: Any) -> list[Windows]:
+    sets = [X] if isinstance(X, Windows) else list(X) if isinstance(X, list | tuple) else []
+    strangers = [type(windows).__name__ for windows in sets if not isinstance(windows, Windows)] or ([] if sets else [type(X).__name__])
+    if strangers or not all(len(windows) for windows in sets):
+        found = f"{strangers[0]}" if strangers else "a set without any"
+        raise ValueError(
+            f"Recordings of several caps are handed in as sigvit.Windows or a list of them, but here is {found}; "
+            "sigvit.windows_from_raw, windows_from_epochs and windows_from_arrays make them."
+        )
+    return sets
+
+
+def _warn_of_confounded(sets: Sequence[Windows], by_set: Sequence[np.ndarray], classes: np.ndarray) -> None:
+    """A class that a set lacks can be told by what else tells the sets apart."""
+    lacking = [(windows.name, label) for windows, targets in zip(sets, by_set, strict=True) for k, label in enumerate(classes.tolist()) if k not in targets]
+    if lacking:
+        name, label = lacking[0]
+        warnings.warn(
+            f"The set {name!r} has no window of class {label!r}: the network can then tell the class by the cap, the rate or the room instead of the signal, "
+            "and a score on these sets says nothing of it.",
+            stacklevel=3,
+        )
