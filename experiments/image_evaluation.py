@@ -21,7 +21,7 @@ from rich.table import Table
 from torch import Tensor
 
 import sigvit
-from sigvit.data.images import Images, open_images
+from sigvit.data.images import Images, open_images, require_same_classes
 from sigvit.evaluation.few_shot import few_shot
 from sigvit.evaluation.linear_probe import linear_probe
 from sigvit.evaluation.nearest_neighbours import nearest_neighbours
@@ -66,6 +66,7 @@ def main(options: Options) -> None:
     train, test = (open_images(options.data, split, model.config.input_shape[0]) for split in ("train", "test"))
     augmentation = preprocessing(options)
     seen = ", ".join(f"{name} {getattr(augmentation, name)}" for name in PREPROCESSING)
+    require_same_classes(train.classes, test.classes, options.data)
     table = Table("judged by", "accuracy", title=f"{options.model} on {len(test):,} test images of {options.data}", caption=seen)
     if model.config.num_classes == len(test.classes):
         table.add_row("its head", f"{evaluate_images(model, test, augmentation, size).accuracy:.2%}")

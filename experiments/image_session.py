@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import nn
 
 import sigvit
-from sigvit.data.images import Images, open_images
+from sigvit.data.images import Images, open_images, require_same_classes
 from sigvit.evaluation.measure import measured_peak
 from sigvit.evaluation.trace import trace_forward
 from sigvit.evidence.results_folder import claim_folder
@@ -78,7 +78,7 @@ def recipe_and_rest(default: str, kind: type[ImageTask]) -> tuple[Any, list[str]
 def fit(task: ImageTask, session: Session, make_model: Callable[[], sigvit.VisionTransformer]) -> Evaluation:
     """Train on the training part, judge once on the test part, and write config.toml, metrics.csv, checkpoints/, model/ and scores.json."""
     folder = session.output or Path("results") / task.name.replace(":", "-").replace("/", "-")
-    training, test = (open_checked(task, split) for split in ("train", "test"))
+    training, test = open_parts(task)
     with Processes.from_torchrun(session.processes) as processes:
         console = Console(quiet=not processes.first, soft_wrap=True)
         model = make_model().to(processes.device, torch.float64 if task.recipe.dtype == "float64" else torch.float32)
@@ -99,12 +99,13 @@ def fit(task: ImageTask, session: Session, make_model: Callable[[], sigvit.Visio
     return score
 
 
-def open_checked(task: ImageTask, split: str) -> Images:
-    """A part of the task's images; a set of other classes or channels than the recipe's is an error."""
-    images = open_images(task.data, split, task.in_channels)
-    if len(images.classes) != task.num_classes:
-        raise ValueError(f"The recipe {task.name} is for {task.num_classes} classes, but {images.source} has {len(images.classes)}; set --num-classes.")
-    return images
+def open_parts(task: ImageTask) -> tuple[Images, Images]:
+    """The task's training and test images; other classes than each other's, or another number than the recipe's, are an error."""
+    training, test = (open_images(task.data, split, task.in_channels) for split in ("train", "test"))
+    require_same_classes(training.classes, test.classes, task.data)
+    if len(training.classes) != task.num_classes:
+        raise ValueError(f"The recipe {task.name} is for {task.num_classes} classes, but {training.source} has {len(training.classes)}; set --num-classes.")
+    return training, test
 
 
 def make_journal(task: ImageTask, session: Session, model: nn.Module, folder: Path, processes: Processes, console: Console) -> Journal:

@@ -148,6 +148,17 @@ def test_a_wrong_number_of_classes_is_a_sentence(script, tmp_path):
         script("training", "digits", "--num-classes", 7, "--output", tmp_path)
 
 
+def test_parts_that_name_other_classes_are_a_sentence(script, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra parquet)")
+    pytest.importorskip("datasets", reason="datasets is not installed (extra parquet)")
+    from pyarrow import parquet
+
+    for part, names in (("train", ["cat", "dog"]), ("test", ["dog", "eel"])):
+        parquet.write_table(pyarrow.table({"image": [b"", b""], "label": names}), tmp_path / f"{part}-0.parquet")
+    with pytest.raises(ValueError, match=r"differ \(only in train: cat; only in test: eel\)"):
+        script("training", "digits", "--data", f"parquet:{tmp_path}", "--num-classes", 2, "--output", tmp_path / "results")
+
+
 def test_a_batch_larger_than_the_data_is_a_sentence_and_leaves_the_folder_free(script, tmp_path):
     with pytest.raises(ValueError, match=r"batch_size is 2000, but .* has 1347 images"):
         script("training", "digits", "--recipe.batch-size", 2000, "--output", tmp_path / "results")
