@@ -5,7 +5,7 @@
     python experiments/scaling.py --data smni_s1_s2match --window-s 0.1                             # a dataset page: a quarter of the subjects is tested
 
 Every training takes the same number of steps at every share, so that a point of a size costs the same and only the data differ. Writes cells.csv,
-scaling.md and scaling.png; killed and started again with the same command, it goes on.
+scaling.md, by_data.png and by_compute.png; killed and started again with the same command, it goes on.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from torch import Tensor
 
 import sigvit
 from sigvit.data.images import open_images
+from sigvit.evaluation.figures import draw_scaling_curve
 from sigvit.evaluation.scaling_law import ScalingLaw, fit_scaling_law
 from sigvit.evaluation.trace import trace_training
 from sigvit.evidence.results_folder import claim_folder
@@ -97,9 +98,10 @@ def main(configuration: Configuration) -> pd.DataFrame:
                     pd.DataFrame(cells).to_csv(beside, index=False)
                     beside.replace(path)
     table = pd.DataFrame(cells)
-    laws = {size: law_of(table[table["size"] == size]) for size in configuration.sizes}
+    laws = {size: law_of(table[table["size"] == size], "samples") for size in configuration.sizes}
     (output / "scaling.md").write_text(report(table, laws, configuration), encoding="utf-8")
-    draw(table, laws, configuration.data).savefig(output / "scaling.png", dpi=150)
+    draw({f"width × depth {size}": table[table["size"] == size] for size in configuration.sizes}, "samples").savefig(output / "by_data.png", dpi=150)
+    draw({"all training samples": table[table["share"] == max(configuration.shares)]}, "flops").savefig(output / "by_compute.png", dpi=150)
     console.print((output / "scaling.md").read_text(encoding="utf-8"), highlight=False)
     return table
 
@@ -180,9 +182,9 @@ def judged_by(tested: Tensor, labels: Tensor) -> Callable[[sigvit.VisionTransfor
     return accuracy
 
 
-def law_of(cells: pd.DataFrame) -> ScalingLaw | None:
-    """Of error by training samples; None with fewer than three subsets."""
-    return fit_scaling_law(cells["samples"], 1 - cells["accuracy"]) if cells["samples"].nunique() >= 3 else None
+def law_of(cells: pd.DataFrame, by: str) -> ScalingLaw | None:
+    """Of error by training samples or floating-point operations; None with fewer than three of them."""
+    return fit_scaling_law(cells[by], 1 - cells["accuracy"]) if cells[by].nunique() >= 3 else None
 
 
 def report(table: pd.DataFrame, laws: dict[str, ScalingLaw | None], configuration: Configuration) -> str:
@@ -214,22 +216,19 @@ def of_law(law: ScalingLaw | None, most: int) -> tuple[str, str]:
     return f"{law.exponent:.2f} [{exponents[0]:.2f}, {exponents[1]:.2f}]", f"{1 - law([2 * most])[0]:.3f} [{1 - high[0]:.3f}, {1 - low[0]:.3f}]"
 
 
-def draw(table: pd.DataFrame, laws: dict[str, ScalingLaw | None], data: str) -> Figure:
-    """Error by data, with the fitted curves and their bands; and by operations."""
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    for number, (size, law) in enumerate(laws.items()):
-        own, colour = table[table["size"] == size], f"C{number}"
-        left.plot(own["samples"], 1 - own["accuracy"], ".", color=colour, label=f"width × depth {size}")
-        right.plot(own["flops"], 1 - own["accuracy"], ".", color=colour)
+def draw(series: dict[str, pd.DataFrame], by: str) -> Figure:
+    """Accuracy by "samples" or "flops": means of seeds with their range, and the fitted curves, up to twice the largest, in their 95 % bands."""
+    points, fits = {}, {}
+    for name, cells in series.items():
+        told = cells.groupby(by)["accuracy"].agg(["mean", "min", "max"])
+        points[name] = told.reset_index().to_numpy()
+        law = law_of(cells, by)
         if law is not None:
-            x = np.geomspace(own["samples"].min(), 2 * own["samples"].max(), 100)
-            left.plot(x, law(x), color=colour)
-            left.fill_between(x, *law.interval(x), color=colour, alpha=0.2, linewidth=0)
-    left.set(xscale="log", yscale="log", xlabel="training samples", ylabel="test error (1 − balanced accuracy)", title=f"{data}: by data, fit with 95 % band")
-    right.set(xscale="log", xlabel="floating-point operations of a training", title="by compute; each column of points: one size, all subsets")
-    left.legend()
-    return figure
+            x = np.geomspace(cells[by].min(), 2 * cells[by].max(), 100)
+            low, high = law.interval(x)
+            fits[name] = np.stack([x, 1 - law(x), 1 - high, 1 - low], axis=1)
+    xlabel = {"samples": "training samples", "flops": "floating-point operations of a training"}[by]
+    return draw_scaling_curve(points, fits, xlabel, "balanced accuracy on the test part")
 
 
 if __name__ == "__main__":

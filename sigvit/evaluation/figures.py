@@ -243,5 +243,5 @@ def _mark(axes: Axes, ticks: Sequence, rows: Sequence | None = None) -> None:
 
 def _ticks(ticks: Sequence, most: int = 8) -> tuple[np.ndarray, list[str]]:
     """At most so many places along an axis, equally far apart, with their words."""
-    shown = np.arange(0, len(ticks), max(1, -(-len(ticks) // most)))
-    return shown, [tick if isinstance(tick, str) else f"{tick:.2g}" for tick in (ticks[number] for number in shown)]
+    shown = range(0, len(ticks), max(1, -(-len(ticks) // most)))
+    return np.array(shown), [tick if isinstance(tick, str) else f"{tick:.2g}" for tick in (ticks[number] for number in shown)]
