@@ -161,7 +161,9 @@ def inner_folds(numbers: np.ndarray, groups: Any) -> list[tuple[np.ndarray, np.n
         return []
     splitter = StratifiedGroupKFold(parts) if n_groups > 1 else StratifiedKFold(parts)
     folds = splitter.split(numbers, numbers, groups if n_groups > 1 else None)
-    return [(train, judge) for train, judge in folds if len(judge) and len(np.unique(numbers[train])) == numbers.max() + 1]
+    n_classes = int(numbers.max()) + 1
+    # A discriminant of one window a class has no deviations to learn from; scikit-learn's refuses it.
+    return [(train, judge) for train, judge in folds if len(judge) and len(train) > n_classes == len(np.unique(numbers[train]))]
 
 
 def inner_logits(features: np.ndarray, numbers: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

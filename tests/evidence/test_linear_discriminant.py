@@ -101,3 +101,9 @@ def test_impossible_segments_get_a_sentence(segments):
 def test_one_class_is_refused():
     with pytest.raises(ValueError, match="at least two classes"):
         ShrinkageLDA().fit(np.ones((4, 2, 11)), ["a"] * 4)
+
+
+def test_inner_folds_train_on_more_windows_than_classes():
+    """Six classes of two windows: without one of each, scikit-learn's discriminant refuses the rest."""
+    assert inner_folds(np.tile(np.arange(6), 2), None) == []
+    assert [len(train) for train, _ in inner_folds(np.tile(np.arange(6), 3), None)] == [12, 12, 12]
