@@ -21,6 +21,7 @@ from sigvit.evidence import statistics
 from sigvit.evidence.certificate import Aligned, Certificate, certify
 from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.folds import Fold
+from sigvit.evidence.index_pairs import as_folds
 from sigvit.evidence.judging import TABLE_COLUMNS, Fit, fits_many, has_seed, judge_fits, last_step
 from sigvit.evidence.window_steps import NO_ALIGNMENT, alignment_of, uses_test_windows
 
@@ -59,7 +60,7 @@ class Results:
 def cross_validate(
     pipelines: dict[str, Any],
     windows: Windows,
-    folds: list[Fold],
+    folds: Iterable[Fold | tuple],
     seeds: Iterable[int] = (0,),
     certificate: Certificate | None = None,
     folder: str | Path | None = None,
@@ -75,7 +76,7 @@ def cross_validate(
         and `calibration`, which rows are of the tested subject or session (see `sigvit.folds.calibrate`); others
         are fitted on train and validation rows together. One with `predict_parts` is judged in several rows, "name" and "name: part". Steps that align
         people or sessions (`sigvit.evidence.alignment`) are told each window's subject and session; their mode is stamped on table and certificate.
-    windows, folds : the set and its divisions.
+    windows, folds : the set and its divisions: `Fold`, or (train, test) of any scikit-learn or MOABB splitter, which promise nothing about groups.
     seeds : a parameter called `random_state`, of the pipeline or a step, receives each; a pipeline without one is fitted once and stands for all seeds.
     certificate : of these windows and folds; made here where it is left out.
     folder : where finished fits are kept, and about once a minute the state of those that train, so that a killed run goes on with what is missing.
@@ -99,6 +100,7 @@ def cross_validate(
     seeds = [int(seed) for seed in seeds]
     if not pipelines or not seeds:
         raise ValueError(f"Nothing to fit: there are {len(pipelines)} pipelines and {len(seeds)} seeds; give at least one of each.")
+    folds = as_folds(folds, len(windows))
     models = pretrained_models(pipelines)
     certificate = certificate or certify(windows, folds, pretrained=models)
     certificate.require_match(windows, folds)

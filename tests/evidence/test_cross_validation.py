@@ -12,6 +12,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import LinearSVC
@@ -262,3 +263,20 @@ def test_a_damaged_fit_is_named(tmp_path):
 def test_bad_input_is_a_sentence(windows, folds, call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call(windows, folds)
+
+
+def test_pairs_of_any_splitter_are_folds(windows):
+    pairs = list(GroupKFold(3).split(windows.values, groups=windows.metadata["subject"]))
+    results = cross_validate({"LDA": baselines.shrinkage_lda(4)}, windows, iter(pairs))
+    as_folds = [sigvit.Fold(train, [], test, number) for number, (train, test) in enumerate(pairs)]
+    expected = cross_validate({"LDA": baselines.shrinkage_lda(4)}, windows, as_folds)
+    pd.testing.assert_frame_equal(results.predictions, expected.predictions)
+    assert results.table["protocol"].unique().tolist() == ["index_pairs"]
+
+
+def test_six_classes_of_two_training_windows_are_fitted_by_the_default():
+    windows = synthetic_windows(n_subjects=1, n_runs=1, n_trials=24, classes=tuple("abcdef"))
+    train = np.sort(np.concatenate([np.flatnonzero(windows.labels == label)[:2] for label in windows.classes]))
+    folds = [sigvit.Fold(train, [], np.setdiff1d(np.arange(24), train))]
+    small = SignalViTClassifier(training_steps=2, width=8, heads=2, mlp_width=16)
+    assert np.isfinite(cross_validate({"ViT": small}, windows, folds).table["log_loss"]).all()
