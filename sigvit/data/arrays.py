@@ -145,8 +145,8 @@ def complete_metadata(metadata: pd.DataFrame | Mapping[str, Any] | None, labels:
 
 
 def _check_named(given: pd.DataFrame, name: str) -> None:
-    for column in ("label", *_IDENTITY):
-        unknown = np.flatnonzero(given[column].isna()) if column in given else ()
+    for column in [column for column in ("label", *_IDENTITY) if column in given]:
+        unknown = np.flatnonzero(given[column].isna())
         if len(unknown):
             raise ValueError(f"{len(unknown)} of {len(given)} windows of {name} have no {column}, the first in row {unknown[0]}; name it, or leave them out.")
 
