@@ -16,6 +16,7 @@ from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.linear_discriminant import inner_folds
 from sigvit.model.vision_transformer import signal_vit
 from sigvit.network_classifier import NetworkClassifier, network_log_probabilities
+from sigvit.network_input import read_input
 from sigvit.tokenizers import ConvStem
 from sigvit.training.fine_tuning import choose_trained, merge
 from sigvit.training.recipe import Recipe
@@ -268,7 +269,7 @@ class SignalViTClassifier(NetworkClassifier):
         network = super().predict_proba(X)
         if self.classical_ is None or self.weights_ is None:
             return {"": network}
-        classical = self.classical_.predict_proba(self._read(X, None, reset=False)[0])
+        classical = self.classical_.predict_proba(read_input(self, X, None, reset=False)[0])
         blended = np.exp(pooled(np.stack([log_of(network), log_of(classical)], axis=1), self.weights_))
         return {"": blended, "network": network, "classical half": classical}
 

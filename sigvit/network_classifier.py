@@ -13,25 +13,21 @@ from rich.progress import Progress
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sigvit.data.windows import Windows
 from sigvit.evidence.fit_job import FitJob
+from sigvit.fit_blocks import blocks, prepare_all
 from sigvit.model.scaling import Scaling
 from sigvit.model.vision_transformer import VisionTransformer
+from sigvit.network_input import read_input
 from sigvit.training.many import Member, Snapshots, train_many
 from sigvit.training.member import train_alone
 from sigvit.training.mirror import Mirror
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe
 from sigvit.training_part import TrainingPart, hold_out, join
-
-# Copies of the windows that trainings at once may hold; each number is there as read and as scaled.
-BLOCK_BYTES = 4 * 2**30
-COPY_BYTES = 8
-# Attributes that reading the input sets.
-READ = ("classes_", "signal_shape_", "n_features_in_")
 
 
 class NetworkClassifier(ClassifierMixin, BaseEstimator):
@@ -89,8 +85,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         """
         fitted = [clone(self).set_params(random_state=job.seed, **job.parameters) for job in jobs]
         snapshots = None if folder is None else Snapshots(folder)
-        for block in _blocks(windows, jobs):
-            parts = _prepare_all(windows, [(fitted[number], jobs[number]) for number in block])
+        for block in blocks(windows, jobs):
+            parts = prepare_all(windows, [(fitted[number], jobs[number]) for number in block])
             shared: dict = {}
             for number, part in zip(block, parts, strict=True):
                 fitted[number]._begin(part, shared)
@@ -103,7 +99,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """(windows, classes) probabilities, in the order of `classes_`."""
         check_is_fitted(self, "model_")
-        signals, _, _ = self._read(X, None, reset=False)
+        signals, _, _ = read_input(self, X, None, reset=False)
         log_probabilities = [network_log_probabilities(model, self._standardise(signals)) for model in self.models_]
         return softmax(np.mean(log_probabilities, axis=0), axis=1)
 
@@ -118,39 +114,18 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def _prepare(self, X: Any, y: Any, groups: Any, validation: tuple[Any, Any] | None) -> TrainingPart:
-        signals, electrodes, y = self._read(X, y, reset=True)
+        signals, electrodes, y = read_input(self, X, y, reset=True)
         check_classification_targets(y)
         self.classes_, targets = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"Only one class is here ({self.classes_[0]!r}); a classifier needs at least two classes to tell apart.")
         part = TrainingPart(signals, targets, None if groups is None else np.asarray(groups), None, electrodes)
         if validation is not None:
-            extra, _, extra_y = self._read(validation[0], validation[1], reset=False)
+            extra, _, extra_y = read_input(self, validation[0], validation[1], reset=False)
             part.held_out = (extra, self._class_numbers(extra_y))
         if self.early_stopping and part.held_out is None:
             return hold_out(part, derive_seed(_seed(self.random_state), "hold out"))
         return part if self.early_stopping or part.held_out is None else join(part)
-
-    def _read(self, X: Any, y: Any, reset: bool) -> tuple[np.ndarray, Any, Any]:
-        """Signals (windows, electrodes, samples), electrodes (Info or count) and labels of whatever was handed in."""
-        electrodes: Any = None
-        if isinstance(X, Windows):
-            electrodes, y, X = X.info, X.labels if y is None else y, X.values
-        elif hasattr(X, "get_data") and hasattr(X, "event_id"):
-            electrodes, y, X = X.info, _epoch_labels(X) if y is None else y, X.get_data(copy=False)
-        floats = (np.float32, np.float64)
-        if reset:
-            X, y = validate_data(self, X, y, reset=True, allow_nd=True, dtype=floats, ensure_min_samples=2)
-        else:
-            X = validate_data(self, X, reset=False, allow_nd=True, dtype=floats)
-        signals = X[:, None, :] if X.ndim == 2 else X
-        if signals.ndim != 3:
-            raise ValueError(f"X has {X.ndim} axes; it must be (windows, electrodes, samples), or (windows, samples) for one electrode.")
-        if reset:
-            self.signal_shape_ = signals.shape[1:]
-        elif signals.shape[1:] != self.signal_shape_:
-            raise ValueError(f"X holds windows of {signals.shape[1:]} electrodes × samples, but the classifier was fitted on {self.signal_shape_}.")
-        return signals, signals.shape[1] if electrodes is None else electrodes, y
 
     def _class_numbers(self, y: Any) -> np.ndarray:
         unknown = set(np.unique(y).tolist()) - set(self.classes_.tolist())
@@ -278,50 +253,8 @@ def _progress(show: bool, steps: int) -> Iterator[Callable[[int], None] | None]:
         yield lambda step: bar.update(task, completed=step)
 
 
-def _blocks(windows: Windows, jobs: Sequence[FitJob]) -> list[list[int]]:
-    """Numbers of jobs whose rows, copied and scaled, fit into memory together; seeds that share their rows share the copy."""
-    blocks: list[list[int]] = []
-    room, copied = 0, set[tuple]()
-    for number, job in enumerate(jobs):
-        asked = _asked(job)
-        size = 0 if asked in copied else (len(job.train) + len(job.validation)) * windows.values[0].size * COPY_BYTES
-        if not blocks or size > room:
-            blocks.append([])
-            room, copied = BLOCK_BYTES, set()
-        blocks[-1].append(number)
-        room, copied = room - size, copied | {asked}
-    return blocks
-
-
-def _prepare_all(windows: Windows, asked: list[tuple[NetworkClassifier, FitJob]]) -> list[TrainingPart]:
-    """What each fit sees. Fits on the same rows see one part, unless chance chooses what each holds out."""
-    found: dict[tuple, tuple[NetworkClassifier, TrainingPart]] = {}
-    parts = []
-    for classifier, job in asked:
-        by_chance = classifier.early_stopping and not len(job.validation)
-        same = (*_asked(job), classifier.early_stopping, id(classifier) if by_chance else None)
-        if same in found:
-            for name in READ:
-                setattr(classifier, name, getattr(found[same][0], name))
-        else:
-            held_out = windows[job.validation] if len(job.validation) else None
-            found[same] = classifier, classifier._prepare(windows[job.train], None, job.groups, None if held_out is None else (held_out, None))
-        parts.append(found[same][1])
-    return parts
-
-
-def _asked(job: FitJob) -> tuple:
-    return job.train.tobytes(), job.validation.tobytes(), None if job.groups is None else tuple(map(str, job.groups))
-
-
 def _seed(random_state: Any) -> int:
     """A whole number stays; None draws one; a RandomState gives its next."""
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
     return int(np.random.default_rng().integers(2**31)) if random_state is None else int(random_state)
-
-
-def _epoch_labels(epochs: Any) -> np.ndarray:
-    """Names of the events of `mne.Epochs`."""
-    names = {code: name for name, code in epochs.event_id.items()}
-    return np.array([names[code] for code in epochs.events[:, 2]])

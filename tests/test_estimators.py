@@ -192,7 +192,7 @@ def test_fit_many_in_several_blocks_is_the_same(windows, monkeypatch):
     rows = np.arange(60)
     jobs = [FitJob(rows[seed : seed + 40], rows[:0], seed) for seed in (0, 0, 5)]
     together = QUICK.fit_many(windows, jobs)
-    monkeypatch.setattr("sigvit.network_classifier.BLOCK_BYTES", 1)
+    monkeypatch.setattr("sigvit.fit_blocks.BLOCK_BYTES", 1)
     for one, other in zip(together, QUICK.fit_many(windows, jobs), strict=True):
         np.testing.assert_allclose(one.predict_proba(windows), other.predict_proba(windows), atol=1e-4)  # float32, as above
 
