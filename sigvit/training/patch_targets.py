@@ -100,7 +100,11 @@ class Spectrum(nn.Module):
             empty = [f"{low:g} – {high:g} Hz" for (low, high), count in zip(bands, members.sum(0).tolist(), strict=True) if not count]
             if empty:
                 step = sampling_rate / self.window
-                raise ValueError(f"A patch of {self.window} samples at {sampling_rate:g} Hz tells frequencies {step:.3g} Hz apart: none lies in {empty[0]}.")
+                enough = 1 / min(high - low for low, high in bands)  # seconds: no band is narrower than a step
+                raise ValueError(
+                    f"A patch of {self.window} samples at {sampling_rate:g} Hz tells frequencies {step:.3g} Hz apart: none lies in {empty[0]}. "
+                    f"Cut patches of {enough:.2g} s or longer."
+                )
         self.register_buffer("members", members, persistent=False)
         self.register_buffer("taper", torch.hann_window(self.window), persistent=False)
         self.size = (self.electrodes, members.shape[1])

@@ -90,8 +90,9 @@ def test_targets_that_do_not_exist_are_refused(tokenizer, kind, sentence):
 
 
 def test_a_band_that_a_short_patch_cannot_tell_is_refused():
-    with pytest.raises(ValueError, match=r"none lies in 1 – 4 Hz"):
+    with pytest.raises(ValueError, match=r"none lies in 1 – 4 Hz. Cut patches of 0.33 s or longer"):
         patch_target(ElectrodeTimePatches(3, 1, 10, 10, 7), "band_power", torch.zeros(5, 10), sampling_rate=100.0)
+    patch_target(ElectrodeTimePatches(3, 1, 33, 33, 7), "band_power", torch.zeros(5, 33), sampling_rate=100.0)
 
 
 def test_quantiles_are_those_of_numpy():
