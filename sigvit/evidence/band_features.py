@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from pyriemann.tangentspace import TangentSpace
 from scipy.signal import butter, sosfiltfilt
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from sigvit.evidence.covariance_cache import contents, met
 from sigvit.evidence.covariances import oas_covariances
 from sigvit.evidence.linear_discriminant import checked_signals, in_microvolts
 
@@ -77,7 +80,11 @@ class BandCovariances(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: np.ndarray) -> np.ndarray:
-        return np.stack([oas_covariances(band_pass(X, self.sampling_rate, *band)) for band in self.bands_], axis=1)
+        told = contents(X)
+        return np.stack([met.get(X, told, ("band", self.sampling_rate, *band), self._covariances(band)) for band in self.bands_], axis=1)
+
+    def _covariances(self, band: tuple[float, float]) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda signals: oas_covariances(band_pass(signals, self.sampling_rate, *band))
 
 
 class BandTangentSpace(TransformerMixin, BaseEstimator):

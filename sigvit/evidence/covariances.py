@@ -6,12 +6,15 @@ import numpy as np
 from pyriemann.estimation import XdawnCovariances
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from sigvit.evidence.covariance_cache import contents, met
+
 # Of augmented covariances; why these: docs/log.md.
 DELAY_S = 0.04
 MOST_COPIES = 8
 MOST_ROWS = 128
 # Of a window's length: what the last copy may be late by.
 MOST_DELAYED = 0.25
+
 
 def oas_covariances(signals: np.ndarray) -> np.ndarray:
     """Oracle approximating shrunken covariance (Chen et al. 2010, arXiv:0907.4698) of each window: (…, electrodes, samples) → (…, electrodes, electrodes).
@@ -70,8 +73,11 @@ class AugmentedCovariances(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: np.ndarray) -> np.ndarray:
-        kept = X.shape[2] - self.lag_ * (self.copies_ - 1)
-        return oas_covariances(np.concatenate([X[..., self.lag_ * copy :][..., :kept] for copy in range(self.copies_)], axis=1))
+        return met.get(X, contents(X), ("augmented", self.lag_, self.copies_), self._covariances)
+
+    def _covariances(self, signals: np.ndarray) -> np.ndarray:
+        kept = signals.shape[2] - self.lag_ * (self.copies_ - 1)
+        return oas_covariances(np.concatenate([signals[..., self.lag_ * copy :][..., :kept] for copy in range(self.copies_)], axis=1))
 
 
 class XdawnShrunkenCovariances(XdawnCovariances):
