@@ -24,7 +24,7 @@ class Asked(NamedTuple):
 
 
 class MemberDraws:
-    """The factors of dropout for K members, as `sigvit.model.encoder.dropout` draws them for one model on the CPU after `torch.manual_seed`.
+    """The factors of dropout for K members, as `sigvit.model.encoder.dropout` draws them for one model after `torch.manual_seed`, on a CPU and on a GPU.
 
     Parameters
     ----------

@@ -209,6 +209,23 @@ def test_factors_of_dropout_are_zero_at_their_rate_and_independent():
     assert (torch.corrcoef(kept.T) - torch.eye(21, dtype=torch.float64)).abs().max() < 5 / rows**0.5
 
 
+def test_factors_of_dropout_are_whole_number_arithmetic_that_no_device_can_round():
+    seeds = dropout_seeds(3, torch.Generator().manual_seed(3))
+    words = torch.empty(35, dtype=torch.int32).random_(-(2**31), 2**31, generator=torch.Generator().manual_seed(0))
+    hashes = [[((word * (factor | 1) + term + 2**31) % 2**32) for word in words.tolist()] for factor, term in seeds.tolist()]
+    kept = torch.tensor(hashes) >= round(0.3 * 2**32)
+    assert torch.equal(dropout_factors(seeds, (3, 5, 7), torch.float32, [0.3]), (kept / torch.tensor(0.7)).view(3, 5, 7))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU is compared with the CPU")
+def test_dropout_on_a_gpu_drops_what_it_drops_on_a_cpu():
+    x = torch.randn(3, 5, 7)
+    torch.manual_seed(3)
+    expected = dropout(x, 0.3, training=True)
+    torch.manual_seed(3)
+    assert torch.equal(dropout(x.cuda(), 0.3, training=True).cpu(), expected)
+
+
 def test_each_of_several_stacked_has_the_factors_that_it_has_alone():
     seeds = dropout_seeds(6, torch.Generator().manual_seed(3)).view(2, 3, 2)
     together = dropout_factors(seeds, (2, 3, 5, 7), torch.float32, [0.1, 0.5])
