@@ -41,6 +41,8 @@ OURS = (
     TimeStepTokens,
 )
 TOKENIZERS: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in OURS}
+# Arguments of tokenizers that folders of before don't say.
+LATER = {"names": None, "whiten": False}
 KEYS = ("format", "version", "model", "tokenizer", "grid", "scaling")
 
 
@@ -152,6 +154,7 @@ def _tokenizer(data: dict) -> nn.Module:
         raise ValueError(f"config.json names the tokenizer {data['class']!r}; this version of sigvit has {', '.join(TOKENIZERS)}.")
     kind, arguments = TOKENIZERS[data["class"]], dict(data["arguments"])
     names = kind.__init__.__code__.co_varnames[1 : kind.__init__.__code__.co_argcount]
+    arguments = {name: value for name, value in LATER.items() if name in names} | arguments
     _check_fields(arguments, names, f"the arguments of {data['class']} in config.json")
     if kind is Composite:
         arguments["tokenizers"] = [_tokenizer(part) for part in arguments["tokenizers"]]

@@ -10,7 +10,7 @@ from torch import nn
 
 import sigvit
 from sigvit.model.scaling import Scaling
-from sigvit.tokenizers import ElectrodeTimePatches, TimeStepTokens
+from sigvit.tokenizers import ConvStem, ElectrodeTimePatches, TimeStepTokens
 
 INFO = mne.create_info(["C3", "Cz", "C4", "stimulus"], 250.0, "eeg")
 MODELS = {
@@ -107,6 +107,14 @@ def test_the_scaling_of_the_training_windows_is_kept_and_older_folders_have_none
 
 class OwnTokenizer(ElectrodeTimePatches):
     """Code that isn't the library's, even where it looks like it."""
+
+
+def test_older_folders_whose_tokenizer_names_no_electrodes_and_does_not_whiten_are_read(tmp_path):
+    model = sigvit.signal_vit(5, 67, tokenizer=ConvStem(5, 3, kernel=5, pool=11, stride=7, width=8), heads=2, depth=1).eval()
+    model.save_pretrained(tmp_path)
+    edit(tmp_path, lambda d: [d["tokenizer"]["arguments"].pop(name) for name in ("names", "whiten")])
+    signal = torch.randn(2, 5, 67)
+    assert torch.equal(sigvit.VisionTransformer.from_pretrained(tmp_path)(signal), model(signal))
 
 
 def test_a_tokenizer_of_ones_own_cannot_be_described(tmp_path):
