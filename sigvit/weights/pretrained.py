@@ -42,7 +42,7 @@ OURS = (
 )
 TOKENIZERS: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in OURS}
 # Arguments of tokenizers that folders of before don't say.
-LATER = {"names": None, "whiten": False}
+LATER: dict[str, Any] = {"names": None, "whiten": False}
 KEYS = ("format", "version", "model", "tokenizer", "grid", "scaling")
 
 
