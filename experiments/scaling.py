@@ -100,7 +100,7 @@ def main(configuration: Configuration) -> pd.DataFrame:
     table = pd.DataFrame(cells)
     laws = {size: law_of(table[table["size"] == size], "samples") for size in configuration.sizes}
     (output / "scaling.md").write_text(report(table, laws, configuration), encoding="utf-8")
-    draw({f"width × depth {size}": table[table["size"] == size] for size in configuration.sizes}, "samples").savefig(output / "by_data.png", dpi=150)
+    draw({size: table[table["size"] == size] for size in configuration.sizes}, "samples").savefig(output / "by_data.png", dpi=150)
     draw({"all training samples": table[table["share"] == max(configuration.shares)]}, "flops").savefig(output / "by_compute.png", dpi=150)
     console.print((output / "scaling.md").read_text(encoding="utf-8"), highlight=False)
     return table

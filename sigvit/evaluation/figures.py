@@ -219,6 +219,9 @@ def draw_scaling_curve(points: Mapping[str, np.ndarray], fits: Mapping[str, np.n
             axes.plot(x, value, color=colour, linewidth=1.4)
             axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+    measured = np.unique(np.concatenate([np.asarray(each, dtype=float)[:, 0] for each in points.values()]))
+    axes.set_xticks(measured, [f"{x:,.0f}" if x < 1e5 else f"{x:.1e}" for x in measured])
+    axes.set_xticks([], minor=True)
     figure.legend(loc="outside upper center", ncols=3)
     return figure
 

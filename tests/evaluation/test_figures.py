@@ -88,6 +88,7 @@ def test_scaling_curves_have_a_bar_a_point_and_a_band_where_there_is_a_fit():
     points = {name: np.array([[10, 0.6, 0.5, 0.7], [100, 0.8, 0.75, 0.85]]) for name in ("Ti", "S")}
     axes = figures.draw_scaling_curve(points, {"S": points["S"]}, "training windows", "accuracy").axes[0]
     assert axes.get_xscale() == "log"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["10", "100"]  # where something was measured
     assert len(axes.containers) == 2
     assert len(axes.collections) == 3  # two sets of bars and one band
 
