@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
-from torch import nn
+from torch import Tensor, nn
 
 from sigvit.evidence import baselines
 from sigvit.evidence.blend import Blend, blend_weights, log_of, pooled
@@ -206,7 +206,13 @@ class SignalViTClassifier(NetworkClassifier):
         if self.tokenizer is not None:
             return copy.deepcopy(self.tokenizer)  # training must not change a parameter of the classifier
         count, rate = (electrodes, None) if isinstance(electrodes, int) else (len(electrodes["ch_names"]), electrodes["sfreq"])
-        return ConvStem.for_windows(count, n_times, rate, self.width, self.whitened_)
+        # One architecture for folds that whiten and folds that don't: they train in one stack, and what one chooses changes no rounding of another.
+        return ConvStem.for_windows(count, n_times, rate, self.width, whiten=self.whiten is not False)
+
+    def _set_reference(self, model: nn.Module, values: Tensor) -> None:
+        """The default stem's whitening stays the identity where the rule says no."""
+        if self.whitened_ or self.tokenizer is not None or self.pretrained is not None:
+            super()._set_reference(model, values)
 
     def _left_out(self, part: TrainingPart) -> list[np.ndarray | None]:
         """What each network doesn't see: an inner fold, or, where these are so few that a network without one lacks a third of the windows, nothing."""

@@ -167,12 +167,18 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         if isinstance(model, VisionTransformer):
             model.scaling = Scaling(self.center_, self.scale_)
         values, held_out = part.standardised(self._standardise, (self._dtype, self._device()))
-        _set_reference(model, values if rows is None else values[rows])
+        self._set_reference(model, values if rows is None else values[rows])
         targets, weights = self._on_device(part.targets), self._class_weights(part.targets)
         validation = None if held_out is None or part.held_out is None else (held_out, self._on_device(part.held_out[1]))
         chosen = None if rows is None else torch.as_tensor(rows)
         mirror = self._mirror(part, recipe)
         return Member(model, values, targets, recipe, seed, len(self.classes_), weights, validation, name, key, part.sampling_rate, mirror, chosen)
+
+    def _set_reference(self, model: nn.Module, values: Tensor) -> None:
+        """A tokenizer that measures something from signals before training, as covariance tokens their reference, does so on the training windows."""
+        measure = getattr(getattr(model, "tokenizer", None), "set_reference", None)
+        if measure is not None:
+            measure(values)
 
     def _mirror(self, part: TrainingPart, recipe: Recipe) -> Mirror | None:
         """Who changes places where hemispheres are flipped: only named electrodes can say it."""
@@ -209,13 +215,6 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _device(self) -> torch.device:
         automatic = "cuda" if torch.cuda.is_available() else "cpu"
         return torch.device(automatic if self.device == "auto" else self.device)
-
-
-def _set_reference(model: nn.Module, values: Tensor) -> None:
-    """A tokenizer that measures something from signals before training, as covariance tokens their reference, does so on the training windows."""
-    measure = getattr(getattr(model, "tokenizer", None), "set_reference", None)
-    if measure is not None:
-        measure(values)
 
 
 def network_log_probabilities(model: nn.Module, values: Tensor) -> np.ndarray:

@@ -103,16 +103,16 @@ def test_the_stem_whitens_where_rhythms_tell_more_on_inner_folds(windows, rhythm
         values += 5e-6 * labels[:, None, None]  # the course alone tells
     given = dataclasses.replace(windows[np.arange(40)], values=values.astype(np.float32), labels=labels)
     classifier = clone(QUICK).set_params(classical="auto", training_steps=1).fit(given)
-    assert classifier.whitened_ == classifier.model_.tokenizer.whiten == rhythm
-    values = classifier._standardise(given.values)
-    expected = ConvStem(3, whiten=True).set_reference(values).whitening if rhythm else None
-    assert rhythm == (classifier.model_.tokenizer.whitening is not None)
-    assert not rhythm or torch.equal(classifier.model_.tokenizer.whitening, expected)
+    assert classifier.whitened_ == rhythm
+    measured = ConvStem(3, whiten=True).set_reference(classifier._standardise(given.values)).whitening
+    assert torch.equal(classifier.model_.tokenizer.whitening, measured if rhythm else torch.eye(3))
 
 
 def test_whitening_can_be_asked_for_and_nothing_else(windows):
-    assert clone(QUICK).set_params(whiten=True, training_steps=1).fit(windows).model_.tokenizer.whiten
-    assert not clone(QUICK).fit(windows).whitened_  # no classical half says what rhythms tell
+    asked = clone(QUICK).set_params(whiten=True, training_steps=1).fit(windows)
+    assert not torch.equal(asked.model_.tokenizer.whitening, torch.eye(3))
+    assert clone(QUICK).set_params(whiten=False, training_steps=1).fit(windows).model_.tokenizer.whitening is None
+    assert not clone(QUICK).set_params(training_steps=1).fit(windows).whitened_  # no classical half says what rhythms tell
     with pytest.raises(ValueError, match='it must be True, False or "auto"'):
         clone(QUICK).set_params(whiten="always").fit(windows)
 
