@@ -230,6 +230,11 @@ class SignalViTClassifier(NetworkClassifier):
         self.whitened_ = self._whitens()
 
     def _whitens(self) -> bool:
+        own = self.tokenizer is None and self.pretrained is None
+        if self.whiten is True and not own:
+            raise ValueError("whiten is True, but only the default stem reads it; give no tokenizer and no pretrained model, or a ConvStem with whiten=True.")
+        if not own:
+            return False
         if self.whiten in (True, False):
             return bool(self.whiten)
         if self.whiten != "auto":

@@ -113,6 +113,8 @@ def test_whitening_can_be_asked_for_and_nothing_else(windows):
     assert not torch.equal(asked.model_.tokenizer.whitening, torch.eye(3))
     assert clone(QUICK).set_params(whiten=False, training_steps=1).fit(windows).model_.tokenizer.whitening is None
     assert not clone(QUICK).set_params(training_steps=1).fit(windows).whitened_  # no classical half says what rhythms tell
+    with pytest.raises(ValueError, match="only the default stem reads it"):
+        clone(QUICK).set_params(whiten=True, tokenizer=ConvStem(3, width=8)).fit(windows)
     with pytest.raises(ValueError, match='it must be True, False or "auto"'):
         clone(QUICK).set_params(whiten="always").fit(windows)
 

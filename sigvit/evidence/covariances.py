@@ -56,7 +56,7 @@ class AugmentedCovariances(TransformerMixin, BaseEstimator):
 
     What a spatial covariance has of one moment, this has of several: rhythms and slow potentials, whatever their phase (Carrara & Papadopoulo 2024,
     "Classification of BCI-EEG based on the augmented covariance matrix", IEEE TBME 71). Copies are 40 ms apart, at most eight, and as many as keep the
-    matrix at 128 rows and leave each three quarters of the window; theirs chooses both on inner folds, at twenty times the work.
+    matrix at 128 rows and leave each three quarters of the window; theirs chooses both on inner folds.
 
     >>> AugmentedCovariances(100.0).fit_transform(np.random.default_rng(0).normal(size=(5, 3, 200))).shape
     (5, 24, 24)
