@@ -98,17 +98,19 @@ def test_sets_of_alike_size_share_a_bucket():
     assert [sorted(set(bucket[:, 0].tolist())) for bucket in three.buckets] == [[1], [3], [2], [0]]
 
 
-def test_one_model_learns_from_two_caps_and_rates_and_reads_a_third():
-    training = [set_of(48, SMALL, 100.0, 0.6, 0), set_of(48, LARGE, 160.0, 1.0, 1)]
-    unseen = [set_of(30, SMALL, 100.0, 0.6, 2), set_of(30, LARGE, 160.0, 1.0, 3), set_of(30, ["P3", "P4", "O2", "O1"], 250.0, 0.8, 4)]
-    recipe = Recipe(steps=60, batch_size=16, warmup_steps=10, learning_rate=5e-3, validate_every=30, ema_decay=0.9)
+def test_one_model_learns_from_four_caps_and_rates_and_reads_a_fifth():
+    caps = [(SMALL, 100.0, 0.6), (LARGE, 160.0, 1.0), (["P7", "P8", "C3", "C4", "Pz"], 200.0, 0.8), (["P3", "P4", "T7", "T8"], 128.0, 0.7)]
+    training = [set_of(48, *cap, seed) for seed, cap in enumerate(caps)]
+    unseen = [set_of(30, *cap, 10 + seed) for seed, cap in enumerate([*caps, (["P5", "P6", "O2", "O1"], 250.0, 0.8)])]
+    recipe = Recipe(steps=100, batch_size=16, warmup_steps=10, learning_rate=5e-3, validate_every=20, ema_decay=0.9)
     tokenizer = ElectrodeTimePatches(3, 1, 20, 10, 16, names=SMALL, sampling_rate=100.0)
     torch.manual_seed(0)
     model = sigvit.signal_vit(3, 60, 100.0, 2, tokenizer, positions="coordinates", depth=1, heads=2, pool="mean")
-    history = train(model, MixedRecordingBatches(training, recipe, seed=0), recipe, validation=lambda model: evaluate_mixed(model, unseen[:2]))
+    history = train(model, MixedRecordingBatches(training, recipe, seed=0), recipe, validation=lambda model: evaluate_mixed(model, unseen[:4]))
     assert history[-1]["validation_loss"] < 0.5 < history[0]["train_loss"]
-    for each, least in zip(unseen, (0.8, 0.8, 0.7), strict=True):
-        assert (mixed_logits(model, each).argmax(1) == each.targets).float().mean() > least
+    # Six seeds had .97 to 1 on the fifth cap; from two caps alone it was .53 to 1.
+    for each in unseen:
+        assert (mixed_logits(model, each).argmax(1) == each.targets).float().mean() > 0.8
 
 
 REFUSED = {
