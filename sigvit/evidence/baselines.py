@@ -32,28 +32,19 @@ READ_RHYTHMS = ("CSP + LDA", "Tangent space", "Band power", "Filter bank tangent
 
 
 def everything(windows: Windows) -> dict[str, BaseEstimator]:
-    """All baselines under their table names: one fixed list for every set, so that none is picked after its score is seen.
+    """All baselines under their table names that such windows allow: the list never depends on a score.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> list(everything(synthetic_windows()))[:3]
-    ['Majority', 'CSP + LDA', 'Tangent space']
+    ['Majority', 'Shrinkage LDA', 'CSP + LDA']
     """
-    return {
-        "Majority": majority(),
-        "CSP + LDA": csp_lda(),
-        "Tangent space": tangent_space(),
-        "xDAWN + tangent space": xdawn_tangent_space(),
-        "Shrinkage LDA": shrinkage_lda(),
-        "Band power": band_power(windows.sampling_rate),
-        "Filter bank tangent space": filter_bank_tangent_space(windows.sampling_rate),
-        "Augmented tangent space": augmented_tangent_space(windows.sampling_rate),
-    }
+    return {"Majority": majority(), **classical_blend(*windows.values.shape[1:], windows.sampling_rate).candidates}
 
 
 def classical_blend(n_electrodes: int, n_times: int, sampling_rate: float | None = None) -> Blend:
-    """All of `everything` but the majority that such windows allow, blended with weights chosen on inner folds: the classical half of the ViT.
+    """Every pipeline here but the majority that such windows allow, blended with weights chosen on inner folds: the classical half of the ViT.
 
-    Without a rate (in Hz) what reads frequencies is left out; one electrode, and one sample, have no covariances.
+    Without a rate (in Hz) what reads frequencies is left out; one electrode, and one sample, have no covariances, and two samples no spectrum.
 
     >>> list(classical_blend(1, 200, 100.0).candidates)
     ['Shrinkage LDA', 'Band power', 'Augmented tangent space']
@@ -63,7 +54,7 @@ def classical_blend(n_electrodes: int, n_times: int, sampling_rate: float | None
         candidates |= {"CSP + LDA": csp_lda(), "Tangent space": tangent_space(), "xDAWN + tangent space": xdawn_tangent_space()}
     if sampling_rate is not None and BandPower(sampling_rate).bands(n_times):
         candidates["Band power"] = band_power(sampling_rate)
-    if n_electrodes > 1 and sampling_rate is not None and sampling_rate > 2 * FILTER_BANK_HZ[0][1]:
+    if n_electrodes > 1 and n_times > 2 and sampling_rate is not None and sampling_rate > 2 * FILTER_BANK_HZ[0][1]:
         candidates["Filter bank tangent space"] = filter_bank_tangent_space(sampling_rate)
     if sampling_rate is not None and n_times > 1:
         candidates["Augmented tangent space"] = augmented_tangent_space(sampling_rate)

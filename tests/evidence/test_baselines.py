@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from sigvit.data.arrays import windows_from_arrays
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence.band_features import BandPower, band_pass
 from sigvit.evidence.baselines import augmented_tangent_space, band_power, csp_lda, everything, filter_bank_tangent_space
 from sigvit.evidence.metrics import score_predictions
 
-NAMES = ["Majority", "CSP + LDA", "Tangent space", "xDAWN + tangent space", "Shrinkage LDA", "Band power", "Filter bank tangent space"]
+NAMES = ["Majority", "Shrinkage LDA", "CSP + LDA", "Tangent space", "xDAWN + tangent space", "Band power", "Filter bank tangent space"]
 NAMES += ["Augmented tangent space"]
 LEARNERS = NAMES[1:]
 
@@ -38,6 +39,17 @@ def fitted_once(name):
 
 def test_the_list_is_fixed():
     assert list(everything(synthetic_windows())) == NAMES
+
+
+@pytest.mark.parametrize(("electrodes", "n_times", "rate"), [(1, 160, 160.0), (3, 2, 160.0), (3, 40, 10.0), (1, 5, 4.0)])
+def test_windows_too_slow_or_too_small_for_a_pipeline_go_without_it(electrodes, n_times, rate):
+    generator, names = np.random.default_rng(0), ["C3", "Cz", "C4"][:electrodes]
+    labels = ["rest", "task"] * 12
+    windows = windows_from_arrays(generator.normal(0, 1e-5, (24, electrodes, n_times)), labels, names, rate, filter_support_s=0.0)
+    found = everything(windows)
+    assert {"Majority", "Shrinkage LDA"} <= set(found) < set(NAMES)
+    for each in found.values():
+        assert each.fit(windows.values, windows.labels).predict_proba(windows.values).shape == (24, 2)
 
 
 @pytest.mark.parametrize("name", LEARNERS)

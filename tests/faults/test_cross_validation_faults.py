@@ -26,13 +26,13 @@ windows = synthetic_windows(n_subjects=3)
 folds = sigvit.folds.cross_subject(windows.metadata)
 pipelines = {"ViT": sigvit.SignalViTClassifier(training_steps=40, ensemble=False, width=8, heads=2, classical=None), "LDA": baselines.shrinkage_lda()}
 claim_folder(sys.argv[1], {"steps": 40})
-results = sigvit.cross_validate(pipelines, windows, folds, range(2), folder=sys.argv[1])
+results = sigvit.cross_validate(pipelines, windows, folds, range(int(sys.argv[2])), folder=sys.argv[1])
 write_results(sys.argv[1], results, windows, folds, {"steps": 40})
 """
 
 
-def start(folder: Path) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", RUN, str(folder)], stderr=subprocess.PIPE)
+def start(folder: Path, seeds: int) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", RUN, str(folder), str(seeds)], stderr=subprocess.PIPE)
 
 
 def table(folder: Path) -> str:
@@ -40,11 +40,11 @@ def table(folder: Path) -> str:
     return pd.read_csv(folder / "results.csv", dtype=str).drop(columns="time").to_csv()
 
 
-def run_with_kills(folder: Path, kills: int, seed: int) -> int:
+def run_with_kills(folder: Path, kills: int, seeds: int) -> int:
     """Start, kill at a random moment after the folder is claimed, start again; returns how many kills met a living process."""
-    generator, met = random.Random(seed), 0
+    generator, met = random.Random(kills), 0
     for _ in range(kills):
-        process = start(folder)
+        process = start(folder, seeds)
         while process.poll() is None and not (folder / "fits").exists():
             time.sleep(0.01)
         time.sleep(generator.uniform(0, 1.0))
@@ -53,16 +53,16 @@ def run_with_kills(folder: Path, kills: int, seed: int) -> int:
         process.wait()
         assert process.stderr is not None
         process.stderr.close()
-    process = start(folder)
+    process = start(folder, seeds)
     _, errors = process.communicate()
     assert process.returncode == 0, errors.decode()
     return met
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_killed_run_goes_on_and_ends_with_the_same_table(tmp_path, kills):
-    run_with_kills(tmp_path / "whole", 0, seed=0)
-    met = run_with_kills(tmp_path / "killed", kills, seed=kills)
+@pytest.mark.parametrize(("kills", "seeds"), [(1, 1), pytest.param(20, 2, marks=pytest.mark.slow)])
+def test_a_killed_run_goes_on_and_ends_with_the_same_table(tmp_path, kills, seeds):
+    run_with_kills(tmp_path / "whole", 0, seeds)
+    met = run_with_kills(tmp_path / "killed", kills, seeds)
     assert met > 0
     assert table(tmp_path / "killed") == table(tmp_path / "whole")
     assert (tmp_path / "killed" / "folds.csv").read_bytes() == (tmp_path / "whole" / "folds.csv").read_bytes()
