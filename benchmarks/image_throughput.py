@@ -129,6 +129,8 @@ def best_mode(library: str, case: tuple[str, int, int], train: bool, modes: list
 def compare(case: tuple[str, int, int], train: bool, modes: list[Mode], device: str, libraries: list[str], peaks: dict[str, float]) -> list[str]:
     """Rows of the table for one case; ratios are of each round, sigvit's time in the denominator."""
     chosen = {library: best_mode(library, case, train, modes, device) for library in libraries}
+    for _, step in chosen.values():
+        step()  # compiles again what another library's reset has thrown away
     rounds = []
     for number in range(ROUNDS[device]):
         order = libraries if number % 2 else libraries[::-1]

@@ -105,12 +105,12 @@ def takes_windows(pipeline: Any) -> bool:
     return all(getattr(step, "takes_windows", False) if not isinstance(step, Pipeline) else takes_windows(step) for step in steps)
 
 
-def routed(pipeline: Any, call: Callable[..., Any], *arguments: Any, origin: np.ndarray, **extra: Any) -> Any:
+def routed(pipeline: Any, call: Callable[..., Any], *arguments: Any, origin: np.ndarray) -> Any:
     """A method of a pipeline called with these arguments, and with `origin` where its steps ask for it."""
     if not isinstance(pipeline, Pipeline) or alignment_of(pipeline) == NO_ALIGNMENT:
-        return call(*arguments, **extra)
+        return call(*arguments)
     with sklearn.config_context(enable_metadata_routing=True):
-        return call(*arguments, origin=origin, **extra)
+        return call(*arguments, origin=origin)
 
 
 def _parts(pipeline: Any) -> list[Any]:

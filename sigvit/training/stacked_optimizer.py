@@ -1,4 +1,4 @@
-"""Clipping, AdamW or Adam, and the moving average for K models at once: torch's own kernels, with a number for each model where theirs may differ."""
+"""Clipping and AdamW or Adam for K models at once: torch's own kernels, with a number for each model where theirs may differ."""
 
 from __future__ import annotations
 
@@ -85,8 +85,3 @@ class StackedAdam:
             eps=EPSILON,
             maximize=False,
         )
-
-
-def average_(average: Tensor, weights: Tensor, decay: Tensor, step: Tensor) -> None:
-    """One update of the moving average, (K, N), warmed up as `sigvit.training.optimizer.MovingAverage`; decay and step (K, 1), the step from 0."""
-    average.lerp_(weights, 1 - torch.minimum(decay, (1 + step) / (10 + step)))
