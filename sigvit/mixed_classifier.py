@@ -18,6 +18,7 @@ from torch import nn
 from sigvit.data.windows import Windows
 from sigvit.electrodes import canonical_name
 from sigvit.model.vision_transformer import signal_vit
+from sigvit.network_classifier import mean_history
 from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.training.loop import train
 from sigvit.training.mixed_batches import MixedRecordingBatches, RecordingSet, mixed_logits
@@ -37,17 +38,20 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
     tokenizer : any of `sigvit.tokenizers` that reads recordings; copied, with its weights. None: each electrode's patches of a quarter of a second, at the
         lowest sampling rate of the training sets, so that no set's frequencies are missing from another's.
     width, depth, heads, mlp_width, dropout : of the encoder; see `sigvit.signal_vit`.
+    networks : how many are trained, each from a seed of its own; the geometric mean of their probabilities predicts. What one network makes of a place on the
+        head that no training cap has is left to its seed; several err in different directions.
     training_steps, batch_size, learning_rate, time_shift : see `sigvit.training.recipe.Recipe`. Every window is drawn as often as any other, whatever its set.
     device : "cpu" or "cuda". random_state : seed of weights, order, dropout and augmentation. None draws one.
 
     Attributes
     ----------
-    classes_ : sorted labels of all sets. model_ : the trained `VisionTransformer`. history_ : its losses by step. n_parameters_ : of the network.
+    classes_ : sorted labels of all sets. models_ : the trained `VisionTransformer`s; model_ : the first. history_ : the losses by step, the mean of all
+        networks. n_parameters_ : of all networks.
     center_, scale_ : by electrode name, in volts; "" is what other names get. selection_ : "none".
 
     Raises
     ------
-    ValueError : no windows, anything but `Windows`, labels that don't fit them, or fewer than two classes.
+    ValueError : no windows, no networks, anything but `Windows`, labels that don't fit them, or fewer than two classes.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> three, two = synthetic_windows(), synthetic_windows(electrodes=("P3", "P4"), n_times=50)
@@ -66,6 +70,7 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
         heads: int = 4,
         mlp_width: int = 64,
         dropout: float = 0.2,
+        networks: int = 3,
         training_steps: int = 1000,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
@@ -79,6 +84,7 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
         self.heads = heads
         self.mlp_width = mlp_width
         self.dropout = dropout
+        self.networks = networks
         self.training_steps = training_steps
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -92,6 +98,8 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
         y : (all windows, in their order) labels; left out, the sets' own.
         """
         sets = _sets(X)
+        if self.networks < 1:
+            raise ValueError(f"networks is {self.networks}; at least one has to be trained.")
         labels = np.concatenate([np.asarray(windows.labels) for windows in sets]) if y is None else np.asarray(y)
         bounds = np.cumsum([len(windows) for windows in sets])
         if labels.shape != (bounds[-1],):
@@ -104,23 +112,30 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
         self._measure(sets)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         recipe = Recipe(steps=self.training_steps, batch_size=self.batch_size, learning_rate=self.learning_rate, time_shift=self.time_shift)
-        batches = MixedRecordingBatches([self._set(*each) for each in zip(sets, by_set, strict=True)], recipe, seed, len(self.classes_))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, "initial weights"))
-            self.model_ = self._build(sets).to(self.device)
-        self.history_ = train(self.model_, batches, recipe, seed)
-        self.n_parameters_, self.selection_ = sum(parameter.numel() for parameter in self.model_.parameters()), "none"
+        parts = [self._set(*each) for each in zip(sets, by_set, strict=True)]
+        trained = [self._train(sets, parts, recipe, derive_seed(seed, f"network {k}")) for k in range(self.networks)]
+        self.models_, histories = map(list, zip(*trained, strict=True))
+        self.model_, self.history_ = self.models_[0], mean_history(histories)
+        self.n_parameters_, self.selection_ = sum(parameter.numel() for model in self.models_ for parameter in model.parameters()), "none"
         return self
 
     def predict_proba(self, X: Windows | Sequence[Windows]) -> np.ndarray:
         """(all windows, classes) probabilities, in the order of the sets and of `classes_`."""
-        check_is_fitted(self, "model_")
-        logits = [mixed_logits(self.model_, self._set(windows, np.zeros(len(windows), np.int64))) for windows in _sets(X)]
-        return softmax(torch.cat(logits).double().cpu().numpy(), axis=1)
+        check_is_fitted(self, "models_")
+        sets = [self._set(windows, np.zeros(len(windows), np.int64)) for windows in _sets(X)]
+        told = [torch.stack([mixed_logits(model, each).double().log_softmax(1) for model in self.models_]).mean(0) for each in sets]
+        return softmax(torch.cat(told).cpu().numpy(), axis=1)
 
     def predict(self, X: Windows | Sequence[Windows]) -> np.ndarray:
         """(all windows,) the most probable class."""
         return self.classes_[self.predict_proba(X).argmax(1)]
+
+    def _train(self, sets: Sequence[Windows], parts: Sequence[RecordingSet], recipe: Recipe, seed: int) -> tuple[nn.Module, list[dict[str, float]]]:
+        """A network and its history."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "initial weights"))
+            model = self._build(sets).to(self.device)
+        return model, train(model, MixedRecordingBatches(parts, recipe, seed, len(self.classes_)), recipe, seed)
 
     def _build(self, sets: Sequence[Windows]) -> nn.Module:
         rate = min(windows.sampling_rate for windows in sets)
