@@ -38,7 +38,8 @@ def everything(windows: Windows) -> dict[str, BaseEstimator]:
     >>> list(everything(synthetic_windows()))[:3]
     ['Majority', 'Shrinkage LDA', 'CSP + LDA']
     """
-    return {"Majority": majority(), **classical_blend(*windows.values.shape[1:], windows.sampling_rate).candidates}
+    _, n_electrodes, n_times = windows.values.shape
+    return {"Majority": majority(), **classical_blend(n_electrodes, n_times, windows.sampling_rate).candidates}
 
 
 def classical_blend(n_electrodes: int, n_times: int, sampling_rate: float | None = None) -> Blend:
