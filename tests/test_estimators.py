@@ -32,8 +32,7 @@ def windows():
     return synthetic_windows(n_subjects=3, effect=3.0)
 
 
-# The blend of all pipelines would take most of the time; tests/evidence/test_blend.py and those below fit it.
-@parametrize_with_checks([SignalViTClassifier(training_steps=60, ensemble=False, classical=baselines.shrinkage_lda(), width=8, heads=2, mlp_width=16)])
+@parametrize_with_checks([SignalViTClassifier(training_steps=30, ensemble=False, width=8, heads=2, mlp_width=16)])
 def test_scikit_learns_own_checks_pass(estimator, check):
     check(estimator)
 
