@@ -133,6 +133,7 @@ def kill_and_restart(folder: Path, pictures: Path, kills: int, options: list[str
     return met, inside
 
 
+@pytest.mark.slow
 def test_killed_twice_a_training_ends_with_the_bits_of_one_that_never_was(tmp_path: Path, pictures: Path):
     expected = in_this_process(tmp_path / "whole", pictures)
     met, _ = kill_and_restart(tmp_path / "killed", pictures, 2, ["--workers", "2"], 60, [])
