@@ -1,4 +1,4 @@
-"""MixedRecordingClassifier: one network for windows of any caps, lengths and sampling rates."""
+"""MixedRecordingClassifier: networks trained on windows of any caps, lengths and sampling rates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sigvit.training.recipe import Recipe
 
 
 class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
-    """One Vision Transformer trained on recordings of several caps, lengths and rates as they are; it predicts for any, also for caps that it never saw.
+    """Vision Transformers trained on recordings of several caps, lengths and rates as they are; they predict for any, also for caps that they never saw.
 
     Each electrode is standardised by the mean and deviation that electrodes of its name have in the training windows; one of a name that training lacks by
     those of all. Positions are "coordinates", so that a token knows its place on the head, its second and its frequency whatever the cap. Bad electrodes and

@@ -1,4 +1,4 @@
-"""MixedRecordingClassifier: one network from several caps, lengths and rates, for any other."""
+"""MixedRecordingClassifier: networks from several caps, lengths and rates, for any other."""
 
 import copy
 from dataclasses import replace

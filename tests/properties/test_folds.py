@@ -165,7 +165,7 @@ def divisions(draw: st.DrawFn) -> tuple[Windows, Fold, float, float]:
     return windows, Fold(*parts, 0, protocol, left_out), draw(st.sampled_from([0.0, 0.5])), draw(st.sampled_from([0.0, 0.25]))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(division=divisions())
 def test_certificate_and_checker_find_what_a_naive_comparison_finds(division: tuple, tmp_path_factory: pytest.TempPathFactory) -> None:
     windows, fold, guard_s, support_s = division

@@ -49,7 +49,7 @@ def make(choices: dict, number: int, fold: tuple[int, int, float]) -> Member:
     return Member(model, values[:size], targets[:size], recipe, number, 2, validation=held_out)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(choices=architectures, drawn=folds)
 def test_stacked_weights_are_the_serial_ones(choices, drawn):
     members = [make(choices, number, fold) for number, fold in enumerate(drawn)]
