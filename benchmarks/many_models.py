@@ -1,10 +1,10 @@
 """One optimiser step of K small models: one after the other, in processes, in stacks, in processes with stacks, compiled, and as the engine chooses.
 
-    python benchmarks/many_models.py [--quick] [--eager]
+    python benchmarks/many_models.py [TEXT …] [--quick] [--eager]
 
-All ways take turns in every round, each on members of its own; the table has medians and the gain over the serial loop (eager, float32, all threads).
-Prints it and, after every case, writes benchmarks/results/many_models_cpu.md or _cuda.md. --eager: nothing compiled. --quick: the smallest case alone, few
-rounds, nothing compiled, nothing written.
+TEXT is part of a case's name: only those are measured then, and printed alone. All ways take turns in every round, each on members of its own; the table
+has medians and the gain over the serial loop (eager, float32, all threads). Prints it and, after every case, writes benchmarks/results/many_models_cpu.md or
+_cuda.md. --eager: nothing compiled. --quick: the smallest case alone, few rounds, nothing compiled, nothing written.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import mne
 import torch
 from torch import nn
 
@@ -43,7 +44,7 @@ Step = Callable[[], None]
 
 @dataclass(frozen=True)
 class Case:
-    """A model by its sizes; without tokens it is EEGNet at 22 electrodes × 1000 samples of 250 Hz."""
+    """A model by its sizes; without tokens it is a network at 22 electrodes × 1000 samples of 250 Hz: EEGNet, or with a width the classifier's default."""
 
     name: str
     tokens: int = 0
@@ -55,7 +56,7 @@ class Case:
     def model(self, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         if not self.tokens:
-            return EEGNet(22, 1000, 2, 250.0)
+            return signal_default() if self.width else EEGNet(22, 1000, 2, 250.0)
         tokenizer = ElectrodeTimePatches(1, "all", self.patch, self.patch, self.width)
         return sigvit.signal_vit(1, self.tokens * self.patch, tokenizer=tokenizer, positions="learned", depth=self.depth, pool="mean", dropout=0.2)
 
@@ -67,12 +68,18 @@ class Case:
         return [Member(self.model(number).to(device), values, targets, recipe, number, 2) for number in numbers]
 
 
+def signal_default() -> nn.Module:
+    """The network of `SignalViTClassifier`: 17 tokens × width 32, depth 2, behind 16 filters."""
+    return sigvit.SignalViTClassifier().build(mne.create_info(22, 250.0, "eeg"), 1000, 2)
+
+
 CASES = (
     Case("25 tokens × width 32, depth 2, batch 32", 25, 84, 32, 2, 32),
     Case("25 tokens × width 32, depth 4, batch 32", 25, 84, 32, 4, 32),
     Case("84 tokens × width 32, depth 4, batch 32", 84, 64, 32, 4, 32),
     Case("96 tokens × width 64, depth 4, batch 64", 96, 56, 64, 4, 64),
     Case("176 tokens × width 64, depth 4, batch 64", 176, 125, 64, 4, 64),
+    Case("the classifier's default, 22 × 1000, batch 32", width=32, batch_size=32),
     Case("EEGNet, 22 × 1000, batch 64"),
 )
 
@@ -194,9 +201,14 @@ def lines(case: Case, count: int, device: str, quick: bool, eager: bool) -> list
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts", nargs="*", metavar="TEXT")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--eager", action="store_true")
-    quick, eager = parser.parse_args().quick, parser.parse_args().eager
+    asked = parser.parse_args()
+    quick, eager = asked.quick, asked.eager
+    cases = [case for case in CASES if any(text in case.name for text in asked.texts or [""])]
+    if not cases:
+        parser.error(f"no case has any of {asked.texts} in its name; there are: {'; '.join(case.name for case in CASES)}.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     where = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     head = [
@@ -211,12 +223,12 @@ def main() -> None:
     ]
     print("\n".join(head), flush=True)
     found = []
-    for case in CASES[:1] if quick else CASES:
+    for case in cases[:1] if quick else cases:
         for count in (10,) if quick else (10, 50):
             rows = lines(case, count, device, quick, eager)
             print("\n".join(rows), flush=True)
             found += rows
-            if not quick:
+            if not quick and not asked.texts:
                 RESULTS.mkdir(exist_ok=True)
                 (RESULTS / f"many_models_{device}.md").write_text("\n".join([*head, *found]) + "\n", encoding="utf-8")
 

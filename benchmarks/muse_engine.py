@@ -1,8 +1,9 @@
-"""The cross-validation experiment on the three Muse tasks, three protocols each, with all folds trained at once and with one after the other.
+"""The cross-validation experiment on the three Muse tasks, three protocols each, with the engine that trains all folds at once and without it.
 
-    python benchmarks/muse_engine.py [--seeds 10] [--tasks muse_p300 …] [--quick]
+    python benchmarks/muse_engine.py [--seeds 10] [--tasks muse_p300 …] [--protocols cross_subject …] [--quick]
 
-The pipelines of experiments/eeg_cross_validation.py, two processes of one thread. Seconds are of `cross_validate` from beginning to end. A task under
+The pipelines of experiments/eeg_cross_validation.py in three ways: "at once" in two processes of one thread, "fit by fit" in two such processes, one
+network after the other in each, and "serial", one network after the other with all threads. Seconds are of `cross_validate` from beginning to end. A task under
 a protocol, trained one way, is a unit: a finished one is kept in results/muse_engine and not done again; a killed one begins anew, so that its seconds are
 whole.
 Prints the table and writes benchmarks/results/muse_engine.md from all units that are done.
@@ -16,6 +17,7 @@ import json
 import platform
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +26,29 @@ import torch
 
 import sigvit
 from sigvit.evidence.convnets import ConvNetClassifier
+from sigvit.training.member import Member, train_alone
 
 UNITS = Path("results/muse_engine")
 TABLE = Path(__file__).parent / "results" / "muse_engine.md"
 TASKS = ("muse_ssvep", "muse_n170", "muse_p300")
 PROTOCOLS = ("cross_subject", "cross_session", "within_session")
-WAYS = ("at once", "one by one")
-PROCESSES = 2
-HEADING = ("task, protocol", "fits", "one by one (s)", "at once (s)", "gain", "ViT one by one", "ViT at once", "largest difference of a fit's score")
+WAYS = ("at once", "fit by fit", "serial")
+PROCESSES = THREADS = 2
+HEADING = (
+    *("task, protocol", "fits", "at once (s)", "fit by fit (s)", "serial (s)", "gain over fit by fit", "gain over serial"),
+    *("ViT at once", "ViT serial", "largest difference of a fit's score"),
+)
 
 
 class OneByOne:
-    """Hides `fit_many`, so that `cross_validate` fits one fold and seed after the other."""
+    """Hides `fit_many`, so that `cross_validate` fits one fold and seed after the other, and trains the networks of a fit one after the other too."""
 
     @property
     def fit_many(self) -> Any:
         raise AttributeError("switched off")
+
+    def _train(self, members: Sequence[Member], snapshots: Any = None, processes: Any = None) -> list[list[dict[str, float]]]:
+        return [train_alone(member) for member in members]
 
 
 class OneByOneViT(OneByOne, sigvit.SignalViTClassifier):
@@ -73,7 +82,9 @@ def run(task: str, protocol: str, way: str, seeds: int, quick: bool, folder: Pat
     windows = sigvit.open_dataset(task)
     folds, pipelines = make_folds(windows, protocol), make_pipelines(windows, way, quick)
     start = time.perf_counter()
-    results = sigvit.cross_validate(pipelines, windows, folds, range(seeds), folder=folder, n_jobs=PROCESSES)
+    processes, threads = (1, THREADS) if way == "serial" else (PROCESSES, 1)
+    torch.set_num_threads(threads)
+    results = sigvit.cross_validate(pipelines, windows, folds, range(seeds), folder=folder, n_jobs=processes)
     seconds = time.perf_counter() - start
     results.table.to_csv(folder / "table.csv", index=False)
     (folder / "seconds.json").write_text(json.dumps(seconds))
@@ -83,16 +94,14 @@ def run(task: str, protocol: str, way: str, seeds: int, quick: bool, folder: Pat
 def row(task: str, protocol: str, folders: dict[str, Path]) -> list[str]:
     seconds = {way: json.loads((folder / "seconds.json").read_text()) for way, folder in folders.items()}
     scores = {way: pd.read_csv(folder / "table.csv").set_index(["pipeline", "fold", "seed"])["score"] for way, folder in folders.items()}
-    means = {way: found["ViT"].mean() for way, found in scores.items()}
-    difference = (scores["at once"] - scores["one by one"]).abs().max()
-    gain = seconds["one by one"] / seconds["at once"]
-    fits = len(scores["at once"])
-    told = [f"{seconds[way]:.0f}" for way in ("one by one", "at once")], [f"{means[way]:.4f}" for way in ("one by one", "at once")]
-    return [f"{task}, {protocol}", str(fits), *told[0], f"{gain:.2f}", *told[1], f"{difference:.4f}"]
+    means = [f"{scores[way]['ViT'].mean():.4f}" for way in ("at once", "serial")]
+    differences = [(scores["at once"] - scores[way]).abs().max() for way in WAYS[1:]]
+    gains = [f"{seconds[way] / seconds['at once']:.2f}" for way in WAYS[1:]]
+    return [f"{task}, {protocol}", str(len(scores["at once"])), *(f"{seconds[way]:.0f}" for way in WAYS), *gains, *means, f"{max(differences):.4f}"]
 
 
 def table(units: Path) -> str:
-    """All rows of which both ways are done."""
+    """All rows of which every way is done."""
     rows = []
     for task in TASKS:
         for protocol in PROTOCOLS:
@@ -106,18 +115,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=TASKS)
+    parser.add_argument("--protocols", nargs="*", default=list(PROTOCOLS), choices=PROTOCOLS)
     parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
-    torch.set_num_threads(1)
     seeds = 1 if asked.quick else asked.seeds
     units = UNITS / ("quick" if asked.quick else f"{seeds}_seeds")
     for task in asked.tasks:
-        for protocol in PROTOCOLS:
+        for protocol in asked.protocols:
             for way in WAYS:
                 run(task, protocol, way, seeds, asked.quick, units / f"{task}-{protocol}-{way.replace(' ', '_')}")
     head = (
-        "# The Muse experiment with all folds at once and one by one\n\n"
-        f"`python benchmarks/muse_engine.py`: {seeds} seeds; seconds of `cross_validate` on {PROCESSES} processes of a thread; mean ROC-AUC over fits.\n"
+        "# The Muse experiment with all folds at once and without\n\n"
+        f"`python benchmarks/muse_engine.py --seeds {seeds}`: seconds of `cross_validate`, at once and fit by fit in {PROCESSES} processes of one thread, "
+        f"serial in one process of {THREADS}; mean ROC-AUC over fits.\n"
         f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}, sigvit {sigvit.__version__}.\n\n"
     )
     print(head + table(units))
