@@ -3,26 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sigvit.training.batches import RecordingBatches
 from sigvit.training.member import Member
 from sigvit.training.member_draws import Asked, MemberDraws
 from sigvit.training.memory import keep_freed_memory
-from sigvit.training.place import Place
 from sigvit.training.schedule import learning_rate_factor
 from sigvit.training.snapshots import described, require_same
 from sigvit.training.stacked import Stack
 from sigvit.training.stacked_optimizer import StackedAdam, clip_
-from sigvit.training.uneven_batches import filled, repeated, row_shares
 
 # K = members, N = trainable numbers of one model, B = batch, C = classes
 
 # Windows of one look that are evaluated at a time.
 LOOK_BATCH = 64
+# What a snapshot holds of a place as plain data, and as lists of scalars.
+TOLD = ("step", "history", "best", "waited")
+UNREPORTED = ("losses", "norms")
+
+
+@dataclass
+class Place:
+    """A member's own part of the training's state: what no matrix holds."""
+
+    member: Member
+    batches: RecordingBatches
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: float = float("inf")
+    waited: int = 0
+    kept: tuple[Tensor, dict[str, Tensor]] | None = None
+    ended: bool = False
+    fault: str = ""
+    losses: list[Tensor] = field(default_factory=list)
+    norms: list[Tensor] = field(default_factory=list)
+
+    @property
+    def looks(self) -> bool:
+        """Whether an entry of the history is due."""
+        return self.step % self.member.recipe.validate_every == 0 or self.step == self.member.recipe.steps
+
+    def report(self) -> None:
+        """An entry of the history from the steps since the last one; a number that isn't finite ends this member."""
+        for name, numbers in (("loss", self.losses), ("norm of the gradient", self.norms)):
+            values = torch.stack(numbers).cpu()
+            bad = (~values.isfinite()).nonzero().flatten().tolist()
+            if bad:
+                self.fault = f"The {name} became {float(values[bad[0]])} at step {self.step - len(values) + bad[0] + 1}"
+                return
+        self.history.append({"step": self.step, "train_loss": float(torch.stack(self.losses).cpu().mean())})
+        self.losses, self.norms = [], []
+        self.ended = self.step == self.member.recipe.steps
+
+    def judge(self, loss: float, weights: Tensor, state: dict[str, Tensor]) -> None:
+        """Remember the weights if this validation loss is the lowest so far; end where patience does."""
+        self.history[-1]["validation_loss"] = loss
+        self.waited += 1
+        if loss < self.best:
+            self.best, self.waited, self.kept = loss, 0, (weights.clone(), {name: tensor.clone() for name, tensor in state.items()})
+        self.ended |= bool(self.member.recipe.patience) and self.waited >= self.member.recipe.patience
+
+    def told(self) -> dict[str, Any]:
+        """For a snapshot: all but the tensors of the model."""
+        return {name: getattr(self, name) for name in TOLD} | {name: [float(number) for number in getattr(self, name)] for name in UNREPORTED}
+
+    def recall(self, told: dict[str, Any]) -> None:
+        for name in TOLD:
+            setattr(self, name, told[name])
+        for name in UNREPORTED:
+            setattr(self, name, [torch.tensor(number, dtype=self.batches.values.dtype) for number in told[name]])
 
 
 class Group:
@@ -30,7 +85,7 @@ class Group:
 
     Parameters
     ----------
-    members : of one architecture and number format, and, but for a `VisionTransformer`, of one batch size. Everything else of their recipes may differ.
+    members : of one architecture, batch size and number format. Everything else of their recipes may differ.
     saved : key → what `state` gave of a member, which then goes on from there.
 
     Members may join and leave between steps (after a `look`), at any step of their own.
@@ -55,12 +110,10 @@ class Group:
     def step(self) -> None:
         """One step of every member."""
         recipes, steps = [place.member.recipe for place in self.places], [place.step for place in self.places]
-        parts = [place.batches.batch(place.step) for place in self.places]
-        # A row of the batch itself fills it up: of silence some tokenizer might have no finite gradient.
-        inputs, targets = (torch.stack([repeated(part, self._rows) for part in several]) for several in zip(*parts, strict=True))
-        draw = MemberDraws([place.member.seed for place in self.places], steps, self._sizes)
+        inputs, targets = (torch.stack(parts) for parts in zip(*(place.batches.batch(place.step) for place in self.places), strict=True))
+        draw = MemberDraws([place.member.seed for place in self.places], steps)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=recipes[0].dtype == "bfloat16"):
-            losses = member_losses(self._logits(inputs, draw), targets, self._smoothing, self._class_weights, self._shares)
+            losses = member_losses(self._logits(inputs, draw), targets, self._smoothing, self._class_weights)
         # No member's loss is in another's, so the gradient of their sum is that of each.
         gradients = torch.autograd.grad(losses.sum(), self.stack.parameters(), allow_unused=True)
         unused = [(weights, weights.clone()) for weights in self.stack.scatter(gradients, self.optimizer.gradient)]
@@ -172,9 +225,6 @@ class Group:
         self.optimizer = StackedAdam(like, first, second, self.stack.n_decayed, recipes[0].betas, recipes[0].optimizer)
         self._largest = torch.tensor([recipe.clip_norm for recipe in recipes], dtype=like.dtype, device=like.device)
         self._smoothing = torch.tensor([recipe.label_smoothing for recipe in recipes], dtype=like.dtype, device=like.device)[:, None, None]
-        self._sizes = [place.member.batch_size for place in self.places]
-        self._rows = max(self._sizes)
-        self._shares = row_shares(self._sizes, like) if min(self._sizes) < self._rows else None
         given = [place.member.class_weights for place in self.places]
         some = next((weights for weights in given if weights is not None), None)
         self._class_weights = None if some is None else torch.stack([torch.ones_like(some) if weights is None else weights for weights in given])[:, None]
@@ -201,7 +251,7 @@ class Group:
         with self.stack.using(self.average):
             for start in range(0, max(len(values) for values, _ in parts.values()), LOOK_BATCH):
                 chunk = [parts[k][0][start : start + LOOK_BATCH] if k in parts else self.average.new_zeros((0, *shape)) for k in range(len(self))]
-                logits.append(self.stack.logits(filled(chunk)))
+                logits.append(self.stack.logits(_filled(chunk)))
         together = torch.cat(logits, dim=1).float()
         losses = []
         for k, (values, targets) in parts.items():
@@ -210,10 +260,8 @@ class Group:
         return losses
 
 
-def member_losses(logits: Tensor, targets: Tensor, label_smoothing: Tensor, class_weights: Tensor | None, shares: Tensor | None = None) -> Tensor:
+def member_losses(logits: Tensor, targets: Tensor, label_smoothing: Tensor, class_weights: Tensor | None) -> Tensor:
     """Each member's cross-entropy, (K,), of logits and target shares, both (K, B, C); smoothing (K, 1, 1), weights (K, 1, C) or None.
-
-    `shares` (K, B) say what each row counts where batches are filled up; None: all the same.
 
     >>> logits, targets = torch.randn(2, 5, 3), torch.eye(3)[torch.tensor([[0, 1, 2, 0, 1], [2, 1, 0, 2, 1]])]
     >>> one = functional.cross_entropy(logits[1], targets[1], label_smoothing=0.1)
@@ -222,9 +270,14 @@ def member_losses(logits: Tensor, targets: Tensor, label_smoothing: Tensor, clas
     """
     smoothed = targets * (1 - label_smoothing) + label_smoothing / targets.shape[-1]
     weighted = smoothed if class_weights is None else smoothed * class_weights
-    each = -(logits.log_softmax(-1) * weighted).sum(-1)
-    return each.mean(-1) if shares is None else (each * shares).sum(-1)
+    return -(logits.log_softmax(-1) * weighted).sum(-1).mean(-1)
 
 
 def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
+def _filled(parts: list[Tensor]) -> Tensor:
+    """Parts of unequal length as one tensor, zeros at the end of the shorter ones."""
+    length = max(len(part) for part in parts)
+    return torch.stack([functional.pad(part, (0,) * (2 * (part.ndim - 1)) + (0, length - len(part))) for part in parts])

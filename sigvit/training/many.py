@@ -17,7 +17,6 @@ from sigvit.training.plan import Plan, choose_plan
 from sigvit.training.snapshots import Snapshots, described, require_same
 from sigvit.training.stacked import architecture, can_stack
 from sigvit.training.stacked_optimizer import KERNELS
-from sigvit.training.uneven_batches import of_like_batches
 
 __all__ = ["Member", "Plan", "Snapshots", "train_many"]
 
@@ -36,7 +35,7 @@ def train_many(
 
     Parameters
     ----------
-    members : of any number of architectures; those of one architecture and number format, and of about the same batch size, are stacked.
+    members : of any number of architectures; those of one architecture, batch size and number format are stacked.
     plan : how many are stacked, and in how many processes; None takes the fastest way on this machine (`sigvit.training.plan.choose_plan`).
     snapshots : where every member's state is kept, and from where training goes on where it ended.
     on_step : called with the number of steps done by all members together.
@@ -141,13 +140,13 @@ class _Outcome:
 
 
 def _kinds(members: Sequence[Member]) -> list[list[Member]]:
-    """Members that one stack could hold, together; the largest batches first."""
+    """Members that one stack could hold, together."""
     kinds: dict[tuple, list[Member]] = {}
     for member in members:
         recipe = member.recipe
-        fixed = (recipe.dtype, recipe.optimizer, recipe.betas, recipe.compile, is_stackable(member), tuple(member.values.shape[1:]))
+        fixed = (recipe.dtype, recipe.optimizer, recipe.betas, recipe.compile, is_stackable(member), member.batch_size, tuple(member.values.shape[1:]))
         kinds.setdefault((architecture(member.model), fixed), []).append(member)
-    return [like for kind in kinds.values() for like in of_like_batches(kind)]
+    return list(kinds.values())
 
 
 def _train_kind(members: Sequence[Member], plan: Plan | None, snapshots: Snapshots | None, outcome: _Outcome, processes: int | None) -> None:

@@ -29,7 +29,6 @@ class MemberDraws:
     Parameters
     ----------
     seeds, steps : (K,) of each member's training: the draws of a step are a function of both (and of their order within the step).
-    sizes : (K,) rows of each member's own batch; those that fill it up draw nothing. None: all rows are its own.
 
     Attributes
     ----------
@@ -43,9 +42,8 @@ class MemberDraws:
     True
     """
 
-    def __init__(self, seeds: Sequence[int], steps: Sequence[int], sizes: Sequence[int] | None = None) -> None:
+    def __init__(self, seeds: Sequence[int], steps: Sequence[int]) -> None:
         self.asked: list[Asked] = []
-        self.sizes = sizes
         self.generators = [torch.Generator().manual_seed(derive_seed(seed, "dropout", step)) for seed, step in zip(seeds, steps, strict=True)]
 
     def __call__(self, x: Tensor, rate: float | tuple[float, ...]) -> Tensor:
@@ -57,10 +55,7 @@ class MemberDraws:
         """The next factors. Who knows what a step will ask for, in which order, can draw before it."""
         rates = asked.rate if isinstance(asked.rate, tuple) else (asked.rate,) * asked.shape[0]
         # Who drops nothing draws nothing, alone as here.
-        seeds = torch.zeros(*asked.shape[:2], 2, dtype=torch.int32)
-        for k, (rate, generator) in enumerate(zip(rates, self.generators, strict=True)):
-            if rate:
-                rows = asked.shape[1] if self.sizes is None else self.sizes[k]
-                seeds[k, :rows] = dropout_seeds(rows, generator)
+        silent = torch.zeros(asked.shape[1], 2, dtype=torch.int32)
+        seeds = [dropout_seeds(asked.shape[1], generator) if rate else silent for rate, generator in zip(rates, self.generators, strict=True)]
         told = rates if isinstance(asked.rate, tuple) else rates[:1]
-        return dropout_factors(seeds.to(asked.device, non_blocking=True), asked.shape, asked.dtype, told)
+        return dropout_factors(torch.stack(seeds).to(asked.device, non_blocking=True), asked.shape, asked.dtype, told)

@@ -96,7 +96,7 @@ def choose_plan(members: Sequence[Member], processes: int | None = None) -> Plan
 
 def _measure_short(members: Sequence[Member]) -> Seconds:
     size = min(len(members), SHORT_SIZE)
-    alone, stacked = _measure([_alone(_smallest(members)), Group(members[:size]).step], rounds=1)
+    alone, stacked = _measure([_alone(members[0]), Group(members[:size]).step], rounds=1)
     return Seconds(alone, {size: stacked / size})
 
 
@@ -105,18 +105,13 @@ def _measure_all(members: Sequence[Member], processes: int) -> Seconds:
     # A stack in a process is never larger than the process' share.
     shares = sorted({min(size, -(-len(members) // processes)) for size in sizes}) if processes > 1 else []
     groups = {size: Group(members[:size]) for size in {*sizes, *shares}}
-    alone, *stacked = _measure([_alone(_smallest(members))] + [groups[size].step for size in sizes])
+    alone, *stacked = _measure([_alone(members[0])] + [groups[size].step for size in sizes])
     shared: list[float] = []
     if shares:
         with _threads(1):
             shared = _measure([groups[size].step for size in shares])
     each = {size: seconds / size / processes for size, seconds in zip(shares, shared, strict=True)}
     return Seconds(alone, {size: seconds / size for size, seconds in zip(sizes, stacked, strict=True)}, each, processes, complete=True)
-
-
-def _smallest(members: Sequence[Member]) -> Member:
-    """The one with the smallest batch: stacks, which fill it up, must be faster than the loop even for that one."""
-    return min(members, key=lambda member: member.batch_size)
 
 
 def _alone(member: Member) -> Callable[[], None]:
@@ -165,7 +160,7 @@ def _key(members: Sequence[Member], processes: int) -> str:
     first = members[0]
     told = (
         *(platform.processor(), platform.machine(), os.cpu_count(), torch.get_num_threads(), processes, torch.__version__, first.recipe.dtype),
-        *(architecture(first.model), first.batch_size, _smallest(members).batch_size, tuple(first.values.shape[1:]), min(len(members), max(SIZES)), SIZES),
+        *(architecture(first.model), first.batch_size, tuple(first.values.shape[1:]), min(len(members), max(SIZES)), SIZES),
     )
     return hashlib.sha256(repr(told).encode()).hexdigest()[:24]
 

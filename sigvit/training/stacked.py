@@ -197,11 +197,6 @@ def can_stack(model: nn.Module) -> bool:
     return not any(isinstance(module, _BatchNorm | _DropoutNd) or hasattr(module, "dropout") for module in parts)
 
 
-def takes_uneven_batches(model: nn.Module) -> bool:
-    """Whether rows that fill a member's batch up change nothing for the others of it: not where statistics are taken over the batch."""
-    return type(model) is VisionTransformer
-
-
 def architecture(model: nn.Module) -> str:
     """A text that is equal for models that one stack can hold: types, shapes, and every plain setting but the rates of dropout."""
     told = [f"{name}:{type(module).__name__}{_settings(module)}" for name, module in model.named_modules()]

@@ -92,17 +92,6 @@ def test_stacked_networks_equal_their_serial_twins(network):
 
 
 @pytest.mark.parametrize("network", [EEGNet, ShallowConvNet])
-def test_batches_of_unequal_size_stay_apart_where_statistics_are_taken_over_them(network):
-    stacked = [replace(member, values=member.values[:rows], targets=member.targets[:rows]) for member, rows in zip(members(network), (10, 31, 9), strict=True)]
-    serial = [replace(member, model=copy.deepcopy(member.model)) for member in stacked]
-    train_many(stacked)
-    for member, twin in zip(stacked, serial, strict=True):
-        train_alone(twin)
-        # Alone both ways: the same arithmetic.
-        torch.testing.assert_close(member.model.state_dict(), twin.model.state_dict(), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("network", [EEGNet, ShallowConvNet])
 def test_no_stacked_network_has_any_influence_on_another(network):
     group = Group(members(network))
     group.stack.weights.normal_()

@@ -134,10 +134,10 @@ def test_other_architectures_and_recipes_without_a_stacked_form_are_trained_too(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # torch's compiler loads a part of torch that is on its way out, and looks at .grad of views
 def test_compiled_stacks_give_the_same():
-    members = [replace(each, recipe=replace(each.recipe, compile=True)) for each in [*different(), member(4, slice(0, 6))]]
+    members = [replace(each, recipe=replace(each.recipe, compile=True)) for each in different()]
     serial = [replace(twin, recipe=replace(twin.recipe, compile=False)) for twin in twins(members)]
     expected = [train_alone(twin) for twin in serial]
-    assert_equal(members, train_many(members, Plan(5)), serial, expected)
+    assert_equal(members, train_many(members, Plan(4)), serial, expected)
 
 
 @pytest.mark.slow
@@ -148,30 +148,6 @@ def test_processes_with_stacks_give_the_same():
     assert_equal(members, train_many(members, Plan(2, processes=2)), serial, expected)
     with pytest.raises(ValueError, match=r"^member 4: The .* became"):
         train_many([member(0, slice(0, 40)), member(4, slice(0, 40), replace(RECIPE, learning_rate=1e300))], Plan(2, processes=2))
-
-
-@pytest.mark.parametrize("covariances", [False, True])
-@pytest.mark.parametrize("choices", [{"stochastic_depth": 0.3}, {"positions": "rotary"}, {"pool": "map", "registers": 2, "representation": 5}])
-def test_smaller_batches_are_filled_up_without_a_trace(choices, covariances):
-    def chosen() -> dict:
-        return choices | ({"tokenizer": sigvit.tokenizers.CovarianceTokens(E, 29, 13, width=8)} if covariances else {})
-
-    sizes = (11, 9, 13, 10)  # of sets that are smaller than the batch of 13, but for one
-    members = [member(seed, slice(seed, seed + size), replace(RECIPE, batch_size=13), slice(30, 47), **chosen()) for seed, size in enumerate(sizes)]
-    members[1] = replace(members[1], model=model(1, **chosen() | {"dropout": 0.0, "stochastic_depth": 0.0}))
-    assert [each.batch_size for each in members] == list(sizes)
-    Group(members).step()  # in one stack
-    serial = twins(members)
-    expected = [train_alone(twin) for twin in serial]
-    assert_equal(members, train_many(members, Plan(3)), serial, expected)
-
-
-def test_batches_of_about_one_size_train_together():
-    seen: list[int] = []
-    members = [member(seed, slice(0, size), replace(RECIPE, batch_size=13, steps=5)) for seed, size in enumerate((12, 40, 6, 11, 8))]
-    train_many(members, Plan(5), on_step=seen.append)
-    # 13, 12 and 11 rows side by side, then 8 and 6: every call tells the steps of one stack more.
-    assert seen == [3, 6, 9, 12, 15, 17, 19, 21, 23, 25]
 
 
 def test_logits_in_float32_are_those_of_the_serial_twins():
