@@ -203,9 +203,10 @@ def contestants(windows: sigvit.Windows) -> dict[str, Any]:
     found: dict[str, Any] = {"sigvit, default": sigvit.SignalViTClassifier(), "sigvit, network alone": sigvit.SignalViTClassifier(classical=None)}
     for name in PEERS:
         try:
-            build_peer(load_braindecode(), name, list(windows.electrodes), windows.values.shape[2], windows.sampling_rate, len(windows.classes))
+            n_times, rate = windows.values.shape[2], windows.sampling_rate
+            build_peer(load_braindecode(), name, list(windows.electrodes), n_times, rate, len(windows.classes))(torch.as_tensor(windows.values[:2]))
         except (ValueError, RuntimeError, AssertionError) as error:
-            print(f"{windows.name}: {name} can't be built: {str(error).splitlines()[0][:120]}", flush=True)
+            print(f"{windows.name}: {name} can't read them: {str(error).splitlines()[0][:120]}", flush=True)
         else:
             found[name] = BraindecodeClassifier(name)
     return found

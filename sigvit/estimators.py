@@ -11,9 +11,10 @@ from sklearn.base import BaseEstimator, clone
 from torch import Tensor, nn
 
 from sigvit.evidence import baselines
-from sigvit.evidence.blend import Blend, blend_weights, log_of, pooled
+from sigvit.evidence.blend import Blend
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.linear_discriminant import inner_folds
+from sigvit.evidence.log_linear_pool import blend_weights, log_of, pooled
 from sigvit.model.vision_transformer import signal_vit
 from sigvit.network_classifier import NetworkClassifier, network_log_probabilities
 from sigvit.network_input import read_input

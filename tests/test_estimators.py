@@ -17,9 +17,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.estimators import SignalViTClassifier
 from sigvit.evidence import baselines
-from sigvit.evidence.blend import PULL, blend_weights, pooled
 from sigvit.evidence.convnets import ConvNetClassifier, ShallowConvNet
 from sigvit.evidence.fit_job import FitJob
+from sigvit.evidence.log_linear_pool import PULL, blend_weights, pooled
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.network_classifier import network_log_probabilities
 from sigvit.tokenizers import ConvStem, TimeStepTokens

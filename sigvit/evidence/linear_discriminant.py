@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import solve
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.validation import check_is_fitted
 
-from sigvit.evidence.metrics import window_log_loss
+from sigvit.evidence.log_linear_pool import best_temperature, blend_weights, pooled
 
 MICROVOLTS_PER_VOLT = 1e6
 # The smaller of windows and features bounds the work of one fit; a candidate above it is left out.
@@ -63,20 +62,23 @@ def solve_shrunken(centred: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 class ShrinkageLDA(ClassifierMixin, BaseEstimator):
-    """Linear discriminant analysis with Ledoit–Wolf shrinkage on segment means.
+    """Linear discriminant analysis with Ledoit–Wolf shrinkage on segment means, pooled over several lengths of the segments.
 
-    Blankertz et al. (2011), "Single-trial analysis and classification of ERP components — a tutorial", NeuroImage 56.
+    Blankertz et al. (2011), "Single-trial analysis and classification of ERP components — a tutorial", NeuroImage 56. How long a segment should be is
+    hard to tell from a few hundred windows; the log-linear pool of all (`blend_weights`), each at its best temperature (Guo et al. 2017: with many features
+    a discriminant ranks well but is far too sure), is ahead of the one that inner folds choose (docs/log.md).
 
     Parameters
     ----------
-    segments : how many parts of time are averaged, or several candidates, of which inner folds of the training windows choose by log-loss;
-        "auto" is 4, 8, 16, … and every sample. Inner folds keep subjects whole where ``fit`` gets several in ``groups``; else they are blocks in each class.
-        Every candidate is judged at its best temperature (Guo et al. 2017): with many features the discriminant ranks well but is far too sure.
+    segments : how many parts of time are averaged, or several such numbers; "auto" is 4, 8, 16, … and every sample. Temperatures and weights are chosen on
+        inner folds of the training windows, which keep subjects whole where ``fit`` gets several in ``groups``; else they are blocks in each class. Where the
+        windows allow no inner folds, the first number stands alone.
 
     Attributes
     ----------
-    segments_, temperature_ : what was chosen; log-probabilities are divided by the temperature. classes_ : sorted labels.
-    coef_, intercept_ : (classes, features), (classes,), before the temperature. log_loss_ : {candidate: inner log-loss in nats}.
+    log_loss_ : {number of segments: inner log-loss in nats at its temperature}, empty without inner folds. classes_ : sorted labels.
+    scales_ : {number of segments: what its log-probabilities are multiplied by: weight / temperature}.
+    coef_, intercept_ : (classes, electrodes · samples) for microvolts and (classes,): a pool of linear discriminants is one itself.
     out_of_fold_ : (windows, classes) log-probabilities of the training windows by discriminants of the inner folds; NaN where none judged.
 
     >>> signals = np.random.default_rng(0).normal(0, 1e-5, (40, 3, 32)); labels = np.repeat(["rest", "task"], 20)
@@ -93,11 +95,17 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"Shrinkage LDA needs at least two classes in its training windows, but all {len(labels)} are {self.classes_[0]!r}.")
-        self.log_loss_: dict[int, float] = {}
         folds = inner_folds(numbers, groups)
-        self.segments_, self.temperature_ = self._choose(signals, numbers, folds)
-        self.out_of_fold_ = self._out_of_fold(signals, numbers, folds)
-        self.coef_, self.intercept_ = fit_discriminant(segment_means(signals, self.segments_), numbers)
+        candidates = self._candidates(signals)[: None if folds else 1]
+        self.log_loss_: dict[int, float] = {}
+        self.out_of_fold_ = np.full((len(numbers), len(self.classes_)), np.nan)
+        self.scales_ = self._judge(signals, numbers, folds, candidates) if folds else dict.fromkeys(candidates, 1.0)
+        self.shape_ = signals.shape[1:]
+        self.coef_, self.intercept_ = np.zeros((len(self.classes_), signals[0].size)), np.zeros(len(self.classes_))
+        for segments, scale in self.scales_.items():
+            weights, offsets = fit_discriminant(segment_means(signals, segments), numbers)
+            self.coef_ += scale * spread_over_samples(weights, segments, self.shape_[1])
+            self.intercept_ += scale * offsets
         return self
 
     def decision_function(self, X: np.ndarray) -> np.ndarray:
@@ -113,26 +121,20 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
         check_is_fitted(self)
-        return (segment_means(checked_signals(X), self.segments_) @ self.coef_.T + self.intercept_) / self.temperature_
+        signals = in_microvolts(X)
+        if signals.shape[1:] != self.shape_:
+            raise ValueError(f"Shrinkage LDA was fitted on {self.shape_[0]} electrodes × {self.shape_[1]} samples, but these windows are {signals.shape[1:]}.")
+        return signals.reshape(len(signals), -1) @ self.coef_.T + self.intercept_
 
-    def _choose(self, signals: np.ndarray, numbers: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> tuple[int, float]:
-        """Segments and temperature of the smallest inner log-loss; where the windows allow no inner folds, the first candidate as it is."""
-        candidates, temperatures = self._candidates(signals), {}
-        if not folds:
-            return candidates[0], 1.0
-        for segments in candidates:
-            logits, judged = inner_logits(segment_means(signals, segments), numbers, folds)
-            temperatures[segments], self.log_loss_[segments] = best_temperature(logits, judged)
-        best = min(candidates, key=self.log_loss_.__getitem__)
-        return best, temperatures[best]
-
-    def _out_of_fold(self, signals: np.ndarray, numbers: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        told = np.full((len(numbers), len(self.classes_)), np.nan)
-        if folds:
-            judged = np.concatenate([judge for _, judge in folds])
-            logits, _ = inner_logits(segment_means(signals, self.segments_), numbers, folds)
-            told[judged] = log_softmax(logits / self.temperature_, axis=1)
-        return told
+    def _judge(self, signals: np.ndarray, numbers: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]], candidates: list[int]) -> dict[int, float]:
+        """What each candidate counts, by windows that it didn't see."""
+        judged = np.concatenate([judge for _, judge in folds])
+        told = np.stack([inner_logits(segment_means(signals, segments), numbers, folds) for segments in candidates], axis=1)
+        temperatures, losses = np.transpose([best_temperature(logits, numbers[judged]) for logits in told.swapaxes(0, 1)])
+        scales = blend_weights(told / temperatures[:, None], numbers[judged]) / temperatures
+        self.log_loss_ = dict(zip(candidates, losses.tolist(), strict=True))
+        self.out_of_fold_[judged] = pooled(told, scales)
+        return dict(zip(candidates, scales.tolist(), strict=True))
 
     def _candidates(self, signals: np.ndarray) -> list[int]:
         windows, electrodes, samples = signals.shape
@@ -143,7 +145,7 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
         given = [self.segments] if isinstance(self.segments, int) else [segments for segments in self.segments if isinstance(segments, int)]
         if not given or min(given) < 1 or max(given) > samples:
             raise ValueError(f"segments is {self.segments!r}; give whole numbers from 1 to the {samples} samples of a window, or 'auto'.")
-        return given
+        return sorted(set(given))
 
 
 def fit_discriminant(features: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -166,28 +168,24 @@ def inner_folds(numbers: np.ndarray, groups: Any) -> list[tuple[np.ndarray, np.n
     return [(train, judge) for train, judge in folds if len(judge) and len(train) > n_classes == len(np.unique(numbers[train]))]
 
 
-def inner_logits(features: np.ndarray, numbers: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (judged windows, classes) from discriminants that didn't see them, and those windows' class numbers."""
+def spread_over_samples(weights: np.ndarray, segments: int, n_times: int) -> np.ndarray:
+    """Weights of segment means as weights of samples: (classes, electrodes · segments) → (classes, electrodes · n_times).
+
+    >>> spread_over_samples(np.array([[4.0, 9.0]]), segments=2, n_times=5).tolist()
+    [[2.0, 2.0, 3.0, 3.0, 3.0]]
+    """
+    lengths = np.diff(np.linspace(0, n_times, segments + 1).astype(int))
+    each = weights.reshape(len(weights), -1, segments) / lengths
+    return np.repeat(each, lengths, axis=2).reshape(len(weights), -1)
+
+
+def inner_logits(features: np.ndarray, numbers: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Logits (judged windows, classes) from discriminants that didn't see them, fold after fold."""
     parts = []
     for train, judge in folds:
         weights, offsets = fit_discriminant(features[train], numbers[train])
         parts.append(features[judge] @ weights.T + offsets)
-    return np.concatenate(parts), np.concatenate([numbers[judge] for _, judge in folds])
-
-
-def best_temperature(logits: np.ndarray, numbers: np.ndarray) -> tuple[float, float]:
-    """The temperature between 1/20 and 1000 with the smallest mean log-loss, and that loss in nats.
-
-    >>> temperature, loss = best_temperature(np.array([[9.0, 0.0]] * 4), np.array([0, 0, 0, 1]))
-    >>> round(9 / temperature, 2), round(loss, 3)
-    (1.1, 0.562)
-    """
-
-    def loss(log_temperature: float) -> float:
-        return float(window_log_loss(numbers, softmax(logits / np.exp(log_temperature), axis=1)).mean())
-
-    found = minimize_scalar(loss, bounds=(-np.log(20), np.log(1000)), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x)), float(found.fun)
+    return np.concatenate(parts)
 
 
 def checked_signals(signals: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from sigvit.evidence.band_features import BandPower, band_pass
 from sigvit.evidence.baselines import augmented_tangent_space, band_power, csp_lda, everything, filter_bank_tangent_space
 from sigvit.evidence.metrics import score_predictions
 
-NAMES = ["Majority", "Shrinkage LDA", "CSP + LDA", "Tangent space", "xDAWN + tangent space", "Band power", "Filter bank tangent space"]
+NAMES = ["Majority", "Shrinkage LDA", "xDAWN + tangent space", "CSP + LDA", "Tangent space", "Band power", "Filter bank tangent space"]
 NAMES += ["Augmented tangent space"]
 LEARNERS = NAMES[1:]
 

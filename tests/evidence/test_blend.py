@@ -8,8 +8,9 @@ from sklearn.pipeline import make_pipeline
 
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence import baselines
-from sigvit.evidence.blend import PULL, Blend, blend_weights, pooled
-from sigvit.evidence.linear_discriminant import inner_folds
+from sigvit.evidence.blend import Blend
+from sigvit.evidence.linear_discriminant import ShrinkageLDA, inner_folds
+from sigvit.evidence.log_linear_pool import PULL, blend_weights, pooled
 
 
 class Remembers(ClassifierMixin, BaseEstimator):
@@ -58,7 +59,7 @@ def test_the_order_of_sources_and_windows_does_not_matter():
 
 def test_the_stronger_the_pull_the_nearer_equal_weights(monkeypatch):
     log_probabilities, numbers = told(4, n=5)
-    monkeypatch.setattr("sigvit.evidence.blend.PULL", 1e6)
+    monkeypatch.setattr("sigvit.evidence.log_linear_pool.PULL", 1e6)
     np.testing.assert_allclose(blend_weights(log_probabilities, numbers), 1 / 3, atol=1e-4)  # a loss of order 1 against a pull of 1e6
 
 
@@ -81,12 +82,13 @@ def test_label_free_steps_are_fitted_once_and_the_rest_in_inner_folds(windows):
     blend = Blend({"tangent": baselines.tangent_space()}).fit(windows.values, windows.labels)
     whole = baselines.tangent_space().fit(windows.values, windows.labels)
     alone = clone(whole).fit(windows.values, windows.labels).predict_proba(windows.values)
-    np.testing.assert_allclose(log_softmax(np.log(alone) * blend.weights_["tangent"], axis=1), np.log(blend.predict_proba(windows.values)), atol=1e-9)
+    factor = blend.weights_["tangent"] / blend.temperatures_["tangent"]
+    np.testing.assert_allclose(log_softmax(np.log(alone) * factor, axis=1), np.log(blend.predict_proba(windows.values)), atol=1e-9)
     numbers = np.searchsorted(blend.classes_, windows.labels)
     features = whole[:-1].transform(windows.values)
     train, judge = inner_folds(numbers, None)[0]
     inner = clone(whole[-1]).fit(features[train], numbers[train]).predict_proba(features[judge])
-    np.testing.assert_allclose(log_softmax(np.log(inner) * blend.weights_["tangent"], axis=1), blend.out_of_fold_[judge], atol=1e-9)
+    np.testing.assert_allclose(log_softmax(np.log(inner) * factor, axis=1), blend.out_of_fold_[judge], atol=1e-9)
 
 
 @pytest.mark.parametrize("classes", [("left", "right"), ("left", "right", "feet")])
@@ -95,14 +97,50 @@ def test_the_classical_blend_finds_a_planted_source(classes):
     train = (windows.metadata["run"] == "1").to_numpy()
     blend = baselines.classical_blend(*windows.values.shape[1:], windows.sampling_rate).fit(windows.values[train], windows.labels[train])
     assert blend.score(windows.values[~train], windows.labels[~train]) > 0.75
-    assert len(blend.weights_) == 7
+    assert list(blend.weights_) == ["Shrinkage LDA", "xDAWN + tangent space", "Rhythms"]
+    assert len(blend.fitted_["Rhythms"].weights_) == 5
 
 
 def test_a_source_that_knows_more_has_the_smaller_inner_loss(windows):
     blend = Blend({"LDA": baselines.shrinkage_lda(), "memory": Remembers()}).fit(windows.values, windows.labels)
     assert blend.log_loss_["memory"] == pytest.approx(np.log(2), abs=1e-9)  # it guesses what it hasn't seen
     lda = baselines.shrinkage_lda().fit(windows.values, windows.labels)
-    assert blend.log_loss_["LDA"] == pytest.approx(min(lda.log_loss_.values()), abs=1e-6)  # its own temperature is the best already
+    own = -lda.out_of_fold_[np.arange(len(windows)), np.searchsorted(lda.classes_, windows.labels)].mean()
+    assert blend.log_loss_["LDA"] == pytest.approx(own, abs=1e-6)  # its own temperature is the best already
+
+
+class Boasts(ClassifierMixin, BaseEstimator):
+    """A linear discriminant whose probabilities are raised to a power."""
+
+    def __init__(self, power=1.0):
+        self.power = power
+
+    def fit(self, X, y):
+        self.lda_ = ShrinkageLDA(8).fit(X, y)
+        self.classes_ = self.lda_.classes_
+        return self
+
+    def predict_proba(self, X):
+        certain = self.lda_.predict_proba(X) ** self.power
+        return certain / certain.sum(axis=1, keepdims=True)
+
+
+def test_how_certain_a_source_makes_itself_does_not_matter():
+    weak = synthetic_windows(n_subjects=3, n_trials=22, effect=0.7)
+    plain, boasting = (Blend({"LDA": Boasts(power), "CSP": baselines.csp_lda()}).fit(weak.values, weak.labels) for power in (1.0, 2.0))
+    # Not exactly: what falls below the smallest probability that counts is lifted to it.
+    assert boasting.temperatures_["LDA"] == pytest.approx(2 * plain.temperatures_["LDA"], rel=0.02)
+    np.testing.assert_allclose(boasting.predict_proba(weak.values), plain.predict_proba(weak.values), atol=0.01)
+    assert plain.weights_["LDA"] > 0.3
+
+
+def test_a_blend_in_a_blend_is_judged_on_windows_that_it_did_not_see(windows):
+    inner = Blend({"CSP": baselines.csp_lda(), "tangent": baselines.tangent_space()})
+    outer = Blend({"LDA": baselines.shrinkage_lda(), "rhythms": inner}).fit(windows.values, windows.labels)
+    alone = clone(inner).fit(windows.values, np.searchsorted(outer.classes_, windows.labels))
+    np.testing.assert_allclose(outer.fitted_["rhythms"].out_of_fold_, alone.out_of_fold_, atol=1e-9)
+    remembering = Blend({"LDA": baselines.shrinkage_lda(), "rhythms": Blend({"memory": Remembers()})}).fit(windows.values, windows.labels)
+    assert remembering.log_loss_["rhythms"] == pytest.approx(np.log(2), abs=1e-9)
 
 
 def test_too_few_windows_for_inner_folds_give_equal_weights(windows):

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 from sklearn.covariance import ledoit_wolf_shrinkage
 
-from sigvit.evidence.linear_discriminant import ShrinkageLDA, fit_discriminant, inner_folds, ledoit_wolf, segment_means, solve_shrunken
+from sigvit.evidence.linear_discriminant import ShrinkageLDA, fit_discriminant, inner_folds, inner_logits, ledoit_wolf, segment_means, solve_shrunken
 
 
 @pytest.mark.parametrize(("n", "p"), [(13, 31), (31, 13), (17, 17)])
@@ -41,13 +42,38 @@ def test_discriminant_gives_the_exact_log_odds_of_two_gaussians():
     assert offsets[1] - offsets[0] == pytest.approx(-2.5 + np.log(3), abs=0.3)
 
 
-def test_number_of_segments_fits_where_the_signal_is():
+def test_the_number_of_segments_that_fits_the_signal_has_the_smallest_loss():
     generator = np.random.default_rng(0)
     signals, labels = generator.normal(0, 1e-5, (120, 3, 64)), np.tile([0, 1], 60)
     signals[labels == 1, 1, 20:24] += 1e-5
     fitted = ShrinkageLDA().fit(signals, labels)
-    assert fitted.segments_ in (16, 32)
-    assert set(fitted.log_loss_) == {4, 8, 16, 32, 64}
+    assert tuple(fitted.scales_) == tuple(fitted.log_loss_) == (4, 8, 16, 32, 64)
+    assert min(fitted.log_loss_, key=fitted.log_loss_.get) in (16, 32)
+
+
+def test_the_pool_is_one_linear_discriminant_of_samples():
+    generator = np.random.default_rng(0)
+    signals, numbers = generator.normal(0, 1e-5, (61, 3, 37)), np.arange(61) % 3
+    signals[numbers == 1, 1, 5:11] += 1e-5
+    fitted = ShrinkageLDA((5, 37, 12)).fit(signals, numbers)
+    assert min(fitted.scales_.values()) > 0, "all should have counted"
+    told = 0
+    for segments, scale in fitted.scales_.items():
+        features = segment_means(signals, segments)
+        weights, offsets = fit_discriminant(features, numbers)
+        told += scale * (features @ weights.T + offsets)
+    # Sums of about a hundred products in another order.
+    np.testing.assert_allclose(fitted.decision_function(signals), told, rtol=1e-7, atol=1e-9)
+    for train, judge in inner_folds(numbers, None):
+        parts = [scale * inner_logits(segment_means(signals, segments), numbers, [(train, judge)]) for segments, scale in fitted.scales_.items()]
+        np.testing.assert_allclose(fitted.out_of_fold_[judge], log_softmax(np.sum(parts, axis=0), axis=1), rtol=1e-7, atol=1e-9)
+
+
+def test_windows_of_another_shape_are_refused():
+    signals = np.random.default_rng(0).normal(0, 1e-5, (14, 3, 11))
+    fitted = ShrinkageLDA().fit(signals, np.arange(14) % 2)
+    with pytest.raises(ValueError, match=r"3 electrodes × 11 samples, but these windows are \(3, 7\)"):
+        fitted.predict(signals[:, :, :7])
 
 
 def test_probabilities_are_calibrated_where_features_outnumber_windows():
@@ -57,9 +83,8 @@ def test_probabilities_are_calibrated_where_features_outnumber_windows():
     fitted = ShrinkageLDA(segments=128).fit(signals[:80], labels[:80])
     probabilities = fitted.predict_proba(signals[80:])
     loss = -np.log(probabilities[np.arange(80), labels[80:]]).mean()
-    fitted.temperature_ = 1.0
-    uncalibrated = fitted.predict_proba(signals[80:])
-    assert loss < 0.8 < -np.log(uncalibrated[np.arange(80), labels[80:]]).mean()
+    uncalibrated = fitted.decision_function(signals[80:]) / fitted.scales_[128]
+    assert loss < 0.8 < np.log1p(np.exp(-uncalibrated * (2 * labels[80:] - 1))).mean()
 
 
 def test_inner_folds_keep_subjects_whole():
@@ -83,7 +108,7 @@ def test_inner_folds_never_train_without_a_class():
 def test_one_trial_a_class_takes_the_first_candidate():
     signals = np.random.default_rng(0).normal(0, 1e-5, (2, 3, 7))
     fitted = ShrinkageLDA().fit(signals, ["a", "b"])
-    assert (fitted.segments_, fitted.temperature_) == (4, 1.0)
+    assert (fitted.scales_, fitted.log_loss_) == ({4: 1.0}, {})
 
 
 def test_windows_that_do_not_vary_within_a_class_are_told_apart():
