@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from sigvit.evidence.band_features import BandCovariances, BandPower, BandTangentSpace
 from sigvit.evidence.covariances import AugmentedCovariances, ShrunkenCovariances
 from sigvit.evidence.linear_discriminant import inner_folds
-from sigvit.evidence.log_linear_pool import best_temperature, blend_weights, log_of, pooled
+from sigvit.evidence.log_linear_pool import Weighed, log_of, pooled, weigh
 
 # n = windows, K = sources, C = classes
 
@@ -58,20 +58,18 @@ class Blend(ClassifierMixin, BaseEstimator):
         self.fitted_ = {name: fitted for name, (fitted, _) in zip(self.candidates, found, strict=True)}
         told = np.stack([log_probabilities for _, log_probabilities in found], axis=1)
         judged = np.isfinite(told).all(axis=(1, 2))
-        weights, temperatures, losses = np.full(len(found), 1 / len(found)), np.ones(len(found)), []
-        if judged.any():
-            temperatures, losses = np.transpose([best_temperature(each, numbers[judged]) for each in told[judged].swapaxes(0, 1)])
-            weights = blend_weights(told[judged] / temperatures[:, None], numbers[judged])
-        self.weights_, self.temperatures_ = (dict(zip(self.candidates, each.tolist(), strict=True)) for each in (weights, temperatures))
-        self.log_loss_ = dict(zip(self.candidates, losses, strict=bool(len(losses))))
-        self.out_of_fold_ = pooled(told / temperatures[:, None], weights)
+        equal = Weighed(np.full(len(found), 1 / len(found)), np.ones(len(found)), np.array([]))
+        weighed = weigh(told[judged], numbers[judged]) if judged.any() else equal
+        self.weights_, self.temperatures_ = (dict(zip(self.candidates, each.tolist(), strict=True)) for each in weighed[:2])
+        self.log_loss_ = dict(zip(self.candidates, weighed.losses.tolist(), strict=bool(len(weighed.losses))))
+        self.out_of_fold_ = pooled(told, weighed.weights / weighed.temperatures)
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """(windows, classes), in the order of `classes_`."""
         check_is_fitted(self, "fitted_")
-        told = np.stack([log_of(fitted.predict_proba(X)) / self.temperatures_[name] for name, fitted in self.fitted_.items()], axis=1)
-        return np.exp(pooled(told, np.array(list(self.weights_.values()))))
+        told = np.stack([log_of(fitted.predict_proba(X)) for fitted in self.fitted_.values()], axis=1)
+        return np.exp(pooled(told, np.array([weight / self.temperatures_[name] for name, weight in self.weights_.items()])))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         return self.classes_[self.predict_proba(X).argmax(axis=1)]

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.validation import check_is_fitted
 
-from sigvit.evidence.log_linear_pool import best_temperature, blend_weights, pooled
+from sigvit.evidence.log_linear_pool import pooled, weigh
 
 MICROVOLTS_PER_VOLT = 1e6
 # The smaller of windows and features bounds the work of one fit; a candidate above it is left out.
@@ -65,8 +65,8 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
     """Linear discriminant analysis with Ledoit–Wolf shrinkage on segment means, pooled over several lengths of the segments.
 
     Blankertz et al. (2011), "Single-trial analysis and classification of ERP components — a tutorial", NeuroImage 56. How long a segment should be is
-    hard to tell from a few hundred windows; the log-linear pool of all (`blend_weights`), each at its best temperature (Guo et al. 2017: with many features
-    a discriminant ranks well but is far too sure), is ahead of the one that inner folds choose (docs/log.md).
+    hard to tell from a few hundred windows; the log-linear pool of all, each at its best temperature (Guo et al. 2017: with many features a discriminant ranks
+    well but is far too sure), is ahead of the one that inner folds choose (docs/log.md).
 
     Parameters
     ----------
@@ -130,8 +130,8 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
         """What each candidate counts, by windows that it didn't see."""
         judged = np.concatenate([judge for _, judge in folds])
         told = np.stack([inner_logits(segment_means(signals, segments), numbers, folds) for segments in candidates], axis=1)
-        temperatures, losses = np.transpose([best_temperature(logits, numbers[judged]) for logits in told.swapaxes(0, 1)])
-        scales = blend_weights(told / temperatures[:, None], numbers[judged]) / temperatures
+        weights, temperatures, losses = weigh(told, numbers[judged])
+        scales = weights / temperatures
         self.log_loss_ = dict(zip(candidates, losses.tolist(), strict=True))
         self.out_of_fold_[judged] = pooled(told, scales)
         return dict(zip(candidates, scales.tolist(), strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
@@ -14,6 +16,29 @@ from sigvit.evidence.metrics import window_log_loss
 SMALLEST_PROBABILITY = 1e-6
 # What holds the weights near equal ones, in windows: a few dozen windows overrule it, a handful don't.
 PULL = 1.0
+
+
+class Weighed(NamedTuple):
+    """What sources count in a pool: `weights` of log-probabilities divided by `temperatures`, and the log-loss in nats of each alone at its own; (K,) each."""
+
+    weights: np.ndarray
+    temperatures: np.ndarray
+    losses: np.ndarray
+
+
+def weigh(log_probabilities: np.ndarray, numbers: np.ndarray) -> Weighed:
+    """How much each source counts, by windows (n, K, C) that it wasn't fitted on and their class numbers (n,): first its best temperature, then the weights.
+
+    >>> modest, boastful = np.log([[0.8, 0.2], [0.2, 0.8], [0.2, 0.8]] * 50), np.log([[0.99, 0.01], [0.01, 0.99], [0.01, 0.99]] * 50)
+    >>> weighed = weigh(np.stack([modest, boastful], axis=1), np.array([0, 1, 0] * 50))
+    >>> bool(weighed.temperatures[1] > 3 * weighed.temperatures[0])
+    True
+    >>> np.allclose(*weighed.weights, atol=1e-3)  # they say the same
+    True
+    """
+    found = [best_temperature(each, numbers) for each in log_probabilities.swapaxes(0, 1)]
+    temperatures, losses = np.transpose(found)
+    return Weighed(blend_weights(log_probabilities / temperatures[:, None], numbers), temperatures, losses)
 
 
 def blend_weights(log_probabilities: np.ndarray, numbers: np.ndarray) -> np.ndarray:
