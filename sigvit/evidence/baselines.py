@@ -131,7 +131,7 @@ def xdawn_tangent_space(n_filters: int = 4) -> Pipeline:
 
 
 def shrinkage_lda(segments: int | tuple[int, ...] | str = "auto") -> ShrinkageLDA:
-    """Linear discriminant analysis with Ledoit–Wolf shrinkage on segment means, averaged over numbers of segments (`ShrinkageLDA`).
+    """Linear discriminant analysis with Ledoit–Wolf shrinkage on segment means, pooled over numbers of segments (`ShrinkageLDA`).
 
     >>> shrinkage_lda()
     ShrinkageLDA()
