@@ -7,7 +7,7 @@ estimator trains it (time shift, mixup, dropout, clipping, moving average); thei
 braindecode's own loop. Prints the table and writes benchmarks/results/eeg_epoch.md.
 --quick: one round of the first shape in small batches without Labram; nothing is written.
 --accuracy: no epochs are timed; all are trained with so many seeds and judged on the shipped splits of the embedded sets, each with the recipe of
-`ConvNetClassifier`, ours with its own. Fits that are done are kept in results/eeg_epoch. Writes benchmarks/results/eeg_epoch_accuracy.md; hours a seed.
+`ConvNetClassifier`, ours with its own. Fits that are done are kept in results/eeg_epoch. Writes benchmarks/results/eeg_epoch_accuracy.md.
 
 braindecode imports parts that no network here uses: `pip install --no-deps braindecode skorch tabulate docstring-inheritance linear-attention-transformer
 local-attention colt5-attention hyper-connections torch-einops-utils axial-positional-embedding product-key-memory linformer torchinfo wfdb soundfile`.

@@ -79,6 +79,7 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
     log_loss_ : {number of segments: inner log-loss in nats at its temperature}, empty without inner folds. classes_ : sorted labels.
     scales_ : {number of segments: what its log-probabilities are multiplied by: weight / temperature}.
     coef_, intercept_ : (classes, electrodes · samples) for microvolts and (classes,): a pool of linear discriminants is one itself.
+    shape_ : (electrodes, samples) of the training windows.
     out_of_fold_ : (windows, classes) log-probabilities of the training windows by discriminants of the inner folds; NaN where none judged.
 
     >>> signals = np.random.default_rng(0).normal(0, 1e-5, (40, 3, 32)); labels = np.repeat(["rest", "task"], 20)

@@ -138,7 +138,7 @@ def test_a_blend_in_a_blend_is_judged_on_windows_that_it_did_not_see(windows):
     inner = Blend({"CSP": baselines.csp_lda(), "tangent": baselines.tangent_space()})
     outer = Blend({"LDA": baselines.shrinkage_lda(), "rhythms": inner}).fit(windows.values, windows.labels)
     alone = clone(inner).fit(windows.values, np.searchsorted(outer.classes_, windows.labels))
-    np.testing.assert_allclose(outer.fitted_["rhythms"].out_of_fold_, alone.out_of_fold_, atol=1e-9)
+    np.testing.assert_allclose(outer.fitted_["rhythms"].out_of_fold_, alone.out_of_fold_, atol=1e-9)  # the same arithmetic, in threads of BLAS
     remembering = Blend({"LDA": baselines.shrinkage_lda(), "rhythms": Blend({"memory": Remembers()})}).fit(windows.values, windows.labels)
     assert remembering.log_loss_["rhythms"] == pytest.approx(np.log(2), abs=1e-9)
 

@@ -62,7 +62,7 @@ def test_the_pool_is_one_linear_discriminant_of_samples():
         features = segment_means(signals, segments)
         weights, offsets = fit_discriminant(features, numbers)
         told += scale * (features @ weights.T + offsets)
-    # Sums of about a hundred products in another order.
+    # Sums of about a hundred products in another order; below too.
     np.testing.assert_allclose(fitted.decision_function(signals), told, rtol=1e-7, atol=1e-9)
     for train, judge in inner_folds(numbers, None):
         parts = [scale * inner_logits(segment_means(signals, segments), numbers, [(train, judge)]) for segments, scale in fitted.scales_.items()]
