@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -57,7 +58,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def fingerprint(value: Any) -> str:
-    """SHA-256 of a value and all it is made of, and of sigvit's version; equal values have equal fingerprints in every process.
+    """SHA-256 of a value and all it is made of, and of sigvit's source; equal values have equal fingerprints in every process.
 
     >>> fingerprint({"a": 1, "b": [2.0]}) == fingerprint({"b": [2.0], "a": 1})
     True
@@ -66,7 +67,14 @@ def fingerprint(value: Any) -> str:
     ------
     TypeError : something in it has no description that is the same in every process.
     """
-    return hashlib.sha256(f"{sigvit.__version__}{describe(value)}".encode()).hexdigest()
+    return hashlib.sha256(f"{source_hash(Path(sigvit.__file__).parent)}{describe(value)}".encode()).hexdigest()
+
+
+@cache
+def source_hash(package: Path) -> str:
+    """SHA-256 of every Python file of a package: a fit is as old as its code, and a version stays while code is changed."""
+    files = [(path.relative_to(package).as_posix(), path.read_bytes()) for path in sorted(package.rglob("*.py"))]
+    return hashlib.sha256(repr(files).encode()).hexdigest()
 
 
 def describe(value: Any) -> str:
