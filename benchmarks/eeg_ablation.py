@@ -163,7 +163,7 @@ def run(name: str, chosen: dict[str, Maker], seeds: int, output: Path) -> pd.Ser
 def report(scores: pd.DataFrame, command: str) -> str:
     """(variants, sets) of scores as markdown, with the mean difference from the default over the sets that a variant ran on."""
     differences = scores.sub(scores.loc[DEFAULT], axis=1)
-    table = scores.round(3).astype(object).where(scores.notna(), "–")
+    table = scores.round(3)
     table["mean difference"] = [f"{100 * value:+.1f}" for value in differences.mean(axis=1)]
     table["sets ahead"] = [f"{int((row.dropna() > 0).sum())} of {row.notna().sum()}" for _, row in differences.iterrows()]
     versions = f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}, sigvit {sigvit.__version__}"

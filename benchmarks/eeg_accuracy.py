@@ -67,7 +67,20 @@ def pipelines(windows: sigvit.Windows, networks: str) -> dict[str, Any]:
     named: dict[str, Any] = {"ViT": sigvit.SignalViTClassifier(), **sigvit.baselines.everything(windows)}
     if networks != "none":
         named |= {name: ConvNetClassifier(name) for name in OURS}
-    return named | ({f"braindecode {name}": PublishedNetwork(name) for name in PUBLISHED} if networks == "published" else {})
+    if networks == "published":
+        named |= {f"braindecode {name}": PublishedNetwork(name) for name in PUBLISHED if can_read(name, windows)}
+    return named
+
+
+def can_read(name: str, windows: sigvit.Windows) -> bool:
+    """Whether a network of braindecode takes windows of this shape; said on the terminal where it doesn't."""
+    try:
+        network = PublishedNetwork(name).build(windows.info, windows.values.shape[2], len(windows.classes))
+        network(torch.as_tensor(windows.values[:2]))
+    except (ValueError, RuntimeError, AssertionError) as error:
+        print(f"{windows.name}: braindecode's {name} can't read windows of {windows.values.shape[1:]}: {str(error).splitlines()[0][:120]}", flush=True)
+        return False
+    return True
 
 
 def run(row: str, seeds: int, networks: str, output: Path) -> Path:
@@ -93,7 +106,7 @@ def scores(row: str, folder: Path) -> pd.Series:
 
 def line(found: pd.Series) -> dict[str, str]:
     """A row of the table: the ViT, its halves, and the best of the classical pipelines and of the networks, picked after the fact."""
-    baselines = found.drop(["guessing", "ViT", *HALVES])
+    baselines = found.drop(["guessing", "ViT", *HALVES]).dropna()
     networks = baselines[[name for name in baselines.index if name in NETWORKS]]
     classical = baselines.drop(networks.index)
     kinds = {"best classical": classical, "best network": networks}
@@ -106,9 +119,11 @@ def verdict(table: pd.DataFrame) -> str:
     """Over all rows above chance: how often the ViT is first, and its lead over the classical pipeline with the highest mean, picked after the fact."""
     others = table.drop(columns=["guessing", "ViT", *HALVES])
     above = table[table.drop(columns="guessing").max(axis=1) > table["guessing"]].index
+    if above.empty:
+        return "No pipeline is above chance in any row."
     first = int((table.loc[above, "ViT"] >= others.loc[above].max(axis=1)).sum())
     classical = others.drop(columns=[name for name in others if name in NETWORKS]).loc[above]
-    best = classical.mean().idxmax()
+    best = classical.dropna(axis=1).mean().idxmax()  # some windows are too slow or of too few electrodes for some pipelines
     lead = table.loc[above, "ViT"] - classical[best]
     p = statistics.paired_permutation(table.loc[above, "ViT"], classical[best])
     places = f"The ViT is first in {first} of {len(above)} rows above chance"

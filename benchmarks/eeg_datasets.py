@@ -92,7 +92,7 @@ def write_table() -> None:
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    lines = [list(table.columns), ["---"] * table.shape[1], *table.fillna("–").astype(str).to_numpy().tolist()]
+    lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(object).where(table.notna(), "–").astype(str).to_numpy().tolist()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
