@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 import torch
 from eeg_datasets import make_folds, to_markdown
-from eeg_epoch import load_braindecode
+from eeg_epoch import can_read, load_braindecode
 from torch import nn
 
 import sigvit
@@ -68,19 +68,8 @@ def pipelines(windows: sigvit.Windows, networks: str) -> dict[str, Any]:
     if networks != "none":
         named |= {name: ConvNetClassifier(name) for name in OURS}
     if networks == "published":
-        named |= {f"braindecode {name}": PublishedNetwork(name) for name in PUBLISHED if can_read(name, windows)}
+        named |= {f"braindecode {name}": PublishedNetwork(name) for name in PUBLISHED if can_read(PublishedNetwork(name), windows)}
     return named
-
-
-def can_read(name: str, windows: sigvit.Windows) -> bool:
-    """Whether a network of braindecode takes windows of this shape; said on the terminal where it doesn't."""
-    try:
-        network = PublishedNetwork(name).build(windows.info, windows.values.shape[2], len(windows.classes))
-        network(torch.as_tensor(windows.values[:2]))
-    except (ValueError, RuntimeError, AssertionError) as error:
-        print(f"{windows.name}: braindecode's {name} can't read windows of {windows.values.shape[1:]}: {str(error).splitlines()[0][:120]}", flush=True)
-        return False
-    return True
 
 
 def run(row: str, seeds: int, networks: str, output: Path) -> Path:

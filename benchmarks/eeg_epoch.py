@@ -201,15 +201,19 @@ def accuracies(seeds: int) -> None:
 def contestants(windows: sigvit.Windows) -> dict[str, Any]:
     """Ours, whole and the network alone, and those peers that such windows allow; the others are named on the terminal."""
     found: dict[str, Any] = {"sigvit, default": sigvit.SignalViTClassifier(), "sigvit, network alone": sigvit.SignalViTClassifier(classical=None)}
-    for name in PEERS:
-        try:
-            n_times, rate = windows.values.shape[2], windows.sampling_rate
-            build_peer(load_braindecode(), name, list(windows.electrodes), n_times, rate, len(windows.classes))(torch.as_tensor(windows.values[:2]))
-        except (ValueError, RuntimeError, AssertionError) as error:
-            print(f"{windows.name}: {name} can't read them: {str(error).splitlines()[0][:120]}", flush=True)
-        else:
-            found[name] = BraindecodeClassifier(name)
-    return found
+    peers = {name: BraindecodeClassifier(name) for name in PEERS}
+    return found | {name: peer for name, peer in peers.items() if can_read(peer, windows)}
+
+
+def can_read(classifier: ConvNetClassifier, windows: sigvit.Windows) -> bool:
+    """Whether its network takes windows of this shape; said on the terminal where it doesn't."""
+    try:
+        classifier.build(windows.info, windows.values.shape[2], len(windows.classes))(torch.as_tensor(windows.values[:2]))
+    except (ValueError, RuntimeError, AssertionError) as error:
+        shape, reason = " × ".join(map(str, windows.values.shape[1:])), str(error).splitlines()[0][:120]
+        print(f"{windows.name}: {classifier.network} can't read windows of {shape}: {reason}", flush=True)
+        return False
+    return True
 
 
 def main() -> None:
