@@ -26,11 +26,14 @@ demo: .venv/installed
 	$(BIN)/python experiments/eeg_cross_validation.py --dataset scp1 --seeds 3 --output results/demo/scp1
 	$(BIN)/python experiments/eeg_cross_validation.py --dataset finger_movements --seeds 1 --output results/demo/finger_movements
 
+# In the order of the files: by numbers of tests, the long ones would come last and one core would wait.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --doctest-modules
+
 test: .venv/parity
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --doctest-modules sigvit tests
+	$(PYTEST) -m "not slow" sigvit tests
 
 test-all: .venv/parity
-	$(BIN)/python -m pytest -n auto --dist loadfile --doctest-modules sigvit tests
+	$(PYTEST) sigvit tests
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 
-torch.set_num_threads(1)
+# One thread a process, also in those that tests start. Said before torch is loaded, which only the processes that run tests need to load.
+os.environ["OMP_NUM_THREADS"] = "1"
 # What is measured about this machine is remembered beside the checkout, not in anybody's home.
 os.environ["XDG_CACHE_HOME"] = str(Path(__file__).parents[1] / ".pytest_cache")
 

@@ -24,7 +24,7 @@ from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.network_classifier import network_log_probabilities
 from sigvit.tokenizers import ConvStem, TimeStepTokens
 
-QUICK = SignalViTClassifier(training_steps=40, ensemble=False, classical=None, width=8, heads=2, mlp_width=16)
+QUICK = SignalViTClassifier(training_steps=20, ensemble=False, classical=None, width=8, heads=2, mlp_width=16)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def windows():
     return synthetic_windows(n_subjects=3, effect=3.0)
 
 
-@parametrize_with_checks([SignalViTClassifier(training_steps=30, ensemble=False, width=8, heads=2, mlp_width=16)])
+@parametrize_with_checks([SignalViTClassifier(training_steps=10, ensemble=False, width=8, heads=2, mlp_width=16)])
 def test_scikit_learns_own_checks_pass(estimator, check):
     check(estimator)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from pyriemann.tangentspace import TangentSpace
@@ -60,14 +60,15 @@ class BandPower(TransformerMixin, BaseEstimator):
         return {name: band for name, band in reachable.items() if bins(samples, self.sampling_rate, *band).any()}
 
 
-class BandCovariances(TransformerMixin, BaseEstimator):
-    """Shrunken (OAS) covariance of each band: (windows, electrodes, samples) → (windows, bands, electrodes, electrodes), in the signals' unit squared.
+class BandTangentSpace(TransformerMixin, BaseEstimator):
+    """Shrunken (OAS) covariances of each band in the tangent space at their training mean, side by side.
 
+    (windows, electrodes E, samples) → (windows, bands · E (E + 1) / 2), the logarithms of the signals' unit squared.
     ``bands_hz`` are pairs of edges; with ``octaves`` those above them follow that hold a hundredth of the training windows' power or more. Every window is
-    filtered by itself, so that none smears into another.
+    filtered by itself, so that none smears into another. One band at a time is worked on: all covariances of thousands of windows would fill the memory.
 
-    >>> BandCovariances(100.0, ((4.0, 8.0), (8.0, 12.0))).fit_transform(np.random.default_rng(0).normal(size=(5, 3, 200))).shape
-    (5, 2, 3, 3)
+    >>> BandTangentSpace(100.0, ((4.0, 8.0), (8.0, 12.0))).fit_transform(np.random.default_rng(0).normal(size=(5, 3, 200))).shape
+    (5, 12)
     """
 
     def __init__(self, sampling_rate: float, bands_hz: tuple[tuple[float, float], ...], octaves: bool = False):
@@ -75,27 +76,25 @@ class BandCovariances(TransformerMixin, BaseEstimator):
         self.bands_hz = bands_hz
         self.octaves = octaves
 
-    def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> BandCovariances:
-        self.bands_ = [*self.bands_hz, *(filled_octaves(X, self.sampling_rate, self.bands_hz[-1][1]) if self.octaves else [])]
-        return self
-
-    def transform(self, X: np.ndarray) -> np.ndarray:
-        told = contents(X)
-        return np.stack([met.get(X, told, ("band", self.sampling_rate, *band), self._covariances(band)) for band in self.bands_], axis=1)
-
-    def _covariances(self, band: tuple[float, float]) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda signals: oas_covariances(band_pass(signals, self.sampling_rate, *band))
-
-
-class BandTangentSpace(TransformerMixin, BaseEstimator):
-    """Each band's covariances in the tangent space at their training mean, side by side: (windows, bands, E, E) → (windows, bands · E (E + 1) / 2)."""
-
     def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> BandTangentSpace:
-        self.spaces_ = [TangentSpace(FAST_REFERENCE).fit(band) for band in X.swapaxes(0, 1)]
+        self.bands_ = [*self.bands_hz, *(filled_octaves(X, self.sampling_rate, self.bands_hz[-1][1]) if self.octaves else [])]
+        self.spaces_ = [TangentSpace(FAST_REFERENCE).fit(covariances) for covariances in self._covariances(X)]
         return self
 
     def transform(self, X: np.ndarray) -> np.ndarray:
-        return np.concatenate([space.transform(band) for space, band in zip(self.spaces_, X.swapaxes(0, 1), strict=True)], axis=1)
+        features = np.empty((len(X), len(self.bands_), X.shape[1] * (X.shape[1] + 1) // 2))
+        for number, covariances in enumerate(self._covariances(X)):
+            features[:, number] = self.spaces_[number].transform(covariances)
+        return features.reshape(len(X), -1)
+
+    def _covariances(self, signals: np.ndarray) -> Iterator[np.ndarray]:
+        """(windows, electrodes, electrodes) of one band after the other, in the signals' unit squared."""
+        told = contents(signals)
+        for band in self.bands_:
+            yield met.get(signals, told, ("band", self.sampling_rate, *band), self._covariances_in(band))
+
+    def _covariances_in(self, band: tuple[float, float]) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda signals: oas_covariances(band_pass(signals, self.sampling_rate, *band))
 
 
 def spectrum(signals: np.ndarray) -> np.ndarray:

@@ -17,9 +17,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sigvit.evidence.band_features import FAST_REFERENCE, BandCovariances, BandPower, BandTangentSpace
+from sigvit.evidence.band_features import FAST_REFERENCE, BandPower, BandTangentSpace
 from sigvit.evidence.blend import Blend
-from sigvit.evidence.covariances import AugmentedCovariances, ShrunkenCovariances, XdawnShrunkenCovariances
+from sigvit.evidence.covariances import AugmentedCovariances, FewerElectrodes, ShrunkenCovariances, XdawnShrunkenCovariances
 from sigvit.evidence.linear_discriminant import ShrinkageLDA, in_microvolts
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def csp_lda(n_filters: int = 6) -> Pipeline:
 
 def tangent_space() -> Pipeline:
     """Covariance of each window, projected to the tangent space at the training windows' Riemannian mean, logistic regression (Barachant et al. 2012)."""
-    return make_pipeline(microvolts(), ShrunkenCovariances(), TangentSpace("riemann"), LogisticClassifier())
+    return make_pipeline(microvolts(), FewerElectrodes(), ShrunkenCovariances(), TangentSpace("riemann"), LogisticClassifier())
 
 
 def xdawn_tangent_space(n_filters: int = 4) -> Pipeline:
@@ -147,17 +147,17 @@ def band_power(sampling_rate: float) -> Pipeline:
 def filter_bank_tangent_space(sampling_rate: float) -> Pipeline:
     """Tangent spaces of nine bands of 4 Hz from 4 to 40 Hz (those below the Nyquist frequency), side by side, logistic regression. ``sampling_rate`` in Hz.
 
-    Octaves above are added where the training windows hold power there, as muscle signals do: `BandCovariances`.
+    Octaves above are added where the training windows hold power there, as muscle signals do: `BandTangentSpace`.
     """
     bands = tuple((low, high) for low, high in FILTER_BANK_HZ if high < sampling_rate / 2)
     if not bands:
         raise ValueError(f"A sampling rate of {sampling_rate} Hz leaves no band of the filter bank, which starts at 4 to 8 Hz; more than 16 Hz is needed.")
-    return make_pipeline(microvolts(), BandCovariances(sampling_rate, bands, octaves=True), BandTangentSpace(), LogisticClassifier())
+    return make_pipeline(microvolts(), FewerElectrodes(), BandTangentSpace(sampling_rate, bands, octaves=True), LogisticClassifier())
 
 
 def augmented_tangent_space(sampling_rate: float) -> Pipeline:
     """Covariances of the electrodes and their delayed copies (`AugmentedCovariances`) in tangent space, logistic regression. ``sampling_rate`` in Hz."""
-    return make_pipeline(microvolts(), AugmentedCovariances(sampling_rate), TangentSpace(FAST_REFERENCE), LogisticClassifier())
+    return make_pipeline(microvolts(), FewerElectrodes(), AugmentedCovariances(sampling_rate), TangentSpace(FAST_REFERENCE), LogisticClassifier())
 
 
 def microvolts() -> FunctionTransformer:

@@ -13,15 +13,15 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from sigvit.evidence.band_features import BandCovariances, BandPower, BandTangentSpace
-from sigvit.evidence.covariances import AugmentedCovariances, ShrunkenCovariances
+from sigvit.evidence.band_features import BandPower, BandTangentSpace
+from sigvit.evidence.covariances import AugmentedCovariances, FewerElectrodes, ShrunkenCovariances
 from sigvit.evidence.linear_discriminant import inner_folds
 from sigvit.evidence.log_linear_pool import Weighed, log_of, pooled, weigh
 
 # n = windows, K = sources, C = classes
 
 # Steps that never look at labels are fitted once on all training windows; inner folds fit what comes behind them.
-LABEL_FREE = (FunctionTransformer, StandardScaler, ShrunkenCovariances, AugmentedCovariances, TangentSpace, BandCovariances, BandPower, BandTangentSpace)
+LABEL_FREE = (FunctionTransformer, StandardScaler, FewerElectrodes, ShrunkenCovariances, AugmentedCovariances, TangentSpace, BandPower, BandTangentSpace)
 
 
 class Blend(ClassifierMixin, BaseEstimator):

@@ -14,6 +14,8 @@ MOST_COPIES = 8
 MOST_ROWS = 128
 # Of a window's length: what the last copy may be late by.
 MOST_DELAYED = 0.25
+# Numbers in one covariance of every training window: 5000 windows of 57 electrodes; nine bands of them take 600 MB.
+MOST_NUMBERS = 2**23
 
 
 def oas_covariances(signals: np.ndarray) -> np.ndarray:
@@ -36,6 +38,15 @@ def oas_covariances(signals: np.ndarray) -> np.ndarray:
     return (1 - shrinkage)[..., None, None] * covariances + (shrinkage * mean_variance)[..., None, None] * np.eye(n_electrodes)
 
 
+def mean_components(signals: np.ndarray, components: int) -> np.ndarray:
+    """Eigenvectors (components, electrodes) of the windows' mean covariance, those of the largest eigenvalues first."""
+    total = np.zeros((signals.shape[1], signals.shape[1]))
+    for window in signals:
+        centred = window - window.mean(axis=-1, keepdims=True)
+        total += centred @ centred.T
+    return np.linalg.eigh(total)[1][:, ::-1][:, :components].T
+
+
 class ShrunkenCovariances(TransformerMixin, BaseEstimator):
     """`oas_covariances` as a step of a pipeline: (windows, electrodes, samples) → (windows, electrodes, electrodes), in the signals' unit squared.
 
@@ -49,6 +60,30 @@ class ShrunkenCovariances(TransformerMixin, BaseEstimator):
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         return oas_covariances(X)
+
+
+class FewerElectrodes(TransformerMixin, BaseEstimator):
+    """Principal components in place of electrodes, where covariances of so many of both fill the memory: (windows, E, samples) → (windows, C, samples).
+
+    The first ones of the training windows' mean covariance, as many as keep ``most_numbers`` in all their covariances. Where all electrodes fit, they are
+    passed on as they are.
+
+    >>> signals = np.random.default_rng(0).normal(size=(11, 7, 50))
+    >>> FewerElectrodes(most_numbers=11 * 6).fit_transform(signals).shape, FewerElectrodes().fit_transform(signals) is signals
+    ((11, 3, 50), True)
+    """
+
+    def __init__(self, most_numbers: int = MOST_NUMBERS):
+        self.most_numbers = most_numbers
+
+    def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> FewerElectrodes:
+        # The largest C with C (C + 1) / 2 numbers a window.
+        components = max(1, int((8 * self.most_numbers / len(X) + 1) ** 0.5 - 1) // 2)
+        self.components_ = None if components >= X.shape[1] else mean_components(X, components)
+        return self
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        return X if self.components_ is None else self.components_ @ X
 
 
 class AugmentedCovariances(TransformerMixin, BaseEstimator):

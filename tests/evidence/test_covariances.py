@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from pyriemann.estimation import XdawnCovariances
 from sklearn.covariance import oas
 
-from sigvit.evidence.covariances import AugmentedCovariances, XdawnShrunkenCovariances, oas_covariances
+from sigvit.evidence import baselines
+from sigvit.evidence.covariances import AugmentedCovariances, FewerElectrodes, XdawnShrunkenCovariances, oas_covariances
 
 
 @settings(max_examples=30, deadline=None)
@@ -51,3 +52,25 @@ def test_augmented_covariances_are_those_of_copies_40_ms_apart():
 @pytest.mark.parametrize(("n_electrodes", "n_samples", "copies"), [(1, 211, 8), (131, 211, 1), (3, 17, 2), (3, 2, 1)])
 def test_as_many_copies_as_electrodes_and_samples_allow(n_electrodes, n_samples, copies):
     assert AugmentedCovariances(101.0).fit(np.zeros((5, n_electrodes, n_samples))).copies_ == copies
+
+
+def test_components_take_the_place_of_electrodes_only_where_these_are_too_many():
+    generator = np.random.default_rng(0)
+    signals = generator.normal(size=(13, 7, 101)) * np.array([1, 9, 2, 8, 3, 7, 4.0])[:, None]
+    fits = [FewerElectrodes(13 * numbers).fit(signals) for numbers in (28, 27, 6, 5, 0)]
+    assert [fit.transform(signals).shape[1] for fit in fits] == [7, 6, 3, 2, 1]  # C (C + 1) / 2 numbers a window
+    assert fits[0].transform(signals) is signals
+    # Electrodes that have nothing in common are components themselves, the strongest first; what 1313 samples have in common by chance is left.
+    np.testing.assert_allclose(np.abs(fits[2].components_), np.eye(7)[[1, 3, 5]], atol=0.2)
+    assert np.all(np.diff(fits[2].transform(signals).var(axis=(0, 2))) < 0)
+
+
+def test_as_many_windows_as_fill_the_memory_are_read_in_fewer_components_of_the_training_windows_alone():
+    generator = np.random.default_rng(0)
+    signals, labels = generator.normal(0, 1e-5, (60, 11, 101)), np.arange(60) % 2
+    signals[labels == 1, 3] *= 4
+    pipeline = baselines.filter_bank_tangent_space(100.0).set_params(fewerelectrodes__most_numbers=40 * 15)
+    told = pipeline.fit(signals[:40], labels[:40]).predict_proba(signals[40:])
+    assert pipeline[-1].n_features_in_ == 9 * 15
+    assert pipeline.score(signals[40:], labels[40:]) == 1
+    assert np.array_equal(told[:7], pipeline.predict_proba(signals[40:47]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sigvit.evidence import baselines
-from sigvit.evidence.band_features import CLASSICAL_BANDS_HZ, BandCovariances, BandPower, band_pass
+from sigvit.evidence.band_features import CLASSICAL_BANDS_HZ, BandPower, BandTangentSpace, band_pass
 
 RATE = 500.0
 
@@ -30,5 +30,5 @@ def test_filled_octaves_are_added_and_empty_ones_are_not():
     # The filter's slope below 90 Hz reaches into the first; above 180 Hz less than half an octave is left.
     assert list(BandPower(RATE).fit(signals).bands_.values())[5:] == [(45.0, 90.0), (90.0, 180.0)]
     assert list(BandPower(RATE).fit(slow).bands_) == list(CLASSICAL_BANDS_HZ)
-    assert BandCovariances(RATE, ((4.0, 8.0),), octaves=True).fit(slow).bands_ == [(4.0, 8.0), (8.0, 16.0), (16.0, 32.0)]
-    assert BandCovariances(RATE, ((4.0, 8.0),)).fit(slow).bands_ == [(4.0, 8.0)]
+    assert BandTangentSpace(RATE, ((4.0, 8.0),), octaves=True).fit(slow).bands_ == [(4.0, 8.0), (8.0, 16.0), (16.0, 32.0)]
+    assert BandTangentSpace(RATE, ((4.0, 8.0),)).fit(slow).bands_ == [(4.0, 8.0)]
