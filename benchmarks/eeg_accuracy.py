@@ -18,8 +18,7 @@ from typing import Any
 import pandas as pd
 import torch
 from eeg_datasets import make_folds, to_markdown
-from eeg_epoch import can_read, load_braindecode
-from torch import nn
+from eeg_epoch import BraindecodeClassifier, can_read
 
 import sigvit
 from sigvit.evidence import statistics
@@ -55,20 +54,12 @@ NETWORKS = (*OURS, *(f"braindecode {name}" for name in PUBLISHED))
 HALVES = ("ViT: network", "ViT: classical half")
 
 
-class PublishedNetwork(ConvNetClassifier):
-    """A network of braindecode with its defaults, trained as our convolutional baselines are."""
-
-    def build(self, electrodes: Any, n_times: int, n_classes: int) -> nn.Module:
-        make = getattr(load_braindecode(), self.network)
-        return make(n_chans=len(electrodes["ch_names"]), n_outputs=n_classes, n_times=n_times, sfreq=electrodes["sfreq"])
-
-
 def pipelines(windows: sigvit.Windows, networks: str) -> dict[str, Any]:
     named: dict[str, Any] = {"ViT": sigvit.SignalViTClassifier(), **sigvit.baselines.everything(windows)}
     if networks != "none":
         named |= {name: ConvNetClassifier(name) for name in OURS}
     if networks == "published":
-        named |= {f"braindecode {name}": PublishedNetwork(name) for name in PUBLISHED if can_read(PublishedNetwork(name), windows)}
+        named |= {f"braindecode {name}": BraindecodeClassifier(name) for name in PUBLISHED if can_read(BraindecodeClassifier(name), windows)}
     return named
 
 
