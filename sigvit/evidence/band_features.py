@@ -63,7 +63,7 @@ class BandPower(TransformerMixin, BaseEstimator):
 class BandTangentSpace(TransformerMixin, BaseEstimator):
     """Shrunken (OAS) covariances of each band in the tangent space at their training mean, side by side.
 
-    (windows, electrodes E, samples) → (windows, bands · E (E + 1) / 2), the logarithms of the signals' unit squared.
+    (windows, electrodes E, samples) → (windows, bands · E (E + 1) / 2), without a unit: logarithms of ratios to the mean.
     ``bands_hz`` are pairs of edges; with ``octaves`` those above them follow that hold a hundredth of the training windows' power or more. Every window is
     filtered by itself, so that none smears into another. One band at a time is worked on: all covariances of thousands of windows would fill the memory.
 

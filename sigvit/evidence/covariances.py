@@ -65,8 +65,8 @@ class ShrunkenCovariances(TransformerMixin, BaseEstimator):
 class FewerElectrodes(TransformerMixin, BaseEstimator):
     """Principal components in place of electrodes, where covariances of so many of both fill the memory: (windows, E, samples) → (windows, C, samples).
 
-    The first ones of the training windows' mean covariance, as many as keep ``most_numbers`` in all their covariances. Where all electrodes fit, they are
-    passed on as they are.
+    The first ones of the training windows' mean covariance, as many as leave at most ``most_numbers`` numbers in all their covariances. Where all
+    electrodes fit, they are passed on as they are.
 
     >>> signals = np.random.default_rng(0).normal(size=(11, 7, 50))
     >>> FewerElectrodes(most_numbers=11 * 6).fit_transform(signals).shape, FewerElectrodes().fit_transform(signals) is signals
