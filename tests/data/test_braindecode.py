@@ -31,16 +31,17 @@ def braindecode():
             sys.modules[name] = module
         sys.modules["torchaudio"].functional = sys.modules["torchaudio.functional"]
         sys.modules["torchaudio"].transforms = sys.modules["torchaudio.transforms"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             import braindecode.datasets
             import braindecode.preprocessing
-        except ImportError as error:
-            pytest.skip(f"braindecode can't be imported: {error}")
         yield braindecode
-    for name in names:  # others look whether it is there
-        sys.modules.pop(name, None)
+    except ImportError as error:
+        pytest.skip(f"braindecode can't be imported: {error}")
+    finally:
+        for name in names:  # others look whether it is there
+            sys.modules.pop(name, None)
 
 
 def _absent(name):
