@@ -44,12 +44,14 @@ def test_a_processor_calibrated_on_its_steps_predicts_them_with_small_mean_error
     """Within a factor of 1.67 in one of three tries: other tests come and go between calibration and measurement. The benchmark is held to 15 %."""
     sizes = [(8, 1, 3), (16, 2, 5), (32, 1, 2), (32, 2, 7), (64, 1, 3), (48, 1, 11)]
     cases = [(small(width=width, depth=depth, mlp_width=2 * width), Training(SHAPE, batch)) for width, depth, batch in sizes]
-    medians = []
-    while len(medians) < 3 and not (medians and 0.6 < medians[-1] < 1.67):
+    for _ in range(3):
         hardware = calibrate(cases, rounds=3)
         seconds = step_seconds([TrainingStep(model, training) for model, training in cases], rounds=3)
-        medians.append(np.median([hardware.seconds(step_work(model, training)) / measured for (model, training), measured in zip(cases, seconds, strict=True)]))
-    assert 0.6 < medians[-1] < 1.67, medians
+        ratios = [hardware.seconds(step_work(model, training)) / measured for (model, training), measured in zip(cases, seconds, strict=True)]
+        if 0.6 < np.median(ratios) < 1.67:
+            break
+    else:
+        pytest.fail(f"predicted / measured seconds of the last try: {ratios}")
     assert hardware.peak_flops > 1e8
     assert hardware.memory_bytes > 2**28
 

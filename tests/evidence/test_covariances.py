@@ -73,4 +73,5 @@ def test_as_many_windows_as_fill_the_memory_are_read_in_fewer_components_of_the_
     told = pipeline.fit(signals[:40], labels[:40]).predict_proba(signals[40:])
     assert pipeline[-1].n_features_in_ == 9 * 15
     assert pipeline.score(signals[40:], labels[40:]) == 1
-    assert np.array_equal(told[:7], pipeline.predict_proba(signals[40:47]))
+    # other test windows change nothing, but a product of 135 features may be summed in another order
+    np.testing.assert_allclose(pipeline.predict_proba(signals[40:47]), told[:7], atol=1e-12)

@@ -33,7 +33,7 @@ write_results(sys.argv[1], results, windows, folds, {"steps": 40})
 
 
 def start(folder: Path, seeds: int) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", RUN, str(folder), str(seeds)])
+    return subprocess.Popen([sys.executable, "-c", RUN, str(folder), str(seeds)], stderr=subprocess.PIPE)
 
 
 def run_here(folder: Path, seeds: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,8 +48,8 @@ def table(folder: Path) -> str:
     return pd.read_csv(folder / "results.csv", dtype=str).drop(columns="time").to_csv()
 
 
-def start_and_kill(folder: Path, kills: int, seeds: int) -> int:
-    """Start, kill at a random moment after the folder is claimed, and again; returns how many kills met a living process."""
+def run_with_kills(folder: Path, kills: int, seeds: int) -> int:
+    """Start, kill at a random moment after the folder is claimed, start again; returns how many kills met a living process."""
     generator, met = random.Random(kills), 0
     for _ in range(kills):
         process = start(folder, seeds)
@@ -59,14 +59,19 @@ def start_and_kill(folder: Path, kills: int, seeds: int) -> int:
         met += process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+    process = start(folder, seeds)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
     return met
 
 
 @pytest.mark.parametrize(("kills", "seeds"), [(1, 1), pytest.param(20, 2, marks=pytest.mark.slow)])
 def test_a_killed_run_goes_on_and_ends_with_the_same_table(tmp_path, monkeypatch, kills, seeds):
     run_here(tmp_path / "whole", seeds, monkeypatch)
-    assert start_and_kill(tmp_path / "killed", kills, seeds) > 0
-    run_here(tmp_path / "killed", seeds, monkeypatch)
+    met = run_with_kills(tmp_path / "killed", kills, seeds)
+    assert met > 0
     assert table(tmp_path / "killed") == table(tmp_path / "whole")
     assert (tmp_path / "killed" / "folds.csv").read_bytes() == (tmp_path / "whole" / "folds.csv").read_bytes()
 
