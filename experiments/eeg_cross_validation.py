@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import torch
 import tyro
+from faults import faults_in_a_sentence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -134,4 +135,5 @@ def print_summary(console: Console, results: sigvit.Results) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("default")
-    main(tyro.cli(Configuration))
+    with faults_in_a_sentence():
+        main(tyro.cli(Configuration))

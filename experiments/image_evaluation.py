@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 import tyro
-from image_session import faults_in_a_sentence
+from faults import faults_in_a_sentence
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor

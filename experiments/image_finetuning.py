@@ -14,7 +14,8 @@ from typing import Annotated
 
 import torch
 import tyro
-from image_session import Session, Unprefixed, faults_in_a_sentence, fit, recipe_and_rest
+from faults import faults_in_a_sentence
+from image_session import Session, Unprefixed, fit, recipe_and_rest
 
 import sigvit
 from sigvit.training.image_run import FineTuning

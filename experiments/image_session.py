@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -50,15 +49,6 @@ class Session:
     """Threads that decode images which aren't in memory."""
     tensorboard: bool = False
     """Write for TensorBoard as well."""
-
-
-@contextmanager
-def faults_in_a_sentence() -> Iterator[None]:
-    """What is wrong with data, recipe or disk, without the way through the code that found it."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from error
 
 
 def recipe_and_rest(default: str, kind: type[ImageTask]) -> tuple[Any, list[str]]:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import torch
 import tyro
+from faults import faults_in_a_sentence
 from rich.console import Console
 
 import sigvit
@@ -226,4 +227,5 @@ def count(objective: Objective) -> int:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Configuration))
+    with faults_in_a_sentence():
+        main(tyro.cli(Configuration))

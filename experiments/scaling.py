@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 import tyro
+from faults import faults_in_a_sentence
 from matplotlib.figure import Figure
 from rich.console import Console
 from torch import Tensor
@@ -232,4 +233,5 @@ def draw(series: dict[str, pd.DataFrame], by: str) -> Figure:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Configuration))
+    with faults_in_a_sentence():
+        main(tyro.cli(Configuration))

@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 import transfer_starts as starts
 import tyro
+from faults import faults_in_a_sentence
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -288,4 +289,5 @@ def append(path: Path, scores: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Configuration))
+    with faults_in_a_sentence():
+        main(tyro.cli(Configuration))

@@ -1,0 +1,29 @@
+"""What every script here does with a fault: a sentence on the terminal."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sigvit
+
+OURS = (Path(__file__).parent, Path(sigvit.__file__).parent)
+
+
+@contextmanager
+def faults_in_a_sentence() -> Iterator[None]:
+    """What is wrong with data, recipe or disk, without the way through the code that found it; an error that another package raised keeps its way."""
+    try:
+        yield
+    except (ValueError, OSError, sigvit.Leak) as error:
+        if not isinstance(error, OSError) and not _is_ours(error):
+            raise
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from error
+
+
+def _is_ours(error: Exception) -> bool:
+    raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    return any(raised_in.is_relative_to(folder) for folder in OURS)
