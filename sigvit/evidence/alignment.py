@@ -10,6 +10,7 @@ from pyriemann.geometry.mean import mean_riemann
 
 from sigvit.data.windows import Windows
 from sigvit.evidence.covariances import oas_covariances
+from sigvit.evidence.silence import CovarianceSilence
 from sigvit.evidence.window_steps import WindowStep, origin_of, signals_of
 
 METRICS = ("euclidean", "riemann")
@@ -102,6 +103,7 @@ class Alignment(WindowStep):
         self.grouped_ = groups is not None
         if self.mode == "none":
             return
+        self.silence_ = CovarianceSilence.of(oas_covariances(signals)) if self.metric == "riemann" else None
         covariances = self._covariances(signals)
         self.references_ = {group: self._mean(covariances[rows]) for group, rows in _members(groups, len(signals)).items()}
         self.reference_ = self._mean(np.stack(list(self.references_.values())))
@@ -147,8 +149,8 @@ class Alignment(WindowStep):
 
     def _covariances(self, signals: np.ndarray) -> np.ndarray:
         """(N, E, E): shrunken ones, which have full rank, where the Riemannian mean needs it; else the plain second moments of He & Wu."""
-        if self.metric == "riemann":
-            return oas_covariances(signals)
+        if self.silence_ is not None:
+            return self.silence_.fill(oas_covariances(signals))
         return signals @ signals.swapaxes(1, 2) / signals.shape[2]
 
     def _mean(self, covariances: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sigvit.evidence.covariance_cache import contents, met
 from sigvit.evidence.covariances import oas_covariances
 from sigvit.evidence.linear_discriminant import checked_signals, in_microvolts
+from sigvit.evidence.silence import SILENT, CovarianceSilence, Silence, typical_power
 
 CLASSICAL_BANDS_HZ = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0), "gamma": (30.0, 45.0)}
 # The log-Euclidean mean needs no iterations, which counts once a band, and scores the same: .560 for .562 on the training part of scp1 (5 blocks, AUC).
@@ -25,7 +26,8 @@ class BandPower(TransformerMixin, BaseEstimator):
     """Log power in the classical EEG bands: (windows, electrodes, samples) in volts → (windows, electrodes · bands), natural logarithm of µV².
 
     A Hann window and one Fourier transform of the whole window. Bands that reach the Nyquist frequency or hold no bin of the transform are left out. Octaves
-    above 45 Hz are added where they hold a hundredth of the training windows' power or more, as in muscle signals.
+    above 45 Hz are added where they hold a hundredth of the training windows' power or more, as in muscle signals. A flat electrode has a thousand-millionth of
+    a typical power; in place of a silent window's stand the training windows' means.
 
     >>> seconds = np.arange(256) / 128
     >>> power = BandPower(128.0).fit_transform(1e-5 * np.sin(2 * np.pi * 10 * seconds)[None, None])
@@ -37,6 +39,10 @@ class BandPower(TransformerMixin, BaseEstimator):
         self.sampling_rate = sampling_rate
 
     def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> BandPower:
+        self.fit_transform(X)
+        return self
+
+    def fit_transform(self, X: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
         signals = checked_signals(X)
         self.bands_ = self.bands(signals.shape[2])
         if not self.bands_:
@@ -46,13 +52,22 @@ class BandPower(TransformerMixin, BaseEstimator):
             )
         top = max(high for _, high in CLASSICAL_BANDS_HZ.values())
         self.bands_ |= {f"{low:g} – {high:g} Hz": (low, high) for low, high in filled_octaves(signals, self.sampling_rate, top)}
-        return self
+        powers = self._powers(X)
+        whole = powers.sum(axis=1)
+        self.floor_ = max(SILENT * typical_power(whole) / powers.shape[1], np.finfo(float).tiny)
+        told = np.log(powers + self.floor_)
+        self.silence_ = Silence.of(whole, told, np.zeros(told.shape[1]))
+        return self.silence_.fill(whole, told)
 
     def transform(self, X: np.ndarray) -> np.ndarray:
-        power = spectrum(in_microvolts(X))
-        sums = np.stack([power[..., bins(X.shape[2], self.sampling_rate, *band)].sum(axis=2) for band in self.bands_.values()], axis=2)
-        # 1e-9 µV² is far below any amplifier's noise and keeps the logarithm of a flat electrode finite.
-        return np.log(sums + 1e-9).reshape(len(power), -1)
+        powers = self._powers(X)
+        return self.silence_.fill(powers.sum(axis=1), np.log(powers + self.floor_))
+
+    def _powers(self, signals: np.ndarray) -> np.ndarray:
+        """(windows, electrodes · bands) in µV²."""
+        power = spectrum(in_microvolts(signals))
+        sums = [power[..., bins(signals.shape[2], self.sampling_rate, *band)].sum(axis=2) for band in self.bands_.values()]
+        return np.stack(sums, axis=2).reshape(len(power), -1)
 
     def bands(self, samples: int) -> dict[str, tuple[float, float]]:
         """The bands that windows of so many samples can tell."""
@@ -78,13 +93,16 @@ class BandTangentSpace(TransformerMixin, BaseEstimator):
 
     def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> BandTangentSpace:
         self.bands_ = [*self.bands_hz, *(filled_octaves(X, self.sampling_rate, self.bands_hz[-1][1]) if self.octaves else [])]
-        self.spaces_ = [TangentSpace(FAST_REFERENCE).fit(covariances) for covariances in self._covariances(X)]
+        self.silences_, self.spaces_ = [], []
+        for covariances in self._covariances(X):
+            self.silences_.append(CovarianceSilence.of(covariances))
+            self.spaces_.append(TangentSpace(FAST_REFERENCE).fit(self.silences_[-1].fill(covariances)))
         return self
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         features = np.empty((len(X), len(self.bands_), X.shape[1] * (X.shape[1] + 1) // 2))
         for number, covariances in enumerate(self._covariances(X)):
-            features[:, number] = self.spaces_[number].transform(covariances)
+            features[:, number] = self.spaces_[number].transform(self.silences_[number].fill(covariances))
         return features.reshape(len(X), -1)
 
     def _covariances(self, signals: np.ndarray) -> Iterator[np.ndarray]:

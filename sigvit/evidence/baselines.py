@@ -20,6 +20,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sigvit.evidence.band_features import FAST_REFERENCE, BandPower, BandTangentSpace
 from sigvit.evidence.blend import Blend
+from sigvit.evidence.bounding import BoundedElectrodes
 from sigvit.evidence.covariances import AugmentedCovariances, FewerElectrodes, ShrunkenCovariances, XdawnShrunkenCovariances
 from sigvit.evidence.linear_discriminant import ShrinkageLDA, in_microvolts
 
@@ -76,12 +77,13 @@ def classical_blend(n_electrodes: int, n_times: int, sampling_rate: float | None
     """Every pipeline here but the majority that such windows allow, weighed on inner folds: the classical half of the ViT. The rate in Hz.
 
     Those that read rhythms err alike, so they are blended first and weighed as one: a few hundred windows tell three weights better than seven (docs/log.md).
+    In front of all stands `BoundedElectrodes`, so that windows with artefacts count for no more than others.
 
     >>> list(classical_blend(22, 1000, 250.0).candidates)
     ['Shrinkage LDA', 'xDAWN + tangent space', 'Rhythms']
     """
     rhythms = read_rhythms(n_electrodes, n_times, sampling_rate)
-    return Blend(read_course(n_electrodes, n_times) | ({"Rhythms": Blend(rhythms)} if rhythms else {}))
+    return Blend(read_course(n_electrodes, n_times) | ({"Rhythms": Blend(rhythms)} if rhythms else {}), before=BoundedElectrodes())
 
 
 def rhythms_tell_more(blend: Blend) -> bool:

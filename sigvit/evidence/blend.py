@@ -30,13 +30,14 @@ class Blend(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     candidates : name → classifier with `predict_proba`, such as another `Blend`. What doesn't look at labels in a pipeline is fitted once, on all windows.
+    before : a step of windows in front of all candidates that doesn't look at labels either, or None.
 
     Attributes
     ----------
     classes_ : sorted labels. weights_ : {name: weight}; equal ones where the windows allow no inner folds.
     temperatures_, log_loss_ : {name: what its log-probabilities are divided by, its log-loss in nats on the windows that inner folds judged}; ones, and
         empty, where there are none.
-    fitted_ : {name: the classifier fitted on all training windows}.
+    fitted_ : {name: the classifier fitted on all training windows}. before_ : the fitted step, or None.
     out_of_fold_ : (windows, classes) log-probabilities of the pool for the training windows, by classifiers that didn't see their labels; else NaN.
 
     >>> from sigvit.data.synthetic import synthetic_windows
@@ -47,13 +48,16 @@ class Blend(ClassifierMixin, BaseEstimator):
     (['CSP', 'LDA'], (60, 2))
     """
 
-    def __init__(self, candidates: Mapping[str, Any]):
+    def __init__(self, candidates: Mapping[str, Any], before: BaseEstimator | None = None):
         self.candidates = candidates
+        self.before = before
 
     def fit(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> Blend:
         """(windows, electrodes, samples) in volts, labels (windows,), and what inner folds keep whole (windows,)."""
         self.classes_, numbers = np.unique(y, return_inverse=True)
         folds = inner_folds(numbers, groups)
+        self.before_ = None if self.before is None else clone(self.before)
+        X = X if self.before_ is None else self.before_.fit_transform(X)
         found = [_fit_with_inner_folds(candidate, X, numbers, groups, folds) for candidate in self.candidates.values()]
         self.fitted_ = {name: fitted for name, (fitted, _) in zip(self.candidates, found, strict=True)}
         told = np.stack([log_probabilities for _, log_probabilities in found], axis=1)
@@ -68,6 +72,7 @@ class Blend(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """(windows, classes), in the order of `classes_`."""
         check_is_fitted(self, "fitted_")
+        X = X if self.before_ is None else self.before_.transform(X)
         told = np.stack([log_of(fitted.predict_proba(X)) for fitted in self.fitted_.values()], axis=1)
         return np.exp(pooled(told, np.array([weight / self.temperatures_[name] for name, weight in self.weights_.items()])))
 

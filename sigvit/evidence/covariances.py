@@ -7,6 +7,7 @@ from pyriemann.estimation import XdawnCovariances
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from sigvit.evidence.covariance_cache import contents, met
+from sigvit.evidence.silence import CovarianceSilence
 
 # Of augmented covariances; why these: docs/log.md.
 DELAY_S = 0.04
@@ -50,16 +51,23 @@ def mean_components(signals: np.ndarray, components: int) -> np.ndarray:
 class ShrunkenCovariances(TransformerMixin, BaseEstimator):
     """`oas_covariances` as a step of a pipeline: (windows, electrodes, samples) → (windows, electrodes, electrodes), in the signals' unit squared.
 
+    In place of a silent window's stands the training windows' mean.
+
     >>> ShrunkenCovariances().fit_transform(np.random.default_rng(0).normal(size=(5, 3, 200))).shape
     (5, 3, 3)
     """
 
     def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> ShrunkenCovariances:
-        self.n_electrodes_ = X.shape[1]
+        self.fit_transform(X)
         return self
 
+    def fit_transform(self, X: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+        covariances = oas_covariances(X)
+        self.silence_ = CovarianceSilence.of(covariances)
+        return self.silence_.fill(covariances)
+
     def transform(self, X: np.ndarray) -> np.ndarray:
-        return oas_covariances(X)
+        return self.silence_.fill(oas_covariances(X))
 
 
 class FewerElectrodes(TransformerMixin, BaseEstimator):
@@ -101,14 +109,23 @@ class AugmentedCovariances(TransformerMixin, BaseEstimator):
         self.sampling_rate = sampling_rate
 
     def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> AugmentedCovariances:
+        self.fit_transform(X)
+        return self
+
+    def fit_transform(self, X: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
         _, n_electrodes, n_samples = X.shape
         self.lag_ = max(1, round(DELAY_S * self.sampling_rate))
         longest = int(MOST_DELAYED * n_samples / self.lag_) + 1
         self.copies_ = max(1, min(MOST_COPIES, MOST_ROWS // n_electrodes, longest))
-        return self
+        covariances = self._met(X)
+        self.silence_ = CovarianceSilence.of(covariances)
+        return self.silence_.fill(covariances)
 
     def transform(self, X: np.ndarray) -> np.ndarray:
-        return met.get(X, contents(X), ("augmented", self.lag_, self.copies_), self._covariances)
+        return self.silence_.fill(self._met(X))
+
+    def _met(self, signals: np.ndarray) -> np.ndarray:
+        return met.get(signals, contents(signals), ("augmented", self.lag_, self.copies_), self._covariances)
 
     def _covariances(self, signals: np.ndarray) -> np.ndarray:
         kept = signals.shape[2] - self.lag_ * (self.copies_ - 1)

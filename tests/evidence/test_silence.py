@@ -1,0 +1,90 @@
+"""A flat window, in training or in test, stops nothing and tells nothing."""
+
+import numpy as np
+import pytest
+
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.estimators import SignalViTClassifier
+from sigvit.evidence import baselines
+from sigvit.evidence.alignment import MODES, Alignment
+from sigvit.evidence.band_features import BandPower
+from sigvit.evidence.covariances import AugmentedCovariances, ShrunkenCovariances, oas_covariances
+
+N, E, S, RATE = 41, 5, 97, 100.0
+LABELS = np.arange(N) % 2
+FLAT = {
+    "zeros": lambda window: 0 * window,
+    "an offset": lambda window: 0 * window + 3e-5,
+    "an offset of each electrode": lambda window: 0 * window + np.linspace(-1e-4, 1e-4, E)[:, None],
+    "rounding": lambda window: 1e-6 * window,
+}
+RHYTHMS = baselines.read_rhythms(E, S, RATE)
+
+
+def signals(flat=None) -> np.ndarray:
+    values = np.random.default_rng(0).normal(0, 1e-5, (N, E, S))
+    values[LABELS == 1, 1] *= 2
+    values[LABELS == 1, 2] += 8e-6
+    if flat is not None:
+        values[7] = flat(values[7])
+    return values
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("flat", FLAT.values(), ids=FLAT)
+@pytest.mark.parametrize("name", [*baselines.read_course(E, S), *RHYTHMS])
+def test_every_baseline_learns_beside_a_flat_window_and_answers_for_one(name, flat):
+    pipeline = (baselines.read_course(E, S) | RHYTHMS)[name]
+    others = np.arange(N) != 7
+    for train, test in ((signals(flat), signals()), (signals(), signals(flat))):
+        told = pipeline.fit(train, LABELS).predict_proba(test)
+        assert np.isfinite(told).all()
+        assert np.mean(told.argmax(1)[others] == LABELS[others]) > 0.9
+
+
+@pytest.mark.parametrize("name", RHYTHMS)
+def test_where_rhythms_are_read_all_flat_windows_are_alike(name):
+    told = [RHYTHMS[name].fit(signals(), LABELS).predict_proba(signals(flat))[7] for flat in FLAT.values()]
+    np.testing.assert_allclose(told, told[:1] * len(told), rtol=1e-9)  # the same stand-in, whatever the flat window is
+
+
+def test_windows_that_hold_something_keep_their_bits():
+    values = signals()
+    assert np.array_equal(ShrunkenCovariances().fit(values).transform(values), oas_covariances(values))
+    with_flat = signals(FLAT["zeros"])
+    others = np.arange(N) != 7
+    for step in (ShrunkenCovariances(), AugmentedCovariances(RATE)):
+        assert np.array_equal(step.fit_transform(with_flat)[others], step.fit(values).transform(values)[others])
+        assert np.array_equal(step.fit_transform(with_flat), step.fit(with_flat).transform(with_flat))
+
+
+def test_an_artefact_makes_no_window_silent():
+    values = signals()
+    values[3] *= 1e6
+    assert np.array_equal(ShrunkenCovariances().fit(values).transform(values), oas_covariances(values))
+
+
+def test_band_power_knows_no_unit():
+    values = signals()
+    one, other = (BandPower(RATE).fit_transform(unit * values) for unit in (1.0, 1e-9))  # volts, and what tesla would be
+    np.testing.assert_allclose(other - other.mean(0), one - one.mean(0), atol=1e-9)  # logarithms of sums near 1e-9 of the floor
+
+
+def test_training_windows_that_are_all_flat_are_no_crash():
+    for step in (ShrunkenCovariances(), AugmentedCovariances(RATE), BandPower(RATE)):
+        assert np.isfinite(step.fit_transform(np.zeros((N, E, S)))).all()
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "none"])
+def test_alignment_to_a_riemannian_mean_goes_on_behind_a_flat_window(mode):
+    aligned = Alignment("riemann", mode).fit(signals(FLAT["zeros"])).transform(signals(FLAT["zeros"]))
+    assert np.isfinite(aligned).all()
+    assert not aligned[7].any()
+
+
+def test_the_classifier_learns_beside_a_flat_window():
+    windows = synthetic_windows(effect=3.0)
+    values = windows.values.copy()
+    values[[3, 31]] = 0
+    classifier = SignalViTClassifier(training_steps=10, ensemble=False).fit(values, windows.labels)
+    assert np.isfinite(classifier.predict_proba(values)).all()
