@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import mne
@@ -22,12 +22,14 @@ def make_info(names: Sequence[str], sampling_rate: float, kinds: str | Sequence[
 
     Raises
     ------
-    ValueError : a name twice, no name, or a rate that isn't above zero.
+    ValueError : a name twice, no name, something else than a list of names, or a rate that isn't above zero.
 
     >>> info = make_info(["C3", "C4", "my sensor"], 250.0)
     >>> info["sfreq"], [bool(np.isfinite(channel["loc"][:3]).all()) for channel in info["chs"]]
     (250.0, [True, True, False])
     """
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ValueError(f"The electrodes' names are {names!r}; give a list with a name for each.")
     names = [str(name) for name in names]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:

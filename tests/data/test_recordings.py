@@ -480,6 +480,8 @@ def test_numbers_that_pandas_read_as_floats_are_whole_names():
         ({"values": np.zeros((4, 67))}, "has? the shape|have the shape"),
         ({"labels": [0, 1]}, "4 windows in arrays, but labels of shape"),
         ({"info_or_names": ["C3", "C4"]}, "2 electrodes are named"),
+        ({"info_or_names": 3}, "names are 3; give a list"),
+        ({"info_or_names": "C3C"}, "names are 'C3C'; give a list"),
         ({"info_or_names": ["C3", "C3", "C4"]}, "more than once"),
         ({"sampling_rate": None}, "no sampling rate"),
         ({"sampling_rate": 0.0}, "above zero"),
