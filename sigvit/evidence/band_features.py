@@ -26,8 +26,8 @@ class BandPower(TransformerMixin, BaseEstimator):
     """Log power in the classical EEG bands: (windows, electrodes, samples) in volts → (windows, electrodes · bands), natural logarithm of µV².
 
     A Hann window and one Fourier transform of the whole window. Bands that reach the Nyquist frequency or hold no bin of the transform are left out. Octaves
-    above 45 Hz are added where they hold a hundredth of the training windows' power or more, as in muscle signals. A flat electrode has a thousand-millionth of
-    a typical power; in place of a silent window's stand the training windows' means.
+    above 45 Hz are added where they hold a hundredth of the training windows' power or more, as in muscle signals. A flat electrode's power counts
+    as a billionth of a typical window's; in place of a silent window's stand the training windows' means.
 
     >>> seconds = np.arange(256) / 128
     >>> power = BandPower(128.0).fit_transform(1e-5 * np.sin(2 * np.pi * 10 * seconds)[None, None])

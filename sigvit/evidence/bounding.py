@@ -12,6 +12,7 @@ from sigvit.evidence.scaling import QUARTILES_PER_DEVIATION
 DEVIATIONS = 2.5
 LEAST = 2.0
 LARGEST_EXPONENT = 700.0  # of a double
+BLOCK = 256  # windows whose amplitudes are measured at a time
 
 
 class BoundedElectrodes(TransformerMixin, BaseEstimator):
@@ -51,10 +52,11 @@ class BoundedElectrodes(TransformerMixin, BaseEstimator):
         if not len(rows):
             return signals
         bounded = signals.astype(np.result_type(signals, np.float32))
-        level, share = self.level_[electrodes, None], (self.bound_ / np.where(amplitudes > 0, amplitudes, 1.0))[rows, electrodes, None]
+        level, share = self.level_[electrodes, None], (self.bound_[electrodes] / amplitudes[rows, electrodes])[:, None]
         bounded[rows, electrodes] = level + share * (signals[rows, electrodes] - level)
         return bounded
 
     def _amplitudes(self, signals: np.ndarray) -> np.ndarray:
         """(windows, electrodes)."""
-        return np.sqrt(((signals - self.level_[:, None]) ** 2).mean(axis=2))
+        parts = np.array_split(signals, -(-len(signals) // BLOCK) or 1)
+        return np.concatenate([np.sqrt(((part - self.level_[:, None]) ** 2).mean(axis=2)) for part in parts])
