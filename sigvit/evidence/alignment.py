@@ -103,8 +103,9 @@ class Alignment(WindowStep):
         self.grouped_ = groups is not None
         if self.mode == "none":
             return
-        self.silence_ = CovarianceSilence.of(oas_covariances(signals)) if self.metric == "riemann" else None
-        covariances = self._covariances(signals)
+        measured = self._covariances(signals)
+        self.silence_ = CovarianceSilence.of(measured) if self.metric == "riemann" else None
+        covariances = self._heard(measured)
         self.references_ = {group: self._mean(covariances[rows]) for group, rows in _members(groups, len(signals)).items()}
         self.reference_ = self._mean(np.stack(list(self.references_.values())))
         self.scale_ = float(np.sqrt(np.trace(self.reference_) / len(self.reference_)))
@@ -114,7 +115,7 @@ class Alignment(WindowStep):
             return signals
         if self.mode == "inductive":
             return self._by_training(signals, groups)
-        changed, covariances = np.empty_like(signals), self._covariances(signals)
+        changed, covariances = np.empty_like(signals), self._heard(self._covariances(signals))
         for group, rows in _members(groups, len(signals)).items():
             if self.mode == "transductive":
                 changed[rows] = self._aligned(signals[rows], self._mean(covariances[rows]))
@@ -148,10 +149,14 @@ class Alignment(WindowStep):
         return self.scale_ * inverse_root(reference) @ signals
 
     def _covariances(self, signals: np.ndarray) -> np.ndarray:
-        """(N, E, E): shrunken ones, which have full rank, where the Riemannian mean needs it; else the plain second moments of He & Wu."""
-        if self.silence_ is not None:
-            return self.silence_.fill(oas_covariances(signals))
+        """(N, E, E): shrunken covariances, which have full rank, where the Riemannian mean needs it; else the plain second moments of He & Wu."""
+        if self.metric == "riemann":
+            return oas_covariances(signals)
         return signals @ signals.swapaxes(1, 2) / signals.shape[2]
+
+    def _heard(self, covariances: np.ndarray) -> np.ndarray:
+        """The same, those of silent windows replaced where they would have no logarithm."""
+        return covariances if self.silence_ is None else self.silence_.fill(covariances)
 
     def _mean(self, covariances: np.ndarray) -> np.ndarray:
         return mean_riemann(covariances) if self.metric == "riemann" and len(covariances) > 1 else covariances.mean(axis=0)

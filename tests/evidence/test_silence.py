@@ -67,7 +67,7 @@ def test_an_artefact_makes_no_window_silent():
 def test_band_power_knows_no_unit():
     values = signals()
     one, other = (BandPower(RATE).fit_transform(unit * values) for unit in (1.0, 1e-9))  # volts, and what tesla would be
-    np.testing.assert_allclose(other - other.mean(0), one - one.mean(0), atol=1e-9)  # logarithms of sums near 1e-9 of the floor
+    np.testing.assert_allclose(other - other.mean(0), one - one.mean(0), atol=1e-9)  # the floor has the signals' unit: only rounding is left
 
 
 def test_training_windows_that_are_all_flat_are_no_crash():
@@ -82,9 +82,11 @@ def test_alignment_to_a_riemannian_mean_goes_on_behind_a_flat_window(mode):
     assert not aligned[7].any()
 
 
-def test_the_classifier_learns_beside_a_flat_window():
+def test_the_classifier_learns_beside_flat_windows_and_answers_for_them():
     windows = synthetic_windows(effect=3.0)
     values = windows.values.copy()
     values[[3, 31]] = 0
     classifier = SignalViTClassifier(training_steps=10, ensemble=False).fit(values, windows.labels)
     assert np.isfinite(classifier.predict_proba(values)).all()
+    heard = np.delete(np.arange(len(values)), [3, 31])
+    assert classifier.score(values[heard], windows.labels[heard]) > 0.8

@@ -17,16 +17,17 @@ def faults(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("stumble", "sentence"),
+    ("stumble", "kind", "sentence"),
     [
-        (lambda: sigvit.open_dataset("scp7"), r"^transfer.py: There is no page 'scp7'"),
-        (lambda: np.load("nowhere.npz"), r"^transfer.py: .*nowhere.npz"),
-        (lambda: sigvit.certify(*leaking()), r"^transfer.py: .*row"),
+        (lambda: sigvit.open_dataset("scp7"), ValueError, r"^transfer.py: There is no page 'scp7'"),
+        (lambda: np.load("nowhere.npz"), OSError, r"^transfer.py: .*nowhere.npz"),
+        (lambda: sigvit.certify(*leaking()), sigvit.Leak, r"^transfer.py: .*row"),
     ],
 )
-def test_a_users_fault_is_a_sentence(faults, stumble, sentence):
-    with pytest.raises(SystemExit, match=sentence), faults():
+def test_a_users_fault_is_a_sentence(faults, stumble, kind, sentence):
+    with pytest.raises(SystemExit, match=sentence) as stopped, faults():
         stumble()
+    assert isinstance(stopped.value.__cause__, kind)
 
 
 def leaking():
