@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sigvit.data.windows import Windows
 from sigvit.evidence.fit_job import FitJob
+from sigvit.evidence.silence import alike
 from sigvit.fit_blocks import blocks, prepare_all
 from sigvit.model.scaling import Scaling
 from sigvit.model.vision_transformer import VisionTransformer
@@ -63,7 +64,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
         Raises
         ------
-        ValueError : fewer than two classes, other shapes than fitted on, NaN or infinity.
+        ValueError : fewer than two classes, windows that are all the same, other shapes than fitted on, NaN or infinity.
         """
         part = self._prepare(X, y, groups, validation)
         self._begin(part, {})
@@ -119,6 +120,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, targets = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"Only one class is here ({self.classes_[0]!r}); a classifier needs at least two classes to tell apart.")
+        if alike(signals):
+            raise ValueError(f"All {len(signals)} training windows hold the same numbers, as those of a dead recording do; nothing can be learned from them.")
         part = TrainingPart(signals, targets, None if groups is None else np.asarray(groups), None, electrodes)
         if validation is not None:
             extra, _, extra_y = read_input(self, validation[0], validation[1], reset=False)

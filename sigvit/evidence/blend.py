@@ -17,6 +17,7 @@ from sigvit.evidence.band_features import BandPower, BandTangentSpace
 from sigvit.evidence.covariances import AugmentedCovariances, FewerElectrodes, ShrunkenCovariances
 from sigvit.evidence.linear_discriminant import inner_folds
 from sigvit.evidence.log_linear_pool import Weighed, log_of, pooled, weigh
+from sigvit.evidence.silence import alike
 
 # n = windows, K = sources, C = classes
 
@@ -93,7 +94,10 @@ def _fit_with_inner_folds(
         told = own
     else:
         for train, judge in folds:
-            told[judge] = log_of(clone(behind).fit(features[train], numbers[train]).predict_proba(features[judge]))
+            if alike(features[train]):  # a dead recording tells how frequent each class is, no more
+                told[judge] = log_of(np.bincount(numbers[train]) / len(train))
+            else:
+                told[judge] = log_of(clone(behind).fit(features[train], numbers[train]).predict_proba(features[judge]))
     return (fitted if before is None else Pipeline([*before.steps, *_steps(fitted)])), told
 
 

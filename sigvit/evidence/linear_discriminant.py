@@ -12,6 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.validation import check_is_fitted
 
 from sigvit.evidence.log_linear_pool import pooled, weigh
+from sigvit.evidence.silence import alike
 
 MICROVOLTS_PER_VOLT = 1e6
 # The smaller of windows and features bounds the work of one fit; a candidate above it is left out.
@@ -151,9 +152,12 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
 
 def fit_discriminant(features: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights (classes, features) and offsets (classes,) of linear discriminant analysis with one shrunken covariance of all classes."""
-    means = np.array([features[numbers == number].mean(axis=0) for number in range(numbers.max() + 1)])
+    shares = np.log(np.bincount(numbers) / len(numbers))
+    if alike(features):  # what is left of them beside their mean is rounding
+        return np.zeros((len(shares), features.shape[1])), shares
+    means = np.array([features[numbers == number].mean(axis=0) for number in range(len(shares))])
     weights = solve_shrunken(features - means[numbers], means.T).T
-    return weights, -0.5 * np.sum(weights * means, axis=1) + np.log(np.bincount(numbers) / len(numbers))
+    return weights, -0.5 * np.sum(weights * means, axis=1) + shares
 
 
 def inner_folds(numbers: np.ndarray, groups: Any) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,17 @@ def typical_power(powers: np.ndarray) -> float:
     2.0
     """
     return float(np.median(powers[powers > 0])) if (powers > 0).any() else 0.0
+
+
+def alike(windows: Iterable[np.ndarray]) -> bool:
+    """Whether all hold the same numbers, as those of a dead recording do: nothing can be learned from them. The first one that differs ends the comparison.
+
+    >>> alike(np.zeros((3, 2, 5))), alike(np.arange(3))
+    (True, False)
+    """
+    several = iter(windows)
+    first = next(several)
+    return all(np.array_equal(window, first) for window in several)
 
 
 class Silence(NamedTuple):
