@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pyriemann.spatialfilters import CSP
 from pyriemann.tangentspace import TangentSpace
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
@@ -23,12 +23,16 @@ from sigvit.evidence.blend import Blend
 from sigvit.evidence.bounding import BoundedElectrodes
 from sigvit.evidence.covariances import AugmentedCovariances, FewerElectrodes, ShrunkenCovariances, XdawnShrunkenCovariances
 from sigvit.evidence.linear_discriminant import ShrinkageLDA, in_microvolts
+from sigvit.evidence.normalising import NormalisedElectrodes
 
 if TYPE_CHECKING:
     from sigvit.data.windows import Windows
 
 # Nine bands of 4 Hz: filter bank CSP, Ang et al. (2008).
 FILTER_BANK_HZ = tuple((low, low + 4.0) for low in np.arange(4.0, 40.0, 4.0).tolist())
+
+# What reads rhythms by covariances of bands or delays tells something about their shape alone, too.
+NORMALISED_TOO = ("Filter bank tangent space", "Augmented tangent space")
 
 
 def everything(windows: Windows) -> dict[str, BaseEstimator]:
@@ -77,13 +81,23 @@ def classical_blend(n_electrodes: int, n_times: int, sampling_rate: float | None
     """Every pipeline here but the majority that such windows allow, weighed on inner folds: the classical half of the ViT. The rate in Hz.
 
     Those that read rhythms err alike, so they are blended first and weighed as one: a few hundred windows tell three weights better than seven (docs/log.md).
-    In front of all stands `BoundedElectrodes`, so that windows with artefacts count for no more than others.
+    Three of the pipelines stand there twice, once more behind `NormalisedElectrodes`. In front of all stands `BoundedElectrodes`, so that windows with
+    artefacts count for no more than others.
 
     >>> list(classical_blend(22, 1000, 250.0).candidates)
     ['Shrinkage LDA', 'xDAWN + tangent space', 'Rhythms']
     """
-    rhythms = read_rhythms(n_electrodes, n_times, sampling_rate)
-    return Blend(read_course(n_electrodes, n_times) | ({"Rhythms": Blend(rhythms)} if rhythms else {}), before=BoundedElectrodes())
+    course, rhythms = read_course(n_electrodes, n_times), read_rhythms(n_electrodes, n_times, sampling_rate)
+    rhythms |= {f"{name}, normalised": _normalised(rhythms[name]) for name in NORMALISED_TOO if name in rhythms}
+    blended: dict[str, BaseEstimator] = {"Shrinkage LDA": course.pop("Shrinkage LDA")}
+    blended |= {name: Blend({name: pipeline, f"{name}, normalised": _normalised(pipeline)}) for name, pipeline in course.items()}
+    return Blend(blended | ({"Rhythms": Blend(rhythms)} if rhythms else {}), before=BoundedElectrodes())
+
+
+def _normalised(pipeline: BaseEstimator) -> Pipeline:
+    """The same pipeline, of windows whose electrodes are equally strong; these have no unit to bring to microvolts."""
+    assert isinstance(pipeline, Pipeline)
+    return make_pipeline(NormalisedElectrodes(), *[clone(step) for _, step in pipeline.steps[1:]])
 
 
 def rhythms_tell_more(blend: Blend) -> bool:

@@ -17,12 +17,16 @@ from sigvit.evidence.band_features import BandPower, BandTangentSpace
 from sigvit.evidence.covariances import AugmentedCovariances, FewerElectrodes, ShrunkenCovariances
 from sigvit.evidence.linear_discriminant import inner_folds
 from sigvit.evidence.log_linear_pool import Weighed, log_of, pooled, weigh
+from sigvit.evidence.normalising import NormalisedElectrodes
 from sigvit.evidence.silence import alike
 
 # n = windows, K = sources, C = classes
 
 # Steps that never look at labels are fitted once on all training windows; inner folds fit what comes behind them.
-LABEL_FREE = (FunctionTransformer, StandardScaler, FewerElectrodes, ShrunkenCovariances, AugmentedCovariances, TangentSpace, BandPower, BandTangentSpace)
+LABEL_FREE = (
+    *(FunctionTransformer, StandardScaler, NormalisedElectrodes, FewerElectrodes),
+    *(ShrunkenCovariances, AugmentedCovariances, TangentSpace, BandPower, BandTangentSpace),
+)
 
 
 class Blend(ClassifierMixin, BaseEstimator):
