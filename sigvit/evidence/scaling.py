@@ -1,6 +1,6 @@
 """Scaling of electrodes, fitted on the training windows; scikit-learn transformers on (windows, electrodes, samples) or `Windows`.
 
-None of them divides a window by its own deviation: that would erase its power, which is what many tasks are told by.
+None of them divides a window by its own deviation: that would erase its power, which is what many tasks are told by (`normalising.py` does, beside them).
 """
 
 from __future__ import annotations
