@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pyriemann.spatialfilters import CSP
 from pyriemann.tangentspace import TangentSpace
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 # Nine bands of 4 Hz: filter bank CSP, Ang et al. (2008).
 FILTER_BANK_HZ = tuple((low, low + 4.0) for low in np.arange(4.0, 40.0, 4.0).tolist())
 
-# What reads rhythms by covariances of bands or delays tells something about their shape alone, too.
-NORMALISED_TOO = ("Filter bank tangent space", "Augmented tangent space")
+XDAWN = "xDAWN + tangent space"
 
 
 def everything(windows: Windows) -> dict[str, BaseEstimator]:
@@ -54,7 +53,7 @@ def read_course(n_electrodes: int, n_times: int) -> dict[str, BaseEstimator]:
     ['Shrinkage LDA']
     """
     lda = {"Shrinkage LDA": shrinkage_lda()}
-    return lda | {"xDAWN + tangent space": xdawn_tangent_space()} if n_electrodes > 1 and n_times > 1 else lda
+    return lda | {XDAWN: xdawn_tangent_space()} if n_electrodes > 1 and n_times > 1 else lda
 
 
 def read_rhythms(n_electrodes: int, n_times: int, sampling_rate: float | None = None) -> dict[str, BaseEstimator]:
@@ -81,23 +80,22 @@ def classical_blend(n_electrodes: int, n_times: int, sampling_rate: float | None
     """Every pipeline here but the majority that such windows allow, weighed on inner folds: the classical half of the ViT. The rate in Hz.
 
     Those that read rhythms err alike, so they are blended first and weighed as one: a few hundred windows tell three weights better than seven (docs/log.md).
-    Three of the pipelines stand there twice, once more behind `NormalisedElectrodes`. In front of all stands `BoundedElectrodes`, so that windows with
-    artefacts count for no more than others.
+    xDAWN stands there twice, once more behind `NormalisedElectrodes`: how strong an evoked response is differs from person to person. In front of all
+    stands `BoundedElectrodes`, so that windows with artefacts count for no more than others.
 
     >>> list(classical_blend(22, 1000, 250.0).candidates)
     ['Shrinkage LDA', 'xDAWN + tangent space', 'Rhythms']
     """
     course, rhythms = read_course(n_electrodes, n_times), read_rhythms(n_electrodes, n_times, sampling_rate)
-    rhythms |= {f"{name}, normalised": _normalised(rhythms[name]) for name in NORMALISED_TOO if name in rhythms}
-    blended: dict[str, BaseEstimator] = {"Shrinkage LDA": course.pop("Shrinkage LDA")}
-    blended |= {name: Blend({name: pipeline, f"{name}, normalised": _normalised(pipeline)}) for name, pipeline in course.items()}
-    return Blend(blended | ({"Rhythms": Blend(rhythms)} if rhythms else {}), before=BoundedElectrodes())
+    if XDAWN in course:
+        course[XDAWN] = Blend({"as recorded": xdawn_tangent_space(), "normalised": _xdawn_normalised()})
+    return Blend(course | ({"Rhythms": Blend(rhythms)} if rhythms else {}), before=BoundedElectrodes())
 
 
-def _normalised(pipeline: BaseEstimator) -> Pipeline:
-    """The same pipeline, of windows whose electrodes are equally strong; these have no unit to bring to microvolts."""
-    assert isinstance(pipeline, Pipeline)
-    return make_pipeline(NormalisedElectrodes(), *[clone(step) for _, step in pipeline.steps[1:]])
+def _xdawn_normalised() -> Pipeline:
+    """Windows whose electrodes are equally strong have no unit to bring to microvolts."""
+    _, *steps = xdawn_tangent_space().steps
+    return make_pipeline(NormalisedElectrodes(), *[step for _, step in steps])
 
 
 def rhythms_tell_more(blend: Blend) -> bool:

@@ -98,7 +98,7 @@ def test_the_classical_blend_finds_a_planted_source(classes):
     blend = baselines.classical_blend(*windows.values.shape[1:], windows.sampling_rate).fit(windows.values[train], windows.labels[train])
     assert blend.score(windows.values[~train], windows.labels[~train]) > 0.75
     assert list(blend.weights_) == ["Shrinkage LDA", "xDAWN + tangent space", "Rhythms"]
-    assert len(blend.fitted_["Rhythms"].weights_) == 7
+    assert len(blend.fitted_["Rhythms"].weights_) == 5
 
 
 def test_a_source_that_knows_more_has_the_smaller_inner_loss(windows):
