@@ -43,7 +43,7 @@ def test_a_silent_electrode_is_not_blown_up():
     assert not NormalisedElectrodes().fit_transform(np.zeros((N, E, S))).any()
 
 
-def test_the_classical_half_gains_where_people_differ_in_strength_and_classes_in_shape():
+def test_the_classical_half_gains_where_contacts_differ_in_strength_and_classes_in_shape():
     generator, windows = np.random.default_rng(1), []
     for label in LABELS.tolist() * 4:  # two electrodes move together, or apart; each as strong as its contact happens to be
         shared, own = generator.normal(size=(2, S)), generator.normal(size=(E, S))
@@ -54,4 +54,4 @@ def test_the_classical_half_gains_where_people_differ_in_strength_and_classes_in
         name: np.mean(pipeline.fit(values[train], labels[train]).predict(values[~train]) == labels[~train])
         for name, pipeline in {"half": baselines.classical_blend(E, S, RATE), "as it was": baselines.tangent_space()}.items()
     }
-    assert score["half"] > score["as it was"] + 0.1, score
+    assert score["half"] > score["as it was"] + 0.1, score  # 1.0 and .854; 41 windows, of which one is .024
