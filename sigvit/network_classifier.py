@@ -120,7 +120,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, targets = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"Only one class is here ({self.classes_[0]!r}); a classifier needs at least two classes to tell apart.")
-        if alike(signals):
+        if signals.size and alike(signals):
             raise ValueError(f"All {len(signals)} training windows hold the same numbers, as those of a dead recording do; nothing can be learned from them.")
         part = TrainingPart(signals, targets, None if groups is None else np.asarray(groups), None, electrodes)
         if validation is not None:
