@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,15 +19,13 @@ def typical_power(powers: np.ndarray) -> float:
     return float(np.median(powers[powers > 0])) if (powers > 0).any() else 0.0
 
 
-def alike(windows: Iterable[np.ndarray]) -> bool:
+def alike(windows: np.ndarray) -> bool:
     """Whether all hold the same numbers, as those of a dead recording do: nothing can be learned from them. The first one that differs ends the comparison.
 
     >>> alike(np.zeros((3, 2, 5))), alike(np.arange(3))
     (True, False)
     """
-    several = iter(windows)
-    first = next(several)
-    return all(np.array_equal(window, first) for window in several)
+    return all(np.array_equal(window, windows[0]) for window in windows[1:])
 
 
 class Silence(NamedTuple):

@@ -101,7 +101,7 @@ def test_a_dead_recording_beside_a_live_one_is_no_crash_where_inner_folds_see_it
     classifier = SignalViTClassifier(training_steps=3).fit(values, LABELS, groups=groups)
     told = classifier.classical_.predict_proba(values[23:])
     assert np.isfinite(classifier.predict_proba(values)).all()
-    assert np.mean(told.argmax(1) == LABELS[23:]) > 0.8  # 18 windows with both signs of their class; the network has had no time to learn
+    assert np.mean(told.argmax(1) == LABELS[23:]) > 0.8  # of its own training windows: that it has learned from the live ones at all
 
 
 @pytest.mark.parametrize("dead", [np.zeros((N, E, S)), np.repeat(signals()[:1], N, axis=0)], ids=["zeros", "copies"])
