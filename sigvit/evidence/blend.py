@@ -15,10 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sigvit.evidence.band_features import BandPower, BandTangentSpace
 from sigvit.evidence.covariances import AugmentedCovariances, FewerElectrodes, ShrunkenCovariances
-from sigvit.evidence.linear_discriminant import inner_folds
+from sigvit.evidence.inner_folds import inner_folds, telling_windows
 from sigvit.evidence.log_linear_pool import Weighed, log_of, pooled, weigh
 from sigvit.evidence.normalising import NormalisedElectrodes
-from sigvit.evidence.silence import alike
 
 # n = windows, K = sources, C = classes
 
@@ -60,7 +59,7 @@ class Blend(ClassifierMixin, BaseEstimator):
     def fit(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> Blend:
         """(windows, electrodes, samples) in volts, labels (windows,), and what inner folds keep whole (windows,)."""
         self.classes_, numbers = np.unique(y, return_inverse=True)
-        folds = inner_folds(numbers, groups)
+        folds = inner_folds(numbers, groups, telling_windows(X, numbers))
         self.before_ = None if self.before is None else clone(self.before)
         X = X if self.before_ is None else self.before_.fit_transform(X)
         found = [_fit_with_inner_folds(candidate, X, numbers, groups, folds) for candidate in self.candidates.values()]
@@ -98,10 +97,7 @@ def _fit_with_inner_folds(
         told = own
     else:
         for train, judge in folds:
-            if alike(features[train]):  # a dead recording tells how frequent each class is, no more
-                told[judge] = log_of(np.bincount(numbers[train]) / len(train))
-            else:
-                told[judge] = log_of(clone(behind).fit(features[train], numbers[train]).predict_proba(features[judge]))
+            told[judge] = log_of(clone(behind).fit(features[train], numbers[train]).predict_proba(features[judge]))
     return (fitted if before is None else Pipeline([*before.steps, *_steps(fitted)])), told
 
 

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sigvit.data.windows import Windows
 from sigvit.evidence.fit_job import FitJob
-from sigvit.evidence.linear_discriminant import inner_folds
+from sigvit.evidence.inner_folds import inner_folds
 from sigvit.evidence.metrics import window_log_loss
 
 LOG_LOSS = "neg_log_loss"

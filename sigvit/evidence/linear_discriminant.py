@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.linalg import solve
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.validation import check_is_fitted
 
+from sigvit.evidence.inner_folds import inner_folds, telling_windows
 from sigvit.evidence.log_linear_pool import pooled, weigh
 from sigvit.evidence.silence import alike
 
 MICROVOLTS_PER_VOLT = 1e6
 # The smaller of windows and features bounds the work of one fit; a candidate above it is left out.
 LARGEST_SYSTEM = 2048
-INNER_FOLDS = 5
 
 
 def segment_means(signals: np.ndarray, segments: int) -> np.ndarray:
@@ -97,7 +94,7 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"Shrinkage LDA needs at least two classes in its training windows, but all {len(labels)} are {self.classes_[0]!r}.")
-        folds = inner_folds(numbers, groups)
+        folds = inner_folds(numbers, groups, telling_windows(signals, numbers))
         candidates = self._candidates(signals)[: None if folds else 1]
         self.log_loss_: dict[int, float] = {}
         self.out_of_fold_ = np.full((len(numbers), len(self.classes_)), np.nan)
@@ -158,19 +155,6 @@ def fit_discriminant(features: np.ndarray, numbers: np.ndarray) -> tuple[np.ndar
     means = np.array([features[numbers == number].mean(axis=0) for number in range(len(shares))])
     weights = solve_shrunken(features - means[numbers], means.T).T
     return weights, -0.5 * np.sum(weights * means, axis=1) + shares
-
-
-def inner_folds(numbers: np.ndarray, groups: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Training and judging rows of up to five inner folds that each train on every class; fewer, or none, where the data don't allow it."""
-    n_groups = len(np.unique(groups)) if groups is not None else 1
-    parts = min(INNER_FOLDS, n_groups if n_groups > 1 else int(np.bincount(numbers).min()))
-    if parts < 2:
-        return []
-    splitter = StratifiedGroupKFold(parts) if n_groups > 1 else StratifiedKFold(parts)
-    folds = splitter.split(numbers, numbers, groups if n_groups > 1 else None)
-    n_classes = int(numbers.max()) + 1
-    # A discriminant of one window a class has no deviations to learn from; scikit-learn's refuses it.
-    return [(train, judge) for train, judge in folds if len(judge) and len(train) > n_classes == len(np.unique(numbers[train]))]
 
 
 def spread_over_samples(weights: np.ndarray, segments: int, n_times: int) -> np.ndarray:

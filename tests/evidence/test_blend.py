@@ -9,22 +9,23 @@ from sklearn.pipeline import make_pipeline
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence import baselines
 from sigvit.evidence.blend import Blend
-from sigvit.evidence.linear_discriminant import ShrinkageLDA, inner_folds
+from sigvit.evidence.inner_folds import inner_folds
+from sigvit.evidence.linear_discriminant import ShrinkageLDA
 from sigvit.evidence.log_linear_pool import PULL, blend_weights, pooled
 
 
 class Remembers(ClassifierMixin, BaseEstimator):
-    """Certain of every window that it was fitted on, and guesses the rest."""
+    """Certain of every window that it was fitted on, whatever its last sample, and guesses the rest."""
 
     def fit(self, X, y):
-        self.classes_, self.known_ = np.unique(y), {window.tobytes(): label for window, label in zip(X, y, strict=True)}
+        self.classes_, self.known_ = np.unique(y), {window[:, :-1].tobytes(): label for window, label in zip(X, y, strict=True)}
         return self
 
     def predict_proba(self, X):
         told = np.full((len(X), len(self.classes_)), 1 / len(self.classes_))
         for row, window in enumerate(X):
-            if window.tobytes() in self.known_:
-                told[row] = np.where(self.classes_ == self.known_[window.tobytes()], 0.999, 0.001)
+            if window[:, :-1].tobytes() in self.known_:
+                told[row] = np.where(self.classes_ == self.known_[window[:, :-1].tobytes()], 0.999, 0.001)
         return told
 
 
@@ -71,11 +72,19 @@ def test_who_only_remembers_is_not_believed(windows):
 
 def test_inner_folds_keep_groups_whole(windows):
     groups = windows.metadata["subject"].to_numpy()
-    remembering = Blend({"memory": Remembers()}).fit(
-        np.repeat(windows.values[::2], 2, axis=0), np.repeat(windows.labels[::2], 2), groups=np.repeat(groups[::2], 2)
-    )
-    # each window is there twice, in one group: nobody has seen its twin
+    twins = np.repeat(windows.values[::2], 2, axis=0)
+    twins[1::2, :, -1] *= 2
+    remembering = Blend({"memory": Remembers()}).fit(twins, np.repeat(windows.labels[::2], 2), groups=np.repeat(groups[::2], 2))
+    # each window is there twice, in one group, but for the last sample: nobody has seen its twin
     np.testing.assert_allclose(remembering.out_of_fold_, np.log(0.5), atol=1e-9)
+
+
+def test_copies_are_judged_once_and_make_no_memory_credible(windows):
+    order = np.random.default_rng(0).permutation(2 * len(windows.values)) % len(windows.values)
+    remembering = Blend({"memory": Remembers()}).fit(windows.values[order], windows.labels[order])
+    judged = np.isfinite(remembering.out_of_fold_).all(axis=1)
+    assert sorted(order[judged]) == list(range(len(windows.values)))
+    np.testing.assert_allclose(remembering.out_of_fold_[judged], np.log(0.5), atol=1e-9)
 
 
 def test_label_free_steps_are_fitted_once_and_the_rest_in_inner_folds(windows):

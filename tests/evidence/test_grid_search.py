@@ -11,7 +11,7 @@ from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence import baselines, folds
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.grid_search import GridSearch
-from sigvit.evidence.linear_discriminant import inner_folds
+from sigvit.evidence.inner_folds import inner_folds
 from sigvit.tokenizers import ConvStem
 
 # Stacks add up in another order than single models: float32 after a few steps of AdamW.

@@ -5,7 +5,8 @@ import pytest
 from scipy.special import log_softmax
 from sklearn.covariance import ledoit_wolf_shrinkage
 
-from sigvit.evidence.linear_discriminant import ShrinkageLDA, fit_discriminant, inner_folds, inner_logits, ledoit_wolf, segment_means, solve_shrunken
+from sigvit.evidence.inner_folds import inner_folds
+from sigvit.evidence.linear_discriminant import ShrinkageLDA, fit_discriminant, inner_logits, ledoit_wolf, segment_means, solve_shrunken
 
 
 @pytest.mark.parametrize(("n", "p"), [(13, 31), (31, 13), (17, 17)])
@@ -87,24 +88,6 @@ def test_probabilities_are_calibrated_where_features_outnumber_windows():
     assert loss < 0.8 < np.log1p(np.exp(-uncalibrated * (2 * labels[80:] - 1))).mean()
 
 
-def test_inner_folds_keep_subjects_whole():
-    groups, numbers = np.repeat(["01", "02", "03"], 10), np.tile([0, 1], 15)
-    folds = inner_folds(numbers, groups)
-    assert len(folds) == 3
-    assert all(not set(groups[train]) & set(groups[judge]) for train, judge in folds)
-
-
-def test_inner_folds_of_one_subject_are_blocks_inside_each_class():
-    numbers = np.repeat([0, 1], 10)
-    assert [judge.tolist() for _, judge in inner_folds(numbers, np.repeat("01", 20))] == [[k, k + 1, k + 10, k + 11] for k in range(0, 10, 2)]
-
-
-def test_inner_folds_never_train_without_a_class():
-    # Class 1 is only in subject 02: no fold that leaves it out can train.
-    groups, numbers = np.repeat(["01", "02", "03"], 4), np.array([0, 0, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0])
-    assert all(len(set(numbers[train])) == 2 for train, _ in inner_folds(numbers, groups))
-
-
 def test_one_trial_a_class_takes_the_first_candidate():
     signals = np.random.default_rng(0).normal(0, 1e-5, (2, 3, 7))
     fitted = ShrinkageLDA().fit(signals, ["a", "b"])
@@ -126,9 +109,3 @@ def test_impossible_segments_get_a_sentence(segments):
 def test_one_class_is_refused():
     with pytest.raises(ValueError, match="at least two classes"):
         ShrinkageLDA().fit(np.ones((4, 2, 11)), ["a"] * 4)
-
-
-def test_inner_folds_train_on_more_windows_than_classes():
-    """Six classes of two windows: without one of each, scikit-learn's discriminant refuses the rest."""
-    assert inner_folds(np.tile(np.arange(6), 2), None) == []
-    assert [len(train) for train, _ in inner_folds(np.tile(np.arange(6), 3), None)] == [12, 12, 12]

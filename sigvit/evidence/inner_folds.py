@@ -1,0 +1,60 @@
+"""Inner folds of a training part: on them weights and temperatures are chosen, by windows that nothing was fitted on."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from sigvit.evidence.silence import SILENT
+
+INNER_FOLDS = 5
+# Windows are silent beside one that is stronger than so many others: most of a training part may be dead, and an artefact is rarer than that.
+STRONG = 0.9
+
+
+def telling_windows(signals: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Sorted rows of the windows that can tell whose advice is good: no silent ones, each once, and none that stands under two labels.
+
+    A dead recording's windows are alike whatever their labels are, and who has learned a window knows its copy.
+
+    Parameters
+    ----------
+    signals : (windows, electrodes, samples). numbers : (windows,) the classes'.
+
+    >>> signals = np.array([[5.0, 7.0], [2.0, 8.0], [5.0, 7.0], [2.0, 8.0], [7.0, 6.0], [4.0, 4.0]])[:, None]
+    >>> telling_windows(signals, np.array([1, 0, 1, 1, 0, 1])).tolist()
+    [0, 4]
+    """
+    powers = np.array([window.var(axis=1, dtype=np.float64).sum() for window in signals])
+    first: dict[bytes, int] = {}
+    unsure: set[int] = set()
+    for row in np.flatnonzero((powers > SILENT * np.quantile(powers, STRONG)) | ~powers.any()).tolist():
+        content = (signals[row] + 0.0).tobytes()  # without the sign of a zero
+        other = first.setdefault(hashlib.blake2b(content, digest_size=16).digest(), row)
+        if numbers[other] != numbers[row]:
+            unsure.add(other)
+    return np.array([row for row in first.values() if row not in unsure], dtype=np.int64)
+
+
+def inner_folds(numbers: np.ndarray, groups: Any, rows: np.ndarray | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Training and judging rows of up to five inner folds that each train on every class; fewer, or none, where the data don't allow it.
+
+    Parameters
+    ----------
+    numbers : (windows,) the classes'. groups : (windows,) what stays whole, where there are several; else folds are blocks in each class.
+    rows : of the windows that are divided; None: all.
+    """
+    rows = np.arange(len(numbers)) if rows is None else rows
+    own, whole = numbers[rows], None if groups is None else np.asarray(groups)[rows]
+    n_classes = int(numbers.max()) + 1
+    n_groups = len(np.unique(whole)) if whole is not None else 1
+    parts = min(INNER_FOLDS, n_groups if n_groups > 1 else int(np.bincount(own, minlength=n_classes).min()))
+    if parts < 2:
+        return []
+    splitter = StratifiedGroupKFold(parts) if n_groups > 1 else StratifiedKFold(parts)
+    folds = splitter.split(own, own, whole if n_groups > 1 else None)
+    # A discriminant of one window a class has no deviations to learn from; scikit-learn's refuses it.
+    return [(rows[train], rows[judge]) for train, judge in folds if len(judge) and len(train) > n_classes == len(np.unique(own[train]))]

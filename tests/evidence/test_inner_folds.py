@@ -1,0 +1,72 @@
+"""Inner folds: what they keep whole, and which windows they leave out because these can't tell whose advice is good."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sigvit.evidence.inner_folds import inner_folds, telling_windows
+
+
+def test_they_keep_subjects_whole():
+    groups, numbers = np.repeat(["01", "02", "03"], 10), np.tile([0, 1], 15)
+    folds = inner_folds(numbers, groups)
+    assert len(folds) == 3
+    assert all(not set(groups[train]) & set(groups[judge]) for train, judge in folds)
+
+
+def test_those_of_one_subject_are_blocks_inside_each_class():
+    numbers = np.repeat([0, 1], 10)
+    assert [judge.tolist() for _, judge in inner_folds(numbers, np.repeat("01", 20))] == [[k, k + 1, k + 10, k + 11] for k in range(0, 10, 2)]
+
+
+def test_they_never_train_without_a_class():
+    # Class 1 is only in subject 02: no fold that leaves it out can train.
+    groups, numbers = np.repeat(["01", "02", "03"], 4), np.array([0, 0, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0])
+    assert all(len(set(numbers[train])) == 2 for train, _ in inner_folds(numbers, groups))
+
+
+def test_they_train_on_more_windows_than_classes():
+    """Six classes of two windows: without one of each, scikit-learn's discriminant refuses the rest."""
+    assert inner_folds(np.tile(np.arange(6), 2), None) == []
+    assert [len(train) for train, _ in inner_folds(np.tile(np.arange(6), 3), None)] == [12, 12, 12]
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2)), min_size=1, max_size=31))
+def test_each_content_tells_once_and_only_under_one_label(drawn):
+    contents, numbers = np.array(drawn).T
+    signals = np.random.default_rng(0).normal(size=(7, 2, 5))[contents]
+    rows = telling_windows(signals, numbers)
+    telling = {content for content, _ in drawn if len({number for other, number in drawn if other == content}) == 1}
+    assert sorted(contents[rows]) == sorted(telling)
+    assert all(list(contents).index(contents[row]) == row for row in rows)  # the first of its copies
+
+
+def test_silent_windows_tell_nothing_where_most_are_silent_too():
+    signals = np.random.default_rng(0).normal(size=(31, 3, 17))
+    signals[:23] *= 1e-9  # what a filter leaves of an offset
+    signals[30] *= 1e4
+    assert telling_windows(signals, np.arange(31) % 2).tolist() == list(range(23, 31))
+
+
+def test_windows_of_which_none_moves_are_told_apart_by_their_levels():
+    levels = np.arange(5.0)[:, None, None]
+    assert telling_windows(np.tile(levels, (1, 2, 7)), np.arange(5) % 2).tolist() == [0, 1, 2, 3, 4]
+    assert telling_windows(levels, np.arange(5) % 2).tolist() == [0, 1, 2, 3, 4]  # one sample
+
+
+def test_rows_that_are_not_divided_stand_in_no_part():
+    rows = np.arange(3, 29)
+    numbers, groups = np.arange(31) % 2, np.repeat(np.arange(8), 4)[:31]
+    folds = inner_folds(numbers, groups, rows)
+    assert sorted(np.concatenate([judge for _, judge in folds])) == rows.tolist()
+    assert all(set(train) == set(rows) - set(judge) for train, judge in folds)
+
+
+def test_where_one_group_is_left_its_windows_are_divided():
+    groups = np.repeat([0, 1], [23, 18])
+    assert len(inner_folds(np.arange(41) % 2, groups)) == 2
+    assert len(inner_folds(np.arange(41) % 2, groups, np.arange(23, 41))) == 5
+
+
+def test_no_row_to_divide_is_no_fold():
+    assert inner_folds(np.arange(41) % 2, None, np.array([], dtype=int)) == []
