@@ -1,10 +1,10 @@
 """Images a second against timm, vit-pytorch, torchvision and Hugging Face: training step and inference, each library in its best mode.
 
-    python benchmarks/image_throughput.py [--quick]
+    python benchmarks/image_throughput.py [--quick] [--formats float32 bfloat16]
 
 First every library tries its modes (number format, compiled or not) on each case; the fastest goes into the comparison, where all take turns. Prints the
 table and writes benchmarks/results/image_throughput_cpu.md or _cuda.md. A training step is forward, cross-entropy, backward and
-fused AdamW. --quick leaves compilation out.
+fused AdamW. --quick leaves compilation out, --formats names the number formats that are tried.
 """
 
 from __future__ import annotations
@@ -164,14 +164,14 @@ def installed() -> list[str]:
     return found
 
 
-def main(quick: bool) -> None:
+def main(quick: bool, formats: list[str]) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # A torchvision built for another torch lacks its compiled operators; declared, its Python code runs.
     library = torch.library.Library("torchvision", "FRAGMENT")
     if not hasattr(torch.ops.torchvision, "nms"):
         for operator in OPERATORS:
             library.define(operator)
-    modes = [Mode(dtype, compiled) for compiled in ((False,) if quick else (False, True)) for dtype in ("float32", "bfloat16")]
+    modes = [Mode(dtype, compiled) for compiled in ((False,) if quick else (False, True)) for dtype in formats]
     if device == "cpu" and not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
         modes = [mode for mode in modes if mode.dtype == "float32"]  # without its instructions bfloat16 is several times slower for all
     libraries = installed()
@@ -193,4 +193,6 @@ def main(quick: bool) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="no compilation")
-    main(parser.parse_args().quick)
+    parser.add_argument("--formats", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
+    told = parser.parse_args()
+    main(told.quick, told.formats)

@@ -19,6 +19,8 @@ from sigvit.model.linear import linear
 
 # Up to so many tokens attention is faster on a CPU in products of our own than in the fused kernel: 9 against 17 ms for 25 tokens, 7 against 12 for 48.
 FEW_TOKENS = 48
+# In bfloat16 a CPU's fused kernel takes two to four times the products' time (docs/log.md); beyond so many tokens, weights of all pairs fill the memory.
+MOST_IN_PRODUCTS = 1024
 
 # Turns queries or keys (…, H, T, d) by where their tokens sit, or only those of the tokens in a slice.
 Rotate = Callable[[Tensor, "slice | None"], Tensor]
@@ -45,6 +47,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
     >>> attention(x, x, x, torch.tensor([True, False, False]))[0, 2].tolist()
     [1.0, 0.0, 0.0]
     """
+    if mask is None and _faster_in_products(query, key):
+        return attention_weights(query, key) @ value
     keys = None if mask is None else mask[..., None, None, :]
     if query.ndim < 5:
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=keys)
@@ -52,6 +56,11 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
     folded_keys = None if keys is None else keys.flatten(0, -4)
     folded = functional.scaled_dot_product_attention(query.flatten(0, -4), key.flatten(0, -4), value.flatten(0, -4), attn_mask=folded_keys)
     return folded.unflatten(0, query.shape[:-3])
+
+
+def _faster_in_products(query: Tensor, key: Tensor) -> bool:
+    """Not where a step is only traced, with tensors of another type: what it will cost is that of a kernel."""
+    return type(query) is Tensor and query.dtype == torch.bfloat16 and query.device.type == "cpu" and key.shape[-2] <= MOST_IN_PRODUCTS
 
 
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -37,6 +37,20 @@ def test_attention_to_nothing_is_zero():
     assert (attention(x, x, x, torch.zeros(2, 5, dtype=torch.bool)) == 0).all()
 
 
+@pytest.mark.parametrize("most", [1024, 7], ids=["products", "torch's kernel"])
+@pytest.mark.parametrize("leading", [(2, 3), (5, 2, 3)], ids=["one model", "five stacked"])
+def test_attention_in_bfloat16_is_that_of_the_same_numbers_but_for_its_rounding(most, leading, monkeypatch):
+    monkeypatch.setattr("sigvit.model.attention.MOST_IN_PRODUCTS", most)
+    rounded = [torch.randn(*leading, tokens, 7).bfloat16().requires_grad_() for tokens in (5, 11, 11)]
+    exact = [each.detach().double().requires_grad_() for each in rounded]
+    answers = [attention(*each) for each in (rounded, exact)]
+    torch.testing.assert_close(answers[0].double(), answers[1], rtol=0, atol=2**-6)  # a few roundings to 8 bits of numbers below 4
+    for answer in answers:
+        answer.square().sum().backward()
+    for ours, theirs in zip(rounded, exact, strict=True):
+        torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=0, atol=2**-4)  # of gradients up to 8
+
+
 def test_heads_are_split_and_merged_without_loss():
     x = torch.randn(2, 5, 21)
     assert torch.equal(merge_heads(split_heads(x, 3)), x)
@@ -176,7 +190,7 @@ def test_attention_of_few_tokens_is_the_attention_of_many(monkeypatch):
     wanted = [x, *module.parameters()]
     few = module(x)
     gradients = torch.autograd.grad(few.square().sum(), wanted)
-    monkeypatch.setattr("sigvit.model.encoder.FEW_TOKENS", 4)
+    monkeypatch.setattr("sigvit.model.attention.FEW_TOKENS", 4)
     many = module(x)
     # float64 sums of a few products in another order.
     torch.testing.assert_close(few, many, rtol=0, atol=1e-14)
