@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sigvit.evidence import baselines
 from sigvit.evidence.blend import Blend
 from sigvit.evidence.fit_job import FitJob
-from sigvit.evidence.inner_folds import inner_folds, telling_windows
+from sigvit.evidence.inner_folds import first_alike, inner_folds, telling_windows
 from sigvit.evidence.log_linear_pool import blend_weights, log_of, pooled
 from sigvit.model.vision_transformer import signal_vit
 from sigvit.network_classifier import NetworkClassifier, network_log_probabilities
@@ -219,9 +219,11 @@ class SignalViTClassifier(NetworkClassifier):
         """What each network doesn't see: an inner fold, or, where these are so few that a network without one lacks a third of the windows, nothing."""
         if not self.ensemble:
             return [None]
-        folds: list[np.ndarray | None] = [judge for _, judge in inner_folds(part.targets, part.groups, telling_windows(part.signals, part.targets))]
-        if not folds:
+        divided = inner_folds(part.targets, part.groups, telling_windows(part.signals, part.targets))
+        if not divided:
             return [None]
+        first = first_alike(part.signals)  # copies go with their windows
+        folds: list[np.ndarray | None] = [np.flatnonzero(np.isin(first, judge)) for _, judge in divided]
         return folds if len(folds) >= FEWEST_FOLDS else folds + [None] * (NETWORKS - len(folds))
 
     def _begin(self, part: TrainingPart, shared: dict) -> None:

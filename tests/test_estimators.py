@@ -132,6 +132,16 @@ def test_each_network_of_the_ensemble_leaves_one_inner_fold_out(windows):
     assert sorted(same) == [False, False, False, True]
 
 
+def test_copies_are_left_out_with_their_windows(windows):
+    order = np.random.default_rng(0).permutation(120) % 60
+    classifier = clone(QUICK).set_params(ensemble=True)
+    left_out = classifier._left_out(classifier._prepare(windows.values[order], windows.labels[order], None, None))
+    assert len(left_out) == 5
+    assert sorted(np.concatenate(left_out)) == list(range(120))
+    for rows in left_out:
+        assert not set(order[rows]) & set(np.delete(order, rows))
+
+
 def test_with_few_groups_networks_that_saw_every_window_predict(windows):
     groups = windows.metadata["subject"].to_numpy()
     classifier = clone(QUICK).set_params(ensemble=True).fit(windows, groups=groups)
