@@ -59,9 +59,9 @@ class Blend(ClassifierMixin, BaseEstimator):
     def fit(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> Blend:
         """(windows, electrodes, samples) in volts, labels (windows,), and what inner folds keep whole (windows,)."""
         self.classes_, numbers = np.unique(y, return_inverse=True)
-        folds = inner_folds(numbers, groups, telling_windows(X, numbers))
         self.before_ = None if self.before is None else clone(self.before)
         X = X if self.before_ is None else self.before_.fit_transform(X)
+        folds = inner_folds(numbers, groups, telling_windows(X, numbers))
         found = [_fit_with_inner_folds(candidate, X, numbers, groups, folds) for candidate in self.candidates.values()]
         self.fitted_ = {name: fitted for name, (fitted, _) in zip(self.candidates, found, strict=True)}
         told = np.stack([log_probabilities for _, log_probabilities in found], axis=1)

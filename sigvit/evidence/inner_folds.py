@@ -39,7 +39,7 @@ def telling_windows(signals: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     >>> telling_windows(signals, np.array([1, 0, 1, 1, 0, 1])).tolist()
     [0, 4]
     """
-    powers = np.array([window.var(axis=1, dtype=np.float64).sum() for window in signals])
+    powers = np.array([window.var(axis=-1, dtype=np.float64).sum() for window in signals])
     heard = (powers > SILENT * np.quantile(powers, STRONG)) | ~powers.any()
     first = first_alike(signals)
     unsure = first[numbers != numbers[first]]

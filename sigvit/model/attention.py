@@ -19,7 +19,9 @@ from sigvit.model.linear import linear
 
 # Up to so many tokens attention is faster on a CPU in products of our own than in the fused kernel: 9 against 17 ms for 25 tokens, 7 against 12 for 48.
 FEW_TOKENS = 48
-# In bfloat16 a CPU's fused kernel takes two to four times the products' time (docs/log.md); beyond so many tokens, weights of all pairs fill the memory.
+# With instructions for bfloat16 a CPU's fused kernel takes two to four times the products' time, without them half of it (docs/log.md).
+FAST_BFLOAT16 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+# Beyond so many tokens, weights of all pairs fill the memory.
 MOST_IN_PRODUCTS = 1024
 
 # Turns queries or keys (…, H, T, d) by where their tokens sit, or only those of the tokens in a slice.
@@ -60,7 +62,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
 
 def _faster_in_products(query: Tensor, key: Tensor) -> bool:
     """Not where a step is only traced, with tensors of another type: what it will cost is that of a kernel."""
-    return type(query) is Tensor and query.dtype == torch.bfloat16 and query.device.type == "cpu" and key.shape[-2] <= MOST_IN_PRODUCTS
+    on_cpu = type(query) is Tensor and query.device.type == "cpu"
+    return FAST_BFLOAT16 and on_cpu and query.dtype == torch.bfloat16 and key.shape[-2] <= MOST_IN_PRODUCTS
 
 
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -40,6 +40,7 @@ def test_attention_to_nothing_is_zero():
 @pytest.mark.parametrize("most", [1024, 7], ids=["products", "torch's kernel"])
 @pytest.mark.parametrize("leading", [(2, 3), (5, 2, 3)], ids=["one model", "five stacked"])
 def test_attention_in_bfloat16_is_that_of_the_same_numbers_but_for_its_rounding(most, leading, monkeypatch):
+    monkeypatch.setattr("sigvit.model.attention.FAST_BFLOAT16", True)
     monkeypatch.setattr("sigvit.model.attention.MOST_IN_PRODUCTS", most)
     rounded = [torch.randn(*leading, tokens, 7).bfloat16().requires_grad_() for tokens in (5, 11, 11)]
     exact = [each.detach().double().requires_grad_() for each in rounded]
