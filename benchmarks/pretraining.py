@@ -2,7 +2,7 @@
 
     python benchmarks/pretraining.py --data digits                                       # half an hour on one core
     python benchmarks/pretraining.py --data digits mnist --steps 6000                    # hours
-    python benchmarks/pretraining.py --data cifar10 --judged fine_tuning --steps 12000   # an hour a seed, or a GPU
+    python benchmarks/pretraining.py --data cifar10 --judged fine_tuning --steps 12000   # half an hour a seed on one core
 
 Prints the tables and writes them to --output. The encoder is judged by the mean of its tokens; "random" is the same encoder before the first
 step, "pixels" no encoder at all.
@@ -63,6 +63,7 @@ class Options:
     seeds: int = 5
     """Weights, order and masks."""
     first_seed: int = 0
+    """So that seeds can run in processes of their own."""
     width: int = 64
     depth: int = 3
     batch_size: int = 64
