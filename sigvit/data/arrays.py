@@ -55,7 +55,7 @@ def windows_from_arrays(
     >>> windows.values.dtype, windows.metadata.recording.unique().tolist()
     (dtype('float32'), ['sub-a_ses-1_run-1', 'sub-b_ses-1_run-1'])
     """
-    values, labels = np.asarray(values), _plain_labels(labels)
+    values, labels = np.asarray(values), _plain_labels(labels, name)
     if values.ndim != 3:
         raise ValueError(f"Windows are (windows, electrodes, samples), but the values of {name} have the shape {values.shape}.")
     if values.dtype.kind not in "fiu":
@@ -127,8 +127,11 @@ def complete_metadata(metadata: pd.DataFrame | Mapping[str, Any] | None, labels:
     >>> complete_metadata({"subject": ["a", "b"]}, np.array([1, 0]), "mine").T.to_dict()[1]
     {'subject': 'b', 'session': '1', 'run': '1', 'recording': 'sub-b_ses-1_run-1', 'start_s': nan, 'stop_s': nan, 'trial': 1, 'label': 0}
     """
-    given = pd.DataFrame({} if metadata is None else metadata, index=None if isinstance(metadata, pd.DataFrame) else range(len(labels)))
-    given = given.reset_index(drop=True)
+    if isinstance(metadata, pd.DataFrame):
+        given = metadata.reset_index(drop=True)
+    else:  # columns are in the windows' order, whatever index they bring along
+        columns = {column: values.array if isinstance(values, pd.Series) else values for column, values in (metadata or {}).items()}
+        given = pd.DataFrame(columns, index=range(len(labels)))
     if len(given) != len(labels):
         raise ValueError(f"The metadata of {name} have {len(given)} rows for {len(labels)} windows.")
     if "label" in given and not np.array_equal(given["label"].to_numpy().astype(str), labels.astype(str)):
@@ -157,7 +160,10 @@ def _texts(column: pd.Series) -> pd.Series:
     return (column.astype(np.int64) if whole else column).astype(str)
 
 
-def _plain_labels(labels: Sequence | np.ndarray) -> np.ndarray:
+def _plain_labels(labels: Sequence | np.ndarray, name: str) -> np.ndarray:
+    unknown = np.flatnonzero(pd.isna(np.asarray(labels, dtype=object)))  # before numpy makes a name of a gap
+    if len(unknown):
+        raise ValueError(f"{len(unknown)} of {len(labels)} windows of {name} have no label, the first in row {unknown[0]}; name it, or leave them out.")
     labels = np.asarray(labels)
     return np.array(labels.tolist()) if labels.dtype == object else labels
 

@@ -65,15 +65,24 @@ class Cut:
     filter_support_s: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("band_hz", "notch_hz", "baseline_s", "control_s", "electrodes", "reference", "bad_spans"):
+            if isinstance(getattr(self, name), np.ndarray):
+                object.__setattr__(self, name, np.atleast_1d(getattr(self, name)).tolist())
         if self.window_s is None and (self.start_s is None or self.stop_s is None or self.stride_s is not None):
             raise ValueError("A cut needs start_s and stop_s (seconds from the event), or window_s and perhaps stride_s (windows along a span).")
         for name, span in (("start_s, stop_s", (self.start_s, self.stop_s)), ("baseline_s", self.baseline_s), ("control_s", self.control_s)):
+            if name != "start_s, stop_s" and span is not None and None in span:
+                raise ValueError(f"{name} is {span}; give both its ends, in seconds from the event.")
             if span is not None and None not in span and not span[0] < span[1]:  # type: ignore[operator]
                 raise ValueError(f"{name} goes from {span[0]} to {span[1]} s; it must end after it begins.")
         for name in ("window_s", "stride_s", "resample_hz", "reject_v"):
             value = getattr(self, name)
-            if value is not None and (name, value) != ("reject_v", "autoreject") and not (isinstance(value, int | float) and value > 0):
-                raise ValueError(f"{name} is {value}; it must be above zero.")
+            if value is not None and (name, value) != ("reject_v", "autoreject") and not (_is_number(value) and 0 < value < np.inf):
+                raise ValueError(f"{name} is {value}; it must be a number above zero.")
+        for name in ("rest_margin_s", "filter_support_s"):
+            value = getattr(self, name)
+            if not (_is_number(value) and 0 <= value < np.inf):
+                raise ValueError(f"{name} is {value}; it must be a number of seconds, from zero upwards.")
         if self.window_s is not None and (self.baseline_s or self.control_s):
             raise ValueError("Windows along a span (window_s) have no cue, so neither baseline_s nor control_s.")
         if self.band_hz is not None and (self.band_hz == (None, None) or (None not in self.band_hz and not self.band_hz[0] < self.band_hz[1])):  # type: ignore[operator]
@@ -101,6 +110,10 @@ class Cut:
         if self.baseline_s is None or self.start_s is None or self.stop_s is None:
             return 0.0
         return max(self.start_s - self.baseline_s[0], self.baseline_s[1] - self.stop_s, 0.0)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating)
 
 
 @dataclass

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from sigvit.data.channels import left_out, pick_channels
+from sigvit.data.clock_gaps import check_gaps
 from sigvit.data.cuts import Cut, Positions, extent, n_samples, plan, recording_starts, rest_starts, span_of, window_starts
 from sigvit.data.electrode_info import info_of, place
 from sigvit.data.events import Event, find_events
@@ -79,6 +80,7 @@ class Cutter:
             raise ValueError(f"There are two recordings {where}; tell them apart by subject, session, run or recording=….")
         if recording.truncated == "refuse":
             _check_files(recording.raw, where)
+        check_gaps(recording.raw, where)
         raw, channels = _prepared(recording.raw, self.cut, where)
         signals = Signals(raw, channels, self.cut, where)
         signals.channels = self._in_common_order(where, info_of(raw.info, channels, signals.rate, self.cut.rename), channels)

@@ -63,7 +63,11 @@ def electrode_names(recording_info: mne.Info, names: Sequence[str], rename: Mapp
     """
     kinds = recording_info.get_channel_types(picks=list(names))
     called = [rename.get(name) or (canonical_name(name) if kind == "eeg" else None) or name for name, kind in zip(names, kinds, strict=True)]
-    return [new if called.count(new) == 1 or old in rename else old for old, new in zip(names, called, strict=True)]
+    called = [new if called.count(new) == 1 or old in rename else old for old, new in zip(names, called, strict=True)]
+    twice = sorted({name for name in called if called.count(name) > 1})
+    if twice:
+        raise ValueError(f"Renaming gives several electrodes the name {twice[0]!r}; electrodes need names of their own.")
+    return called
 
 
 def place(info: mne.Info) -> None:

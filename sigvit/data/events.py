@@ -6,6 +6,7 @@ import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def find_events(raw: mne.io.BaseRaw, events: Mapping[str | int, str | int], wher
         for onset, duration, description in zip(onsets, raw.annotations.duration, map(str, raw.annotations.description), strict=True)
         if description in names
     ]
-    codes = [name for name in events if isinstance(name, int)]
+    codes = [name for name in events if isinstance(name, Integral)]
     if codes and not found and "stim" in raw:
         found = [(onset, 0.0, code) for onset, code in _stimulus_codes(raw) if code in codes]
     if not found:
@@ -53,7 +54,7 @@ def find_events(raw: mne.io.BaseRaw, events: Mapping[str | int, str | int], wher
 def _stimulus_codes(raw: mne.io.BaseRaw) -> list[tuple[float, int]]:
     import mne
 
-    found = mne.find_events(raw, shortest_event=1, verbose="ERROR")
+    found = mne.find_events(raw, shortest_event=1, consecutive=True, verbose="ERROR")  # codes may follow each other without a zero between them
     return [((sample - raw.first_samp) / raw.info["sfreq"], int(code)) for sample, _, code in found]
 
 

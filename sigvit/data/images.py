@@ -113,10 +113,11 @@ class Images:
         ------
         ValueError : a file that can't be decoded, named; or images of several sizes without a framing.
         """
+        rows = self._numbers(rows)
         if self.files is None:
             assert self.values is not None  # one of the two is there
             if framing is None:
-                return self.values[np.asarray(rows, dtype=np.int64)]
+                return self.values[rows]
             return np.stack([frame_array(self.values[row], framing, position) for position, row in enumerate(rows)])
         encoded = self.files.encoded([int(row) for row in rows])
         pixels = [decode(data, self.files.name(int(row)), self.channels, framing, at) for at, (row, data) in enumerate(zip(rows, encoded, strict=True))]
@@ -133,11 +134,18 @@ class Images:
 
     def part(self, rows: np.ndarray) -> Images:
         """The images of these rows as a set of its own, with all classes."""
-        rows = np.asarray(rows, dtype=np.int64)
+        rows = self._numbers(rows)
+        if not len(rows) or len(np.unique(rows)) < len(rows):
+            raise ValueError(f"{self.source}: a part has each of its images once and at least one, but {len(rows)} rows are asked for.")
         if self.files is None:
             assert self.values is not None
             return replace(self, labels=self.labels[rows], values=self.values[rows])
         return replace(self, labels=self.labels[rows], files=_Part(self.files, rows))
+
+    def _numbers(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Row numbers of numbers or a mask; IndexError for those that aren't there."""
+        rows = np.asarray(rows)
+        return np.arange(len(self))[rows if len(rows) else rows.astype(np.int64)]
 
     def in_memory(self) -> Images:
         """The same set with all images decoded; they must be of one size."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +54,13 @@ def npz_images(path: Path, split: str, channels: int | None = None) -> Images:
     ------
     ValueError : the file has no such part, or it isn't as above.
     """
+    try:
+        return _npz_images(path, split, channels)
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} can't be read ({error}): it is no .npz file, or it is damaged or cut short.") from error
+
+
+def _npz_images(path: Path, split: str, channels: int | None) -> Images:
     with np.load(path, allow_pickle=False) as file:
         names = {"pixels": (f"x_{split}", f"y_{split}"), "packed": (f"{split}_bytes", f"{split}_offsets", f"{split}_labels")}
         layout = next((layout for layout, keys in names.items() if set(keys) <= set(file)), None)

@@ -86,6 +86,8 @@ class _NamedArrays:
 def _decoded(stored: _NamedArrays, source: Arrays) -> np.ndarray:
     values = stored[source.values]
     if source.step is None:
+        if source.offset:
+            raise PageError(f"The source names an offset ({source.offset!r}), but no step: values are offset + step · running sum, or as they stand.")
         return values
     offset = stored[source.offset][..., None] if source.offset else 0
     return offset + stored[source.step] * np.cumsum(values, axis=2, dtype=np.int32)
@@ -99,7 +101,7 @@ def _windows(page: Page, unit: str, values: np.ndarray, found: np.ndarray, names
     rows = np.flatnonzero(np.isin(found, list(labels)))
     if not len(rows):
         raise ValueError(f"{page.name} uses the labels {', '.join(labels)}; the {part} part has none of them, but {', '.join(unknown)}.")
-    kept = [number for number, name in enumerate(names) if name not in page.electrodes.drop and (not page.electrodes.pick or name in page.electrodes.pick)]
+    kept = [names.index(name) for name in page.electrodes.pick or names if name not in page.electrodes.drop]
     volts = (values[rows][:, kept] * VOLTS[_unit(page, unit)]).astype(np.float32)
     called = [page.electrodes.rename.get(names[number], names[number]) for number in kept]
     classes = np.array([labels[label] for label in found[rows].tolist()])

@@ -51,6 +51,8 @@ def _check_agreement(page: Page) -> None:
     if arrays:
         if window != Window() or page.processing != Processing():
             raise PageError(f"{page.name}.toml has a [window] or [processing], but its source holds finished windows.")
+        if page.rejection.bad_spans or isinstance(page.rejection.peak_to_peak_v, str):
+            raise PageError(f"{page.name}.toml rejects by annotations or autoreject, but its source holds finished windows: give peak_to_peak_v in volts.")
         return
     given = [key for key in ("start_s", "stop_s", "window_s", "stride_s") if getattr(window, key) is not None]
     if given not in (["start_s", "stop_s"], ["window_s"], ["window_s", "stride_s"]):

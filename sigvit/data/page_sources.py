@@ -16,6 +16,8 @@ from sigvit.data.page_format import Bids, Fetched, Files, Moabb, Page, Source
 from sigvit.data.page_tables import PageError
 
 FIELDS = ("subject", "session", "run")
+# What BIDS keeps beside a recording's file under the same name.
+BESIDE_A_RECORDING = (".json", ".eeg", ".vmrk", ".fdt")
 _TOKEN = re.compile(r"\*\*/|\*|\?|\{(?P<name>[^{}:]*)(?::(?P<width>\d+))?\}|(?P<text>[^*?{]+)")
 
 
@@ -144,7 +146,7 @@ def _recordings_of_bids(source: Bids, folder: Path) -> list[Recording]:
     except ImportError as error:
         raise ImportError("A BIDS root is read through mne-bids: pip install 'sigvit[bids]'.") from error
     paths = BIDSPath(root=folder, task=source.task, datatype=source.datatype, suffix=source.datatype).match(ignore_nosub=True)
-    paths = sorted((path for path in paths if path.extension != ".json"), key=lambda path: path.basename)
+    paths = sorted((path for path in paths if path.extension not in BESIDE_A_RECORDING), key=lambda path: path.basename)
     if not paths:
         raise FileNotFoundError(f"{folder} holds no {source.datatype} recording of the task {source.task!r} in BIDS order.")
     return [Recording(path.fpath.stem, path.subject, path.session or "1", path.run or "1", partial(_read_bids, path), (path.fpath,)) for path in paths]

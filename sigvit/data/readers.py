@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import mne
-import numpy as np
 
-from sigvit.data.edf_header import edf_gaps, read_edf_header
+from sigvit.data.clock_gaps import clock_gaps, mark_gaps
 from sigvit.data.headers import check_header
 from sigvit.data.reading_apart import check_apart
 from sigvit.data.side_files import check_opened
@@ -27,7 +26,7 @@ _WANTS_ALL_AT_ONCE = re.compile("mixed sampling frequencies")
 # Of annotations behind a gap mne believes that they lie behind the end.
 _BEYOND_THE_END = re.compile("outside data range|expanding outside the data")
 # Formats that mne reads but doesn't tell by the file's ending.
-_READER_OF = {".raw": "egi", ".rec": "edf"}
+_READER_OF = {".raw": "egi"}
 
 
 def read_recording(
@@ -57,8 +56,8 @@ def read_recording(
     if truncated not in ("refuse", "keep"):
         raise ValueError(f'truncated is {truncated!r}; it must be "refuse" or "keep".')
     _complain(check_header(path), truncated)
-    if reader is None and path.suffix.lower() == ".cnt" and _begins_with(path) in (b"RIFF", b"RF64"):
-        reader = "ant"  # by its ending mne takes it for Neuroscan's
+    if reader is None and path.suffix.lower() == ".cnt":
+        reader = "ant" if _begins_with(path) in (b"RIFF", b"RF64") else "cnt"  # mne tries one after the other, and ANT's ends the process at what isn't its own
     check_apart(path, reader)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -70,9 +69,9 @@ def read_recording(
     if any(_WANTS_ALL_AT_ONCE.search(str(warning.message)) for warning in caught):
         raw.load_data(verbose="ERROR")
     _complain(check_opened(raw, path), truncated)
-    gaps = _gaps(path)
+    gaps = clock_gaps(path)
     if gaps:
-        _mark_gaps(raw, path, gaps)
+        mark_gaps(raw, path, gaps, (options or {}).get("encoding", "utf8"))
     sign = _SIGNS_OF_TRUNCATION.get(path.suffix.lower())
     for warning in caught:
         if sign is not None and sign.search(str(warning.message)):
@@ -98,23 +97,6 @@ def _open(path: Path, reader: str | None, options: Mapping[str, Any], preload: b
     return function(path, preload=preload, verbose="WARNING", **options)
 
 
-def _gaps(path: Path) -> list[tuple[float, float]]:
-    """(seconds of signal before it, seconds missing) of each gap in the clock of EDF+ and BDF+."""
-    return edf_gaps(read_edf_header(path))[0] if path.suffix.lower() in (".edf", ".bdf", ".rec") else []
-
-
-def _mark_gaps(raw: mne.io.BaseRaw, path: Path, gaps: list[tuple[float, float]]) -> None:
-    """mne joins records whatever their time stamps: annotations move onto the clock of the samples, and each gap becomes an edge that is named."""
-    told = mne.read_annotations(path)  # those of the recording lack what lies beyond its joined samples
-    lost_s = np.cumsum([0.0, *(missing for _, missing in gaps)])
-    resumed_s = [at + lost for (at, _), lost in zip(gaps, lost_s[1:], strict=True)]
-    moved = told.onset - lost_s[np.searchsorted(resumed_s, told.onset + 1e-6, side="right")]
-    edges = mne.Annotations([at for at, _ in gaps], 0.0, [f"EDGE gap of {missing:g} s" for _, missing in gaps])
-    raw.set_annotations(mne.Annotations(moved, told.duration, told.description) + edges, emit_warning=False, verbose="ERROR")
-    first = f"the first after {gaps[0][0]:g} s of signal, {gaps[0][1]:g} s long"
-    warnings.warn(f"The clock of {path.name} has {len(gaps)} gaps ({first}); no window and no filter runs across one.", stacklevel=3)
-
-
 def _complain(what: str | None, truncated: str) -> None:
     if what is None:
         return
@@ -124,4 +106,6 @@ def _complain(what: str | None, truncated: str) -> None:
 
 
 def _first_line(message: Any) -> str:
-    return str(message).strip().partition("\n")[0].rstrip(".")
+    """The first line that is for a reader: some of mne's messages begin with where in its code they come from."""
+    lines = [line for line in str(message).strip().splitlines() if line.strip()] or [""]
+    return next((line for line in lines if not line.startswith((" ", 'File "'))), lines[0]).rstrip(".")

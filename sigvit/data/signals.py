@@ -54,7 +54,7 @@ class Signals:
         return float(self.cut.resample_hz or self.raw.info["sfreq"])
 
     def stretches(self, extents: Sequence[tuple[int, int]], budget_bytes: int) -> Iterator[tuple[int, int, list[int]]]:
-        """(first, after last, which) sample of stretches that hold the extents, so long that what filters need beside them is little work.
+        """(first, after last, which) sample of stretches that hold the extents, so long that what filters need beside them is little work; none across a break.
 
         Without filters they are as long as all channels of a few neighbouring extents may take up.
         """
@@ -63,13 +63,16 @@ class Signals:
         gap, limit = (2 * reach, _WORTH * reach) if reach else (longest, budget_bytes // (16 * len(self.channels)))
         first = last = 0
         held: list[int] = []
+        held_span = None
         for number in sorted(range(len(extents)), key=lambda number: extents[number]):
             low, high = extents[number]
-            if held and (low - last > gap or max(last, high) - first > max(limit, high - low)):
+            span = self._span(low, high)
+            if held and (span != held_span or low - last > gap or max(last, high) - first > max(limit, high - low)):
                 yield first, last, held
                 held = []
             first, last = (first, max(last, high)) if held else (low, high)
             held.append(number)
+            held_span = span
         if held:
             yield first, last, held
 

@@ -64,10 +64,14 @@ class WindowsFolder:
             if values is not None and not (beside / f"{name}.npy").exists():
                 np.save(beside / f"{name}.npy", values)
         np.save(beside / "labels.npy", _plain_labels(windows.labels))
-        mne.io.write_info(beside / "electrodes-info.fif", windows.info, verbose="ERROR")
+        info, names = windows.info.copy(), list(windows.electrodes)
+        if not all(map(str.isascii, names)):  # a .fif file holds no others
+            mne.rename_channels(info, {name: f"electrode {number}" for number, name in enumerate(names)}, verbose="ERROR")
+        mne.io.write_info(beside / "electrodes-info.fif", info, verbose="ERROR")
         (beside / "metadata.json").write_text(json.dumps(_table_to_dict(windows.metadata), default=_plain))
         sizes = {path.name: path.stat().st_size for path in sorted(beside.iterdir())}
         head = {"format": FORMAT, "name": windows.name, "sampling_rate": windows.sampling_rate, "filter_support_s": windows.filter_support_s}
+        head["electrodes"] = names
         (beside / _MANIFEST).write_text(json.dumps({**head, "page": windows.page, "bytes": sizes}, indent=1, default=_plain))
         _replace(beside, self.folder)
 
@@ -113,7 +117,12 @@ class GrowingFile:
         return 4 * math.prod(self.row_shape)
 
     def _fit(self) -> None:
-        os.truncate(self.path, self.start + self.n_rows * self._row_bytes)
+        size = self.start + self.n_rows * self._row_bytes
+        with self.path.open("r+b") as file:
+            held = file.seek(0, os.SEEK_END)
+            file.truncate(size)
+            if size > held and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), held, size - held)  # a full disk is an error here, and the end of the process where a map is written
 
     def _write_header(self, mode: str) -> int:
         with self.path.open(mode) as file:
@@ -136,6 +145,8 @@ def load_windows(folder: Path) -> Windows:
     info = mne.io.read_info(folder / "electrodes-info.fif", verbose="ERROR")
     with info._unlock():  # .fif keeps the rate in single precision
         info["sfreq"] = manifest["sampling_rate"]
+    names = manifest.get("electrodes", info["ch_names"])
+    mne.rename_channels(info, {stored: name for stored, name in zip(info["ch_names"], names, strict=True) if stored != name}, verbose="ERROR")
     return Windows(
         _mapped(folder / "values.npy"),
         np.load(folder / "labels.npy"),
@@ -196,7 +207,8 @@ def _plain_labels(labels: np.ndarray) -> np.ndarray:
 
 
 def _table_to_dict(table: pd.DataFrame) -> dict:
-    return {str(column): {"dtype": str(table[column].dtype), "values": table[column].tolist()} for column in table}
+    plain = {column: [None if value is pd.NA else value for value in table[column].tolist()] for column in table}
+    return {str(column): {"dtype": str(table[column].dtype), "values": values} for column, values in plain.items()}
 
 
 def _table_from_dict(columns: dict) -> pd.DataFrame:

@@ -133,6 +133,18 @@ def test_parts_of_encoded_sets_read_their_own_images(values, tmp_path):
     assert np.array_equal(held.labels, images.labels[rows[len(left) :]])
 
 
+def test_a_part_is_named_by_numbers_or_a_mask(values, tmp_path):
+    files, arrays = open_images(fill(tmp_path, values, np.sort(np.arange(N) % 3))), Images(np.arange(N) % 3, CLASSES, values)
+    for images in (files, arrays):
+        chosen = images.labels == 1
+        assert np.array_equal(images.read(chosen), images.read(np.flatnonzero(chosen)))
+        assert images.part(chosen).labels.tolist() == [1] * chosen.sum()
+        with pytest.raises(ValueError, match="has each of its images once and at least one, but 3 rows"):
+            images.part([0, 0, 1])
+        with pytest.raises(IndexError):
+            images.read([N])
+
+
 # Parquet
 
 
@@ -379,6 +391,12 @@ def test_bad_npz_files_are_sentences(values, tmp_path):
     np.savez(tmp_path / "o.npz", x_train=np.array([{}], dtype=object), y_train=np.zeros(1, int))
     with pytest.raises(ValueError, match="allow_pickle"):
         open_images(tmp_path / "o.npz")
+    np.savez(tmp_path / "d.npz", x_train=values, y_train=np.arange(N) % 3)
+    damaged = bytearray((tmp_path / "d.npz").read_bytes())
+    damaged[200] ^= 255  # a pixel
+    (tmp_path / "d.npz").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"d\.npz can't be read \(Bad CRC-32"):
+        open_images(tmp_path / "d.npz")
 
 
 def test_unknown_sources_splits_and_shares_are_sentences(tmp_path):

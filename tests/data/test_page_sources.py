@@ -263,6 +263,12 @@ class TestArrays:
         assert windows.metadata.shipped.value_counts().to_dict() == {"train": len(rows), "test": len(windows) - len(rows)}
         assert windows.metadata.subject.unique().tolist() == windows.metadata.recording.unique().tolist() == ["s1", "s2"]
 
+    def test_electrodes_are_picked_in_the_order_of_the_page(self, folder):
+        windows = open_dataset(page(folder, self.text.replace('drop = ["X"]', 'pick = ["C4", "F7", "C3"]')), folder)
+        whole = open_dataset(page(folder, self.text), folder)
+        assert windows.electrodes == ("C4", "F7", "C3")
+        np.testing.assert_array_equal(windows.values, whole.values[:, [2, 3, 0]])
+
     def test_repeats_and_flat_trials_are_dropped_by_name_or_kept_on_request(self, folder):
         stored = dict(np.load(folder / "train.npz"))
         stored["codes"][4, 2] = 0
@@ -296,6 +302,9 @@ class TestArrays:
             ("[electrodes]", "[expect]\nsampling_rate_hz = 128\n[electrodes]", "a sampling rate of 64 Hz instead of 128 Hz"),
             ("[electrodes]", "[expect]\nduration_s = [1, 1.1]\n[electrodes]", "windows of 0.953125 s instead of 1 to 1.1 s"),
             ('unit = "uV"', 'unit = "V"', "can't be volts"),
+            ('step = "step"\n', "", "names an offset .'offset'., but no step"),
+            ("[electrodes]", '[rejection]\npeak_to_peak_v = "autoreject"\n[electrodes]', "rejects by annotations or autoreject, but its source holds finished"),
+            ("[electrodes]", '[rejection]\nbad_spans = ["x"]\n[electrodes]', "rejects by annotations or autoreject, but its source holds finished"),
         ],
     )
     def test_mistakes_are_named(self, folder, old, new, message):

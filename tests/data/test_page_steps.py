@@ -156,3 +156,18 @@ def test_damaged_files_of_a_bids_root_are_named(bids, tmp_path, table):
     file.write_bytes(content[: len(content) * 3 // 5] if table.endswith("edf") else b"\xff\x00\xfe" * 40)
     with pytest.raises(ValueError, match=r"sub-01.*(cut short|can't be read|damaged)"):
         open_dataset(page(tmp_path, BIDS, EVENTS, WINDOW), root, only=("sub-01",))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["BrainVision", "EEGLAB"])
+def test_a_bids_root_of_files_that_come_in_several_is_opened(tmp_path, kind):
+    mne_bids = pytest.importorskip("mne_bids", reason="mne-bids isn't installed: pip install 'sigvit[bids]'")
+    pytest.importorskip({"BrainVision": "pybv", "EEGLAB": "eeglabio"}[kind], reason=f"what writes {kind} isn't installed")
+    raw = synthetic_raw(n_trials=8, electrodes=NAMES, sampling_rate=128.0)
+    raw.info["line_freq"] = 50
+    where = mne_bids.BIDSPath(subject="01", session="a", task="hands", run="1", datatype="eeg", root=tmp_path / "root")
+    mne_bids.write_raw_bids(raw, where, format=kind, allow_preload=True, verbose="ERROR")
+    if kind == "EEGLAB":
+        recording = next((tmp_path / "root").rglob("*.set"))
+        recording.with_suffix(".fdt").write_bytes(b"")  # as other programs keep the samples; here they are in the .set
+    assert len(open_dataset(page(tmp_path, BIDS, EVENTS, WINDOW), tmp_path / "root")) == 8

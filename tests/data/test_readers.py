@@ -163,7 +163,7 @@ def test_options_reach_the_reader(tmp_path):
     assert isinstance(raw, mne.io.BaseRaw)
 
 
-def edf_plus(path, starts_s, events=(), kind="EDF+D"):
+def edf_plus(path, starts_s, events=(), kind="EDF+D", encoding="utf8"):
     """An EDF+ file of one signal, 100 samples in each record of 1 s; the records begin at these times. Sample n holds n."""
 
     def fields(width, *values):
@@ -175,7 +175,7 @@ def edf_plus(path, starts_s, events=(), kind="EDF+D"):
     head += fields(80, "", "") + fields(8, 100, 30) + fields(32, "", "")
     body = b""
     for number, start in enumerate(starts_s):
-        texts = f"+{start:g}\x14\x14\0".encode() + b"".join(f"+{at:g}\x14{name}\x14\0".encode() for at, name in events if start <= at < start + 1)
+        texts = f"+{start:g}\x14\x14\0".encode() + b"".join(f"+{at:g}\x14{name}\x14\0".encode(encoding) for at, name in events if start <= at < start + 1)
         body += np.arange(100 * number, 100 * number + 100, dtype="<i2").tobytes() + texts.ljust(60, b"\0")
     return written(path, head + body)
 
@@ -223,3 +223,24 @@ def test_fields_that_cannot_be_right_are_named(tmp_path, place, new, sentence):
     content[place : place + len(new)] = new
     with pytest.raises(ValueError, match=sentence):
         read_recording(written(tmp_path / "a.edf", bytes(content)))
+
+
+@pytest.mark.parametrize(("name", "options", "encoding"), [("A.EDF", {}, "utf8"), ("a.edf", {"encoding": "latin1"}, "latin1")])
+def test_gaps_are_found_whatever_the_ending_and_the_encoding(tmp_path, name, options, encoding):
+    path = edf_plus(tmp_path / name, [0, 1, 5, 6], [(1.5, "ä"), (5.5, "b")], encoding=encoding)
+    with pytest.warns(UserWarning, match="has 1 gaps"):
+        raw = read_recording(path, options=options)
+    assert dict(zip(raw.annotations.description, raw.annotations.onset, strict=True)) == {"ä": 1.5, "EDGE gap of 3 s": 2.0, "b": 2.5}
+
+
+def test_a_recording_whose_gaps_nobody_marked_is_not_cut(tmp_path):
+    path = edf_plus(tmp_path / "a.edf", [0, 1, 2, 7, 8, 9], [(1.5, "a"), (8.25, "b"), (9.25, "a")])
+    raw = mne.io.read_raw_edf(path, verbose="ERROR")
+    with pytest.raises(ValueError, match=r"has 1 gaps \(the first after 3 s of signal, 4 s long\), which mne reads over: open the file with .*read_recording"):
+        windows_from_raw(raw, {"a": 0, "b": 1}, 0.0, 0.2)
+    assert len(windows_from_raw(raw.copy().crop(0, 2.9), {"a": 0}, 0.0, 0.2)) == 1  # before the gap all is well
+
+
+def test_a_neuroscan_file_that_mne_can_not_read_by_itself_does_not_end_the_process(shared_data):
+    with pytest.raises(ValueError, match="data_format"):
+        read_recording(shared_data / "formats/cnt/test_CNT_events_mne_JWoess_clipped.cnt")

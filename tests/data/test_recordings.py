@@ -1,5 +1,8 @@
 """From recordings, epochs and arrays to windows: places, filters, references, rejection, and what is refused."""
 
+import errno
+import subprocess
+import sys
 import time
 import tracemalloc
 import warnings
@@ -74,6 +77,23 @@ def test_filters_stop_at_edges_as_in_mne():
     np.testing.assert_allclose(windows.values, epochs["left", "right"].get_data(copy=False), atol=1e-11)
 
 
+@pytest.mark.parametrize("band_hz", [(8, 32), (1, None), None])
+def test_windows_on_either_side_of_a_break_are_read_from_their_own_side(band_hz):
+    generator = np.random.default_rng(0)
+
+    def run():  # a cue a second, from the first second to the last
+        raw = mne.io.RawArray(generator.normal(0, 1e-5, (3, 31 * 160)), mne.create_info(["C3", "Cz", "C4"], 160.0, "eeg"), verbose="ERROR")
+        return annotate(raw, 0.25 + np.arange(30), ["left", "right"] * 15, 0.9)
+
+    joined = mne.concatenate_raws([run(), run(), run()], verbose="ERROR")
+    windows = windows_from_raw(joined, LEFT_RIGHT, 0.0, 0.7, band_hz=band_hz)
+    signal = (joined.copy().filter(*band_hz, verbose="ERROR") if band_hz else joined).get_data()
+    first = np.round(windows.metadata["start_s"].to_numpy() * 160).astype(int)
+    # One float32 rounding of values up to 1e-4 V.
+    np.testing.assert_allclose(windows.values, np.stack([signal[:, at : at + 112] for at in first]), atol=1e-11)
+    assert len(windows_from_raw(joined, label="rest", window_s=1.0)) == 91  # mne marks the first sample behind a break as bad
+
+
 def test_spans_are_cut_into_windows_of_one_trial():
     raw = annotate(ramp_raw(), [1.0, 5.0], ["a", "b"], [3.5, 2.9])
     windows = windows_from_raw(raw, {"a": 0, "b": 1}, window_s=1.0)
@@ -100,6 +120,9 @@ def test_stimulus_codes_are_events_too():
     windows = windows_from_raw(raw, {769: "left", 770: "right"}, 0, 1)
     np.testing.assert_allclose(windows.values[:, 0, 0] * 1e6, [200, 500], rtol=1e-6)
     assert windows.classes == ("left", "right")
+    raw._data[1, 200:500] = 769  # held until the next one
+    held = windows_from_raw(raw, {np.int64(769): "left", 770: "right"}, 0, 1)
+    np.testing.assert_allclose(held.values[:, 0, 0] * 1e6, [200, 500], rtol=1e-6)
     annotated = annotate(ramp_raw(), [1.0, 2.0], ["769", "770"])
     assert windows_from_raw(annotated, {769: "left", 770: "right"}, 0, 1).labels.tolist() == ["left", "right"]
 
@@ -676,3 +699,58 @@ def test_autoreject_chooses_a_limit_for_each_recording():
     assert 3e-5 < windows.page["recordings"]["sub-1_ses-1_run-1"]["reject_v"] < 2e-3
     with pytest.raises(ValueError, match=r"has 4 windows; autoreject needs 10"):
         windows_from_raw(synthetic_raw(n_trials=4), LEFT_RIGHT, 0, 2, reject_v="autoreject")
+
+
+def test_columns_are_in_the_order_of_the_windows_whatever_index_they_bring():
+    table = pd.DataFrame({"subject": np.repeat(list("abc"), 7), "start_s": np.arange(21.0)}).sample(frac=1, random_state=0)
+    values = np.random.default_rng(0).normal(0, 1e-5, (21, 3, 61))
+    for given in ({"subject": table["subject"], "start_s": table["start_s"]}, table):
+        windows = windows_from_arrays(values, [0, 1, 0] * 7, ["C3", "Cz", "C4"], 61.0, given)
+        assert windows.metadata["subject"].tolist() == table["subject"].tolist()
+        assert windows.metadata["start_s"].tolist() == table["start_s"].tolist()
+
+
+@pytest.mark.parametrize("labels", [["l", np.nan, "r"], pd.Series(["l", None, "r"]), pd.array(["l", pd.NA, "r"], dtype="string"), [0.0, np.nan, 1.0]])
+def test_a_missing_label_is_no_class(labels):
+    with pytest.raises(ValueError, match="1 of 3 windows of arrays have no label, the first in row 1"):
+        windows_from_arrays(np.random.default_rng(0).normal(0, 1e-5, (3, 2, 61)), labels, ["C3", "C4"], 61.0)
+
+
+@pytest.mark.parametrize("name", ["filter_support_s", "rest_margin_s"])
+@pytest.mark.parametrize("value", [-5.0, float("nan"), float("inf")])
+def test_seconds_that_would_take_away_from_a_support_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value}; it must be a number of seconds, from zero upwards"):
+        Cut(0.0, 1.0, **{name: value})
+
+
+def test_arrays_will_do_where_numbers_and_names_are_asked_for():
+    raw = synthetic_raw(n_trials=4)
+    plain = windows_from_raw(raw, LEFT_RIGHT, 0.0, 4.0, band_hz=(4, 38), notch_hz=[50.0, 60.0], electrodes=["C4", "C3"])
+    arrays = {"band_hz": np.array([4, 38]), "notch_hz": np.array([50, 60]), "electrodes": np.array(["C4", "C3"])}
+    np.testing.assert_array_equal(windows_from_raw(raw, LEFT_RIGHT, 0.0, 4.0, **arrays).values, plain.values)
+    assert Cut(window_s=np.int64(2)).length_s == 2
+    with pytest.raises(ValueError, match=r"baseline_s is \(None, 0\); give both its ends"):
+        Cut(0.0, 1.0, baseline_s=(None, 0))
+
+
+def test_a_name_that_renaming_gives_twice_is_refused():
+    with pytest.raises(ValueError, match="Renaming gives several electrodes the name 'C4'"):
+        windows_from_raw(synthetic_raw(), LEFT_RIGHT, 0.0, 4.0, rename={"C3": "C4"})
+
+
+def test_a_full_disk_is_an_error_and_leaves_no_half_folder(tmp_path):
+    script = """
+import sys
+import sigvit
+from sigvit.data.synthetic import synthetic_raw
+try:
+    sigvit.windows_from_raw(synthetic_raw(60, electrodes=[f"E{k}" for k in range(8)]), {"left": 0, "right": 1}, 0.0, 4.0, into=sys.argv[1] + "/set")
+except OSError as error:
+    print(error.errno)
+"""
+    small = 'mount -t tmpfs -o size=512k tmpfs "$1" && shift && "$@" && ls -A "$4"'
+    mounted = ["unshare", "--map-root-user", "--mount", "sh", "-c", small, "sh", str(tmp_path)]
+    if subprocess.run([*mounted, "true", "", "", str(tmp_path)], capture_output=True).returncode:
+        pytest.skip("this machine doesn't let a test mount a small file system")
+    said = subprocess.run([*mounted, sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True).stdout
+    assert said == f"{errno.ENOSPC}\n"

@@ -176,3 +176,25 @@ def test_a_growing_array_shortens_too():
     rows.shorten(3)
     rows.extend(1)[:] = 7
     assert rows.take().tolist() == [[0, 1], [2, 3], [7, 7]]
+
+
+@pytest.mark.parametrize(
+    ("column", "kept"),
+    [
+        (pd.array([31, None, 40, 27, 5] * 6, dtype="Int64"), [31, pd.NA, 40, 27, 5]),
+        (pd.array([True, None, False, True, True] * 6, dtype="boolean"), [True, pd.NA, False, True, True]),
+        (pd.array(["x", None, "y", "z", "x"] * 6, dtype="string"), ["x", pd.NA, "y", "z", "x"]),
+    ],
+)
+def test_gaps_in_columns_stay_gaps(windows, tmp_path, column, kept):
+    windows = replace(windows, metadata=windows.metadata.assign(extra=column))
+    windows.save(tmp_path / "set")
+    loaded = Windows.load(tmp_path / "set").metadata["extra"]
+    assert all(one is other or one == other for one, other in zip(loaded[:5], kept, strict=True))
+    pd.testing.assert_series_equal(loaded, windows.metadata["extra"])
+
+
+def test_electrodes_may_have_any_names(tmp_path):
+    windows = synthetic_windows(electrodes=("C3", "Öhr links", "C4"))
+    windows.save(tmp_path / "set")
+    assert_same(Windows.load(tmp_path / "set"), windows)
