@@ -47,6 +47,7 @@ SHARES = {"masked_patches": 0.5, "masked_autoencoder": 0.75}
 TARGETS = {"masked_patches": "mean", "masked_autoencoder": "normalised"}
 # Pixels (rows, columns) of a patch, where the images are so small.
 PATCHES = {"digits": (2, 2), "mnist": (4, 4), "cifar10": (4, 4)}
+LOOKED_AT = 1000  # windows that levels are taken from
 
 Objective = MaskedPatches | MaskedAutoencoder
 
@@ -176,8 +177,19 @@ def of_recordings(configuration: Configuration, sets: list[sigvit.Windows], devi
         batches = MixedRecordingBatches(held, configuration.recipe, configuration.seed)
     else:
         batches = RecordingBatches(values[0].to(device), unlabelled[0], configuration.recipe, configuration.seed)
-    target = patch_target(tokenizer, target_name(configuration), patches_of(tokenizer, values[0][:1000]), sampling_rate=first.sampling_rate)
+    target = patch_target(tokenizer, target_name(configuration), some_patches(tokenizer, sets, values), sampling_rate=first.sampling_rate)
     return make_objective(configuration, model, target), batches
+
+
+def some_patches(tokenizer: ElectrodeTimePatches, sets: list[sigvit.Windows], values: list[torch.Tensor]) -> torch.Tensor:
+    """(N, P) of windows drawn from all sets, of each in proportion to its windows."""
+    one_in = -(-sum(map(len, values)) // LOOKED_AT)
+    generator = torch.Generator().manual_seed(0)
+    drawn = [own[torch.randperm(len(own), generator=generator)[: -(-len(own) // one_in)]] for own in values]
+    if len(sets) == 1:
+        return patches_of(tokenizer, drawn[0]).flatten(0, 1)
+    batches = [sigvit.collate_windows([(window, each.info) for window in own]) for own, each in zip(drawn, sets, strict=True)]
+    return torch.cat([patches[real] for patches, real, _ in map(tokenizer.unfold_several, batches)])
 
 
 def make_objective(configuration: Configuration, model: sigvit.VisionTransformer, target: Any) -> Objective:

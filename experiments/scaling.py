@@ -83,6 +83,8 @@ class Task(NamedTuple):
 def main(configuration: Configuration) -> pd.DataFrame:
     """Train what isn't trained yet, fit the curves and write them; returns the cells."""
     console = Console(soft_wrap=True)
+    if not all(0 < share <= 1 for share in configuration.shares):
+        raise ValueError(f"--shares are parts of the training samples, above 0 and at most 1, but are {configuration.shares}.")
     output = configuration.output or Path("results") / f"scaling-{configuration.data}"
     asked = {name: value for name, value in asdict(configuration).items() if name not in ("output", "folder")}
     claim_folder(output, {"sigvit": sigvit.__version__, "asked": json.loads(json.dumps(asked))})
@@ -212,6 +214,8 @@ def of_law(law: ScalingLaw | None, most: int) -> tuple[str, str]:
     """Exponent and prediction, each with its interval."""
     if law is None:
         return "too few subsets", "too few subsets"
+    if not np.isfinite(law.resampled).all():
+        return f"{law.exponent:.2f} (one seed: no interval)", f"{1 - law([2 * most])[0]:.3f} (one seed: no interval)"
     low, high = law.interval([2 * most])
     exponents = law.exponent_interval()
     return f"{law.exponent:.2f} [{exponents[0]:.2f}, {exponents[1]:.2f}]", f"{1 - law([2 * most])[0]:.3f} [{1 - high[0]:.3f}, {1 - low[0]:.3f}]"

@@ -89,6 +89,7 @@ def main(configuration: Configuration) -> pd.DataFrame:
     console = Console(soft_wrap=True)
     windows = sigvit.open_dataset(configuration.dataset, folder=configuration.folder)
     folds = getattr(sigvit.folds, configuration.protocol)(windows.metadata, configuration.k, validation=0, filter_support_s=windows.filter_support_s)
+    check_shots(configuration, windows, folds)
     output = configuration.output or Path("results") / f"transfer-{windows.name}-{configuration.protocol}"
     claim_folder(output, describe(configuration, windows))
     folders = pretrain(configuration, windows, folds, output / "models")
@@ -103,6 +104,18 @@ def main(configuration: Configuration) -> pd.DataFrame:
     (output / "transfer.md").write_text(report(cells, configuration, certificate.verdict, overlap_of(configuration, folds)), encoding="utf-8")
     console.print((output / "transfer.md").read_text(), highlight=False)
     return cells
+
+
+def check_shots(configuration: Configuration, windows: sigvit.Windows, folds: list[sigvit.Fold]) -> None:
+    """ValueError where a fold has fewer labelled trials of a class than a column of the table would say."""
+    counts = {fold.number: pd.Series(windows.labels[fold.train]).value_counts().reindex(windows.classes, fill_value=0) for fold in folds}
+    number = min(counts, key=lambda each: counts[each].min())
+    fewest = int(counts[number].min())
+    if min(configuration.shots) < 0 or max(configuration.shots) > fewest:
+        raise ValueError(
+            f"--shots are numbers of labelled trials of each class, or {ALL} for all, but are {configuration.shots}; "
+            f"in fold {number} training has {fewest} of {counts[number].idxmin()!r}."
+        )
 
 
 def pretrain(configuration: Configuration, windows: sigvit.Windows, folds: list[sigvit.Fold], folder: Path) -> dict[int, dict[tuple[str, int], str]]:

@@ -115,4 +115,15 @@ def _read_maps(maps: Numbers) -> tuple[Tensor, bool]:
 
 def as_tensor(numbers: Numbers) -> Tensor:
     """Arrays, lists and tensors alike as a tensor on the CPU, without gradients."""
-    return (numbers if isinstance(numbers, Tensor) else torch.as_tensor(np.asarray(numbers))).detach().cpu()
+    return (numbers if isinstance(numbers, Tensor) else of_array(numbers)).detach().cpu()
+
+
+def of_array(numbers: ArrayLike) -> Tensor:
+    """As a tensor, whatever the array's strides and byte order; columns of pandas' own number types too.
+
+    >>> of_array(np.array([1, 2, 3], dtype=">i4")[::-1]).tolist()
+    [3, 2, 1]
+    """
+    array = np.asarray(numbers)
+    kind = np.dtype(float) if array.dtype == object else array.dtype.newbyteorder("=")
+    return torch.as_tensor(array.astype(kind, order="C", copy=not array.flags.writeable))

@@ -50,7 +50,7 @@ def attribution(
     model : inputs → logits (n, K); in evaluation mode (ValueError where it is a module in training mode).
     inputs : (n, …), scaled as the model wants them.
     references : (R, …) other inputs, as many of each class; None is zero, the mean of standardised signals.
-    n_references : how many are drawn without repeats for each input, by `seed`; all where there are no more.
+    n_references : how many are drawn without repeats for one input after the other, by `seed`; all where there are no more.
     points : of Gauss and Legendre's rule on each way. From zero take 64 and more: a LayerNorm turns sharply near a token of nothing.
     targets : (n,) class numbers: for each input this class alone, so that K is 1. None: all classes.
     reference_labels : (R,) class numbers: the score of a class is then compared with references of other classes alone, which differ from it where the
@@ -59,7 +59,8 @@ def attribution(
 
     Raises
     ------
-    ValueError : inputs and references of different shapes, NaN or infinity in either, targets that aren't (n,), no point, or a model in training mode.
+    ValueError : inputs and references of different shapes, NaN or infinity in either, targets that aren't (n,) or no classes, no point, or a model in
+        training mode.
 
     >>> found = attribution(lambda x: torch.stack([x[:, 0] * x[:, 1], x[:, 2]], dim=1), torch.tensor([[2.0, 3.0, 5.0]]))
     >>> found.values[0, 0].round(3).tolist(), found.scores[0].tolist()  # half of 2 · 3 less half of 5; half of 6 to either factor
@@ -71,24 +72,19 @@ def attribution(
     generator = np.random.default_rng(seed)
     known = None if reference_labels is None else as_tensor(reference_labels).numpy()
     wanted = None if targets is None else as_tensor(targets).tolist()
-    _check_labels(len(x), len(others), wanted, known)
+    with torch.no_grad():
+        n_classes = model(x[:1]).shape[1]
+    _check_labels(len(x), len(others), n_classes, wanted, known)
     found = []
     for row, own in enumerate(x):
-        classes = _classes(model, own, known) if wanted is None else [slice(wanted[row], wanted[row] + 1)]
+        # All classes at once where they share their references, else each alone.
+        classes = [slice(number, number + 1) for number in (range(n_classes) if wanted is None else wanted[row : row + 1])]
+        classes = [slice(None)] if wanted is None and known is None else classes
         allowed = [np.arange(len(others)) if known is None else np.flatnonzero(known != each.start) for each in classes]
         drawn = [others[_draw(generator, rows, n_references)] for rows in allowed]
         parts = [_one(model, own, references, each, points, batch_size) for references, each in zip(drawn, classes, strict=True)]
         found.append([torch.cat(part) for part in zip(*parts, strict=True)])
     return Attribution(*(torch.stack(parts).cpu().numpy() for parts in zip(*found, strict=True)))
-
-
-def _classes(model: Callable[[Tensor], Tensor], own: Tensor, known: np.ndarray | None) -> list[slice]:
-    """All classes at once where they share their references, else each alone."""
-    if known is None:
-        return [slice(None)]
-    with torch.no_grad():
-        count = model(own[None]).shape[1]
-    return [slice(number, number + 1) for number in range(count)]
 
 
 def class_scores(logits: Tensor) -> Tensor:
@@ -125,15 +121,18 @@ def _ways(own: Tensor, references: Tensor, points: int, batch_size: int) -> Iter
 def _gradients(model: Callable[[Tensor], Tensor], points: Tensor, classes: slice) -> Iterator[Tensor]:
     """Of each of these class scores at each point."""
     points = points.requires_grad_()
-    every = class_scores(model(points)).sum(0)
-    scores, missing = every[classes], torch.zeros_like(points)
+    with torch.enable_grad():
+        every = class_scores(model(points)).sum(0)
+        scores = every[classes].unbind()
+    missing = torch.zeros_like(points)
     # All scores sum to zero, so the last one's gradient is what the others' lack.
-    *computed, last = scores if len(scores) == len(every) > 1 else [*scores, None]
+    whole = len(scores) == len(every) > 1
+    computed = scores[:-1] if whole else scores
     for number, score in enumerate(computed):
         (gradients,) = torch.autograd.grad(score, points, retain_graph=number < len(computed) - 1)
         missing = missing - gradients
         yield gradients
-    if last is not None:
+    if whole:
         yield missing
 
 
@@ -152,9 +151,12 @@ def _draw(generator: np.random.Generator, rows: np.ndarray, wanted: int) -> np.n
     return rows if len(rows) <= wanted else np.sort(generator.choice(rows, wanted, replace=False))
 
 
-def _check_labels(n_inputs: int, n_references: int, targets: list[int] | None, reference_labels: np.ndarray | None) -> None:
+def _check_labels(n_inputs: int, n_references: int, n_classes: int, targets: list[int] | None, reference_labels: np.ndarray | None) -> None:
     if targets is not None and len(targets) != n_inputs:
         raise ValueError(f"There are {len(targets)} targets for {n_inputs} inputs; give one class number each.")
+    unknown = sorted({target for target in targets or [] if target not in range(n_classes)})
+    if unknown:
+        raise ValueError(f"The targets {unknown[:5]} are no classes of the model, which has 0 … {n_classes - 1}.")
     if reference_labels is not None and reference_labels.shape != (n_references,):
         raise ValueError(f"There are {n_references} references, but labels of shape {reference_labels.shape}; give one class number each.")
     if reference_labels is not None and len(np.unique(reference_labels)) < 2:

@@ -10,6 +10,8 @@ from sigvit.evaluation.attention import Numbers, as_tensor
 
 # n = trials, K = classes, P = permutations
 
+PLACES_AT_ONCE = 4096  # of which all permutations' differences are held
+
 
 class ClassMaps(NamedTuple):
     """One map a class.
@@ -50,21 +52,21 @@ def class_maps(values: Numbers, labels: Numbers, groups: Numbers | None = None, 
     ([0.0, 1.0, 0.0], [1.0, 0.0, 1.0])
     """
     numbers, own = as_tensor(values).double().numpy(), as_tensor(labels).numpy()
-    _check(numbers, own, n_permutations)
-    drawn = np.stack([own, *_permuted(own, None if groups is None else np.asarray(groups), n_permutations, np.random.default_rng(seed))])
+    whole = None if groups is None else np.asarray(groups)
+    _check(numbers, own, whole, n_permutations)
+    drawn = np.stack([own, *_permuted(own, whole, n_permutations, np.random.default_rng(seed))])
     shape = numbers.shape[2:]
     mean, excess, p = (np.full((numbers.shape[1], *shape), np.nan) for _ in range(3))
     threshold = np.full(numbers.shape[1], np.nan)
     for number in np.unique(own):
         flat = numbers[:, number].reshape(len(own), -1)
-        differences = _contrast(drawn == number) @ flat
-        largest = differences.max(1)
+        found, largest, size = _largest(_contrast(drawn == number), flat)
         mean[number] = flat[own == number].mean(0).reshape(shape)
-        excess[number] = differences[0].reshape(shape)
+        excess[number] = found.reshape(shape)
         threshold[number] = np.quantile(largest, 0.95)
         # rounding makes sums of equal numbers in another order differ in their last digits
-        slack = 1e-9 * np.abs(differences).max()
-        p[number] = 1 - np.searchsorted(np.sort(largest), differences[0] - slack).reshape(shape) / len(largest)
+        slack = 1e-9 * size
+        p[number] = 1 - np.searchsorted(np.sort(largest), found - slack).reshape(shape) / len(largest)
     return ClassMaps(mean, excess, threshold, p)
 
 
@@ -86,6 +88,17 @@ def _contrast(chosen: np.ndarray) -> np.ndarray:
     return np.where(chosen, 1 / count, -1 / (chosen.shape[-1] - count))
 
 
+def _largest(contrasts: np.ndarray, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """The first contrast's differences (places,), the largest of each contrast (1 + P,), and the largest magnitude of all; some places at a time."""
+    first, largest, size = np.empty(flat.shape[1]), np.full(len(contrasts), -np.inf), 0.0
+    for start in range(0, flat.shape[1], PLACES_AT_ONCE):
+        differences = contrasts @ flat[:, start : start + PLACES_AT_ONCE]
+        first[start : start + PLACES_AT_ONCE] = differences[0]
+        largest = np.maximum(largest, differences.max(1))
+        size = max(size, float(np.abs(differences).max()))
+    return first, largest, size
+
+
 def _permuted(labels: np.ndarray, groups: np.ndarray | None, count: int, generator: np.random.Generator) -> np.ndarray:
     """(count, n) labels."""
     if groups is None:
@@ -101,9 +114,11 @@ def _permuted(labels: np.ndarray, groups: np.ndarray | None, count: int, generat
     return drawn
 
 
-def _check(values: np.ndarray, labels: np.ndarray, n_permutations: int) -> None:
+def _check(values: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, n_permutations: int) -> None:
     if values.ndim < 3 or labels.shape != values.shape[:1] or labels.dtype.kind not in "iu":
         raise ValueError(f"Attributions are {values.shape} and labels {labels.dtype} {labels.shape}; they must be (trials, classes, …) and whole (trials,).")
+    if groups is not None and groups.shape != labels.shape:
+        raise ValueError(f"There are {len(labels)} trials, so groups must be ({len(labels)},), but are {groups.shape}.")
     if len(np.unique(labels)) < 2 or labels.min() < 0 or labels.max() >= values.shape[1]:
         raise ValueError(f"Labels must be numbers of at least two of the classes 0 … {values.shape[1] - 1}, but are {np.unique(labels).tolist()}.")
     if n_permutations < 1:

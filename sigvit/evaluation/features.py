@@ -9,6 +9,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from sigvit.evaluation.attention import of_array
+
 # N = rows, F = features
 
 Features: TypeAlias = Tensor | ArrayLike  # (N, F) numbers
@@ -53,7 +55,7 @@ def read_split(train_features: Features, train_labels: Labels, test_features: Fe
 
 def read_features(features: Features, part: str, dtype: torch.dtype = torch.float64, device: torch.device | None = None) -> Tensor:
     """(N, F) as a detached tensor; `part` names it in errors."""
-    read = torch.as_tensor(features if isinstance(features, Tensor) else np.asarray(features)).detach()
+    read = (features if isinstance(features, Tensor) else of_array(features)).detach()
     read = (read.cpu() if read.device.type == "mps" else read).to(device=device, dtype=dtype)  # Apple's GPUs have no float64
     if read.ndim != 2 or not read.numel():
         raise ValueError(f"The {part} features must be (rows, features), at least one of each, but are {tuple(read.shape)}.")

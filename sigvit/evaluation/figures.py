@@ -213,7 +213,8 @@ def draw_scaling_curve(points: Mapping[str, np.ndarray], fits: Mapping[str, np.n
     for number, (name, measured) in enumerate(points.items()):
         colour = COLOURS[number % len(COLOURS)]
         x, value, low, high = np.asarray(measured, dtype=float).T
-        axes.errorbar(x, value, [value - low, high - value], fmt="o", markersize=4, color=colour, capsize=2, linewidth=1, label=name)
+        bars = np.maximum([value - low, high - value], 0)  # the mean of equal numbers may lie a rounding step outside them
+        axes.errorbar(x, value, bars, fmt="o", markersize=4, color=colour, capsize=2, linewidth=1, label=name)
         if name in fits:
             x, value, low, high = np.asarray(fits[name], dtype=float).T
             axes.plot(x, value, color=colour, linewidth=1.4)

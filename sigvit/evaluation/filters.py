@@ -75,7 +75,9 @@ def filter_patterns(filters: Numbers, patches: Numbers) -> np.ndarray:
     centred = flat - flat.mean(0)
     answers = centred @ wanted.reshape(len(wanted), -1).T
     power = (answers**2).sum(0)[:, None]
-    return np.divide(answers.T @ centred, power, out=np.zeros((len(wanted), flat.shape[1])), where=power > 0).reshape(wanted.shape)
+    # A patch that never changes has a mean that is off by rounding.
+    rounding = 1e-20 * (wanted.reshape(len(wanted), -1) ** 2).sum(1, keepdims=True) * (flat**2).sum()
+    return np.divide(answers.T @ centred, power, out=np.zeros((len(wanted), flat.shape[1])), where=power > rounding).reshape(wanted.shape)
 
 
 def space_and_time(patch: Numbers) -> tuple[np.ndarray, np.ndarray, float]:

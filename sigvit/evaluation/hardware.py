@@ -79,13 +79,15 @@ GPUS = {
 
 
 def published(name: str, dtype: str) -> Hardware:
-    """A GPU of the table, with the stated efficiencies; ValueError names those there are.
+    """A GPU of the table, with the stated efficiencies; ValueError for one that isn't there, or a number format that the table doesn't tell.
 
     >>> published("h200", "bfloat16").peak_flops / 1e12
     989.4
     """
     if name.lower() not in GPUS:
         raise ValueError(f"There are no numbers of a GPU {name!r}; there are {', '.join(GPUS)}, or give its peak and memory.")
+    if dtype not in ("bfloat16", "float32"):
+        raise ValueError(f"There are no numbers of GPUs with {dtype}, only with bfloat16 and float32; give the peak yourself.")
     gpu = GPUS[name.lower()]
     peak = (gpu.bfloat16 if dtype == "bfloat16" else gpu.float32) * 1e12
     prices = stated_prices(peak, gpu.bandwidth * 1e9)

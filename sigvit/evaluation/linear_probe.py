@@ -14,6 +14,7 @@ from sigvit.evaluation.features import Features, Labels, Standardiser, read_spli
 
 PENALTIES = tuple(10.0**exponent for exponent in range(-6, 2))
 FOLD = 5  # every fifth row of a class, or every fifth group, is held out to choose the penalty
+DRAWS = 100  # of groups, until those that stay have every class
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,11 @@ def _held_out(labels: np.ndarray, groups: Labels | None) -> Tensor:
         names = np.asarray(groups.cpu() if isinstance(groups, Tensor) else groups)
         if names.shape != labels.shape:
             raise ValueError(f"There are {len(labels)} training rows, so groups must be ({len(labels)},), but are {names.shape}.")
-        kinds = generator.permutation(np.unique(names))
-        chosen = np.isin(names, kinds[: -(-len(kinds) // FOLD)])
+        for _ in range(DRAWS):
+            kinds = generator.permutation(np.unique(names))
+            chosen = np.isin(names, kinds[: -(-len(kinds) // FOLD)])
+            if len(np.unique(labels[~chosen])) == len(np.unique(labels)):
+                break
     else:
         for number in np.unique(labels):
             rows = generator.permutation(np.flatnonzero(labels == number))

@@ -105,6 +105,8 @@ def resident_memory(field: str = "VmRSS") -> float:
 def _optimizer(parameters: list[Tensor], kind: str) -> torch.optim.Optimizer:
     if kind == "sgd":
         return torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, fused=True)
+    if kind == "lamb":
+        raise ValueError("A step with lamb is predicted, never measured: torch has none; measure one with adam, adamw or sgd.")
     return torch.optim.AdamW(parameters, lr=1e-3, fused=True) if kind == "adamw" else torch.optim.Adam(parameters, lr=1e-3, fused=True)
 
 

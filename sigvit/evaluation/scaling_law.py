@@ -21,7 +21,7 @@ class ScalingLaw:
     Attributes
     ----------
     floor, scale, exponent : of the best fit. reference : x₀.
-    resampled : (resamples, 3) the same of fits to the measurements drawn anew.
+    resampled : (resamples, 3) the same of fits to the measurements drawn anew; NaN, and with it every interval, where an x was measured only once.
     """
 
     floor: float
@@ -41,7 +41,7 @@ class ScalingLaw:
         return low, high
 
     def exponent_interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Of the exponent: 0 inside says that no growth was shown."""
+        """Of the exponent: 0 inside, or NaN, says that no growth was shown."""
         low, high = np.quantile(self.resampled[:, 2], [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)
 
@@ -74,7 +74,8 @@ def fit_scaling_law(x: ArrayLike, errors: ArrayLike, resamples: int = RESAMPLES,
     best = _fit(x / reference, errors)
     generator, groups = np.random.default_rng(seed), [np.flatnonzero(x == value) for value in np.unique(x)]
     drawn = (np.concatenate([generator.choice(group, len(group)) for group in groups]) for _ in range(resamples))
-    resampled = np.stack([_fit(x[rows] / reference, errors[rows]) for rows in drawn])
+    told = min(map(len, groups)) > 1  # of one measurement nothing says how far another would be
+    resampled = np.stack([_fit(x[rows] / reference, errors[rows]) for rows in drawn]) if told else np.full((resamples, 3), np.nan)
     floor, scale, exponent = best.tolist()
     return ScalingLaw(floor, scale, exponent, reference, resampled)
 

@@ -41,7 +41,7 @@ def attribution_section(model: VisionTransformer, looked: Looked, n_references: 
 
     places = maps(in_bins(found.values, bins))
     words = paragraph(
-        HOW.format(count=min(n_references, len(looked.references)), missing=missing_share(found)),
+        HOW.format(count=compared_with(looked, n_references), missing=missing_share(found)),
         "The mean over the trials of each class; what is outlined is larger than in other classes' trials at p ≤ .05, corrected over the whole map by the "
         f"largest values that {n_permutations} permutations of the labels{' within subjects' if groups is not None else ''} give.",
         "What a class lacks and others have speaks for it too.",
@@ -64,6 +64,12 @@ def with_progress(model: VisionTransformer, looked: Looked, n_references: int) -
         attribution(model, looked.x[row : row + 1], looked.references, n_references, POINTS, reference_labels=looked.reference_labels, seed=row) for row in rows
     ]
     return Attribution(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def compared_with(looked: Looked, n_references: int) -> int:
+    """How many references of other classes every input has at least."""
+    counts = np.bincount(looked.reference_labels)
+    return min(n_references, len(looked.reference_labels) - int(counts.max()))
 
 
 def missing_share(found: Attribution) -> float:
@@ -147,7 +153,7 @@ def picture_section(model: VisionTransformer, looked: Looked, n_references: int)
     found = attribution(model, x, looked.references, n_references, POINTS, said, looked.reference_labels)
     titles = [looked.classes[own] if own == label else f"{looked.classes[own]}\n(is {looked.classes[label]})" for own, label in zip(said, labels, strict=True)]
     figure = figures.draw_over_pictures(looked.pictures[:PICTURES], found.values[:, 0].sum(1), titles, "logit a pixel", signed=True)
-    words = HOW.format(count=min(n_references, len(looked.references)), missing=missing_share(found))
+    words = HOW.format(count=compared_with(looked, n_references), missing=missing_share(found))
     caption = "Above the image and the class that the model names, below what speaks for it (red) and against it (blue), summed over colours."
     return section(TITLE, paragraph(words, "Images aren't aligned with each other, so that they are shown one by one."), drawn(figure, caption))
 

@@ -43,8 +43,10 @@ def main(arguments: list[str]) -> int:
     options = tyro.cli(Options, args=arguments, prog="sigvit inspect", config=(tyro.conf.AvoidSubcommands,))
     output = options.output or options.model / "inspection.html"
     try:
+        if output.is_dir():
+            raise ValueError(f"{output} is a folder; --output names the HTML file.")
         write_atomically(output, inspection_page(options))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"sigvit inspect: {error}", file=sys.stderr)
         return 2
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")

@@ -137,18 +137,20 @@ def check_classes(model: VisionTransformer, classes: tuple, data: str) -> None:
 
 
 def choose(labels: np.ndarray, count: int, n_references: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that are looked at and rows they are compared with, both with as many of each class as can be, none in both where there are enough."""
-    generator = np.random.default_rng(seed)
-    mixed = generator.permutation(len(labels))
+    """Rows that are looked at and rows they are compared with, both with as many of each class as can be; in both only where a class has no others left."""
+    mixed = np.random.default_rng(seed).permutation(len(labels))
+    chosen = _in_turn(mixed, labels)[:count]
+    others = _in_turn(np.r_[mixed[~np.isin(mixed, chosen)], chosen], labels)[: 4 * n_references]
+    return np.sort(chosen), np.sort(others)
+
+
+def _in_turn(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The rows with the classes taking turns, each class' in its order."""
     turn = np.empty(len(labels), dtype=int)
     for number in np.unique(labels):
-        own = mixed[labels[mixed] == number]
+        own = rows[labels[rows] == number]
         turn[own] = np.arange(len(own))
-    in_turn = mixed[np.argsort(turn[mixed], kind="stable")]
-    chosen, rest = in_turn[:count], in_turn[count:]
-    wanted = 4 * n_references
-    others = rest[:wanted] if len(rest) >= n_references else in_turn[:wanted]
-    return np.sort(chosen), np.sort(others)
+    return rows[np.argsort(turn[rows], kind="stable")]
 
 
 def normalisation(folder: Path) -> tuple[Any, str]:

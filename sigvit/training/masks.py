@@ -25,13 +25,14 @@ class Masking:
 
     Attributes
     ----------
-    share : of a row's real tokens; at least one is hidden and one left.
+    share : of a row's real tokens; of two and more at least one is hidden and one left.
     kind : "random" tokens; all tokens of random steps of one axis: "electrode" or "time"; or "block": one stretch of every axis with more than one step, as
-        long as makes the share (of electrodes with known places those nearest to a random one, else neighbours in their order).
+        long as makes the share (of electrodes with known places those nearest to a random one, else neighbours in their order), of the steps that hold
+        anything real.
 
     Raises
     ------
-    ValueError : a share that isn't between 0 and 1, an unknown kind; in `hidden`, tokens without the axis.
+    ValueError : a share that isn't between 0 and 1, an unknown kind; in `hidden`, tokens without the axis, or a single token.
 
     >>> from sigvit.grid import Axis, Grid
     >>> grid = Grid((Axis.regular("electrode", "m", 3, 0, 1), Axis.regular("time", "s", 5, 0, 1)))
@@ -66,10 +67,12 @@ class Masking:
 
     def _of_grid(self, grid: Grid, draws: Tensor, real: Tensor) -> Tensor:
         """(B, T) bool, for rows of one grid."""
+        if grid.n_tokens < 2:
+            raise ValueError(f"A grid of {grid.shape} holds a single token; there is nothing to hide that leaves anything. Cut smaller patches.")
         if self.kind == "random":
             return _lowest(draws, real, self.share)
         if self.kind == "block":
-            return self._block(grid, draws) & real
+            return self._block(grid, draws, real)
         if self.kind not in grid.names:
             raise ValueError(f"Tokens are to be masked by {self.kind}, but they sit on the axes {list(grid.names)}; choose another masking or tokenizer.")
         at = grid.names.index(self.kind)
@@ -79,15 +82,18 @@ class Masking:
         there = real.view(-1, *grid.shape).movedim(at + 1, 1).flatten(2).any(2)
         return _spread(_lowest(draws[:, :size], there, self.share), grid, at) & real
 
-    def _block(self, grid: Grid, draws: Tensor) -> Tensor:
-        """The steps that are hidden of each axis, crossed."""
-        several = [at for at, size in enumerate(grid.shape) if size > 1]
-        if not several:
-            raise ValueError(f"A grid of {grid.shape} holds a single token; there is no block to hide and leave something.")
-        side = self.share ** (1 / len(several))
-        block = torch.ones(len(draws), grid.n_tokens, dtype=torch.bool)
-        for at in several:
-            block &= _spread(_stretch(grid.axes[at], side, draws[:, at]), grid, at)
+    def _block(self, grid: Grid, draws: Tensor, real: Tensor) -> Tensor:
+        """Stretches of the axes, crossed; random tokens in rows whose real ones they would hide all or none of."""
+        cells = real.view(-1, *grid.shape)
+        there = [cells.movedim(at + 1, 1).flatten(2).any(2) for at in range(len(grid.shape))]
+        several = torch.stack([steps.sum(1) > 1 for steps in there]).sum(0).clamp(min=1)
+        side = self.share ** (1 / several.double())
+        block = real.clone()
+        for at, steps in enumerate(there):
+            block &= _spread(_stretch(grid.axes[at], steps, side, draws[:, at]), grid, at)
+        count = block.sum(1)
+        failed = (count == 0) | (count == real.sum(1))
+        block[failed] = _lowest(draws[failed], real[failed], self.share)
         return block
 
 
@@ -113,16 +119,19 @@ def _lowest(draws: Tensor, real: Tensor, share: float) -> Tensor:
     return (places < wanted[:, None]) & real
 
 
-def _stretch(axis: Axis, side: float, draws: Tensor) -> Tensor:
-    """(B, A) bool: a stretch of the axis as long as `side` of it, beginning where the draw says."""
-    length = min(max(round(axis.size * side), 1), axis.size - 1)
+def _stretch(axis: Axis, there: Tensor, side: Tensor, draws: Tensor) -> Tensor:
+    """(B, A) bool: a stretch of the steps that are there, as long as `side` (B,) of them, beginning where the draw says; all of it where it is one step."""
+    count = there.sum(1)
+    length = (count * side).round().long().clamp(min=1).minimum((count - 1).clamp(min=1))
+    rank = there.cumsum(1) - 1
     sites = np.array(axis.coordinates)
     if axis.name == "electrode" and axis.dimension == 3 and np.isfinite(sites).all():
         distances = torch.as_tensor(np.linalg.norm(sites[:, None] - sites[None], axis=2))
-        return distances.argsort(1).argsort(1)[(draws * axis.size).long()] < length
-    first = (draws * (axis.size - length + 1)).long()[:, None]
-    steps = torch.arange(axis.size)
-    return (steps >= first) & (steps < first + length)
+        centre = ((rank == (draws * count).long()[:, None]) & there).int().argmax(1)
+        nearest = distances[centre].masked_fill(~there, float("inf")).argsort(1).argsort(1)
+        return (nearest < length[:, None]) & there
+    first = (draws * (count - length + 1)).long()[:, None]
+    return there & (rank >= first) & (rank < first + length[:, None])
 
 
 def _spread(steps: Tensor, grid: Grid, at: int) -> Tensor:

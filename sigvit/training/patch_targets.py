@@ -196,7 +196,9 @@ def colour_edges(mean: Sequence[float], std: Sequence[float]) -> Tensor:
 def quantile_edges(reading: nn.Module, patches: Tensor) -> Tensor:
     """Between eight equally frequent levels of what is read of these patches (…, P), such as those of the windows that pre-train: (C, Q, 7)."""
     flat = patches.flatten(0, -2)
-    read = reading(flat[:: -(-len(flat) // MOST_PATCHES)])
+    # Drawn: every n-th patch would be of the same seconds in all windows.
+    drawn = torch.randperm(len(flat), generator=torch.Generator().manual_seed(0))[:MOST_PATCHES]
+    read = reading(flat[drawn.to(flat.device)])
     at = torch.arange(1, LEVELS, dtype=read.dtype, device=read.device) / LEVELS
     return torch.stack([torch.quantile(channel, at, dim=0).T for channel in read.unbind(1)])
 

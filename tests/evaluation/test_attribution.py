@@ -181,3 +181,17 @@ def test_zero_as_the_only_reference_gives_no_credit_for_what_is_missing(one_sour
     with_trials, with_zero = attribution(model, x[empty], **references, n_references=7), attribution(model, x[empty], points=32)
     assert share_at(with_trials, kinds[empty], [SOURCE]) >= 0.9
     assert share_at(with_zero, kinds[empty], [SOURCE]) < 0.5
+
+
+@pytest.mark.parametrize("targets", [[0, 1, 7], [-1, 0, 1], [7, 7, 7]])
+def test_targets_that_are_no_classes_are_refused(targets):
+    with pytest.raises(ValueError, match="are no classes of the model, which has 0 … 1"):
+        attribution(lambda x: x[:, :2] * x[:, 1:3], torch.ones(3, 5), targets=targets)
+
+
+def test_it_computes_gradients_wherever_it_is_called():
+    x = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    outside = attribution(lambda x: x[:, :2] * x[:, 1:3], x)
+    with torch.no_grad():
+        inside = attribution(lambda x: x[:, :2] * x[:, 1:3], x)
+    assert np.array_equal(inside.values, outside.values)

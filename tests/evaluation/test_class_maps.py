@@ -68,3 +68,16 @@ def test_bins_keep_the_sum():
 def test_bad_input_gets_a_sentence(values, labels, sentence):
     with pytest.raises(ValueError, match=sentence):
         class_maps(values, labels)
+
+
+def test_maps_of_many_places_are_those_of_few(monkeypatch):
+    values, labels = np.random.default_rng(0).standard_normal((23, 2, 31)), np.arange(23) % 2
+    whole = class_maps(values, labels, n_permutations=99)
+    monkeypatch.setattr("sigvit.evaluation.class_maps.PLACES_AT_ONCE", 7)
+    for own, other in zip(class_maps(values, labels, n_permutations=99), whole, strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-12)  # sums in another order
+
+
+def test_groups_that_are_not_the_trials_are_refused():
+    with pytest.raises(ValueError, match=r"groups must be \(40,\), but are \(10,\)"):
+        class_maps(np.zeros((40, 2, 3)), np.arange(40) % 2, groups=np.zeros(10))

@@ -157,6 +157,8 @@ def test_measured_numbers_are_of_this_processor():
     ("act", "sentence"),
     [
         (lambda: published("h1000", "float32"), "no numbers of a GPU 'h1000'; there are b200, h200"),
+        (lambda: published("rtx4090", "float64"), "no numbers of GPUs with float64, only with bfloat16 and float32"),
+        (lambda: TrainingStep(small(), Training(SHAPE, 2, optimizer="lamb")), "A step with lamb is predicted, never measured"),
         (lambda: Training(SHAPE, 0), "batch is 0; it must be at least 1"),
         (lambda: Training(SHAPE, 1, dtype="float8"), "dtype is 'float8'; there are 'float32'"),
         (lambda: Training(SHAPE, 64).share(3), "64 can't be cut into 3 equal parts"),

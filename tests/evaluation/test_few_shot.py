@@ -1,8 +1,10 @@
 """Few-shot evaluation is the closed form, sees training rows alone and says what it lacks."""
 
 import math
+import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -125,3 +127,15 @@ def test_bad_input_gets_a_sentence(changes, sentence):
     arguments = {"train_features": TRAIN, "train_labels": LABELS, "test_features": TRAIN, "test_labels": LABELS} | changes
     with pytest.raises(ValueError, match=sentence):
         few_shot(**arguments)
+
+
+@pytest.mark.parametrize("form", ["reversed", "big-endian", "pandas", "read-only"])
+def test_features_may_come_in_any_form(form):
+    features, labels = np.random.default_rng(0).standard_normal((50, 4)), np.repeat([0, 1], 25)
+    features[labels == 1] += 1
+    given = {"reversed": features[::-1].copy()[::-1], "big-endian": features.astype(">f8"), "pandas": pd.DataFrame(features).astype("Float64")}
+    given["read-only"] = features.copy()
+    given["read-only"].setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert few_shot(given[form], labels, given[form], labels, shots=(5,)) == few_shot(features, labels, features, labels, shots=(5,))

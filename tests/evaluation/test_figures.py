@@ -1,6 +1,7 @@
 """Figures show the numbers that they were given, where they belong, with units and colour bars."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -122,3 +123,9 @@ def test_electrodes_are_chosen_far_apart():
     assert chosen[0] == "Cz"
     assert set(chosen[1:]) == {"F3", "F4", "P3", "P4"}
     assert len(scalp_figures.spread_electrodes(info, 20)) == 9
+
+
+def test_equal_seeds_have_a_bar_of_no_length():
+    measured = pd.Series([0.1, 0.1, 0.1]).agg(["mean", "min", "max"])  # the mean lies a rounding step above the largest
+    assert measured["mean"] > measured["max"]
+    figures.draw_scaling_curve({"16x1": np.array([[10.0, *measured]])}, {}, "samples", "accuracy")

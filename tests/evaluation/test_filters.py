@@ -67,3 +67,9 @@ def test_flat_weights_and_flat_signals_give_zeros_and_no_nan():
 def test_bad_input_gets_a_sentence(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+def test_an_offset_that_never_changes_has_no_pattern():
+    patches = np.random.default_rng(0).standard_normal((1000, 3))
+    patches[:, 2] = 0.1  # whose mean is off by rounding
+    assert filter_patterns([[0, 0, 1.0]], patches).tolist() == [[0.0, 0.0, 0.0]]

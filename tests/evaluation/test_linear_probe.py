@@ -1,5 +1,7 @@
 """The linear probe is the convex minimum, chooses its penalty inside the training part, and is the same twice."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -78,3 +80,12 @@ def test_bad_input_gets_a_sentence(choices, sentence):
     features, labels = parts()
     with pytest.raises(ValueError, match=sentence):
         linear_probe(**({"train_features": features, "train_labels": labels, "test_features": features, "test_labels": labels} | choices))
+
+
+def test_groups_are_drawn_until_every_class_stays():
+    """A class in 2 of 10 groups: every 45th draw of two groups takes both away."""
+    groups = np.repeat(np.arange(10), 4)
+    for pair in combinations(range(10), 2):
+        labels = np.isin(groups, pair).astype(int)
+        features = labels[:, None] + np.linspace(0, 0.1, 40)[:, None]
+        assert linear_probe(features, labels, features, labels, groups=groups) == 1.0

@@ -51,3 +51,9 @@ def test_the_interval_is_wider_where_nothing_was_measured():
 def test_what_is_no_curve_is_refused(x, errors, sentence):
     with pytest.raises(ValueError, match=sentence):
         fit_scaling_law(x, errors)
+
+
+def test_of_one_measurement_a_place_there_is_no_interval():
+    law = fit_scaling_law(X[::5], planted(X[::5]))
+    assert law.exponent == pytest.approx(0.6, rel=1e-3)
+    assert np.isnan([*law.exponent_interval(), *np.ravel(law.interval([100.0]))]).all()

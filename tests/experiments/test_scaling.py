@@ -8,6 +8,7 @@ import pytest
 
 import sigvit
 from sigvit.data.synthetic import synthetic_windows
+from sigvit.evaluation.scaling_law import fit_scaling_law
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 FEW = ("--sizes", "8x1", "--shares", 0.1, 0.3, 1, "--seeds", 2, "--steps", 4, "--batch-size", 6)
@@ -45,6 +46,17 @@ def test_recordings_are_measured_on_people_left_out(script, tmp_path, monkeypatc
     monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: synthetic_windows(n_trials=20))
     cells = script("--data", "synthetic", "--k", 3, *FEW, "--output", tmp_path)
     assert sorted(cells["samples"].unique()) == [8, 24, 80]
+
+
+@pytest.mark.parametrize("share", [-1, 0, 2])
+def test_shares_that_are_none_are_refused(script, tmp_path, share):
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        script("--data", "digits", *FEW, "--shares", share, "--output", tmp_path)
+
+
+def test_one_seed_has_a_curve_without_an_interval(script):
+    law = fit_scaling_law([100.0, 200, 400, 800], [0.41, 0.425, 0.41, 0.361])
+    assert all(words.endswith("(one seed: no interval)") for words in script.module.of_law(law, 800))
 
 
 def test_smaller_subsets_lie_inside_larger_ones_and_hold_every_class(script):

@@ -91,3 +91,10 @@ def test_gains_are_paired_by_fold_and_an_image_model_s_over_its_own_shape(script
     assert script.module.entry(table, "image weights (scalp_map)", 0, 0.0).startswith("0.850 (+0.050 [")
     wider = script.module.entry(table, "training part", 0, 0.5)
     assert wider == f"0.800 (+0.200 [{0.2 - 0.4303 * (1 / 3 + 0.5) ** 0.5:+.3f}, {0.2 + 0.4303 * (1 / 3 + 0.5) ** 0.5:+.3f}])"
+
+
+@pytest.mark.parametrize("shots", [25, -1])
+def test_more_labelled_trials_than_there_are_are_refused_before_anything_is_trained(script, tmp_path, shots):
+    with pytest.raises(ValueError, match="in fold 0 training has 12 of "):
+        script("--dataset", "own", *FEW, "--shots", 2, shots, "--output", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

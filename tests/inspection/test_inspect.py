@@ -127,6 +127,8 @@ def test_a_folder_without_a_model_and_a_page_that_is_not_there_get_a_sentence(tm
     assert main(["inspect", str(tmp_path), "--data", "scp1"]) == 2
     assert "a saved model is a folder with config.json" in capsys.readouterr().err
     folder = saved(sigvit.signal_vit(3, 48), tmp_path)
+    assert main(["inspect", str(folder), "--data", "scp1", "--output", str(tmp_path)]) == 2
+    assert "is a folder; --output names the HTML file" in capsys.readouterr().err
     assert main(["inspect", str(folder), "--data", "scp9"]) == 2
     assert "the nearest is 'scp" in capsys.readouterr().err
 
@@ -135,8 +137,16 @@ def test_inputs_are_balanced_and_references_are_others():
     labels = np.repeat([0, 1, 2], [40, 20, 5])
     own, others = choose(labels, 15, 4, seed=0)
     assert np.bincount(labels[own]).tolist() == [5, 5, 5]
-    assert not set(own) & set(others)
+    assert np.bincount(labels[others]).tolist() == [6, 5, 5]
+    assert set(labels[np.intersect1d(own, others)]) == {2}  # the class that has no others left
     assert len(choose(labels[:7], 15, 4, seed=0)[1]) == 7  # too few for others: each is compared with all
+
+
+@pytest.mark.parametrize("counts", [(40, 30), (200, 25), (45, 32), (300, 2)])
+def test_a_small_class_is_compared_with_as_many_others_as_a_large_one(counts):
+    labels = np.repeat([0, 1], counts)
+    _, others = choose(labels, 60, 8, seed=0)
+    assert np.bincount(labels[others]).tolist() == [32 - min(counts[1], 16), min(counts[1], 16)]
 
 
 def test_electrodes_are_taken_in_the_model_s_order(planted_page):

@@ -56,6 +56,31 @@ def test_rows_differ_and_each_is_a_function_of_its_seed_alone(kind):
     assert torch.equal(alone[1][0], both[1][2])
 
 
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+@pytest.mark.parametrize("there", ["corner", "cross", "few"])
+def test_a_block_hides_some_and_leaves_some_of_what_is_real(there, share):
+    real = torch.zeros(E, S, dtype=torch.bool)
+    if there == "corner":
+        real[:2, 5:8] = True
+    elif there == "cross":
+        real[3], real[:, 4] = True, True
+    else:
+        real[1, 2] = real[5, 9] = True
+    mask = real.flatten().expand(97, -1)
+    hidden, _ = Masking(share, "block").hidden(Tokens(torch.zeros(97, E * S, D), GRID, mask), torch.arange(97))
+    count = hidden.sum(1)
+    assert not (hidden & ~mask).any()
+    assert (count > 0).all()
+    assert (count < real.sum()).all()
+
+
+@pytest.mark.parametrize("kind", ["random", "block"])
+def test_one_token_alone_is_refused(kind):
+    one = Grid((Axis.regular("row", "px", 1, 0, 1), Axis.regular("column", "px", 1, 0, 1)))
+    with pytest.raises(ValueError, match="holds a single token"):
+        Masking(0.5, kind).hidden(Tokens(torch.zeros(B, 1, D), one), SEEDS)
+
+
 @pytest.mark.parametrize("kind", ["random", "electrode", "time", "block"])
 def test_padding_is_never_hidden(kind):
     mask = torch.ones(B, E, S, dtype=torch.bool)
