@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from torch import Tensor, nn
 
 from sigvit.evidence import baselines
-from sigvit.evidence.blend import Blend
+from sigvit.evidence.blend import Blend, fit_with_groups
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.inner_folds import first_alike, inner_folds, telling_windows
 from sigvit.evidence.log_linear_pool import blend_weights, log_of, pooled
@@ -227,8 +227,8 @@ class SignalViTClassifier(NetworkClassifier):
         return folds if len(folds) >= FEWEST_FOLDS else folds + [None] * (NETWORKS - len(folds))
 
     def _begin(self, part: TrainingPart, shared: dict) -> None:
-        """The classical half, which says what the networks read; fits that ask for the same one on the same part share it."""
-        asked = (id(part), repr(self.classical))
+        """The classical half, which says what the networks read; fits on the same part share it where it is ours."""
+        asked = (id(part), self.classical if isinstance(self.classical, str | None) else id(self))
         if asked not in shared:
             shared[asked] = self._fit_classical(part)
         self.classical_ = shared[asked]
@@ -297,4 +297,4 @@ class SignalViTClassifier(NetworkClassifier):
         if isinstance(self.classical, str):
             blend = baselines.classical_blend(part.signals.shape[1], part.signals.shape[2], part.sampling_rate)
             return blend.fit(part.signals, part.targets, groups=part.groups)
-        return clone(self.classical).fit(part.signals, part.targets)
+        return fit_with_groups(clone(self.classical), part.signals, part.targets, part.groups)

@@ -8,9 +8,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from torch import Tensor
 
 from sigvit.data.windows import Windows
-from sigvit.network_classifier import NetworkClassifier
+from sigvit.network_classifier import NetworkClassifier, seed_of
 from sigvit.training.fine_tuning import TRAINED, choose_trained, merge
 from sigvit.training.member import Member, train_alone
 from sigvit.training.randomness import derive_seed
@@ -26,7 +27,7 @@ class FineTuned(ClassifierMixin, BaseEstimator):
     ----------
     classifier : a network classifier, such as `SignalViTClassifier(classical=None)`; copied.
     trained : what learns on: "all", "head" (the rest is frozen) or "lora" (head and low-rank additions to the attention; `rank`).
-    training_steps, learning_rate : of the second training; all else is as in the first, without warm-up.
+    training_steps, learning_rate : of the second training; all else is as in the first, without warm-up and flips of hemispheres.
 
     Attributes
     ----------
@@ -70,8 +71,9 @@ class FineTuned(ClassifierMixin, BaseEstimator):
             raise ValueError(f"All {len(own)} windows calibrate; a network that learns on needs windows of others to begin with.")
         known = None if groups is None else np.asarray(groups)[~own]
         self.classifier_ = clone(self.classifier).fit(X[~own], labels[~own], groups=known)
+        weights = self.classifier_._class_weights(self.classifier_._class_numbers(labels[~own]))
         self.classes_, self.history_, self.n_parameters_ = self.classifier_.classes_, self.classifier_.history_, self.classifier_.n_parameters_
-        self.tuning_history_ = self._tune(X[own], labels[own]) if own.any() else []
+        self.tuning_history_ = self._tune(X[own], labels[own], weights) if own.any() else []
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -82,7 +84,7 @@ class FineTuned(ClassifierMixin, BaseEstimator):
         """(windows,) the most probable class."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
-    def _tune(self, X: Any, labels: np.ndarray) -> list[list[dict[str, float]]]:
+    def _tune(self, X: Any, labels: np.ndarray, weights: Tensor | None) -> list[list[dict[str, float]]]:
         """Train each network on; what was added to it is merged, so that it is a plain network again."""
         fitted = self.classifier_
         signals = X.values if isinstance(X, Windows) else np.asarray(X)
@@ -92,11 +94,12 @@ class FineTuned(ClassifierMixin, BaseEstimator):
         recipe = replace(
             fitted.recipe(len(labels)), steps=self.training_steps, learning_rate=self.learning_rate, warmup_steps=0, patience=0, hemisphere_flip=0.0
         )
-        histories = []
+        histories, drawn = [], seed_of(fitted.random_state)
         for number, model in enumerate(getattr(fitted, "models_", [fitted.model_])):
-            seed = derive_seed(int(fitted.random_state or 0), f"fine-tuning {number}")
+            seed = derive_seed(drawn, f"fine-tuning {number}")
             choose_trained(model, self.trained, self.rank, seed)
-            member = Member(model, values, targets, recipe, seed, len(self.classes_), name=f"fine-tuning, network {number}", sampling_rate=sampling_rate)
+            name = f"fine-tuning, network {number}"
+            member = Member(model, values, targets, recipe, seed, len(self.classes_), weights, name=name, sampling_rate=sampling_rate)
             histories.append(train_alone(member))
             merge(model).eval()
         return histories

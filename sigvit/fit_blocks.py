@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sigvit.data.windows import Windows
-from sigvit.evidence.fit_job import FitJob
+from sigvit.evidence.fit_job import FitJob, named
 from sigvit.network_input import READ
 from sigvit.training_part import TrainingPart
 
@@ -42,7 +42,8 @@ def prepare_all(windows: Windows, asked: list[tuple[Any, FitJob]]) -> list[Train
                 setattr(classifier, name, getattr(found[same][0], name))
         else:
             held_out = windows[job.validation] if len(job.validation) else None
-            found[same] = classifier, classifier._prepare(windows[job.train], None, job.groups, None if held_out is None else (held_out, None))
+            with named(job):
+                found[same] = classifier, classifier._prepare(windows[job.train], None, job.groups, None if held_out is None else (held_out, None))
         parts.append(found[same][1])
     return parts
 

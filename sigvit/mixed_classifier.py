@@ -17,6 +17,7 @@ from torch import nn
 
 from sigvit.data.windows import Windows
 from sigvit.electrodes import canonical_name
+from sigvit.model.scaling import one_where_flat
 from sigvit.model.vision_transformer import signal_vit
 from sigvit.network_classifier import mean_history
 from sigvit.tokenizers import ElectrodeTimePatches
@@ -161,18 +162,19 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
         )
 
     def _measure(self, sets: Sequence[Windows]) -> None:
-        """Mean and deviation of each electrode name over all sets that have it, and of all electrodes together, from counts, sums and squares of good ones."""
-        sums: dict[str, np.ndarray] = {"": np.zeros(3)}
-        for windows in sets:
-            for at, name in enumerate(windows.electrodes):
-                if name not in windows.info["bads"]:
-                    signal = windows.values[:, at].astype(np.float64)
-                    own = np.array([np.isfinite(signal).sum(), np.nansum(signal), np.nansum(signal**2)])
-                    sums[_called(name)] = sums.get(_called(name), 0.0) + own
-                    sums[""] = sums[""] + own
-        self.center_ = {name: float(total / max(count, 1)) for name, (count, total, _) in sums.items()}
-        deviations = {name: float(np.sqrt(max(squares / max(count, 1) - self.center_[name] ** 2, 0.0))) for name, (count, _, squares) in sums.items()}
-        self.scale_ = {name: deviation or 1.0 for name, deviation in deviations.items()}
+        """Mean and deviation of each electrode name over all sets that have it, and of all electrodes together; good ones alone."""
+        good = [(_called(name), windows.values[:, at]) for windows in sets for at, name in enumerate(windows.electrodes) if name not in windows.info["bads"]]
+        sums: dict[str, np.ndarray] = {"": np.zeros(2)}
+        for name, signal in good:
+            own = np.array([np.isfinite(signal).sum(), np.nansum(signal, dtype=np.float64)])
+            sums[name], sums[""] = sums.get(name, 0.0) + own, sums[""] + own
+        self.center_ = {name: float(total / max(count, 1)) for name, (count, total) in sums.items()}
+        squares = dict.fromkeys(sums, 0.0)
+        for name, signal in good:
+            for each in (name, ""):
+                squares[each] += float(np.nansum((signal.astype(np.float64) - self.center_[each]) ** 2))
+        deviations = np.sqrt([squares[name] / max(count, 1) for name, (count, _) in sums.items()])
+        self.scale_ = dict(zip(sums, one_where_flat(deviations, np.array([*self.center_.values()])).tolist(), strict=True))
 
     def _set(self, windows: Windows, targets: np.ndarray) -> RecordingSet:
         names = [_called(name) if _called(name) in self.center_ else "" for name in windows.electrodes]

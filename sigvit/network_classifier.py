@@ -13,11 +13,11 @@ from rich.progress import Progress
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch import Tensor, nn
 
 from sigvit.data.windows import Windows
-from sigvit.evidence.fit_job import FitJob
+from sigvit.evidence.fit_job import FitJob, named
 from sigvit.evidence.silence import alike
 from sigvit.fit_blocks import blocks, prepare_all
 from sigvit.model.scaling import Scaling
@@ -82,16 +82,18 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
         Raises
         ------
-        ValueError : as for `fit`, with the job's name; the other trainings are ended first.
+        ValueError : as for `fit`, with the job's name; where a training's numbers are no longer finite, the others are ended first.
         """
         fitted = [clone(self).set_params(random_state=job.seed, **job.parameters) for job in jobs]
         snapshots = None if folder is None else Snapshots(folder)
         for block in blocks(windows, jobs):
             parts = prepare_all(windows, [(fitted[number], jobs[number]) for number in block])
             shared: dict = {}
+            members = []
             for number, part in zip(block, parts, strict=True):
-                fitted[number]._begin(part, shared)
-            members = [fitted[number]._members(part, jobs[number].name, jobs[number].key) for number, part in zip(block, parts, strict=True)]
+                with named(jobs[number]):
+                    fitted[number]._begin(part, shared)
+                    members.append(fitted[number]._members(part, jobs[number].name, jobs[number].key))
             histories = iter(self._train([member for several in members for member in several], snapshots, processes))
             for number, part, several in zip(block, parts, members, strict=True):
                 fitted[number]._complete(part, [next(histories) for _ in several])
@@ -117,6 +119,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _prepare(self, X: Any, y: Any, groups: Any, validation: tuple[Any, Any] | None) -> TrainingPart:
         signals, electrodes, y = read_input(self, X, y, reset=True)
         check_classification_targets(y)
+        check_consistent_length(signals, y, groups)
         self.classes_, targets = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"Only one class is here ({self.classes_[0]!r}); a classifier needs at least two classes to tell apart.")
@@ -125,9 +128,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         part = TrainingPart(signals, targets, None if groups is None else np.asarray(groups), None, electrodes)
         if validation is not None:
             extra, _, extra_y = read_input(self, validation[0], validation[1], reset=False)
+            check_consistent_length(extra, extra_y)
             part.held_out = (extra, self._class_numbers(extra_y))
         if self.early_stopping and part.held_out is None:
-            return hold_out(part, derive_seed(_seed(self.random_state), "hold out"))
+            return hold_out(part, derive_seed(seed_of(self.random_state), "hold out"))
         return part if self.early_stopping or part.held_out is None else join(part)
 
     def _class_numbers(self, y: Any) -> np.ndarray:
@@ -146,7 +150,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _members(self, part: TrainingPart, name: str = "", key: str = "") -> list[Member]:
         """The trainings of this classifier on this part, with everything but the history set that a fit leaves behind."""
-        seed, left_out = _seed(self.random_state), self._left_out(part)
+        seed, left_out = seed_of(self.random_state), self._left_out(part)
         self.center_, self.scale_ = part.center, part.scale
         self.selection_ = "none" if part.held_out is None else "validation"
         self._dtype = torch.float64 if self.recipe(len(part.signals)).dtype == "float64" else torch.float32
@@ -212,8 +216,18 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
                 raise ValueError(f'class_weight is {self.class_weight!r}; it must be None, "balanced" or a dictionary {{class: weight}}.')
             weights = len(targets) / (len(self.classes_) * np.bincount(targets, minlength=len(self.classes_)))
         else:
-            weights = np.array([self.class_weight.get(label, 1.0) for label in self.classes_.tolist()])
+            weights = self._given_weights(self.class_weight)
         return torch.as_tensor(weights, dtype=self._dtype, device=self._device())
+
+    def _given_weights(self, asked: dict) -> np.ndarray:
+        """(classes,); as scikit-learn has it, a class that this part lacks may have a weight where all that are here have one."""
+        classes = self.classes_.tolist()
+        unknown = sorted(map(str, set(asked) - set(classes))) if set(classes) - set(asked) else []
+        weights = np.array([asked.get(label, 1.0) for label in classes], dtype=float)
+        if unknown or not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+            wrong = f"names {', '.join(unknown)}" if unknown else f"is {asked}"
+            raise ValueError(f"class_weight {wrong}; it must give numbers from zero upwards to some of the classes {classes}.")
+        return weights
 
     def _device(self) -> torch.device:
         automatic = "cuda" if torch.cuda.is_available() else "cpu"
@@ -255,7 +269,7 @@ def _progress(show: bool, steps: int) -> Iterator[Callable[[int], None] | None]:
         yield lambda step: bar.update(task, completed=step)
 
 
-def _seed(random_state: Any) -> int:
+def seed_of(random_state: Any) -> int:
     """A whole number stays; None draws one; a RandomState gives its next."""
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))

@@ -10,7 +10,7 @@ from sklearn.utils.validation import validate_data
 from sigvit.data.windows import Windows
 
 # Attributes of a classifier that reading its training input sets.
-READ = ("classes_", "signal_shape_", "n_features_in_")
+READ = ("classes_", "signal_shape_", "n_features_in_", "electrodes_", "sampling_rate_")
 
 
 def read_input(classifier: Any, X: Any, y: Any, reset: bool) -> tuple[np.ndarray, Any, Any]:
@@ -19,7 +19,7 @@ def read_input(classifier: Any, X: Any, y: Any, reset: bool) -> tuple[np.ndarray
     if isinstance(X, Windows):
         electrodes, y, X = X.info, X.labels if y is None else y, X.values
     elif hasattr(X, "get_data") and hasattr(X, "event_id"):
-        electrodes, y, X = X.info, epoch_labels(X) if y is None else y, X.get_data(copy=False)
+        (X, electrodes), y = _read_epochs(X), epoch_labels(X) if y is None else y
     floats = (np.float32, np.float64)
     if reset:
         X, y = validate_data(classifier, X, y, reset=True, allow_nd=True, dtype=floats, ensure_min_samples=2)
@@ -28,11 +28,33 @@ def read_input(classifier: Any, X: Any, y: Any, reset: bool) -> tuple[np.ndarray
     signals = X[:, None, :] if X.ndim == 2 else X
     if signals.ndim != 3:
         raise ValueError(f"X has {X.ndim} axes; it must be (windows, electrodes, samples), or (windows, samples) for one electrode.")
+    names, rate = (None, None) if electrodes is None else (tuple(electrodes["ch_names"]), float(electrodes["sfreq"]))
     if reset:
-        classifier.signal_shape_ = signals.shape[1:]
-    elif signals.shape[1:] != classifier.signal_shape_:
-        raise ValueError(f"X holds windows of {signals.shape[1:]} electrodes × samples, but the classifier was fitted on {classifier.signal_shape_}.")
+        classifier.signal_shape_, classifier.electrodes_, classifier.sampling_rate_ = signals.shape[1:], names, rate
+    else:
+        _check_same(classifier, signals.shape[1:], names, rate)
     return signals, signals.shape[1] if electrodes is None else electrodes, y
+
+
+def _check_same(classifier: Any, shape: tuple[int, ...], names: tuple[str, ...] | None, rate: float | None) -> None:
+    """ValueError for other windows than those of training; arrays don't say what their electrodes and rate are."""
+    if shape != classifier.signal_shape_:
+        raise ValueError(f"X holds windows of {shape} electrodes × samples, but the classifier was fitted on {classifier.signal_shape_}.")
+    known = classifier.electrodes_
+    if known is not None and names is not None and names != known:
+        at = next(number for number, (name, own) in enumerate(zip(names, known, strict=True)) if name != own)
+        raise ValueError(f"Electrode {at + 1} of X is {names[at]}, but the classifier was fitted on {known[at]} there: give the electrodes in its order.")
+    if classifier.sampling_rate_ is not None and rate is not None and not np.isclose(rate, classifier.sampling_rate_, rtol=1e-6):
+        raise ValueError(f"X is sampled at {rate:g} Hz, but the classifier was fitted on {classifier.sampling_rate_:g} Hz: resample it.")
+
+
+def _read_epochs(epochs: Any) -> tuple[np.ndarray, Any]:
+    """Values and Info of the channels that `windows_from_epochs` takes; ValueError where bad ones are among them."""
+    from sigvit.data.channels import pick_channels
+    from sigvit.data.electrode_info import info_of
+
+    channels = pick_channels(epochs.info, None, {}, "refuse", "X")
+    return epochs.get_data(picks=channels, copy=False, verbose="ERROR"), info_of(epochs.info, channels, epochs.info["sfreq"], {})
 
 
 def epoch_labels(epochs: Any) -> np.ndarray:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from sigvit.model.scaling import one_where_flat
+
 VALIDATION_SHARE = 0.2
 
 
@@ -37,8 +39,7 @@ class TrainingPart:
     @cached_property
     def scale(self) -> np.ndarray:
         """(electrodes,) standard deviations, 1 where an electrode is flat."""
-        deviation = self.signals.std((0, 2), dtype=np.float64)
-        return np.where(deviation == 0, 1.0, deviation)
+        return one_where_flat(self.signals.std((0, 2), dtype=np.float64), self.center)
 
     def standardised(self, standardise: Callable[[np.ndarray], Tensor], kind: tuple) -> tuple[Tensor, Tensor | None]:
         """Signals and held-out signals as tensors of a kind (format, device), made once for all fits on this part."""

@@ -8,12 +8,14 @@ import mne
 import numpy as np
 import pytest
 import torch
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
 
+from sigvit.data.recordings import windows_from_arrays
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.estimators import SignalViTClassifier
 from sigvit.evidence import baselines
@@ -22,7 +24,8 @@ from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.log_linear_pool import PULL, blend_weights, pooled
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.network_classifier import network_log_probabilities
-from sigvit.tokenizers import ConvStem, TimeStepTokens
+from sigvit.tokenizers import ConvStem, ElectrodeTimePatches, TimeStepTokens
+from sigvit.tokens import Tokens
 
 QUICK = SignalViTClassifier(training_steps=20, ensemble=False, classical=None, width=8, heads=2, mlp_width=16)
 
@@ -68,6 +71,21 @@ def test_arrays_epochs_and_windows_give_one_answer(windows):
     np.testing.assert_array_equal(answers[0], answers[2])
     # Epochs hold float64, so that the standardisation rounds in another place.
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
+
+
+def test_of_epochs_only_the_channels_are_read_that_windows_are_made_of(windows):
+    """The stimulus channel holds the labels: with it noise could be told apart."""
+    generator, codes = np.random.default_rng(0), np.arange(30) % 2 + 1
+    values = np.concatenate([generator.normal(0, 1e-5, (30, 3, 64)), np.zeros((30, 1, 64))], axis=1)
+    values[:, 3, :3] = codes[:, None]
+    info = mne.create_info(["EEG C3-REF", "Cz", "C4", "STI"], 64.0, ["eeg"] * 3 + ["stim"])
+    epochs = mne.EpochsArray(values, info, np.stack([np.arange(30) * 100, 0 * codes, codes], 1), event_id={"left": 1, "right": 2}, verbose="error")
+    fitted = clone(QUICK).fit(epochs)
+    assert fitted.electrodes_ == ("C3", "Cz", "C4")
+    assert fitted.signal_shape_ == (3, 64)
+    epochs.info["bads"] = ["Cz"]
+    with pytest.raises(ValueError, match=r"X marks the channels \['Cz'\] as bad"):
+        clone(QUICK).fit(epochs)
 
 
 def test_works_inside_pipeline_grid_search_and_cross_val_score(windows):
@@ -200,6 +218,68 @@ def test_fit_many_equals_one_by_one(windows, name):
         assert (fitted.selection_, fitted.n_parameters_) == (single.selection_, single.n_parameters_)
 
 
+class Half(ClassifierMixin, BaseEstimator):
+    """Gives every window the shares of the classes at the middle of a long list, which its text leaves out."""
+
+    def __init__(self, shares=None):
+        self.shares = shares
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X):
+        return np.tile(self.shares[len(self.shares) // 2], (len(X), 1))
+
+
+def test_fits_of_different_halves_share_none(windows):
+    shares = np.full((3001, 2), 0.5)
+    other = shares.copy()
+    other[1500] = 0.9, 0.1
+    model = clone(QUICK).set_params(classical=Half(shares), training_steps=2)
+    jobs = [FitJob(np.arange(40), [], 0, {"classical__shares": each}) for each in (shares, other)]
+    assert [fitted.classical_.shares[1500, 0] for fitted in model.fit_many(windows, jobs)] == [0.5, 0.9]
+
+
+def test_a_given_half_that_judges_itself_knows_the_groups(windows):
+    groups = windows.metadata["subject"].to_numpy()
+    judged = [
+        clone(QUICK).set_params(classical=half).fit(windows, groups=groups).classical_ for half in (baselines.shrinkage_lda(4), Half(np.full((1, 2), 0.5)))
+    ]
+    alone = baselines.shrinkage_lda(4).fit(windows.values, windows.labels, groups=groups)
+    np.testing.assert_array_equal(judged[0].out_of_fold_, alone.out_of_fold_)
+
+
+class Heard(nn.Module):
+    """Somebody's tokenizer: patches in which an electrode is flat are padding."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.width = ElectrodeTimePatches(3, 1, 16, 16, 8), 8
+
+    def forward(self, signal):
+        tokens = self.patches(signal)
+        return Tokens(tokens.values, tokens.grid, signal.unfold(-1, 16, 16).std(-1).flatten(1) > 1e-6)
+
+
+class Noisy(Heard):
+    """One that draws at random."""
+
+    def forward(self, signal):
+        return self.patches(signal + 0.1 * torch.randn_like(signal))
+
+
+def test_somebody_s_tokenizer_is_trained_as_it_predicts(windows):
+    values = windows.values[..., :64].copy()
+    values[::2, 1, 16:] = 0
+    model = clone(QUICK).set_params(tokenizer=Heard(), dtype="float64")
+    given = dataclasses.replace(windows, values=values)
+    for job, fitted in zip(jobs := [FitJob(np.arange(40), [], seed) for seed in range(3)], model.fit_many(given, jobs), strict=True):
+        single = clone(model).set_params(random_state=job.seed).fit(given[job.train])
+        np.testing.assert_allclose(fitted.predict_proba(given), single.predict_proba(given), atol=1e-9)  # float64
+    assert np.isfinite(clone(QUICK).set_params(tokenizer=Noisy(), ensemble=True).fit(given).predict_proba(given)).all()
+
+
 def test_fit_many_in_several_blocks_is_the_same(windows, monkeypatch):
     rows = np.arange(60)
     jobs = [FitJob(rows[seed : seed + 40], rows[:0], seed) for seed in (0, 0, 5)]
@@ -214,6 +294,10 @@ def test_fit_many_names_the_job_that_came_to_no_end(windows):
     jobs = [FitJob(rows[:40], rows[:0], 0, name="fold 3"), FitJob(rows[:40], rows[:0], 1, {"learning_rate": 1e30}, name="fold 7")]
     with pytest.raises(ValueError, match=r"^fold 7: The .* became"):
         QUICK.fit_many(windows, jobs)
+    one_class = np.flatnonzero(windows.labels == "left")
+    for wrong in (FitJob(one_class, rows[:0], 0, name="fold 5"), FitJob(rows[:40], rows[:0], 0, {"heads": 3}, name="fold 5")):
+        with pytest.raises(ValueError, match=r"^fold 5: "):
+            QUICK.fit_many(windows, [jobs[0], wrong])
 
 
 def test_early_stopping_holds_out_whole_groups(windows):
@@ -279,6 +363,14 @@ def test_joint_filters_are_the_spatial_after_the_temporal_convolution():
     torch.testing.assert_close(torch.nn.functional.conv1d(values, *network.joint_filters()), expected)
 
 
+def turned(windows):
+    return windows_from_arrays(windows.values[:, ::-1], windows.labels, windows.electrodes[::-1], windows.sampling_rate)
+
+
+def at_another_rate(windows):
+    return windows_from_arrays(windows.values, windows.labels, windows.electrodes, 4 * windows.sampling_rate)
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -287,6 +379,14 @@ def test_joint_filters_are_the_spatial_after_the_temporal_convolution():
         (lambda w: clone(QUICK).fit(w.values[:, None], w.labels), "has 4 axes"),
         (lambda w: clone(QUICK).fit(np.where(w.values == w.values.max(), np.nan, w.values), w.labels), "NaN"),
         (lambda w: clone(QUICK).set_params(class_weight="heavy").fit(w), "class_weight"),
+        (lambda w: clone(QUICK).set_params(class_weight={"Right": 3.0}).fit(w), r"class_weight names Right; .* classes \['left', 'right'\]"),
+        (lambda w: clone(QUICK).set_params(class_weight={"right": -3.0}).fit(w), "class_weight is {'right': -3.0}"),
+        (lambda w: clone(QUICK).fit(w, groups=np.zeros(61)), "inconsistent numbers of samples"),
+        (lambda w: clone(QUICK).fit(w, validation=(w.values, w.labels[:20])), "inconsistent numbers of samples"),
+        (lambda w: clone(QUICK).fit(w).predict(turned(w)), "Electrode 1 of X is C4, but the classifier was fitted on C3 there"),
+        (lambda w: clone(QUICK).fit(w, validation=(turned(w), None)), "Electrode 1 of X is C4"),
+        (lambda w: clone(QUICK).fit(w).predict(at_another_rate(w)), "X is sampled at 256 Hz, but the classifier was fitted on 64 Hz"),
+        (lambda w: FitJob(np.arange(60) > 30, [], 0), "train holds bool .* np.flatnonzero makes them of a mask"),
         (lambda w: clone(QUICK).set_params(classical="best").fit(w), "classical is 'best'"),
         (lambda w: clone(QUICK).fit(w, validation=(w, np.full(60, "elsewhere"))), "which the training part lacks"),
         (lambda w: ConvNetClassifier().fit(w.values, w.labels), "sampling rate"),
@@ -305,3 +405,14 @@ def test_windows_as_small_as_can_be_are_fitted_by_both_halves(shape):
     classifier = SignalViTClassifier(training_steps=20).fit(values, labels)
     assert classifier.score(values, labels) > 0.7
     assert np.isfinite(classifier.predict_proba(values)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_flat_electrode_with_an_offset_is_flat(windows, dtype):
+    """Its deviation is rounding alone, and dividing by that would make anything of it."""
+    values = windows.values.astype(dtype)
+    values[:, 2] = 1e-3
+    fitted = clone(QUICK).fit(values, windows.labels)
+    assert fitted.scale_[2] == 1
+    values[:, 2] += 1e-6
+    assert fitted.score(values, windows.labels) > 0.9

@@ -57,6 +57,22 @@ def test_the_labels_of_the_few_are_learned(windows):
     assert (network(training_steps=100).fit(turned[~own], labels[~own]).predict(turned[test]) == labels[test]).mean() < 0.2
 
 
+def test_classes_weigh_in_the_second_training_as_in_the_first():
+    windows = synthetic_windows(effect=0.0)
+    own = (windows.metadata["subject"] == "03").to_numpy()
+    weighed = network(class_weight={"left": 1.0, "right": 50.0})
+    fitted = FineTuned(weighed, training_steps=300, learning_rate=3e-3).fit(windows, windows.labels, calibration=own)
+    assert (fitted.predict(windows) == "right").mean() > 0.9
+
+
+def test_a_generator_of_numpy_seeds_both_trainings(windows):
+    own = (windows.metadata["subject"] == "03").to_numpy()
+    first, second = (
+        FineTuned(network(random_state=np.random.RandomState(7)), training_steps=3).fit(windows, windows.labels, calibration=own) for _ in range(2)
+    )
+    np.testing.assert_array_equal(first.predict_proba(windows), second.predict_proba(windows))
+
+
 @pytest.mark.parametrize(
     ("choices", "calibration", "sentence"),
     [

@@ -129,3 +129,15 @@ def test_what_is_no_windows_is_refused(sets):
 def test_a_class_that_one_cap_lacks_is_said(sets):
     with pytest.warns(UserWarning, match=r"'synthetic' has no window of class 'right': the network can then tell the class by the cap"):
         classifier().fit([sets[0], sets[1][sets[1].labels == "left"]])
+
+
+def test_a_flat_electrode_with_an_offset_is_flat():
+    windows = synthetic_windows(n_trials=6)
+    for offset in (1.9e-4, 3.21e-4):
+        values = windows.values.copy()
+        values[:, 2] = offset
+        fitted = MixedRecordingClassifier(training_steps=1, width=8, depth=1, heads=2, networks=1).fit(replace(windows, values=values))
+        assert fitted.scale_["C4"] == 1.0
+        np.testing.assert_allclose(
+            [fitted.center_["C3"], fitted.scale_["C3"]], [values[:, 0].mean(dtype=np.float64), values[:, 0].std(dtype=np.float64)], rtol=1e-9
+        )

@@ -90,7 +90,7 @@ def _fit_with_inner_folds(
     """The classifier fitted on everything, and its log-probabilities (n, C) of every window by a twin that didn't see the window's label."""
     before, behind = _halves(clone(candidate))
     features = signals if before is None else before.fit_transform(signals)
-    fitted = _fit(behind, features, numbers, groups)
+    fitted = fit_with_groups(behind, features, numbers, groups)
     told = np.full((len(numbers), numbers.max() + 1), np.nan)
     own = getattr(fitted, "out_of_fold_", None)
     if own is not None:  # it has judged its training windows on these very folds
@@ -101,7 +101,8 @@ def _fit_with_inner_folds(
     return (fitted if before is None else Pipeline([*before.steps, *_steps(fitted)])), told
 
 
-def _fit(classifier: Any, features: np.ndarray, numbers: np.ndarray, groups: np.ndarray | None) -> Any:
+def fit_with_groups(classifier: Any, features: np.ndarray, numbers: np.ndarray, groups: np.ndarray | None) -> Any:
+    """The classifier fitted; one that judges itself is told what its inner folds keep whole."""
     if "groups" in inspect.signature(classifier.fit).parameters:
         return classifier.fit(features, numbers, groups=groups)
     return classifier.fit(features, numbers)

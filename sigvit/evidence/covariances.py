@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from pyriemann.estimation import XdawnCovariances
+from pyriemann.spatialfilters import Xdawn
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from sigvit.evidence.covariance_cache import contents, met
@@ -135,10 +136,18 @@ class AugmentedCovariances(TransformerMixin, BaseEstimator):
 class XdawnShrunkenCovariances(XdawnCovariances):
     """pyriemann's `XdawnCovariances` with the joint covariances of all windows at once; filters and class averages are its own.
 
+    Of more than 16 classes fewer filters each, as many as keep the matrix at 128 rows: it has 2 · filters · classes, and time and memory grow with its square.
+
     >>> generator = np.random.default_rng(0)
     >>> XdawnShrunkenCovariances(nfilter=2).fit_transform(generator.normal(size=(10, 3, 50)), np.arange(10) % 2).shape
     (10, 8, 8)
     """
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> XdawnShrunkenCovariances:
+        few = max(1, min(self.nfilter, MOST_ROWS // (2 * len(np.unique(y)))))
+        self.Xd_ = Xdawn(few, self.classes, self.xdawn_estimator, self.baseline_cov).fit(X, y)
+        self.P_ = self.Xd_.evokeds_
+        return self
 
     def transform(self, X: np.ndarray) -> np.ndarray:
         filtered = self.Xd_.transform(X)

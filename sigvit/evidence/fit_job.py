@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,5 +30,21 @@ class FitJob:
     key: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "train", np.asarray(self.train, dtype=np.int64))
-        object.__setattr__(self, "validation", np.asarray([] if self.validation is None else self.validation, dtype=np.int64))
+        object.__setattr__(self, "train", _row_numbers(self.train, "train"))
+        object.__setattr__(self, "validation", _row_numbers([] if self.validation is None else self.validation, "validation"))
+
+
+@contextmanager
+def named(job: FitJob) -> Iterator[None]:
+    """A ValueError says whose it is."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{job.name}: {error}" if job.name else str(error)) from error
+
+
+def _row_numbers(rows: object, part: str) -> np.ndarray:
+    numbers = np.asarray(rows)
+    if numbers.size and (numbers.ndim != 1 or numbers.dtype.kind not in "iu"):
+        raise ValueError(f"{part} holds {numbers.dtype} of {numbers.shape}; it must be row numbers: np.flatnonzero makes them of a mask.")
+    return numbers.astype(np.int64)

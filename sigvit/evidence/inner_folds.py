@@ -58,7 +58,8 @@ def inner_folds(numbers: np.ndarray, groups: Any, rows: np.ndarray | None = None
     own, whole = numbers[rows], None if groups is None else np.asarray(groups)[rows]
     n_classes = int(numbers.max()) + 1
     n_groups = len(np.unique(whole)) if whole is not None else 1
-    parts = min(INNER_FOLDS, n_groups if n_groups > 1 else int(np.bincount(own, minlength=n_classes).min()))
+    counts = np.bincount(own, minlength=n_classes)
+    parts = min(INNER_FOLDS, n_groups, int(counts.max())) if n_groups > 1 else min(INNER_FOLDS, int(counts.min()))
     if parts < 2:
         return []
     splitter = StratifiedGroupKFold(parts) if n_groups > 1 else StratifiedKFold(parts)

@@ -8,6 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# Of its mean: what a flat electrode's deviation is off zero by, through rounding.
+ROUNDING = 1e-9
+
+
+def one_where_flat(deviation: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Deviations to divide by.
+
+    >>> one_where_flat(np.array([2.0, 0.0, 1e-19]), np.array([0.0, 0.0, 1e-3])).tolist()
+    [2.0, 1.0, 1.0]
+    """
+    return np.where(deviation <= ROUNDING * np.abs(mean), 1.0, deviation)
+
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
@@ -41,8 +53,8 @@ class Scaling:
     @classmethod
     def of(cls, values: np.ndarray) -> Scaling:
         """That of windows (windows, electrodes, samples); the deviation of a flat electrode is 1."""
-        deviation = values.std((0, 2), dtype=np.float64)
-        return cls(values.mean((0, 2), dtype=np.float64), np.where(deviation == 0, 1.0, deviation))
+        mean = values.mean((0, 2), dtype=np.float64)
+        return cls(mean, one_where_flat(values.std((0, 2), dtype=np.float64), mean))
 
     def __call__(self, values: np.ndarray) -> Tensor:
         """(windows, electrodes, samples) float32, standardised."""

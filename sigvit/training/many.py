@@ -155,6 +155,12 @@ def _train_kind(members: Sequence[Member], plan: Plan | None, snapshots: Snapsho
     waiting = outcome.restore(members, saved)
     if not waiting:
         return
+    begun = [] if snapshots is None else [member for member in waiting if member.key not in saved and snapshots.has_alone(member)]
+    if begun:
+        _train_one_by_one(begun, snapshots, outcome)
+        members = waiting = [member for member in waiting if member not in begun]
+        if not waiting:
+            return
     chosen = plan or (choose_plan(waiting, processes) if len(waiting) > 1 else Plan(1))
     if chosen.processes > 1:
         _train_in_processes(members, chosen, snapshots, outcome)

@@ -10,7 +10,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -173,7 +173,7 @@ def _read_file() -> dict[str, dict[str, Any]]:
     """What is remembered on disk; a file that can't be read is forgotten, since all of it can be measured again."""
     try:
         found = json.loads(_file().read_text())
-    except (OSError, ValueError):
+    except (OSError, RuntimeError, ValueError):  # a user without a home
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -189,12 +189,15 @@ def _read_seconds(key: str) -> Seconds | None:
 
 def _remember(key: str, seconds: Seconds) -> Seconds:
     """Written beside and renamed. Where the folder can't be written the next process measures again."""
-    path = _file()
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside = None
     try:
+        path = _file()
+        beside = path.with_name(f"{path.name}.{os.getpid()}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(json.dumps(_read_file() | {key: asdict(seconds)}))
         beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
+    except (OSError, RuntimeError):
+        with suppress(OSError):
+            if beside is not None:
+                beside.unlink(missing_ok=True)
     return seconds

@@ -62,6 +62,16 @@ class Snapshots:
         """Where the member's training by itself keeps its state."""
         return TimedCheckpoints(self.folder / f"alone-{member.key}", self.seconds)
 
+    def has_alone(self, member: Member) -> bool:
+        """Whether the member was in training by itself."""
+        return (self.folder / f"alone-{member.key}").is_dir()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "seconds": self.seconds}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]  # another machine's clock began at another time
+
     def load(self, members: Sequence[Member]) -> dict[str, dict[str, Any]]:
         """Key → newest state of those members that were saved, in the order in which they ran."""
         found: dict[str, dict[str, Any]] = {}

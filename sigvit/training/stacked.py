@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
@@ -27,6 +28,8 @@ from sigvit.training.optimizer import EMBEDDING, undecayed_names
 RATES = ("dropout", "stochastic_depth")
 # What training doesn't read.
 UNREAD = ("training", "checkpointing", "scaling")
+# Whose modules can be mapped over models.
+KNOWN = ("sigvit", "torch")
 # Numbers of float32 in a cache line.
 ALIGNMENT = 16
 
@@ -188,13 +191,14 @@ class _Place(nn.Module):
 def can_stack(model: nn.Module) -> bool:
     """Whether the model's training has a stacked form that is exact.
 
-    It has where the model brings one (`forward_stacked(signal, draw)`), and for a `VisionTransformer` whose tokenizer neither draws at random nor
-    changes its buffers as it trains.
+    It has where the model brings one (`forward_stacked(signal, draw)`), and for a `VisionTransformer` whose tokenizer is of ours and neither draws at
+    random nor changes its buffers as it trains. Of somebody else's nothing says that it can be mapped over models, nor that it masks no token.
     """
     if type(model) is not VisionTransformer:
         return hasattr(model, "forward_stacked")
     parts = [module for part in (model.tokenizer, model.positions, model.representation) for module in part.modules()]
-    return not any(isinstance(module, _BatchNorm | _DropoutNd) or hasattr(module, "dropout") for module in parts)
+    strangers = any(type(module).__module__.partition(".")[0] not in KNOWN for module in parts)
+    return not strangers and not any(isinstance(module, _BatchNorm | _DropoutNd) or hasattr(module, "dropout") for module in parts)
 
 
 def architecture(model: nn.Module) -> str:
@@ -206,10 +210,15 @@ def architecture(model: nn.Module) -> str:
 
 
 def _settings(module: nn.Module) -> str:
-    plain = {name: value for name, value in vars(module).items() if not name.startswith("_") and name not in (*RATES, *UNREAD)}
+    plain = {name: _whole(value) for name, value in vars(module).items() if not name.startswith("_") and name not in (*RATES, *UNREAD)}
     if isinstance(module, VisionTransformer):
         plain["config"] = replace(module.config, dropout=0.0, stochastic_depth=0.0, checkpointing=False)
     return repr(sorted(plain.items()))
+
+
+def _whole(value: Any) -> Any:
+    """Arrays by all their numbers: their texts leave out the middle."""
+    return value.tolist() if isinstance(value, np.ndarray | Tensor) else value
 
 
 def _skeleton(model: nn.Module) -> nn.Module:

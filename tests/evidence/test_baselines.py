@@ -14,6 +14,7 @@ from sigvit.data.arrays import windows_from_arrays
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence.band_features import BandPower, band_pass
 from sigvit.evidence.baselines import augmented_tangent_space, band_power, csp_lda, everything, filter_bank_tangent_space
+from sigvit.evidence.covariances import XdawnShrunkenCovariances
 from sigvit.evidence.metrics import score_predictions
 
 NAMES = ["Majority", "Shrinkage LDA", "xDAWN + tangent space", "CSP + LDA", "Tangent space", "Band power", "Filter bank tangent space"]
@@ -193,3 +194,10 @@ def test_motor_imagery_of_four_classes_is_above_chance(shared_data):
 def score_of_run(name, values, labels, runs, run):
     fitted = pipeline(name).fit(values[runs != run], labels[runs != run])
     return score_predictions(labels[runs == run], fitted.predict_proba(values[runs == run]), np.unique(labels))["score"]
+
+
+def test_many_classes_have_fewer_xdawn_filters_each():
+    generator, labels = np.random.default_rng(0), np.arange(60) % 20
+    covariances = XdawnShrunkenCovariances(nfilter=4)
+    assert covariances.fit_transform(generator.normal(size=(60, 7, 31)), labels).shape == (60, 120, 120)  # 3 filters of 20 classes, and their averages
+    assert covariances.fit_transform(generator.normal(size=(60, 7, 31)), labels % 16).shape == (60, 128, 128)  # as many as asked for

@@ -14,6 +14,15 @@ def test_they_keep_subjects_whole():
     assert all(not set(groups[train]) & set(groups[judge]) for train, judge in folds)
 
 
+def test_of_few_windows_a_class_there_are_fewer_folds_than_groups():
+    """Seven runs of four gestures: no class has five windows and more."""
+    numbers, groups = np.arange(28) % 6, np.repeat(np.arange(7), 4)
+    folds = inner_folds(numbers[:24], groups[:24])
+    assert len(folds) == 4  # as many as a class has windows
+    assert all(not set(groups[train]) & set(groups[judge]) for train, judge in folds)
+    assert inner_folds(np.arange(8) % 8, np.arange(8)) == []  # one window a class
+
+
 def test_those_of_one_subject_are_blocks_inside_each_class():
     numbers = np.repeat([0, 1], 10)
     assert [judge.tolist() for _, judge in inner_folds(numbers, np.repeat("01", 20))] == [[k, k + 1, k + 10, k + 11] for k in range(0, 10, 2)]

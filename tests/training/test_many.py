@@ -1,6 +1,7 @@
 """K trainings at once are K trainings one after the other."""
 
 import copy
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -237,6 +238,28 @@ def _killing(at: int):
             raise KilledError
 
     return on_step
+
+
+@pytest.mark.parametrize(("plan", "next_plan"), [(Plan(1), Plan(4)), (Plan(1), Plan(2, processes=2)), (Plan(4), Plan(1))])
+def test_another_plan_goes_on_where_the_killed_one_was(tmp_path, plan, next_plan):
+    with pytest.raises(KilledError):
+        train_many(different(), plan, Snapshots(tmp_path, seconds=0), on_step=_killing(11))
+    members, steps = different(), []
+    train_many(members, next_plan, Snapshots(tmp_path, seconds=0), on_step=steps.append)
+    twins, whole = different(), []
+    train_many(twins, Plan(1), on_step=whole.append)
+    assert steps[-1] <= whole[-1] - 10, "what was done before the kill should not be done again"
+    for each, twin in zip(members, twins, strict=True):
+        assert largest_difference(each.model, twin.model) < SUMS
+
+
+def test_the_clock_of_snapshots_is_that_of_the_machine_they_are_on(tmp_path, monkeypatch):
+    sent = pickle.dumps(Snapshots(tmp_path, seconds=60))
+    monkeypatch.setattr("sigvit.training.snapshots.time.monotonic", lambda: 3.0)  # started later than the sender
+    received = pickle.loads(sent)
+    assert (received.folder, received.due()) == (tmp_path, False)
+    monkeypatch.setattr("sigvit.training.snapshots.time.monotonic", lambda: 64.0)
+    assert received.due()
 
 
 def test_who_has_ended_is_not_trained_again_even_if_asked_for_alone(tmp_path):

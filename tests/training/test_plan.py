@@ -109,3 +109,18 @@ def test_train_many_follows_the_choice(monkeypatch):
     monkeypatch.setattr("sigvit.training.many._train_stacked", lambda kind, size, snapshots, outcome: sizes.append(size) or [outcome.add(m, []) for m in kind])
     train_many(members())
     assert sizes == [2]
+
+
+@pytest.mark.parametrize("home", ["none", "file"])
+def test_without_a_home_nothing_is_remembered_on_disk(monkeypatch, tmp_path, home):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    (tmp_path / "file").write_text("")
+
+    def own_home():
+        if home == "none":
+            raise RuntimeError("Could not determine home directory.")
+        return tmp_path / "file"
+
+    monkeypatch.setattr(plan.Path, "home", own_home)
+    measured_as(monkeypatch, [1e-3, 5e-3])
+    assert choose_plan(members(11)) == Plan(10)
