@@ -136,7 +136,7 @@ def at_one_rate(batch: RecordingBatch, rate: float) -> tuple[Tensor, Tensor, lis
         longest, target = max(batch.n_times[row] for row in rows), max(lengths[row] for row in rows)
         part, real = batch.values[rows, :, :longest], batch.mask[rows, :, :longest]
         if own != rate:
-            part, real = resample(part, real, own, rate)
+            part, real = resample(part, real, own, rate, torch.tensor([[[batch.n_times[row]]] for row in rows]))
         real = real[..., :target] & (torch.arange(target) < torch.tensor([[[lengths[row]]] for row in rows])).to(real.device)
         values[rows, :, :target] = part[..., :target].where(real, 0.0)
         mask[rows, :, :target] = real

@@ -44,7 +44,7 @@ def montages(draw):
     """Names, bad electrodes, rate in Hz, samples, whether samples are missing, and a seed."""
     names = draw(st.permutations(NAMES))[: draw(st.integers(1, 7))]
     bads = draw(st.sets(st.sampled_from(names), max_size=len(names) - 1))
-    rate = draw(st.sampled_from([100.0, 80.0, 128.0, 250.0]))
+    rate = draw(st.sampled_from([100.0, 80.0, 128.0, 250.0, 50.0, 40.0]))
     return {"ch_names": names, "sfreq": rate, "bads": sorted(bads)}, round(draw(st.floats(0.25, 1.1)) * rate), draw(st.booleans()), draw(st.integers(0, 999))
 
 

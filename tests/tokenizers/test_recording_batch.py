@@ -8,6 +8,7 @@ import torch
 import sigvit
 from sigvit.electrodes import electrode_position
 from sigvit.tokenizers import ElectrodeTimePatches, ScalpMapPatches, TimeStepTokens
+from sigvit.tokenizers.mixed_recordings import at_one_rate
 
 
 def info_of(*names: str, rate: float = 100.0, **more) -> dict:
@@ -60,6 +61,21 @@ def test_a_batch_of_the_built_cap_and_rate_has_the_tokens_of_the_plain_recording
     # float32: the same product, of another layout
     torch.testing.assert_close(tokenizer(batch).values, tokenizer(values).values, rtol=0, atol=1e-6)
     assert all(grid == tokenizer(values).grid for grid in tokenizer(batch).grids)
+
+
+@pytest.mark.parametrize("rate", [20.0, 37.0, 50.0, 80.0, 250.0])
+def test_a_recording_at_another_rate_keeps_its_last_samples_in_longer_company(rate):
+    generator = torch.Generator().manual_seed(0)
+    short, long = (torch.randn(2, samples, generator=generator, dtype=torch.float64) for samples in (23, 31))
+    short[1, -1] = float("nan")
+    batches = [sigvit.collate_windows([(each, info_of("C3", "C4", rate=rate)) for each in recordings]) for recordings in ([short], [short, long])]
+    (alone, there, (length,)), (values, mask, lengths) = (at_one_rate(batch, 100.0) for batch in batches)
+    assert lengths[0] == length
+    assert torch.equal(mask[0, :, :length], there[0])
+    assert there[0, 0].all()
+    assert not mask[0, :, length:].any()
+    # float64: the same products, of other sizes
+    torch.testing.assert_close(values[0, :, :length], alone[0], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("leftover", ["drop", "pad"])
