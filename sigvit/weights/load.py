@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sigvit.model.encoder import Mlp
 from sigvit.model.positions import STRETCHABLE, LearnedPositions
@@ -50,7 +50,7 @@ def load_weights(
     gelu, eps : of the file, where they aren't what its source always has (config.json and our own .npz say them). They are set in the model.
 
     A file without a head leaves a new head, which is all zero, as it is. What training alone needed (mask tokens, decoders, other towers) is dropped.
-    Both are logged, and so is a table that was resized.
+    Both are logged, and so is a table that was resized. Of our own files what tokenizers measured is loaded too; a folder's scaling isn't, which is logged.
 
     Raises
     ------
@@ -125,9 +125,9 @@ def _own(weights: str | Path | Mapping[str, Any]) -> VisionTransformer:
 def _load(model: VisionTransformer, found: Found, image_size: tuple[int, int] | None, gelu: str | None, eps: float | None) -> VisionTransformer:
     """All or nothing."""
     _place_positions(model, found, image_size)
-    expected = dict(model.named_parameters())
+    expected = _expected(model)
     if found.layout is SIGVIT:
-        for name in found.tensors.keys() & (model.state_dict().keys() - expected.keys()):  # buffers, which the model has computed
+        for name in found.tensors.keys() & (model.state_dict().keys() - expected.keys()):  # what the model has computed itself
             del found.tensors[name]
     headless = not any(name in found.tensors for name in HEAD)
     _compare(expected, model, found, headless)
@@ -140,9 +140,18 @@ def _load(model: VisionTransformer, found: Found, image_size: tuple[int, int] | 
         model.tokenizer.follow(found.layout.standardisation)
     if headless:
         logger.info("%s has no head; the model's is new, at zero.", found.where)
+    if found.scaling is not None:
+        logger.info("The scaling beside %s wasn't taken; VisionTransformer.from_pretrained gives a model that has it.", found.where)
     if found.dropped:
         logger.info("Of %s these were dropped, which training alone needed: %s.", found.where, ", ".join(found.dropped))
     return model
+
+
+def _expected(model: VisionTransformer) -> dict[str, Tensor]:
+    """What a file has to hold: parameters and what was measured, but nothing that the architecture alone says (tables of sines, the order of electrodes)."""
+    learned = dict(model.named_parameters())
+    tensors = model.state_dict(keep_vars=True)
+    return {name: tensor for name, tensor in tensors.items() if name in learned or not (name.startswith("positions.") or name.endswith(".order"))}
 
 
 def _place_positions(model: VisionTransformer, found: Found, image_size: tuple[int, int] | None) -> None:
@@ -176,7 +185,7 @@ def _locate(found: Found, positions: LearnedPositions, image_size: tuple[int, in
     return front, positions.shape
 
 
-def _compare(expected: Mapping[str, nn.Parameter], model: VisionTransformer, found: Found, headless: bool) -> None:
+def _compare(expected: Mapping[str, Tensor], model: VisionTransformer, found: Found, headless: bool) -> None:
     """Everything that doesn't fit, into the account."""
     tensors, account = found.tensors, found.account
     for name in sorted(tensors.keys() - expected.keys()):

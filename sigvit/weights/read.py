@@ -119,7 +119,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    """What stands in a config.json, where there is one; of ours the part about the model."""
+    """What stands in a config.json, where there is one; of ours the part about the model, and the scaling."""
     if not path.is_file():
         return {}
     try:
@@ -128,7 +128,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} isn't readable JSON: {error}.") from error
     if "format" in config and "model" in config:
         shape = config["model"]["input_shape"]
-        return {**config["model"], **({"image_size": shape[1:]} if len(shape) == 3 else {})}
+        return {**config["model"], "scaling": config.get("scaling"), **({"image_size": shape[1:]} if len(shape) == 3 else {})}
     return config
 
 

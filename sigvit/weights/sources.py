@@ -13,7 +13,7 @@ SIGVIT = Layout(
     resize="sigvit",
     table_rows=("none",),
     grids="own",
-    config={"heads": "heads", "image_size": "image_size", "gelu": "gelu", "eps": "eps"},
+    config={"heads": "heads", "image_size": "image_size", "gelu": "gelu", "eps": "eps", "scaling": "scaling"},
 )
 
 # Where a source has several layouts, the first whose marker is found in the file.

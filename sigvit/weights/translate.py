@@ -51,6 +51,7 @@ class Found:
     image_size: tuple[int, int] | None
     gelu: str | None
     eps: float | None
+    scaling: dict[str, Any] | None
 
 
 def grouped(names: Iterable[str]) -> list[str]:
@@ -155,7 +156,7 @@ def _join_distillation(tensors: dict[str, Tensor], account: Account) -> bool:
 
 
 def _facts(checkpoint: Checkpoint, layout: Layout, heads: int | None) -> dict[str, Any]:
-    """What shapes and config say about heads, image size, GELU and eps; None where they are silent."""
+    """What shapes and config say about heads, image size, GELU, eps and scaling; None where they are silent."""
     said = {ours: checkpoint.config[theirs] for theirs, ours in layout.config.items() if checkpoint.config.get(theirs) is not None}
     for name, value in layout.needs.items():
         if name in checkpoint.config and checkpoint.config[name] != value:
@@ -169,6 +170,7 @@ def _facts(checkpoint: Checkpoint, layout: Layout, heads: int | None) -> dict[st
         "image_size": None if size is None else (size, size) if isinstance(size, int) else (int(size[0]), int(size[1])),
         "gelu": None if gelu is None else GELUS[gelu],
         "eps": said.get("eps"),
+        "scaling": said.get("scaling"),
     }
 
 

@@ -3,12 +3,15 @@
 import json
 import logging
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 import sigvit
+from sigvit.model.scaling import Scaling
+from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens
 from sigvit.weights.export import timm_state_dict
 from sigvit.weights.load import from_weights, load_weights
 from sigvit.weights.sources import SOURCES, likely_source
@@ -266,6 +269,34 @@ def test_our_own_models_of_recordings():
     assert "The file has 8 positions, but the model 9 on electrode × time, which can't be resized" in sentence
     source, model = (sigvit.signal_vit(3, 40, num_classes=2, positions="sincos") for _ in range(2))
     load_weights(model, source.state_dict(), "sigvit")
+
+
+def recordings() -> sigvit.VisionTransformer:
+    """A model whose tokenizers measure something before training."""
+    stem = ConvStem(3, 5, kernel=7, pool=11, stride=11, width=8, whiten=True)
+    covariances = CovarianceTokens(3, window=20, stride=20, width=8, bands=((8, 13), (13, 30)), sampling_rate=100.0)
+    return sigvit.signal_vit(3, 53, 100.0, tokenizer=Composite([stem, covariances]), heads=2, depth=1).eval()
+
+
+def test_what_tokenizers_measured_is_loaded_and_missed_where_it_is_not_there(tmp_path, caplog):
+    generator = torch.Generator().manual_seed(0)
+    source = recordings()
+    nn.init.normal_(source.head.weight)
+    source.tokenizer.set_reference(torch.randn(19, 3, 53, generator=generator) * torch.tensor([1.0, 5.0, 20.0])[:, None])
+    source.scaling = Scaling(np.zeros(3), np.ones(3))
+    source.save_pretrained(tmp_path)
+    x = torch.randn(2, 3, 53, generator=generator)
+    for weights in (tmp_path, source.state_dict()):
+        with caplog.at_level(logging.INFO, logger="sigvit"):
+            assert torch.equal(load_weights(recordings(), weights, "sigvit")(x), source(x))
+        assert ("The scaling beside" in caplog.text) == (weights is tmp_path)
+        caplog.clear()
+    state = source.state_dict()
+    del state["tokenizer.tokenizers.1.reference"]
+    state["tokenizer.tokenizers.0.whitening"] = torch.eye(5)
+    sentence = refusal(recordings(), state, "sigvit")
+    assert "that the file lacks:\n    tokenizer.tokenizers.1.reference (2, 3, 3)" in sentence
+    assert "tokenizer.tokenizers.0.whitening is (5, 5) in the file, (3, 3) in the model" in sentence
 
 
 def test_a_state_dict_of_our_own_describes_no_model():
