@@ -72,4 +72,4 @@ class NoNorm(nn.Identity):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.ones(1), persistent=False)
+        self.weight = torch.ones(1, device="cpu")  # no buffer: nothing of it is saved or moved, also where a model is built without numbers
