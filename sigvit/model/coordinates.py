@@ -103,5 +103,6 @@ class CoordinatePositions(nn.Module):
             waves = np.where(known[:, None], np.concatenate([np.sin(angles), np.cos(angles)], axis=1), 0.0)
             if len(self._kept) > 256:  # caps and lengths come and go
                 self._kept.clear()
-            self._kept[key] = (torch.as_tensor(waves).to(like), torch.as_tensor(known, device=like.device))
+            with torch.inference_mode(False):  # what is kept may be trained with later
+                self._kept[key] = (torch.as_tensor(waves).to(like), torch.as_tensor(known, device=like.device))
         return self._kept[key]

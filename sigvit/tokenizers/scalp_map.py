@@ -231,7 +231,8 @@ class ScalpMapPatches(nn.Module):
         """(E, H · W); kept, because every forward pass asks for it."""
         key = (recording.device, recording.dtype)
         if key not in self._kept:
-            self._kept[key] = torch.tensor(self._raw.T, device=recording.device, dtype=recording.dtype).contiguous()
+            with torch.inference_mode(False):  # what is kept may be trained with later
+                self._kept[key] = torch.tensor(self._raw.T, device=recording.device, dtype=recording.dtype).contiguous()
         return self._kept[key]
 
     def _grid(self, steps: int) -> Grid:

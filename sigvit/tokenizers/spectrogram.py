@@ -202,7 +202,8 @@ class SpectrogramPatches(nn.Module):
         key = (recording.device, recording.dtype)
         if key not in self._kept:
             both = np.concatenate([self._filters.real, self._filters.imag])
-            self._kept[key] = torch.tensor(both.T, device=recording.device, dtype=recording.dtype).contiguous()
+            with torch.inference_mode(False):  # what is kept may be trained with later
+                self._kept[key] = torch.tensor(both.T, device=recording.device, dtype=recording.dtype).contiguous()
         return self._kept[key]
 
     def _grid(self, steps: int) -> Grid:

@@ -158,3 +158,12 @@ def test_a_trained_cap_and_length_are_read_by_a_model_of_images_and_of_recording
     assert signal(torch.randn(2, 5, 80)).shape == (2, 2)
     spared = {name for name in signal.no_decay_names() if name.startswith("positions.")}
     assert spared == {"positions.weights.electrode", "positions.weights.time", "positions.unknown"}
+
+
+def test_a_model_that_was_asked_in_inference_mode_can_be_trained():
+    model = sigvit.signal_vit(CAP, 80, 40.0, positions="coordinates", heads=2, pool="mean")
+    torch.nn.init.ones_(model.head.weight)
+    with torch.inference_mode():
+        model(torch.ones(2, 5, 80))
+    model(torch.ones(2, 5, 80)).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())

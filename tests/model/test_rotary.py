@@ -180,3 +180,12 @@ def test_stacked_models_give_each_ones_logits(tokenizer):
     for model, own, logits in zip(models, signal, stack.logits(signal), strict=True):
         # float64: batched products
         torch.testing.assert_close(logits, model(own), rtol=0, atol=1e-12)
+
+
+def test_a_model_that_was_asked_in_inference_mode_can_be_trained():
+    model = sigvit.signal_vit(CAP, 80, 40.0, positions="rotary", heads=2, pool="mean")
+    torch.nn.init.ones_(model.head.weight)
+    with torch.inference_mode():
+        model(torch.ones(2, 5, 80))
+    model(torch.ones(2, 5, 80)).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())

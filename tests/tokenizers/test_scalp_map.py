@@ -101,6 +101,14 @@ def test_a_short_recording_keeps_its_own_tokens_in_longer_company(leftover):
         torch.testing.assert_close(tokens.values[tokens.mask], tokenizer(signals(length)).values.flatten(0, 1), rtol=0, atol=1e-12)
 
 
+def test_what_was_asked_in_inference_mode_has_gradients_afterwards():
+    tokenizer, recording = maps(), signals().requires_grad_()
+    with torch.inference_mode():
+        tokenizer(signals(), torch.ones(2, 7, dtype=torch.bool))
+    tokenizer(recording, torch.ones(2, 7, dtype=torch.bool)).values.sum().backward()
+    assert recording.grad.any()
+
+
 def test_an_image_models_weights_apply():
     patches = ImagePatches((5, 11), in_channels=3, width=13).double()
     torch.nn.init.normal_(patches.bias)

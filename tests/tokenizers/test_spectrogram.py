@@ -99,6 +99,15 @@ def test_a_short_recording_keeps_its_own_tokens_in_longer_company(kind, leftover
             torch.testing.assert_close(own.values, tokenizer(alone).values, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_asked_in_inference_mode_has_gradients_afterwards(kind):
+    tokenizer, recording = patches(kind), signals().requires_grad_()
+    with torch.inference_mode():
+        tokenizer(signals())
+    tokenizer(recording).values.sum().backward()
+    assert recording.grad.any()
+
+
 def test_an_electrode_that_is_not_there_has_no_token():
     mask = torch.tensor([[True, False, True]] * 2)
     tokens = patches()(signals(), mask)
