@@ -100,6 +100,8 @@ def _heads(found: Found, width: int, heads: int | None) -> int:
 
 def _pool(found: Found, width: int) -> str:
     tensors = found.tensors
+    if found.pool is not None:
+        return found.pool
     if "pool.probe" in tensors:
         return "map"
     if "pool.mean_norm.weight" in tensors:

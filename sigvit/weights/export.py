@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sigvit.model.positions import LearnedPositions
+from sigvit.model.positions import SincosPositions
 from sigvit.tokenizers import ResNetPatches
 from sigvit.weights import google, timm
 from sigvit.weights.forms import FORMS
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 def save_npz(model: VisionTransformer, path: str | Path) -> None:
     """Write a model's weights in Google's layout, that of the paper's checkpoints; float32, bit-equal when they are loaded again.
 
-    Google's code computes with the tanh GELU, eps 1e-6 and square grids. Where the model is another, the file has one more entry, "sigvit", that says so to
-    `load_weights`; other readers pass it over, and compute something else.
+    Google's code computes with the tanh GELU, eps 1e-6 and square grids, standardises a hybrid's filters in its own way, and takes no mean beside a class
+    token. Where the model is another, the file has one more entry, "sigvit", that says so to `load_weights` and `from_weights`; other readers pass it over,
+    and compute something else.
 
     Raises
     ------
-    ValueError : the layout has no names for some of the model's parameters, such as registers or LayerScale; they are listed.
+    ValueError : the layout has no names for some of the model's parameters, such as registers or LayerScale; they are listed. Also a model of recordings, and
+        positions that are neither learned nor sincos.
 
     >>> from sigvit import vit
     >>> save_npz(vit("Ti/8", image_size=32, num_classes=5, depth=1, gelu="tanh"), getfixture("tmp_path") / "model.npz")
@@ -38,9 +40,12 @@ def save_npz(model: VisionTransformer, path: str | Path) -> None:
     ['Transformer/encoder_norm/bias', 'Transformer/encoder_norm/scale', 'Transformer/encoderblock_0/LayerNorm_0/bias']
     """
     arrays = {name: tensor.float().contiguous().numpy() for name, tensor in _renamed(model, google.PAPER, "Google's layout").items()}
-    said = {"heads": model.config.heads, "image_size": list(model.config.input_shape[1:]), "gelu": model.config.gelu, "eps": model.config.eps}
-    if (model.config.gelu, model.config.eps) != (google.PAPER.gelu, google.PAPER.eps) or len(set(model.grid.shape)) > 1:
-        arrays[OWN_ENTRY] = np.array(json.dumps(said))
+    config, standardisation = model.config, getattr(model.tokenizer, "standardisation", google.PAPER.standardisation)
+    said = {"heads": config.heads, "image_size": list(config.input_shape[1:]), "gelu": config.gelu, "eps": config.eps, "pool": config.pool}
+    usual = (google.PAPER.gelu, google.PAPER.eps, google.PAPER.standardisation)
+    mean_beside_class = config.pool == "mean" and config.class_token
+    if (config.gelu, config.eps, standardisation) != usual or len(set(model.grid.shape)) > 1 or mean_beside_class:
+        arrays[OWN_ENTRY] = np.array(json.dumps(said | {"standardisation": standardisation}))
     into = Path(path)
     beside = into.with_name(into.name + ".partial")
     with beside.open("wb") as file:
@@ -51,11 +56,12 @@ def save_npz(model: VisionTransformer, path: str | Path) -> None:
 def timm_state_dict(model: VisionTransformer) -> dict[str, Tensor]:
     """A model's weights under timm's names, as copies, for `timm.models.vision_transformer.VisionTransformer(**timm_arguments(model))`.
 
-    Positions have a row for each special token; a register's is zero, because here its token and its position are one vector.
+    Positions have a row for each special token; a register's is zero, because here its token and its position are one vector. Sincos positions, of which
+    timm knows nothing, are written as the table that they are.
 
     Raises
     ------
-    ValueError : timm has no names for some of the model's parameters; they are listed.
+    ValueError : timm has no names for some of the model's parameters; they are listed. Also a model of recordings, and rotary positions.
 
     >>> from sigvit import vit
     >>> timm_state_dict(vit("Ti/8", image_size=32, num_classes=5, depth=1))["pos_embed"].shape
@@ -70,12 +76,16 @@ def timm_state_dict(model: VisionTransformer) -> dict[str, Tensor]:
 def timm_arguments(model: VisionTransformer) -> dict[str, object]:
     """What timm's `VisionTransformer` is built with to compute what this model computes; a hybrid's `embed_layer` is left to the caller.
 
+    Raises
+    ------
+    ValueError : a model of recordings, rotary positions, or a pool that timm doesn't have.
+
     >>> from sigvit import vit
     >>> timm_arguments(vit("Ti/8", image_size=32, num_classes=5, depth=1))["global_pool"]
     'token'
     """
     config = model.config
-    _check_pool(model, "timm")
+    _check(model, timm.LAYOUT, "timm")
     channels, *size = config.input_shape
     return {
         "img_size": tuple(size),
@@ -88,6 +98,7 @@ def timm_arguments(model: VisionTransformer) -> dict[str, object]:
         "num_heads": config.heads,
         "mlp_ratio": (config.mlp_width + 0.5) / config.width,  # timm rounds the product down
         "init_values": config.layer_scale,
+        "pos_embed": "none" if config.positions == "none" else "learn",
         "class_token": config.class_token,
         "reg_tokens": config.registers,
         "fc_norm": config.pool == "mean_then_norm",
@@ -98,9 +109,11 @@ def timm_arguments(model: VisionTransformer) -> dict[str, object]:
 
 def _renamed(model: VisionTransformer, layout: Layout, reader: str) -> dict[str, Tensor]:
     """The model's parameters in a layout's names and forms, copied to the CPU."""
-    _check_pool(model, reader)
+    _check(model, layout, reader)
     own = {name: parameter.detach().cpu().clone() for name, parameter in model.named_parameters()}
-    if isinstance(model.positions, LearnedPositions):
+    if isinstance(model.positions, SincosPositions) and layout.without_table != "sincos":
+        own["positions.table"] = model.positions.table.cpu().clone()
+    if "positions.table" in own:
         own["positions"] = _table(own, "all" in layout.table_rows)
     renamed: dict[str, Tensor] = {}
     nameless = []
@@ -114,15 +127,21 @@ def _renamed(model: VisionTransformer, layout: Layout, reader: str) -> dict[str,
     return renamed
 
 
-def _check_pool(model: VisionTransformer, reader: str) -> None:
-    if model.config.pooled_width != model.config.width:
-        raise ValueError(f"The model's head reads two vectors side by side (pool={model.config.pool!r}), which {reader} has no place for.")
+def _check(model: VisionTransformer, layout: Layout, reader: str) -> None:
+    """ValueError for what no tensor would tell the reader."""
+    config = model.config
+    if len(config.input_shape) != 3:
+        raise ValueError(f"{reader} has a place for models of images, but this one reads recordings of {config.input_shape}; model.save_pretrained keeps it.")
+    if config.pooled_width != config.width:
+        raise ValueError(f"The model's head reads two vectors side by side (pool={config.pool!r}), which {reader} has no place for.")
+    if config.positions in ("none", "rotary") and config.positions != layout.without_table:
+        raise ValueError(f"The model's positions are {config.positions!r}, which {reader} has no place for; whoever reads the file would take others.")
 
 
 def _table(own: dict[str, Tensor], registers_too: bool) -> Tensor:
     """Positions in one table, those of special tokens in front."""
     table = own.pop("positions.table")
-    special = own.pop("positions.special", table[:0])
+    special = own.pop("positions.special", torch.zeros_like(table[: int("class_token" in own)]))
     nowhere = torch.zeros_like(own.get("register_tokens", table[:0])) if registers_too else table[:0]
     return torch.cat([special, nowhere, table])
 

@@ -82,7 +82,7 @@ BIG_VISION = Layout(
     dropped=("opt/state/{any}", "txt/{any}", "t", "b"),
     stacked=("Transformer/encoderblock/", BLOCK),
     without_table="sincos",
-    config={"heads": "heads", "image_size": "image_size", "gelu": "gelu", "eps": "eps"},
+    config={name: name for name in ("heads", "image_size", "gelu", "eps", "pool", "standardisation")},
 )
 
 # The paper's code puts the class token in front of the positions, so that it always has one.

@@ -137,7 +137,7 @@ def _load(model: VisionTransformer, found: Found, image_size: tuple[int, int] | 
             expected[name].copy_(tensor)
     _follow(model, gelu, eps)
     if isinstance(model.tokenizer, ResNetPatches) and found.layout is not SIGVIT:
-        model.tokenizer.follow(found.layout.standardisation)
+        model.tokenizer.follow(found.standardisation or found.layout.standardisation)
     if headless:
         logger.info("%s has no head; the model's is new, at zero.", found.where)
     if found.scaling is not None:

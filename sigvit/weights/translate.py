@@ -51,6 +51,8 @@ class Found:
     image_size: tuple[int, int] | None
     gelu: str | None
     eps: float | None
+    pool: str | None
+    standardisation: str | None
     scaling: dict[str, Any] | None
 
 
@@ -156,7 +158,7 @@ def _join_distillation(tensors: dict[str, Tensor], account: Account) -> bool:
 
 
 def _facts(checkpoint: Checkpoint, layout: Layout, heads: int | None) -> dict[str, Any]:
-    """What shapes and config say about heads, image size, GELU, eps and scaling; None where they are silent."""
+    """What shapes and config say about heads, image size, GELU, eps, pool, standardisation and scaling; None where they are silent."""
     said = {ours: checkpoint.config[theirs] for theirs, ours in layout.config.items() if checkpoint.config.get(theirs) is not None}
     for name, value in layout.needs.items():
         if name in checkpoint.config and checkpoint.config[name] != value:
@@ -170,6 +172,8 @@ def _facts(checkpoint: Checkpoint, layout: Layout, heads: int | None) -> dict[st
         "image_size": None if size is None else (size, size) if isinstance(size, int) else (int(size[0]), int(size[1])),
         "gelu": None if gelu is None else GELUS[gelu],
         "eps": said.get("eps"),
+        "pool": said.get("pool"),
+        "standardisation": said.get("standardisation"),
         "scaling": said.get("scaling"),
     }
 

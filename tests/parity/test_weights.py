@@ -66,7 +66,7 @@ def test_timm(timm, name):
         agree(model.features(x) if name == "no_head" else model(x), peer(x))
 
 
-@pytest.mark.parametrize("name", [name for name in TIMM if name not in ("no_head", "no_positions", "class_without_position")])
+@pytest.mark.parametrize("name", [name for name in TIMM if name not in ("no_head", "class_without_position")])
 def test_timm_gets_its_weights_back(timm, name):
     peer = timm_model(timm, **TIMM[name])
     model = from_weights(peer.state_dict(), "timm", heads=2, image_size=TIMM[name].get("img_size", 28))
@@ -75,6 +75,15 @@ def test_timm_gets_its_weights_back(timm, name):
     x = images(*model.config.input_shape)
     with torch.no_grad():
         agree(again(x), peer(x))
+
+
+def test_timm_gets_sines_and_cosines(timm):
+    model = awaken(sigvit.vit("Ti", image_size=(21, 35), **SIZES, positions="sincos", registers=2))
+    peer = timm.models.vision_transformer.VisionTransformer(**timm_arguments(model)).eval()
+    peer.load_state_dict(timm_state_dict(model), strict=True)
+    x = images(3, 21, 35)
+    with torch.no_grad():
+        agree(peer(x), model(x))
 
 
 @pytest.mark.parametrize("grids", [((28, 28), (35, 21)), ((21, 35), (28, 28)), ((14, 56), (28, 28))])

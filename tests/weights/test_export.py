@@ -56,6 +56,21 @@ def test_google_and_back(name, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["weights.npz"]
 
 
+def test_google_and_back_with_a_mean_beside_a_class_token(tmp_path):
+    source = vit(pool="mean", class_token=True, gelu="tanh")
+    save_npz(source, tmp_path / "weights.npz")
+    same(from_weights(tmp_path / "weights.npz", "google"), source)
+
+
+def test_google_and_back_with_timms_way_of_standardising(tmp_path):
+    source = vit(**MODELS["hybrid"], gelu="tanh")
+    source.tokenizer.follow("timm")
+    save_npz(source, tmp_path / "weights.npz")
+    for found in (from_weights(tmp_path / "weights.npz", "google"), load_weights(vit(**MODELS["hybrid"]), tmp_path / "weights.npz", "google")):
+        assert found.tokenizer.standardisation == "timm"
+        same(found, source)
+
+
 def test_only_a_model_that_google_has_no_word_for_has_a_word_more(tmp_path):
     for name, choices in MODELS.items():
         save_npz(vit(**choices), tmp_path / f"{name}.npz")
@@ -104,6 +119,21 @@ def test_timm_and_back(name):
     assert not {id(parameter) for parameter in source.parameters()} & {id(tensor) for tensor in state.values()}
 
 
+@pytest.mark.parametrize("choices", [{"pool": "mean"}, {"registers": 2}])
+def test_timm_gets_sines_and_cosines_as_a_table(choices):
+    source = vit(positions="sincos", image_size=(14, 35), **choices)
+    found, x = from_weights(timm_state_dict(source), "timm", heads=3, image_size=(14, 35)), torch.randn(2, 3, 14, 35)
+    assert found.config.positions == "learned"
+    with torch.no_grad():
+        assert torch.equal(found(x), source(x))
+
+
+def test_timm_is_told_of_no_positions():
+    source = vit(positions="none", image_size=(14, 35))
+    assert timm_arguments(source)["pos_embed"] == "none"
+    same(from_weights(timm_state_dict(source), "timm", heads=3, image_size=(14, 35)), source)
+
+
 @pytest.mark.parametrize(
     ("choices", "sentence"),
     [
@@ -112,6 +142,8 @@ def test_timm_and_back(name):
         ({"pool": "mean_then_norm"}, "pool.mean_norm.weight"),
         ({"positions": "factorised"}, r"positions.tables.row \(3, 12\)"),
         ({"pool": "class_and_mean"}, "reads two vectors side by side"),
+        ({"positions": "none"}, "The model's positions are 'none', which Google's layout has no place for"),
+        ({"positions": "rotary", "heads": 2}, "The model's positions are 'rotary', which Google's layout has no place for"),
     ],
 )
 def test_what_google_has_no_names_for_is_listed(choices, sentence, tmp_path):
@@ -124,5 +156,15 @@ def test_what_timm_has_no_place_for_is_said():
     for function in (timm_state_dict, timm_arguments):
         with pytest.raises(ValueError, match="pool='class_and_mean'"):
             function(vit(pool="class_and_mean"))
+        with pytest.raises(ValueError, match="The model's positions are 'rotary', which timm has no place for"):
+            function(vit(positions="rotary", heads=2))
     with pytest.raises(ValueError, match=r"timm has no names for these parameters of the model: positions.tables"):
         timm_state_dict(vit(positions="factorised"))
+
+
+def test_a_model_of_recordings_is_refused(tmp_path):
+    model = sigvit.signal_vit(3, 40, positions="learned")
+    for write in (lambda model: save_npz(model, tmp_path / "weights.npz"), timm_state_dict, timm_arguments):
+        with pytest.raises(ValueError, match=r"has a place for models of images, but this one reads recordings of \(3, 40\)"):
+            write(model)
+    assert not any(tmp_path.iterdir())
