@@ -49,17 +49,26 @@ def resampled_length(n_times: int, old_rate: float, new_rate: float) -> int:
     return max(1, int(n_times * new_rate / old_rate + 1e-6))
 
 
-@lru_cache(maxsize=128)
 def _block(old_rate: float, new_rate: float, first: int) -> tuple[np.ndarray, int]:
     """(taps, BLOCK) weights of the new samples from number `first` on, columns summing to one; and the number of the old sample that the first tap is."""
     cutoff = ROLLOFF * min(1.0, new_rate / old_rate)
     reach = int(np.ceil(LOBES / cutoff))
     centres = np.arange(first, first + BLOCK) * (old_rate / new_rate)
-    begin = int(centres[0]) - reach
-    distance = np.arange(begin, int(centres[-1]) + reach + 2)[:, None] - centres
+    whole = int(centres[0])
+    return _weights((centres - whole).tobytes(), cutoff, reach), whole - reach
+
+
+@lru_cache(maxsize=256)
+def _weights(places: bytes, cutoff: float, reach: int) -> np.ndarray:
+    """(taps, BLOCK) for new samples at these places (float64) among the old ones, the first tap being `reach` before the old sample at 0.
+
+    Kept by place, because between most rates one phase, and so one matrix to the bit, serves every block.
+    """
+    centres = np.frombuffer(places)
+    distance = np.arange(-reach, int(centres[-1]) + reach + 2)[:, None] - centres
     window = np.where(np.abs(distance) < reach, np.i0(KAISER * np.sqrt(np.clip(1 - (distance / reach) ** 2, 0, None))), 0.0)
     weights = np.sinc(cutoff * distance) * window
-    return weights / weights.sum(axis=0), begin
+    return weights / weights.sum(axis=0)
 
 
 def _bridged(values: Tensor, mask: Tensor) -> Tensor:

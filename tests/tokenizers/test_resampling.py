@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sigvit.tokenizers.resampling import resample, resampled_length
+from sigvit.tokenizers.resampling import BLOCK, _weights, resample, resampled_length
 
 RATES = [(200.0, 100.0), (100.0, 200.0), (160.0, 250.0), (250.0, 128.0), (999.41, 250.0)]
 
@@ -59,3 +59,25 @@ def test_a_single_sample_is_resampled_too():
     found, there = resample(torch.ones(1, 1), torch.ones(1, 1, dtype=torch.bool), 100.0, 300.0)
     torch.testing.assert_close(found, torch.ones(1, 3), rtol=0, atol=1e-6)  # float32
     assert there.all()
+
+
+def test_usual_rates_need_one_matrix_each():
+    _weights.cache_clear()
+    rates = [100.0, 128.0, 160.0, 200.0, 250.0, 500.0, 512.0, 1000.0]
+    for rate in rates:
+        recording = torch.ones(1, int(7 * rate))
+        assert resample(recording, real(recording), rate, 256.0)[0].shape[1] > 13 * BLOCK
+    assert _weights.cache_info().misses == len(rates)
+
+
+@pytest.mark.parametrize(("old", "new"), RATES)
+def test_every_block_has_the_weights_of_its_own_places(old, new):
+    """A sample of the answer is the sum of the old samples around it, weighed by a windowed sinc of their distance in time."""
+    signal = torch.randn(1, 1501, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found, _ = resample(signal, real(signal), old, new)
+    cutoff = 0.96 * min(1.0, new / old)
+    for at in (found.shape[1] // 2, found.shape[1] // 2 + BLOCK, found.shape[1] // 2 + BLOCK + 1):
+        distance, reach = np.arange(1501) - at * old / new, np.ceil(16 / cutoff)
+        weights = np.sinc(cutoff * distance) * np.i0(8.0 * np.sqrt(np.clip(1 - (distance / reach) ** 2, 0, None))) * (np.abs(distance) < reach)
+        # float64: the same sum in another order, from places that are rounded otherwise
+        np.testing.assert_allclose(found[0, at].item(), (weights / weights.sum()) @ signal[0].numpy(), rtol=0, atol=1e-10)
