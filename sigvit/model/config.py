@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 from sigvit.model import joint_pooling, pooling, positions
 
@@ -22,7 +23,7 @@ class ModelConfig:
     registers : further learned tokens that only attention sees (Darcet et al. 2024, arXiv:2309.16588).
     positions : "learned", "factorised", "sincos", "coordinates" (places on the head, seconds, hertz: any cap and length), "rotary" or "none".
     gelu : "erf" or "tanh".
-    eps : of every LayerNorm.
+    eps : of every LayerNorm, above 0.
     representation : units of a tanh layer before the head, or None for no such layer.
     dropout : after the positions, attention, GELU and MLP.
     stochastic_depth : the last block's rate of skipped branches.
@@ -64,6 +65,8 @@ class ModelConfig:
         for name, kinds in (("pool", (*pooling.KINDS, *joint_pooling.KINDS)), ("positions", positions.KINDS), ("gelu", ("erf", "tanh"))):
             if getattr(self, name) not in kinds:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; there are {', '.join(map(repr, kinds))}.")
+        if not (isfinite(self.eps) and self.eps > 0):
+            raise ValueError(f"eps is {self.eps}; what a LayerNorm adds to the variance is finite and above 0, usually 1e-6.")
         for name in ("dropout", "stochastic_depth"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is a rate from 0 to below 1.")

@@ -68,6 +68,7 @@ def vit(
     if patch_size is None:
         raise ValueError(f"The name {name!r} has no patch; write {name}/16, or give patch_size.")
     new_width = size.width if width is None else width
+    usual_mlp_width = size.mlp_width if new_width == size.width else 4 * new_width
     tokenizer: nn.Module = ImagePatches(patch_size, in_channels, new_width)
     if resnet is not None:
         tokenizer = ResNetPatches(resnet.layers, resnet.width_factor, patch_size, in_channels, new_width)
@@ -78,7 +79,7 @@ def vit(
         width=new_width,
         depth=size.depth if depth is None else depth,
         heads=size.heads if heads is None else heads,
-        mlp_width=mlp_width or (size.mlp_width if new_width == size.width else 4 * new_width),
+        mlp_width=usual_mlp_width if mlp_width is None else mlp_width,
         pool=pool,
         class_token=pool.startswith("class") if class_token is None else class_token,
         registers=registers,

@@ -178,6 +178,11 @@ def test_other_widths_have_four_times_as_many_hidden_units():
         assert sigvit.vit("g/14", 28, depth=1, width=1408).config.mlp_width == 6144
 
 
+def test_no_hidden_units_are_refused():
+    with pytest.raises(ValueError, match="mlp_width is 0; it must be at least 1"):
+        sigvit.vit("Ti/16", 32, depth=1, mlp_width=0)
+
+
 def test_a_name_without_a_patch_needs_a_patch_size():
     with pytest.raises(ValueError, match="write Ti/16, or give patch_size"):
         sigvit.vit("Ti")
