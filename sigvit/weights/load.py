@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from sigvit.model.config import ModelConfig
 from sigvit.model.encoder import Mlp
 from sigvit.model.positions import STRETCHABLE, LearnedPositions
 from sigvit.tokenizers import ResNetPatches
@@ -56,7 +57,7 @@ def load_weights(
     ------
     FileNotFoundError, TypeError : see `sigvit.weights.read`.
     ValueError : tensors of the file that have no place in the model, parameters that the file lacks, wrong shapes, other heads: all are listed, and the
-        model is as it was. Also a file that holds more than data.
+        model is as it was. Also a file that holds more than data, a GELU or eps that there isn't, and a model on the device "meta", which keeps no numbers.
 
     >>> from sigvit import vit
     >>> model, other = (vit("Ti/8", image_size=32, num_classes=5, depth=2) for _ in range(2))
@@ -83,7 +84,7 @@ def from_weights(
 
     Parameters
     ----------
-    weights, source, gelu, eps : as for `load_weights`.
+    weights, source, gelu, eps : as for `load_weights`. A folder of our own says all but the first two itself.
     heads : attention heads, where neither the file nor the usual width says them.
     image_size : pixels that the file was made for, where its positions aren't square, or there is no table of them: an int or (rows, columns).
 
@@ -102,7 +103,7 @@ def from_weights(
     from sigvit.model.vision_transformer import VisionTransformer
 
     if source == "sigvit":
-        return _own(weights)
+        return _own(weights, {"heads": heads, "image_size": image_size, "gelu": gelu, "eps": eps})
     known = layouts(source)
     found = translate(read(weights, known[0].wrappers), source)
     found.account.settle(found.where)
@@ -114,16 +115,22 @@ def from_weights(
     return _load(model, found, (config.input_shape[1], config.input_shape[2]), gelu, eps).eval()
 
 
-def _own(weights: str | Path | Mapping[str, Any]) -> VisionTransformer:
+def _own(weights: str | Path | Mapping[str, Any], choices: dict[str, Any]) -> VisionTransformer:
     from sigvit.weights.pretrained import from_pretrained
 
     if isinstance(weights, Mapping):
         raise ValueError("A state dict of our own doesn't say what model it is of; build the model and call load_weights, or use save_pretrained.")
+    given = [f"{name}={value!r}" for name, value in choices.items() if value is not None]
+    if given:
+        raise ValueError(f"A folder of our own says itself what model it is of, so leave {', '.join(given)} out; sigvit.adapt makes a model for other images.")
     return from_pretrained(weights)
 
 
 def _load(model: VisionTransformer, found: Found, image_size: tuple[int, int] | None, gelu: str | None, eps: float | None) -> VisionTransformer:
     """All or nothing."""
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError("The model was built on the device 'meta', which keeps no numbers; build it on another, or call model.to_empty(device=…) first.")
+    config = replace(model.config, gelu=gelu or model.config.gelu, eps=eps or model.config.eps)
     _place_positions(model, found, image_size)
     expected = _expected(model)
     if found.layout is SIGVIT:
@@ -132,12 +139,12 @@ def _load(model: VisionTransformer, found: Found, image_size: tuple[int, int] | 
     headless = not any(name in found.tensors for name in HEAD)
     _compare(expected, model, found, headless)
     found.account.settle(found.where)
+    if isinstance(model.tokenizer, ResNetPatches) and found.layout is not SIGVIT:
+        model.tokenizer.follow(found.standardisation or found.layout.standardisation)
+    _follow(model, config)
     with torch.no_grad():
         for name, tensor in found.tensors.items():
             expected[name].copy_(tensor)
-    _follow(model, gelu, eps)
-    if isinstance(model.tokenizer, ResNetPatches) and found.layout is not SIGVIT:
-        model.tokenizer.follow(found.standardisation or found.layout.standardisation)
     if headless:
         logger.info("%s has no head; the model's is new, at zero.", found.where)
     if found.scaling is not None:
@@ -206,9 +213,9 @@ def _compare(expected: Mapping[str, Tensor], model: VisionTransformer, found: Fo
         account.add("other attention heads", f"{found.heads} in the file, {model.config.heads} in the model")
 
 
-def _follow(model: VisionTransformer, gelu: str | None, eps: float | None) -> None:
-    """GELU and eps of the source, in the model and its config; None leaves them."""
-    model.config = replace(model.config, gelu=gelu or model.config.gelu, eps=eps or model.config.eps)
+def _follow(model: VisionTransformer, config: ModelConfig) -> None:
+    """The config with GELU and eps of the source, and the modules that have them."""
+    model.config = config
     for module in model.modules():
         if isinstance(module, Mlp):
             module.approximate = "none" if model.config.gelu == "erf" else "tanh"

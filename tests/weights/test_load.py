@@ -129,6 +129,25 @@ def test_gelu_and_eps_follow_the_source_or_what_is_said():
     assert (model.config.gelu, model.config.eps, model.encoder.blocks[2].mlp.approximate, model.encoder.norm.eps) == ("tanh", 1e-3, "tanh", 1e-3)
 
 
+@pytest.mark.parametrize(("choices", "sentence"), [({"gelu": "quick_gelu"}, "gelu is 'quick_gelu'; there are 'erf', 'tanh'"), ({"eps": -1.0}, "eps is -1.0")])
+def test_a_gelu_or_eps_that_there_is_not_leaves_the_model_as_it_was(choices, sentence):
+    model = vit()
+    before, config = {name: tensor.clone() for name, tensor in model.state_dict().items()}, model.config
+    with pytest.raises(ValueError, match=sentence):
+        load_weights(model, timm_state_dict(vit()), "timm", **choices)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert model.config == config
+
+
+def test_a_model_without_numbers_is_refused():
+    with torch.device("meta"):
+        empty = sigvit.vit("Ti", image_size=21, **SIZES)
+    for state, source in ((timm_state_dict(vit()), "timm"), (vit().state_dict(), "sigvit")):
+        with pytest.raises(ValueError, match=r"on the device 'meta', which keeps no numbers; build it on another, or call model.to_empty"):
+            load_weights(empty, state, source)
+    load_weights(empty.to_empty(device="cpu"), vit().state_dict(), "sigvit")
+
+
 def test_a_file_without_a_head_leaves_a_new_head_alone_and_refuses_an_old_one(caplog):
     state = {name: tensor for name, tensor in timm_state_dict(vit()).items() if not name.startswith("head.")}
     model = vit()
@@ -302,6 +321,14 @@ def test_what_tokenizers_measured_is_loaded_and_missed_where_it_is_not_there(tmp
 def test_a_state_dict_of_our_own_describes_no_model():
     with pytest.raises(ValueError, match="doesn't say what model it is of"):
         from_weights(vit().state_dict(), "sigvit")
+
+
+@pytest.mark.parametrize("choices", [{"heads": 4}, {"image_size": 28}, {"gelu": "tanh"}, {"eps": 1e-3}])
+def test_what_a_folder_of_our_own_says_itself_is_not_to_be_given(choices, tmp_path):
+    vit().save_pretrained(tmp_path)
+    (name,) = choices
+    with pytest.raises(ValueError, match=f"says itself what model it is of, so leave {name}={choices[name]!r} out"):
+        from_weights(tmp_path, "sigvit", **choices)
 
 
 def test_the_method_of_the_class_is_the_function():
