@@ -32,7 +32,7 @@ Attend = Callable[[Tensor, Tensor, Tensor, "Tensor | None"], Tensor]
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """(…, T, D) → (…, H, T, D / H)."""
-    return x.reshape(*x.shape[:-1], heads, -1).transpose(-2, -3)
+    return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads).transpose(-2, -3)
 
 
 def merge_heads(x: Tensor) -> Tensor:
@@ -108,12 +108,12 @@ class AttentionOfFewTokens(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor, *_: Any) -> tuple[Tensor, None]:  # type: ignore[override]
         query, key, value, weights = context.saved_tensors
         *leading, tokens, width = gradient.shape
-        depth = query.shape[1]
-        wanted = gradient.reshape(-1, tokens, width).transpose(1, 2).reshape(-1, depth, tokens)
+        rows, depth = math.prod(leading), query.shape[1]
+        wanted = gradient.reshape(rows, tokens, width).transpose(1, 2).reshape(query.shape)
         by_weights = torch.bmm(value.transpose(1, 2), wanted)
         by_scores = torch._softmax_backward_data(by_weights, weights, 1, weights.dtype).mul_(depth**-0.5)
         parts = torch.stack([torch.bmm(key, by_scores), torch.bmm(query, by_scores.transpose(1, 2)), torch.bmm(wanted, weights.transpose(1, 2))])
-        return parts.view(3, -1, width // depth, depth, tokens).permute(1, 4, 0, 2, 3).reshape(*leading, tokens, 3 * width), None
+        return parts.view(3, rows, width // depth, depth, tokens).permute(1, 4, 0, 2, 3).reshape(*leading, tokens, 3 * width), None
 
 
 def _are_few(x: Tensor) -> bool:
@@ -166,11 +166,11 @@ class Attention(nn.Module):
 
     def _heads(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, H, Q, d), keys and values (B, H, T, d)."""
-        if query is None:
-            q, k, v = linear(x, self.qkv.weight, self.qkv.bias).reshape(*x.shape[:-1], 3, self.heads, -1).transpose(-2, -4).unbind(-3)
-            return q, k, v
         width = x.shape[-1]
+        if query is None:
+            q, k, v = linear(x, self.qkv.weight, self.qkv.bias).reshape(*x.shape[:-1], 3, self.heads, width // self.heads).transpose(-2, -4).unbind(-3)
+            return q, k, v
         q = linear(query, self.qkv.weight[..., :width, :], self.qkv.bias[..., :width])
         both = linear(x, self.qkv.weight[..., width:, :], self.qkv.bias[..., width:])
-        k, v = both.reshape(*x.shape[:-1], 2, self.heads, -1).transpose(-2, -4).unbind(-3)
+        k, v = both.reshape(*x.shape[:-1], 2, self.heads, width // self.heads).transpose(-2, -4).unbind(-3)
         return split_heads(q, self.heads), k, v

@@ -214,7 +214,7 @@ class CovarianceTokens(nn.Module):
         if self.bins is None:
             return [(centred / self.window**0.5, 1.0)]
         fading = torch.as_tensor(_fading(self.window), device=centred.device)
-        spectrum = torch.fft.rfft(centred * fading) * (2 / (fading**2).mean()).sqrt() / self.window
+        spectrum = _spectrum(centred * fading) * (2 / (fading**2).mean()).sqrt() / self.window
         found = []
         for low, high in self.bins:
             part = spectrum[..., low:high]
@@ -253,6 +253,13 @@ def _bins(bands: Sequence[tuple[float, float]], window: int, sampling_rate: floa
             raise ValueError(f"A window of {window} samples at {sampling_rate:g} Hz tells multiples of {step:g} Hz apart: none is in {low:g}-{high:g} Hz.")
         found.append((first, behind))
     return tuple(found)
+
+
+def _spectrum(windows: Tensor) -> Tensor:
+    """(…, L) → (…, L // 2 + 1); also of no windows at all, which libraries of Fourier transforms refuse."""
+    if windows.numel():
+        return torch.fft.rfft(windows)
+    return torch.complex(windows, windows)[..., : windows.shape[-1] // 2 + 1]
 
 
 def _fading(window: int) -> np.ndarray:

@@ -152,7 +152,7 @@ class ElectrodeTimePatches(nn.Module):
         steps = n_steps(recording.shape[2], self.window, self.stride, self.leftover)
         grouped = recording if self._in_order else recording[:, self.order]
         fitting = fit_length(grouped, (steps - 1) * self.stride + self.window)
-        cut = fitting.reshape(fitting.shape[0], len(self.groups), -1, fitting.shape[2]).unfold(-1, self.window, self.stride)
+        cut = fitting.reshape(fitting.shape[0], len(self.groups), len(self.groups[0]), fitting.shape[2]).unfold(-1, self.window, self.stride)
         return cut.transpose(2, 3).flatten(3).flatten(1, 2)
 
     def fold(self, patches: Tensor, n_times: int) -> Tensor:
@@ -164,7 +164,7 @@ class ElectrodeTimePatches(nn.Module):
         at = (torch.arange(cut.shape[2])[:, None] * self.stride + torch.arange(self.window)).flatten().to(cut.device)
         # double precision: the mean of equal numbers is then that number
         total = cut.new_zeros((*cut.shape[:2], max(n_times, int(at[-1]) + 1)), dtype=torch.float64)
-        counts = torch.zeros_like(total[0, 0]).index_add(0, at, torch.ones_like(at, dtype=torch.float64))
+        counts = total.new_zeros(total.shape[2]).index_add(0, at, torch.ones_like(at, dtype=torch.float64))
         mean = total.index_add(2, at, cut.flatten(2).double()) / counts
         return mean[:, self.order.argsort(), :n_times].to(patches.dtype)
 

@@ -178,6 +178,19 @@ def test_other_widths_have_four_times_as_many_hidden_units():
         assert sigvit.vit("g/14", 28, depth=1, width=1408).config.mlp_width == 6144
 
 
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+@pytest.mark.parametrize("pool", ["class", "mean", "map", "class_and_mean"])
+def test_an_empty_batch_has_no_logits_and_no_gradient(pool, positions):
+    model, images = sigvit.vit("Ti/8", 32, 5, width=12, heads=2, depth=2, pool=pool, positions=positions), torch.empty(0, 3, 32, 24)
+    logits = model(images)
+    assert logits.shape == (0, 5)
+    logits.sum().backward()
+    assert not any(parameter.grad.any() for parameter in model.parameters() if parameter.grad is not None)
+    with torch.no_grad():
+        assert torch.equal(model.eval()(images), logits)
+        assert model.attention_maps(images).shape[:3] == (0, 2, 2)
+
+
 def test_no_hidden_units_are_refused():
     with pytest.raises(ValueError, match="mlp_width is 0; it must be at least 1"):
         sigvit.vit("Ti/16", 32, depth=1, mlp_width=0)

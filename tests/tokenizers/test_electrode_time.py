@@ -138,3 +138,11 @@ def test_a_real_montage_falls_into_groups_of_neighbours(shared_data):
     assert spread < 0.6 * by_order  # mean distance to the group: 24 mm against 49 mm by order
     recording = torch.tensor(raw.get_data(stop=480), dtype=torch.float32)[None]
     assert tokenizer(recording).grid.shape == (16, 11)
+
+
+@pytest.mark.parametrize("electrodes", [1, 2, "all"])
+def test_an_empty_batch_has_no_patches(electrodes):
+    tokenizer = ElectrodeTimePatches(4, electrodes, window=7, stride=5, width=11)
+    recording = torch.empty(0, 4, 37)
+    assert tokenizer(recording).values.shape == (0, tokenizer(torch.zeros(1, 4, 37)).values.shape[1], 11)
+    assert tokenizer.fold(tokenizer.unfold(recording), 37).shape == recording.shape

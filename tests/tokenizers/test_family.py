@@ -55,6 +55,16 @@ def test_a_model_is_saved_and_found_again(kind, tmp_path):
     assert found.grid == model.grid
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("kind", FAMILY)
+def test_an_empty_batch_has_no_logits_and_no_gradient(kind, masked):
+    model = model_of(kind)
+    logits = model(torch.empty(0, E, S), torch.empty(0, E, dtype=torch.bool) if masked else None)
+    assert logits.shape == (0, 3)
+    logits.sum().backward()
+    assert not any(parameter.grad.any() for parameter in model.parameters())
+
+
 @pytest.mark.parametrize("kind", FAMILY)
 def test_the_classifier_trains_with_it(kind):
     windows, labels, tokenizer = np.random.default_rng(0).normal(size=(23, E, S)), np.arange(23) % 2, FAMILY[kind]()
