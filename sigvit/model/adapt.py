@@ -49,7 +49,7 @@ def adapt(
 
     Raises
     ------
-    ValueError : sizes below 1, images that the patch doesn't divide, or changes that this model's tokenizer doesn't allow.
+    ValueError : sizes below 1, images that the patch doesn't divide, or changes that this model's tokenizer or positions don't allow.
 
     >>> from sigvit.model.vision_transformer import vit
     >>> grey = vit("Ti/4", image_size=28, num_classes=10, in_channels=1, depth=1)

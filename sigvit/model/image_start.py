@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from sigvit.grid import Grid
-from sigvit.model.positions import LearnedPositions
+from sigvit.model.positions import FactorisedPositions, LearnedPositions, SincosPositions
 from sigvit.model.resize import resize_patches, resize_positions
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.tokenizers import ElectrodeTimePatches, ImagePatches, ScalpMapPatches, SpectrogramPatches
@@ -42,17 +42,17 @@ def start_from_image(model: VisionTransformer, tokenizer: nn.Module, input_shape
     """
     if not isinstance(model.tokenizer, ImagePatches):
         raise ValueError(f"A model of images cuts them with ImagePatches, but this one has {type(model.tokenizer).__name__}.")
-    table = getattr(model.positions, "on_grid", None)
-    if table is None:
+    positions = model.positions
+    if not isinstance(positions, LearnedPositions | FactorisedPositions | SincosPositions):
         raise ValueError(f"The positions {model.config.positions!r} are no table that could be resized; give a model with learned, factorised or sincos ones.")
     new = VisionTransformer(
         replace(model.config, input_shape=input_shape, num_classes=num_classes, positions="learned"), _projected(model.tokenizer, tokenizer)
     )
     state = new.state_dict()
     state |= {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(OWN)}
-    state["positions.table"] = _spread(table(model.grid.shape).detach(), model.grid.shape, new.grid)
-    if isinstance(model.positions, LearnedPositions) and model.positions.special is not None:
-        state["positions.special"] = model.positions.special.detach()
+    state["positions.table"] = _spread(positions.on_grid(model.grid.shape).detach(), model.grid.shape, new.grid)
+    if isinstance(positions, LearnedPositions) and positions.special is not None:
+        state["positions.special"] = positions.special.detach()
     new.load_state_dict(state)
     changed = f"Image patches {model.tokenizer.patch_size} and positions {model.grid.shape} became those of {type(tokenizer).__name__}, grid {new.grid.shape}."
     new.changes = (*model.changes, changed, f"Head: new, at zero, for {num_classes} classes.")

@@ -72,7 +72,8 @@ def adapt_electrodes(new: VisionTransformer, electrodes: Any, changes: list[str]
 
     Raises
     ------
-    ValueError : a model of images, a tokenizer whose weights can't follow, positions that count electrodes, or names and places that aren't known.
+    ValueError : a model of images, a tokenizer whose weights can't follow, positions that count electrodes or know of one alone, or names and places
+        that aren't known.
     """
     if len(new.config.input_shape) != 2:
         raise ValueError(f"This model reads images of {new.config.input_shape}; it has no electrodes that could change.")
@@ -129,6 +130,11 @@ def _move_positions(new: VisionTransformer, old: Axis | None, grid: Grid, change
     if old is None or axis is None or getattr(new.tokenizer, "electrodes", 1) == "all":
         return
     kind, positions = new.config.positions, new.positions
+    if old.size == 1 and axis.size > 1 and kind in ("factorised", "sincos", "rotary"):
+        raise ValueError(
+            f"This model was built for one electrode, so its {kind} positions learned nothing that would tell {axis.size} of them apart; "
+            "train with positions='coordinates' instead."
+        )
     if isinstance(positions, LearnedPositions | FactorisedPositions):
         _require_places(old.coordinates, old.labels)
         matrix = torch.as_tensor(montage_matrix(old.coordinates, axis.coordinates, old.labels, axis.labels))
@@ -143,6 +149,8 @@ def _move_positions(new: VisionTransformer, old: Axis | None, grid: Grid, change
 
 def _resample(positions: LearnedPositions | FactorisedPositions, matrix: Tensor) -> None:
     if isinstance(positions, FactorisedPositions):
+        if "electrode" not in positions.tables:  # one electrode, told apart from no other
+            return
         table = positions.tables["electrode"]
         positions.tables["electrode"] = nn.Parameter(_read(table.detach(), matrix, 0), table.requires_grad)
         return

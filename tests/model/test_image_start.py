@@ -63,8 +63,9 @@ def test_a_map_that_stays_the_same_is_a_grey_image():
 
 
 def test_what_cannot_start_is_refused():
-    with pytest.raises(ValueError, match="are no table"):
-        start_from_image(image_model("rotary"), ElectrodeTimePatches(6, 2, 5, 5, 12), (6, 20), 3)
+    for positions in ("rotary", "coordinates", "none"):
+        with pytest.raises(ValueError, match=f"The positions '{positions}' are no table"):
+            start_from_image(image_model(positions), ElectrodeTimePatches(6, 2, 5, 5, 12), (6, 20), 3)
     with pytest.raises(ValueError, match="projects no patches"):
         start_from_image(image_model(), ConvStem(6, width=12), (6, 200), 3)
     with pytest.raises(ValueError, match="width is 13, but the image model's is 12"):

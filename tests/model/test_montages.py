@@ -123,3 +123,18 @@ def test_a_model_that_belongs_to_its_electrodes_is_refused():
         sigvit.adapt(sigvit.vit("Ti/8", 16, 3, depth=1), electrodes=NEW)
     with pytest.raises(ValueError, match=r"sampling_rate is 100.0 Hz, but the info says 250.0 Hz"):
         sigvit.adapt(model_of(), electrodes=mne.create_info(["C1"], 250.0, "eeg"))
+
+
+@pytest.mark.parametrize("positions", ["factorised", "sincos", "rotary"])
+def test_from_one_electrode_to_several_is_refused_where_nothing_was_learned_about_them(positions):
+    model = model_of(["Cz"], positions)
+    with pytest.raises(ValueError, match=f"built for one electrode, so its {positions} positions learned nothing that would tell 7 of them apart"):
+        sigvit.adapt(model, electrodes=NEW)
+    recording = torch.randn(2, 1, 60, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(sigvit.adapt(model, electrodes=["Pz"])(recording), model(recording))
+
+
+@pytest.mark.parametrize("positions", ["learned", "coordinates", "none"])
+def test_from_one_electrode_to_several_where_each_has_positions(positions):
+    moved = sigvit.adapt(model_of(["Cz"], positions), electrodes=NEW)
+    assert moved(torch.zeros(2, 7, 60, dtype=torch.float64)).shape == (2, 3)
