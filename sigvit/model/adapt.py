@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sigvit.model.montages import adapt_electrodes
 from sigvit.model.resize import resize_patches
 from sigvit.tokenizers import ImagePatches
+from sigvit.tokenizers.image import rows_and_columns
 
 if TYPE_CHECKING:
     from sigvit.model.vision_transformer import VisionTransformer
@@ -152,7 +153,7 @@ def _adapt_head(new: VisionTransformer, num_classes: int, changes: list[str]) ->
 
 
 def _pair(name: str, size: Size) -> tuple[int, int]:
-    pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
-    if len(pair) != 2 or any(not isinstance(pixels, int) or pixels < 1 for pixels in pair):
+    pair = rows_and_columns(name, size)
+    if min(pair) < 1:
         raise ValueError(f"{name} is {size!r}; give pixels, a whole number of at least 1 or (rows, columns).")
-    return pair  # type: ignore[return-value]
+    return pair

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 from torch import nn
@@ -11,6 +12,7 @@ from sigvit.model.families import family, hybrid
 from sigvit.model.transformer import MIXED, WORTH_PACKING, Signal, VisionTransformer
 from sigvit.tokenizers import ElectrodeTimePatches, ImagePatches
 from sigvit.tokenizers.electrode_sites import read_electrodes
+from sigvit.tokenizers.image import rows_and_columns
 from sigvit.tokenizers.resnet import ResNetPatches
 
 __all__ = ["MIXED", "WORTH_PACKING", "Signal", "VisionTransformer", "signal_vit", "vit"]
@@ -72,9 +74,8 @@ def vit(
     tokenizer: nn.Module = ImagePatches(patch_size, in_channels, new_width)
     if resnet is not None:
         tokenizer = ResNetPatches(resnet.layers, resnet.width_factor, patch_size, in_channels, new_width)
-    rows, columns = (image_size, image_size) if isinstance(image_size, int) else image_size
     config = ModelConfig(
-        input_shape=(in_channels, rows, columns),
+        input_shape=(in_channels, *rows_and_columns("image_size", image_size)),
         num_classes=num_classes,
         width=new_width,
         depth=size.depth if depth is None else depth,
@@ -148,22 +149,23 @@ def signal_vit(
         window = min(max(-(-n_times // 16), 5), n_times)
         tokenizer = ElectrodeTimePatches(count, "all", window, window, width or 32, "pad", names=names, positions=sites, sampling_rate=rate)
     found = getattr(tokenizer, "width", None)
-    if not isinstance(found, int) or (width is not None and width != found):
+    if not isinstance(found, Integral) or (width is not None and width != found):
         raise ValueError(f"The tokenizer's width is {found}, but the model's is {width}; a tokenizer has an int `width`, and the model takes it.")
+    new_width = int(found)
     config = ModelConfig(
         input_shape=(count, n_times),
         num_classes=num_classes,
-        width=found,
+        width=new_width,
         depth=depth,
         heads=heads,
-        mlp_width=2 * found if mlp_width is None else mlp_width,
+        mlp_width=2 * new_width if mlp_width is None else mlp_width,
         pool=pool,
         class_token=pool.startswith("class") if class_token is None else class_token,
         registers=registers,
         positions=positions,
         gelu=gelu,
         eps=eps,
-        representation=_units(representation, found),
+        representation=_units(representation, new_width),
         dropout=dropout,
         stochastic_depth=stochastic_depth,
         layer_scale=layer_scale,

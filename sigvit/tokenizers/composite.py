@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, Self
 
 import torch
@@ -39,10 +40,10 @@ class Composite(nn.Module):
     def __init__(self, tokenizers: Sequence[nn.Module]) -> None:
         super().__init__()
         widths = [getattr(tokenizer, "width", None) for tokenizer in tokenizers]
-        if not widths or len(set(widths)) != 1 or not isinstance(widths[0], int):
+        if not widths or len(set(widths)) != 1 or not isinstance(widths[0], Integral):
             raise ValueError(f"A composite joins tokenizers of one width, but theirs are {widths}; give each the same `width`.")
         self.tokenizers = nn.ModuleList(tokenizers)
-        self.width: int = widths[0]
+        self.width = int(widths[0])
 
     def arguments(self) -> dict:
         """What rebuilds this tokenizer, as plain data: class and arguments of every part."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,6 +15,18 @@ from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokens import Tokens
 
 # B = batch, C = channels, T = tokens, D = width
+
+
+def rows_and_columns(name: str, size: int | Sequence[int]) -> tuple[int, int]:
+    """A size in pixels, one whole number for both sides or (rows, columns), of Python or NumPy; ValueError for anything else.
+
+    >>> rows_and_columns("image_size", 28), rows_and_columns("image_size", [28, 21])
+    ((28, 28), (28, 21))
+    """
+    pair = tuple(size) if isinstance(size, Iterable) else (size, size)
+    if len(pair) != 2 or not all(isinstance(pixels, Integral) for pixels in pair):
+        raise ValueError(f"{name} is {size!r}; give pixels, a whole number or (rows, columns).")
+    return int(pair[0]), int(pair[1])
 
 
 class ImagePatches(nn.Module):
@@ -39,7 +54,7 @@ class ImagePatches(nn.Module):
 
     def __init__(self, patch_size: int | tuple[int, int] = 16, in_channels: int = 3, width: int = 192, method: str = "matmul", pad: bool = False) -> None:
         super().__init__()
-        rows, columns = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
+        rows, columns = rows_and_columns("patch_size", patch_size)
         if min(rows, columns, in_channels, width) < 1:
             raise ValueError(f"patch_size {(rows, columns)}, in_channels {in_channels} and width {width} must all be at least 1.")
         if method not in ("matmul", "convolution"):

@@ -164,7 +164,7 @@ def read_montage(info: Any, at: int = 0) -> Montage:
 def _read_values(values: Any, montage: Montage, at: int) -> Tensor:
     if not isinstance(values, Tensor | np.ndarray):
         raise ValueError(f"The values of recording {at} must be a tensor or an array (electrodes, samples), but are {type(values).__name__}.")
-    values = torch.as_tensor(values)
+    values = torch.as_tensor(np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values)  # torch has no steps back through memory
     if values.ndim != 2 or not values.is_floating_point() or values.shape[1] < 1:
         raise ValueError(
             f"The values of recording {at} must be floating-point numbers (electrodes, samples), but are {values.dtype} of shape {tuple(values.shape)}."

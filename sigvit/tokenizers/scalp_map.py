@@ -192,6 +192,8 @@ class ScalpMapPatches(nn.Module):
         """The scalp of every frame: (B, E, samples) → (B, N, H, W)."""
         if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
             raise shape_error(self.n_electrodes, recording)
+        if mask is not None and self.weights == "spline":
+            raise ValueError(NO_SPLINE)
         length = n_steps(recording.shape[2], self._span, self._span, self.leftover) * self._span
         if mask is None and length > recording.shape[2]:
             mask = torch.ones_like(recording, dtype=torch.bool)
@@ -199,8 +201,6 @@ class ScalpMapPatches(nn.Module):
         if mask is None:
             means = self._framed(recording, length).mean(-1).transpose(1, 2)
             return (means @ (matrix / matrix.sum(0))).unflatten(-1, self.size)
-        if self.weights == "spline":
-            raise ValueError(NO_SPLINE)
         return self._masked_pictures(recording, real_samples(mask, recording), matrix)
 
     def _masked_pictures(self, recording: Tensor, mask: Tensor, matrix: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from sigvit.model.config import ModelConfig
 from sigvit.model.encoder import Mlp
 from sigvit.model.positions import STRETCHABLE, LearnedPositions
 from sigvit.tokenizers import ResNetPatches
+from sigvit.tokenizers.image import rows_and_columns
 from sigvit.weights import architecture
 from sigvit.weights.read import read
 from sigvit.weights.sources import SIGVIT, layouts
@@ -229,4 +230,4 @@ def _usual(found: Found, name: str) -> Any:
 
 
 def _pair(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    return (size, size) if isinstance(size, int) else None if size is None else (size[0], size[1])
+    return None if size is None else rows_and_columns("image_size", size)

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -167,6 +168,13 @@ def test_it_says_what_was_done_to_each_part_also_in_two_steps():
     assert "what a smaller patch can't hold is lost" in adapt(model, image_size=(12, 14), patch_size=(4, 7)).changes[0]
     assert adapt(model, image_size=(30, 42), patch_size=(10, 14)).changes[1].startswith("Positions: kept")
     assert adapt(model).changes == ()
+
+
+def test_sizes_of_numpy_are_taken_as_pythons():
+    model = model_of()
+    grown, expected = adapt(model, image_size=np.int64(105), patch_size=np.int64(7)), adapt(model, image_size=105, patch_size=7)
+    assert grown.config == expected.config
+    assert torch.equal(grown.tokenizer.weight, expected.tokenizer.weight)
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,15 @@ def test_an_empty_batch_has_no_logits_and_no_gradient(pool, positions):
         assert model.attention_maps(images).shape[:3] == (0, 2, 2)
 
 
+def test_whole_numbers_of_numpy_are_taken_as_python_ones():
+    config = sigvit.vit("Ti/8", np.int64(32), 5, depth=1).config
+    assert config.input_shape == (3, 32, 32)
+    config = sigvit.signal_vit(3, 40, tokenizer=TimeStepTokens(3, 5, np.int64(12))).config
+    assert (config.width, type(config.width), config.mlp_width) == (12, int, 24)
+    with pytest.raises(ValueError, match=r"image_size is 32.5; give pixels, a whole number or \(rows, columns\)"):
+        sigvit.vit("Ti/8", 32.5, depth=1)
+
+
 def test_no_hidden_units_are_refused():
     with pytest.raises(ValueError, match="mlp_width is 0; it must be at least 1"):
         sigvit.vit("Ti/16", 32, depth=1, mlp_width=0)

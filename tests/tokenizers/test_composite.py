@@ -1,5 +1,6 @@
 """Several tokenizers as one: its tokens are theirs, with a table of positions a part."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -99,3 +100,8 @@ def test_rotary_positions_turn_tokens_of_the_same_time_alike_in_every_part():
     assert torch.equal(turned.sines[:, :5], turned.sines[:, 5:])
     assert (turned.sines != 0).any()
     assert model(torch.randn(2, E, S)).shape == (2, 2)
+
+
+def test_widths_of_numpy_are_taken_as_pythons():
+    width = Composite(parts(np.int64(6))).width
+    assert (width, type(width)) == (6, int)

@@ -1,9 +1,10 @@
 """Image patches: one set of weights, two ways to compute, coordinates in pixels."""
 
+import numpy as np
 import pytest
 import torch
 
-from sigvit.tokenizers import ImagePatches
+from sigvit.tokenizers import ImagePatches, ResNetPatches
 
 
 def test_matrix_product_and_convolution_agree_from_one_set_of_weights():
@@ -63,12 +64,22 @@ def test_a_patch_is_real_where_any_of_its_pixels_is():
     ("arguments", "sentence"),
     [
         ({"patch_size": 0}, "at least 1"),
+        ({"patch_size": 7.5}, r"patch_size is 7.5; give pixels, a whole number or \(rows, columns\)"),
+        ({"patch_size": (7, 3, 5)}, r"patch_size is \(7, 3, 5\); give pixels"),
         ({"method": "einsum"}, "'matmul' and 'convolution'"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         ImagePatches(**arguments)
+
+
+@pytest.mark.parametrize("kind", [ImagePatches, ResNetPatches])
+def test_whole_numbers_of_numpy_are_taken_as_python_ones(kind):
+    for size, expected in ((np.int64(3), (3, 3)), (np.array([3, 5]), (3, 5)), ((np.int32(3), 5), (3, 5))):
+        tokenizer = kind(patch_size=size, width=7)
+        assert tokenizer.patch_size == expected
+        assert {type(pixels) for pixels in tokenizer.patch_size} == {int}
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (2, 1, 16, 16)])

@@ -35,6 +35,12 @@ def test_values_mask_and_places_are_those_of_each_recording():
     assert batch.n_times == (50, 70)
 
 
+def test_arrays_that_run_backwards_are_collated():
+    values = np.random.default_rng(0).normal(size=(2, 13))
+    batch = sigvit.collate_windows([(values[::-1, ::-1], info_of("Cz", "Fz"))])
+    assert np.array_equal(batch.values[0].numpy(), values[::-1, ::-1])
+
+
 def test_the_info_of_mne_gives_digitised_places_and_bad_electrodes():
     info = mne.create_info(["Cz", "A", "B"], 100.0, "eeg")
     info["chs"][1]["loc"][:3] = [0.01, 0.02, 0.03]

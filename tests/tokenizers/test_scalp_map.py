@@ -155,6 +155,18 @@ def test_what_makes_no_picture_is_said(changes, message):
         maps(**changes)
 
 
+def test_a_spline_fills_its_last_patch_by_the_means_of_what_is_there():
+    tokenizer = maps(weights="spline", leftover="pad")
+    pictures, whole = tokenizer.pictures(signals(31)), tokenizer.pictures(signals(31)[..., :30])
+    assert pictures.shape[1] == 12
+    # float64: divided by sums of weights that sum to one, before the product or behind it
+    torch.testing.assert_close(pictures[:, :10], whole, rtol=0, atol=1e-9)
+    last = maps(weights="spline", frame=1, frames=1).pictures(signals(31)[..., 30:])
+    torch.testing.assert_close(pictures[:, 10], last[:, 0], rtol=0, atol=1e-9)
+    assert not pictures[:, 11].any()
+    assert tokenizer(signals(31)).padding_mask is None
+
+
 def test_a_spline_refuses_a_mask():
     with pytest.raises(ValueError, match="can't leave one out"):
         maps(weights="spline")(signals(), torch.ones(2, 7, dtype=torch.bool))

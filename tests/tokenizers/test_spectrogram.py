@@ -115,6 +115,11 @@ def test_an_electrode_that_is_not_there_has_no_token():
     assert not tokens.mask.unflatten(1, tokens.grid.shape)[:, 1].any()
 
 
+def test_cycles_may_be_one_whole_number_also_of_numpy():
+    found = [patches("morlet", cycles=cycles) for cycles in (3.0, 3, np.int64(3), np.float32(3))]
+    assert all(torch.equal(each.power(signals()), found[0].power(signals())) for each in found[1:])
+
+
 def test_from_info_takes_seconds_names_places_and_rate():
     tokenizer = SpectrogramPatches.from_info(mne.create_info(["C3", "Cz", "C4"], 128.0, "eeg"))
     assert (tokenizer.window, tokenizer.stride, tokenizer.sampling_rate) == (64, 16, 128.0)

@@ -167,7 +167,7 @@ def test_a_doubt_about_the_grid_is_asked_about():
     assert "may sit on the model's grid (2, 8) or on the square (4, 4); say the size of the images" in sentence
     model = load_weights(vit((14, 56)), timm_state_dict(native), "timm", image_size=(14, 56))
     assert torch.equal(model.positions.table, native.positions.table)
-    model = load_weights(vit((14, 56)), timm_state_dict(square), "timm", image_size=28)
+    model = load_weights(vit((14, 56)), timm_state_dict(square), "timm", image_size=np.int64(28))
     expected = sigvit.resize_positions(square.positions.table, (4, 4), (2, 8), "timm")
     assert torch.equal(model.positions.table, expected)
 
