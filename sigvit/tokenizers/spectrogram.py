@@ -82,7 +82,7 @@ class SpectrogramPatches(nn.Module):
         self.n_electrodes, self.sampling_rate, self.kind, self.window, self.stride = n_electrodes, sampling_rate, kind, window, stride
         self.frequencies = None if frequencies is None else tuple(float(frequency) for frequency in frequencies)
         self.bands = None if bands is None else tuple((float(low), float(high)) for low, high in bands)
-        self.cycles = float(cycles) if isinstance(cycles, Real) else tuple(float(number) for number in cycles)
+        self.cycles = float(cycles) if isinstance(cycles, float | Real) else tuple(float(number) for number in cycles)
         self.patch, self.width, self.leftover = (int(patch[0]), int(patch[1])), width, leftover
         self.names, self.positions = check_sites(n_electrodes, names, positions)
         self._centres, self._filters = _designed(self)

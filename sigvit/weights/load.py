@@ -85,7 +85,7 @@ def from_weights(
 
     Parameters
     ----------
-    weights, source, gelu, eps : as for `load_weights`. A folder of our own says all but the first two itself.
+    weights, source, gelu, eps : as for `load_weights`.
     heads : attention heads, where neither the file nor the usual width says them.
     image_size : pixels that the file was made for, where its positions aren't square, or there is no table of them: an int or (rows, columns).
 
@@ -93,7 +93,8 @@ def from_weights(
 
     Raises
     ------
-    ValueError : as for `load_weights`, or something that the file can't say; the sentence asks for it.
+    ValueError : as for `load_weights`, or something that the file can't say; the sentence asks for it. With source="sigvit", anything beside the folder,
+        which says all of it itself.
 
     >>> from sigvit import vit
     >>> from sigvit.weights.export import timm_state_dict
