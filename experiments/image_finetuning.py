@@ -8,9 +8,10 @@ The model is adapted first (`sigvit.adapt`), and what that changed is printed; t
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -35,7 +36,7 @@ class Options:
 
 
 def main(options: Options) -> float:
-    return fit(options.run, options.session, lambda: adapted(options)).accuracy
+    return fit(options.run, options.session, lambda: adapted(options), lambda: describe_start(options)).accuracy
 
 
 def adapted(options: Options) -> sigvit.VisionTransformer:
@@ -47,6 +48,17 @@ def adapted(options: Options) -> sigvit.VisionTransformer:
     model = sigvit.adapt(start, run.image_size, run.patch_size, run.in_channels)
     model.reset_head(run.num_classes)  # another task, though it may have as many classes
     return model
+
+
+def describe_start(options: Options) -> dict[str, Any]:
+    """What the training begins from, for config.toml: a start that was trained anew under the same name is another one."""
+    files = sorted(path for path in options.start.iterdir() if path.is_file()) if options.start.is_dir() else [options.start]
+    return {"start": str(options.start), "source": options.source, "start_sha256": {path.name: sha256(path) for path in files}}
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

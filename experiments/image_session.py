@@ -65,8 +65,13 @@ def recipe_and_rest(default: str, kind: type[ImageTask]) -> tuple[Any, list[str]
     return task, arguments
 
 
-def fit(task: ImageTask, session: Session, make_model: Callable[[], sigvit.VisionTransformer]) -> Evaluation:
-    """Train on the training part, judge once on the test part, and write config.toml, metrics.csv, checkpoints/, model/ and scores.json."""
+def fit(
+    task: ImageTask, session: Session, make_model: Callable[[], sigvit.VisionTransformer], describe_start: Callable[[], dict[str, Any]] = dict
+) -> Evaluation:
+    """Train on the training part, judge once on the test part, and write config.toml, metrics.csv, checkpoints/, model/ and scores.json.
+
+    `describe_start` says, for config.toml, what `make_model` begins from; nothing for a model from scratch.
+    """
     folder = session.output or Path("results") / task.name.replace(":", "-").replace("/", "-")
     training, test = open_parts(task)
     with Processes.from_torchrun(session.processes) as processes:
@@ -77,7 +82,7 @@ def fit(task: ImageTask, session: Session, make_model: Callable[[], sigvit.Visio
         console.print(f"{task.name}: {sizes}. {task.expectation}", *model.changes, sep="\n", highlight=False)
         batches = ImageBatches(training, task.augmentation, task.recipe, task.seed, processes.device, session.workers, task.image_size)
         if processes.first:
-            claim_folder(folder, describe(task))  # after all that may refuse the task, so that a mended one finds the folder free
+            claim_folder(folder, describe(task) | describe_start())  # after all that may refuse the task, so that a mended one finds the folder free
         journal = make_journal(task, session, model, folder, processes, console)
         checkpoints = Checkpoints(folder / "checkpoints", session.keep, session.checkpoint_every)
         train(model, batches, task.recipe, task.seed, checkpoints=checkpoints, processes=processes, journal=journal)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -86,6 +87,25 @@ def test_fine_tuning_goes_to_another_size_patch_channels_and_set(script, outputs
     tuned = sigvit.VisionTransformer.from_pretrained(tmp_path / "tuned" / "model")
     assert tuned.config.input_shape == (3, 12, 18)
     assert tuned.tokenizer.patch_size == (6, 3)
+
+
+def test_fine_tuning_from_another_start_in_the_same_folder_is_refused(script, outputs, tmp_path):
+    start, tuned = tmp_path / "start", tmp_path / "tuned"
+    shutil.copytree(outputs / "one" / "model", start)
+    few = ("--data", "digits", "--n-images", 1347, "--image-size", 8, 8, "--in-channels", 1, "--recipe.steps", 3, "--recipe.warmup-steps", 1)
+    plain = ("--augmentation.mean", 0.5, "--augmentation.std", 0.5, "--patch-size", 4, 4)
+
+    def tune(start):
+        return script("finetuning", "cifar10_finetuning", "--start", start, *few, *plain, "--output", tuned)
+
+    assert tune(start) == tune(start)
+    with pytest.raises(ValueError, match=r"another protocol.*there: start = .*start.*now: start = .*one"):
+        tune(outputs / "one" / "model")
+    model = sigvit.VisionTransformer.from_pretrained(start)
+    model.head.bias.data += 1
+    model.save_pretrained(start)  # trained anew under the same name
+    with pytest.raises(ValueError, match=r'another protocol \(there: "model\.safetensors" = '):
+        tune(start)
 
 
 def test_evaluation_tells_head_shots_neighbours_and_probe(script, outputs, capsys):
