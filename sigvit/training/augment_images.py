@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sigvit.training.crops import CentreCrop, InceptionCrops, draw_crops
+from sigvit.training.crops import PAPER_RESIZE, CentreCrop, InceptionCrops, draw_crops
 from sigvit.training.randomness import generator
 from sigvit.training.recipe import require_unset
 from sigvit.training.resampling import resample
@@ -38,8 +38,8 @@ class ImageAugmentation:
     erasing : share of the images that lose a box to one random colour (Zhong et al. 2017; 2 – 33 % of the area, as in DeiT).
     repeats : how often an image stands in a batch, each time varied anew (Hoffer et al. 2020, repeated augmentation); an epoch then sees as many fewer.
     mean, std : per channel, or one for all, of pixels in 0 … 1.
-    evaluation_resize : in evaluation the shorter side is resized to image size × this, then the centre is cut. None: 256 / 224, but 1 for a set
-        whose images all have the model's size already.
+    evaluation_resize : in evaluation the shorter side is resized to image size × this, then the centre is cut. None: 256 / 224, but 1 for an image that
+        has the model's size already.
 
     Raises
     ------
@@ -145,9 +145,11 @@ def preprocess(images: Tensor, augmentation: ImageAugmentation, size: tuple[int,
 
 
 def evaluation_crop(augmentation: ImageAugmentation, size: tuple[int, int], stored: tuple[int, int] | None) -> CentreCrop:
-    """What evaluation sees of images `stored` at one size, or at several (None)."""
+    """What evaluation sees of images `stored` at one size, or at several (None): then each image's own size decides whether it is resized."""
     resize = augmentation.evaluation_resize
-    return CentreCrop(size, (1.0 if stored == size else 256 / 224) if resize is None else resize, augmentation.interpolation)
+    if resize is None and stored is not None:
+        resize = 1.0 if stored == size else PAPER_RESIZE
+    return CentreCrop(size, resize, augmentation.interpolation)
 
 
 def crop(images: Tensor, crops: InceptionCrops | CentreCrop) -> Tensor:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from sigvit.training.randomness import derive_seed
 
 # B = batch
+PAPER_RESIZE = 256 / 224
 TRIES = 10  # boxes drawn until one lies inside the image, as in Inception's and torchvision's crops
 
 
@@ -74,20 +78,23 @@ class InceptionCrops:
 class CentreCrop:
     """The middle of an image, as evaluation sees it: the shorter side is resized to `size` × `resize`, then `size` is cut from the centre.
 
-    The paper's evaluation and torchvision's have resize = 256 / 224. As there, the resized sides and the cut are whole pixels; resizing the box that is
-    cut gives the pixels that resizing everything and cutting gives.
+    The paper's evaluation and torchvision's have resize = 256 / 224; None is that, but 1 for an image that has the `size` already. As there, the resized
+    sides and the cut are whole pixels; resizing the box that is cut gives the pixels that resizing everything and cutting gives.
 
     >>> CentreCrop((224, 224), 256 / 224).box(0, 300, 400)
     (68.03519061583579, 18.75, 330.791788856305, 281.25)
+    >>> CentreCrop((28, 28), None).box(0, 28, 28)
+    (0.0, 0.0, 28.0, 28.0)
     """
 
     size: tuple[int, int]
-    resize: float = 1.0
+    resize: float | None = 1.0
     interpolation: str = "bilinear"
 
     def box(self, position: int, rows: int, columns: int) -> tuple[float, float, float, float]:
         """(left, top, right, bottom) of an image of this size; `position` says nothing here."""
-        scale = self.resize * max(self.size[0] / rows, self.size[1] / columns)
+        resize = (1.0 if (rows, columns) == self.size else PAPER_RESIZE) if self.resize is None else self.resize
+        scale = resize * max(self.size[0] / rows, self.size[1] / columns)
         high, wide = (max(wanted, int(side * scale + 1e-6)) for side, wanted in ((rows, self.size[0]), (columns, self.size[1])))
         top, left = round((high - self.size[0]) / 2), round((wide - self.size[1]) / 2)
         per_row, per_column = rows / high, columns / wide
@@ -102,6 +109,22 @@ class CentreCrop:
     def of(self, part: slice) -> CentreCrop:
         """The same for any rows."""
         return self
+
+
+def rows_and_columns(name: str, size: int | Sequence[int]) -> tuple[int, int]:
+    """A size in pixels, one number for both sides or two, as a tuple that compares equal to an image's; ValueError says what else it is, and whose.
+
+    >>> rows_and_columns("image_size", 8), rows_and_columns("image_size", [8, 6])
+    ((8, 8), (8, 6))
+    """
+    both: Any = (size, size) if np.ndim(size) == 0 else size
+    try:
+        rows, columns = map(operator.index, both)
+    except (TypeError, ValueError):
+        rows = columns = 0
+    if min(rows, columns) < 1:
+        raise ValueError(f"{name} is {size!r}; give pixels, a whole number of at least 1 or (rows, columns).")
+    return rows, columns
 
 
 def draw_crops(batch: int, seed: int, step: int, purpose: str = "crop") -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.training.augment_images import ImageAugmentation, evaluation_crop, preprocess
+from sigvit.training.crops import rows_and_columns
 from sigvit.training.distributed import Processes
 from sigvit.training.image_reader import ImageReader, LabelledImages
 from sigvit.training.losses import cross_entropy
@@ -34,7 +36,7 @@ class ImageEvaluation:
     ----------
     images : a `sigvit.data.images.Images` with labels.
     augmentation : says crop and normalisation; nothing is varied.
-    image_size : (rows, columns) that the model sees; None takes that of images in memory.
+    image_size : pixels that the model sees, an int or (rows, columns); None takes that of images in memory.
     batch_size : images of one forward pass, of one process.
     dtype : "float32", "float64", or "bfloat16" (autocast).
     loss : "softmax" or "sigmoid" cross-entropy, without smoothing.
@@ -43,14 +45,14 @@ class ImageEvaluation:
 
     Raises
     ------
-    ValueError : images without one size and no `image_size`; when called: a model with another number of classes.
+    ValueError : images without one size and no `image_size`, or one that is no number of pixels; when called: a model with another number of classes.
     """
 
     def __init__(
         self,
         images: LabelledImages,
         augmentation: ImageAugmentation,
-        image_size: tuple[int, int] | None = None,
+        image_size: int | Sequence[int] | None = None,
         *,
         batch_size: int = 256,
         dtype: str = "float32",
@@ -60,7 +62,7 @@ class ImageEvaluation:
         keep_on_device: bool | None = None,
     ) -> None:
         self.processes = processes or Processes.alone()
-        size = image_size or images.size
+        size = images.size if image_size is None else rows_and_columns("image_size", image_size)
         if size is None:
             raise ValueError(f"{images.source}: its images have sizes of their own; say with image_size which the model sees.")
         if batch_size < 1 or dtype not in ("float32", "float64", "bfloat16"):
@@ -119,7 +121,7 @@ def evaluate_images(
     model: nn.Module,
     images: LabelledImages,
     augmentation: ImageAugmentation,
-    image_size: tuple[int, int] | None = None,
+    image_size: int | Sequence[int] | None = None,
     *,
     batch_size: int = 256,
     dtype: str = "float32",

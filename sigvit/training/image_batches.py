@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 from sigvit.training.augment_images import ImageAugmentation, augment, training_crops
 from sigvit.training.batches import Share
+from sigvit.training.crops import rows_and_columns
 from sigvit.training.image_reader import ImageReader, LabelledImages
 from sigvit.training.mixing import Draws, draw_mixing, mix
 from sigvit.training.randomness import derive_seed
@@ -32,13 +34,13 @@ class ImageBatches:
     recipe : says batch size, mixing and, with "float64", the numbers' type.
     device : where batches and, where it fits, the set lie.
     workers : threads that decode (see `ImageReader`); batches are the same for any number.
-    image_size : (rows, columns) that the model sees; None takes that of images in memory.
+    image_size : pixels that the model sees, an int or (rows, columns); None takes that of images in memory.
     keep_on_device : whether a set in memory lies on the device; None does so up to 8 GiB.
 
     Raises
     ------
-    ValueError : a field of the recipe that only recordings have, a batch larger than the set, images without one size and no `image_size`, mean and std
-        of another number of channels.
+    ValueError : a field of the recipe that only recordings have, a batch larger than the set, images without one size and no `image_size`, one that
+        is no number of pixels, mean and std of another number of channels.
 
     >>> from sigvit.data.images import open_images
     >>> batches = ImageBatches(open_images("digits"), ImageAugmentation(pad=1), Recipe(steps=3, batch_size=6, mixup=0.2), seed=0)
@@ -54,13 +56,13 @@ class ImageBatches:
         seed: int,
         device: torch.device | str = "cpu",
         workers: int = 4,
-        image_size: tuple[int, int] | None = None,
+        image_size: int | Sequence[int] | None = None,
         keep_on_device: bool | None = None,
     ) -> None:
         require_unset(recipe, OF_RECORDINGS, "it varies recordings; images are varied by ImageAugmentation")
         if recipe.batch_size > len(images):
             raise ValueError(f"batch_size is {recipe.batch_size}, but {images.source} has {len(images)} images; choose a batch of at most as many.")
-        size = image_size or images.size
+        size = images.size if image_size is None else rows_and_columns("image_size", image_size)
         if size is None:
             raise ValueError(f"{images.source}: its images have sizes of their own; say with image_size which the model sees.")
         for name, numbers in (("mean", augmentation.mean), ("std", augmentation.std)):

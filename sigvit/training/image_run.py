@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sigvit.model.vision_transformer import VisionTransformer, vit
 from sigvit.training.augment_images import ImageAugmentation
+from sigvit.training.crops import rows_and_columns
 from sigvit.training.recipe import OF_RECORDINGS, Recipe, require_unset
 
 
@@ -41,7 +42,7 @@ class ImageTask:
     name : of the recipe.
     data : what `sigvit.data.images.open_images` opens: "digits", "mnist", "cifar10", a folder of class folders, an .npz or parquet files.
     n_images : of the training part; only the prediction of costs reads it, before the data are there.
-    image_size : (rows, columns) in pixels that the model sees.
+    image_size : pixels that the model sees: (rows, columns), or an int for both.
     in_channels, num_classes : of the data.
     augmentation, recipe : what the model sees, and how it is trained.
     seed : of everything random.
@@ -49,7 +50,7 @@ class ImageTask:
 
     Raises
     ------
-    ValueError : a field of the recipe that training on images doesn't read.
+    ValueError : a field of the recipe that training on images doesn't read; a size that is no number of pixels.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ImageTask:
     expectation: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "image_size", rows_and_columns("image_size", self.image_size))
         require_unset(self.recipe, OF_RECORDINGS, "it varies recordings; images are varied by the augmentation")
         require_unset(self.recipe, ("patience",), "images have no validation part; the test part is looked at once, at the end")
 
@@ -115,10 +117,15 @@ class FineTuning(ImageTask):
 
     Attributes
     ----------
-    patch_size : pixels (rows, columns); None keeps the model's.
+    patch_size : pixels, (rows, columns) or an int for both; None keeps the model's.
     """
 
     patch_size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.patch_size is not None:
+            object.__setattr__(self, "patch_size", rows_and_columns("patch_size", self.patch_size))
 
 
 def steps_of(epochs: float, n_images: int, batch_size: int) -> int:

@@ -11,7 +11,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from sigvit.training import colours
 from sigvit.training.augment_images import IMAGENET_MEAN, IMAGENET_STD, ImageAugmentation, augment, crop, evaluation_crop, preprocess, training_crops
-from sigvit.training.crops import TRIES, CentreCrop, InceptionCrops, draw_crops
+from sigvit.training.crops import TRIES, CentreCrop, InceptionCrops, draw_crops, rows_and_columns
 from sigvit.training.randaugment import COLOUR, GEOMETRIC, OPERATIONS, _layer, move, randaugment
 from sigvit.training.resampling import resample
 
@@ -81,6 +81,20 @@ def test_small_sets_of_the_model_s_size_are_evaluated_untouched():
     assert torch.equal(preprocess(images, ImageAugmentation(mean=(0.0,), std=(1.0,)), (R, C)), images / 255)
     assert evaluation_crop(ImageAugmentation(), (R, C), (R, C)).resize == 1.0
     assert evaluation_crop(ImageAugmentation(evaluation_resize=1.25), (R, C), (R, C)).resize == 1.25
+
+
+def test_an_image_of_a_mixed_set_is_zoomed_unless_it_has_the_model_s_size():
+    crops = evaluation_crop(ImageAugmentation(), (R, C), None)
+    assert crops.box(0, R, C) == (0, 0, C, R)
+    assert crops.box(0, 61, 83) == CentreCrop((R, C), 256 / 224).box(0, 61, 83)
+    assert crops.box(0, C, R) == CentreCrop((R, C), 256 / 224).box(0, C, R)
+    assert evaluation_crop(ImageAugmentation(evaluation_resize=1.25), (R, C), None).resize == 1.25
+
+
+@pytest.mark.parametrize("size", [0, (7,), (7, 5, 3), (7, 2.5), "ab"])
+def test_what_is_no_size_is_a_sentence(size):
+    with pytest.raises(ValueError, match=r"image_size is .*; give pixels, a whole number of at least 1 or \(rows, columns\)"):
+        rows_and_columns("image_size", size)
 
 
 @settings(deadline=None, max_examples=200)
@@ -296,7 +310,7 @@ def test_crops_decoded_by_workers_are_not_cropped_again():
     augmentation = ImageAugmentation(crop_area=(0.1, 0.2))
     assert torch.equal(augment(images, augmentation, (R, C), 0, 0, cropped=True), preprocess(images, augmentation, (R, C)))
     assert isinstance(training_crops(augmentation, (R, C), None, B, 0, 0), InceptionCrops)
-    assert training_crops(ImageAugmentation(), (R, C), None, B, 0, 0) == CentreCrop((R, C), 256 / 224)
+    assert training_crops(ImageAugmentation(), (R, C), None, B, 0, 0) == CentreCrop((R, C), None)
 
 
 def test_normalisation_is_by_channel():

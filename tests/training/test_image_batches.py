@@ -221,6 +221,26 @@ def test_evaluation_reads_files_as_it_reads_arrays(folder):
     assert framed[0] == framed[1]
 
 
+def test_files_of_the_model_s_size_are_seen_as_the_same_arrays(images, tmp_path):
+    for number, (pixels, label) in enumerate(zip(images.values, images.labels, strict=True)):
+        (tmp_path / str(label)).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / str(label) / f"{number:02d}.png")
+    files, recipe = open_images(tmp_path), Recipe(batch_size=12)
+    order = [int(file.stem) for file in sorted(tmp_path.rglob("*.png"))]
+    arrays = array_images(images.values[order], images.labels[order])
+    assert files.size is None
+    assert evaluate_images(Linear(), files, ImageAugmentation(), (R, C)) == evaluate_images(Linear(), arrays, ImageAugmentation())
+    assert same(*(ImageBatches(source, ImageAugmentation(pad=1), recipe, 0, image_size=(R, C)).batch(1) for source in (files, arrays)))
+
+
+@pytest.mark.parametrize("size", [[R, C], np.array([R, C])])
+def test_a_size_is_the_same_however_it_is_written(images, size):
+    augmentation, recipe = ImageAugmentation(), Recipe(batch_size=12)
+    assert same(*(ImageBatches(images, augmentation, recipe, 0, image_size=each).batch(0) for each in (size, (R, C))))
+    assert evaluate_images(Linear(), images, augmentation, size) == evaluate_images(Linear(), images, augmentation, (R, C))
+    assert ImageEvaluation(images, augmentation, 11).size == (11, 11)
+
+
 def test_bfloat16_evaluation_is_close(images):
     model = Linear()
     full, half = (evaluate_images(model, images, ImageAugmentation(), dtype=dtype) for dtype in ("float32", "bfloat16"))
