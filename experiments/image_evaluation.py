@@ -85,7 +85,7 @@ def preprocessing(options: Options) -> ImageAugmentation:
     beside = options.model.parent / "config.toml"
     trained = tomllib.loads(beside.read_text()).get("augmentation", {}) if beside.is_file() else {}
     said = {name: getattr(options, name) for name in PREPROCESSING if getattr(options, name) is not None}
-    found = {name: tuple(value) if isinstance(value, list) else value for name, value in trained.items() if name in PREPROCESSING}
+    found = {name: value for name, value in trained.items() if name in PREPROCESSING}
     return ImageAugmentation(**found | said)
 
 

@@ -112,7 +112,8 @@ def make_journal(task: ImageTask, session: Session, model: nn.Module, folder: Pa
 
 def describe(task: ImageTask) -> dict[str, Any]:
     """The task for config.toml, which has no None."""
-    return json.loads(json.dumps(asdict(task)), object_hook=lambda pairs: {name: value for name, value in pairs.items() if value is not None})
+    told = json.dumps(asdict(task), default=lambda number: number.item())  # numpy's, where a recipe computes with it
+    return json.loads(told, object_hook=lambda pairs: {name: value for name, value in pairs.items() if value is not None})
 
 
 def save(folder: Path, model: sigvit.VisionTransformer, weights: dict[str, torch.Tensor], score: Evaluation) -> None:

@@ -68,6 +68,9 @@ class ImageAugmentation:
     evaluation_resize: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("crop_area", "crop_ratio", "mean", "std"):
+            if getattr(self, name) is not None:  # TOML gives lists
+                object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
         area, ratio, resize = self.crop_area or (1.0, 1.0), self.crop_ratio, self.evaluation_resize
         self._require("crop_area", 0 < area[0] <= area[1] <= 1, "None or two shares of the area, above 0, rising, to 1 at most")
         self._require("crop_ratio", 0 < ratio[0] <= ratio[1], "two numbers above 0, the lower first")

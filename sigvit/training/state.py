@@ -81,7 +81,7 @@ class TrainingState:
         module = processes.wrap(model)
         forward = torch.compile(module) if recipe.compile else module
         optimizer, average = make_optimizer(model, recipe), MovingAverage(model, recipe.ema_decay)
-        return cls(recipe, seed, processes, model, module, forward, optimizer, average, BestWeights(recipe.patience), Measured(processes))
+        return cls(recipe, int(seed), processes, model, module, forward, optimizer, average, BestWeights(recipe.patience), Measured(processes))
 
     @property
     def looked(self) -> int:

@@ -4,14 +4,19 @@ import importlib
 import json
 import shutil
 import sys
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tomli_w
 import torch
 
 import sigvit
 from sigvit.training.augment_images import ImageAugmentation
-from sigvit.training.image_run import FineTuning, ImageRun, open_recipe, recipe_names
+from sigvit.training.image_run import FineTuning, ImageRun, ModelChoice, open_recipe, recipe_names
+from sigvit.training.recipe import Recipe
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -132,6 +137,18 @@ def test_every_recipe_builds_its_model_and_says_what_to_expect():
         if isinstance(task, ImageRun):
             with torch.device("meta"):
                 assert task.build_model().config.num_classes == task.num_classes
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_what_config_toml_says_makes_the_same_recipe(monkeypatch, name):
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    task = replace(open_recipe(name), seed=np.int64(7))
+    told = tomllib.loads(tomli_w.dumps(importlib.import_module("image_session").describe(task)))
+    parts = {"recipe": Recipe(**told.pop("recipe")), "augmentation": ImageAugmentation(**told.pop("augmentation"))}
+    if isinstance(task, ImageRun):
+        parts["model"] = ModelChoice(**told.pop("model"))
+    assert type(task)(**told, **parts) == task
+    assert isinstance(replace(task, image_size=list(task.image_size)).image_size, tuple)
 
 
 @pytest.mark.parametrize(

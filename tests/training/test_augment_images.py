@@ -91,6 +91,11 @@ def test_an_image_of_a_mixed_set_is_zoomed_unless_it_has_the_model_s_size():
     assert evaluation_crop(ImageAugmentation(evaluation_resize=1.25), (R, C), None).resize == 1.25
 
 
+def test_lists_and_arrays_stand_for_pairs_and_channels():
+    written = ImageAugmentation(crop_area=[0.25, 1], crop_ratio=[0.5, 2.0], mean=np.array(IMAGENET_MEAN), std=list(IMAGENET_STD))
+    assert written == ImageAugmentation(crop_area=(0.25, 1.0), crop_ratio=(0.5, 2.0), mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
 @pytest.mark.parametrize("size", [0, (7,), (7, 5, 3), (7, 2.5), "ab"])
 def test_what_is_no_size_is_a_sentence(size):
     with pytest.raises(ValueError, match=r"image_size is .*; give pixels, a whole number of at least 1 or \(rows, columns\)"):

@@ -4,6 +4,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sigvit
@@ -24,6 +25,14 @@ OUTSIDE = [
     ("betas", (0.9, 1.0)),
     ("cutmix", -0.5),
 ]
+KINDLESS = [
+    ("steps", 7.5, "a whole number"),
+    ("batch_size", 3.5, "a whole number"),
+    ("warmup_steps", float("inf"), "a whole number"),
+    ("steps", "5", "a whole number"),
+    ("learning_rate", "fast", "a number"),
+    ("betas", 0.9, "two numbers"),
+]
 UNREAD = [
     ({"momentum": 0.5}, "momentum is 0.5, but nothing reads it: optimizer is 'adamw'"),
     ({"betas": (0.9, 0.99), "optimizer": "sgd"}, "betas is"),
@@ -37,6 +46,27 @@ UNREAD = [
 def test_numbers_outside_their_range_are_named(field, value):
     with pytest.raises(ValueError, match=re.escape(f"{field} is {value}; it must be ")):
         Recipe(**{field: value})
+
+
+@pytest.mark.parametrize(("field", "value", "words"), KINDLESS)
+def test_what_is_of_another_kind_is_named(field, value, words):
+    with pytest.raises(ValueError, match=re.escape(f"{field} is {value}; it must be {words}.")):
+        Recipe(**{field: value})
+
+
+def test_numbers_of_numpy_and_lists_become_plain():
+    chosen = {
+        "steps": np.int64(7),
+        "learning_rate": np.logspace(-3, -2, 3)[0],
+        "mixup": np.float32(0.5),
+        "compile": np.bool_(True),
+        "optimizer": np.str_("adam"),
+    }
+    recipe = Recipe(**chosen, warmup_steps=1e3, betas=[np.float64(0.8), 0.95])
+    assert recipe == Recipe(steps=7, learning_rate=1e-3, mixup=0.5, compile=True, optimizer="adam", warmup_steps=1000, betas=(0.8, 0.95))
+    assert {type(getattr(recipe, name)) for name in chosen} == {int, float, bool, str}
+    assert isinstance(recipe.warmup_steps, int)
+    assert [type(beta) for beta in recipe.betas] == [float, float]
 
 
 @pytest.mark.parametrize(("changes", "sentence"), UNREAD)

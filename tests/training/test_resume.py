@@ -6,6 +6,7 @@ from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -87,6 +88,15 @@ def test_killed_and_resumed_is_bit_equal(tmp_path, whole, kills):
     assert same(model, whole[0])
     assert history == whole[1]
     assert lines(tmp_path) == whole[2]
+
+
+def test_a_training_with_numbers_of_numpy_is_resumed(tmp_path, whole):
+    recipe = replace(RECIPE, steps=np.int64(43), learning_rate=np.float64(1e-2), ema_decay=np.float64(0.9))
+    with pytest.raises(KilledError):
+        run(tmp_path, recipe, kill_at=15, seed=np.int64(3))
+    model, history = run(tmp_path, recipe, seed=np.int64(3))
+    assert same(model, whole[0])
+    assert history == whole[1]
 
 
 @pytest.mark.parametrize("changes", [{"ema_decay": 0.0, "optimizer": "sgd"}, {"accumulation": 3, "optimizer": "lamb"}, {"patience": 1, "learning_rate": 0.3}])
