@@ -1,6 +1,7 @@
 """Several processes that train one model: what one process does, shared out over all that `torchrun` started.
 
-Every process computes an equal share of each step's batch; the gradient is the mean over the shares, so that w processes give the weights of one.
+Every process computes an equal share of each step's batch; the gradient is the mean over the shares, so that w processes give the weights of one: equal to
+rounding, where the model has neither dropout nor stochastic depth, which draw other masks for another number of shares (processes × accumulation).
 `process_groups` has the kinds with company; they are loaded when they are asked for.
 """
 

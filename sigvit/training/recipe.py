@@ -43,7 +43,8 @@ class Recipe:
     ----------
     steps : optimiser steps; the schedule runs over all of them.
     batch_size : windows or images a step, over all processes and accumulation steps. Recordings take at most the training set.
-    accumulation : equal parts of the batch that each process works on one after the other: less memory, the same gradient.
+    accumulation : equal parts of the batch that each process works on one after the other: less memory, the same gradient up to rounding, but for dropout and
+        stochastic depth, which draw other masks for another number of parts.
     optimizer : "adamw" (decoupled weight decay, Loshchilov & Hutter 2019), "adam" (Kingma & Ba 2015; the decay is an L2 term of the gradient, so it is
         divided by the gradient's size like the rest), "lamb" (You et al. 2020; for batches of thousands) or "sgd" (with
         momentum; the decay is an L2 term). The ViT paper's "Adam" is "adamw" here: JAX decays decoupled.
