@@ -87,6 +87,24 @@ class Checkpoints:
         found = (NAME.fullmatch(path.name) for path in self.folder.glob("step_*"))
         return sorted(int(match[1]) for match in found if match)
 
+    def claim(self) -> None:
+        """Take the right to write here, as long as this object and its process live; two trainings would remove each other's checkpoints.
+
+        Raises
+        ------
+        BlockingIOError : another process has it.
+        """
+        if self._claimed or fcntl is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR)
+        weakref.finalize(self, os.close, lock)
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(f"Another process writes its checkpoints into {self.folder}; end it first, or train into another folder.") from error
+        self._claimed = True
+
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write the state after `step` steps (nested dicts, lists and tuples of tensors and plain data), then remove the oldest checkpoints.
 
@@ -95,9 +113,9 @@ class Checkpoints:
         Raises
         ------
         OSError : the disk refused (it is full, say); what was written is removed and the checkpoints before it are untouched.
-        RuntimeError : another process writes its checkpoints into this folder.
+        BlockingIOError : another process writes its checkpoints into this folder.
         """
-        self._claim()
+        self.claim()
         unfinished = self.folder / f"{self.path(step).name}.unfinished"
         try:
             self._remove_unfinished()
@@ -122,19 +140,6 @@ class Checkpoints:
                 return step, _read(self.path(step) / "state.pt")
             warnings.warn(f"The checkpoint {self.path(step)} is damaged ({fault}); the one before it is used, or the beginning if there is none.", stacklevel=2)
         return None
-
-    def _claim(self) -> None:
-        """The right to write here, as long as this object lives; two trainings would remove each other's checkpoints."""
-        if self._claimed or fcntl is None:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR)
-        weakref.finalize(self, os.close, lock)
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RuntimeError(f"Another process writes its checkpoints into {self.folder}; end it first, or train into another folder.") from error
-        self._claimed = True
 
     def _last(self) -> str:
         steps = self.steps()

@@ -64,7 +64,8 @@ def train(
     ------
     ValueError : the loss or the gradient is not finite (the message says at which step, and which checkpoint is the last good one); a batch that can't be
         cut into equal shares; a checkpoint of another recipe or architecture; a model of another number format than the recipe's.
-    OSError : a checkpoint or a line of metrics can't be written; the message names the last good checkpoint.
+    OSError : a checkpoint or a line of metrics can't be written; the message names the last good checkpoint. BlockingIOError, before the first step: another
+        process trains into the folder of the checkpoints.
 
     >>> from sigvit.training.batches import RecordingBatches
     >>> recipe = Recipe(steps=30, batch_size=4)

@@ -109,12 +109,15 @@ class TrainingState:
         self.processes.barrier()
 
     def resume(self, checkpoints: Checkpoints) -> None:
-        """Go on from the newest whole checkpoint, if there is one.
+        """Claim the folder, and go on from the newest whole checkpoint, if there is one.
 
         Raises
         ------
+        BlockingIOError : another process trains into the folder.
         ValueError : it is of another recipe, seed or architecture; the message names what differs.
         """
+        if self.processes.first:
+            checkpoints.claim()
         found = self.processes.from_first(checkpoints.latest() if self.processes.first else None)
         if found is None:
             return

@@ -2,6 +2,8 @@
 
 import csv
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -120,6 +122,26 @@ def test_a_finished_training_is_returned_as_it_was(tmp_path, whole):
     assert same(model, whole[0])
     assert history == whole[1]
     assert lines(tmp_path) == whole[2]
+
+
+HOLDER = "import fcntl, sys; lock = open(sys.argv[1], 'a'); fcntl.lockf(lock, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no locks of this kind")
+def test_a_second_start_of_a_running_training_is_refused_before_it_writes_and_a_killed_one_blocks_nobody(tmp_path, whole):
+    with pytest.raises(KilledError):
+        run(tmp_path, kill_at=13)
+    before = (tmp_path / "metrics.csv").read_bytes()
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "checkpoints" / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout.readline() == "held\n"
+        with pytest.raises(BlockingIOError, match=r"Another process writes its checkpoints into .*; end it first, or train into another folder"):
+            run(tmp_path, kill_at=1)
+        assert (tmp_path / "metrics.csv").read_bytes() == before
+        running.kill()
+    model, history = run(tmp_path)
+    assert same(model, whole[0])
+    assert history == whole[1]
 
 
 def without_moments(optimizer):
