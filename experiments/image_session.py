@@ -19,6 +19,7 @@ from sigvit.data.images import Images, open_images, require_same_classes
 from sigvit.evaluation.measure import measured_peak
 from sigvit.evaluation.trace import trace_forward
 from sigvit.evidence.results_folder import claim_folder
+from sigvit.training.batches import Share
 from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.distributed import Processes
 from sigvit.training.evaluate import Evaluation, ImageEvaluation
@@ -26,6 +27,8 @@ from sigvit.training.image_batches import ImageBatches
 from sigvit.training.image_run import ImageTask, open_recipe, recipe_names
 from sigvit.training.journal import Journal
 from sigvit.training.loop import train
+from sigvit.training.optimizer import make_optimizer
+from sigvit.training.state import FREE_FIELDS
 
 # The fields of the recipe and of the session stand on the command line without a prefix.
 Unprefixed = tyro.conf.arg(name="")
@@ -81,10 +84,11 @@ def fit(
         sizes = f"{parameters:,} parameters, {len(training):,} training images, {len(test):,} test images"
         console.print(f"{task.name}: {sizes}. {task.expectation}", *model.changes, sep="\n", highlight=False)
         batches = ImageBatches(training, task.augmentation, task.recipe, task.seed, processes.device, session.workers, task.image_size)
-        if processes.first:
-            claim_folder(folder, describe(task) | describe_start())  # after all that may refuse the task, so that a mended one finds the folder free
+        require_possible(task, model, processes)
         journal = make_journal(task, session, model, folder, processes, console)
         checkpoints = Checkpoints(folder / "checkpoints", session.keep, session.checkpoint_every)
+        if processes.first:
+            claim_folder(folder, describe(task) | describe_start())  # after all that may refuse the task, so that a mended one finds the folder free
         train(model, batches, task.recipe, task.seed, checkpoints=checkpoints, processes=processes, journal=journal)
         score = ImageEvaluation(test, task.augmentation, task.image_size, dtype=task.recipe.dtype, processes=processes, workers=session.workers)(model)
         weights = processes.full(model.state_dict())
@@ -103,6 +107,12 @@ def open_parts(task: ImageTask) -> tuple[Images, Images]:
     return training, test
 
 
+def require_possible(task: ImageTask, model: nn.Module, processes: Processes) -> None:
+    """ValueError for what training would refuse after the folder is claimed: a batch that can't be cut into equal shares, an optimiser that can't be made."""
+    Share(of=task.recipe.accumulation * processes.world).rows(task.recipe.batch_size)
+    make_optimizer(model, task.recipe)
+
+
 def make_journal(task: ImageTask, session: Session, model: nn.Module, folder: Path, processes: Processes, console: Console) -> Journal:
     """Metrics with the share of this machine's measured peak: the backward pass costs twice the forward pass."""
     flops = 3 * trace_forward(model, (task.in_channels, *task.image_size), 1, task.recipe.dtype).work.flops
@@ -111,9 +121,9 @@ def make_journal(task: ImageTask, session: Session, model: nn.Module, folder: Pa
 
 
 def describe(task: ImageTask) -> dict[str, Any]:
-    """The task for config.toml, which has no None."""
+    """What decides the weights, for config.toml, which has no None."""
     told = json.dumps(asdict(task), default=lambda number: number.item())  # numpy's, where a recipe computes with it
-    return json.loads(told, object_hook=lambda pairs: {name: value for name, value in pairs.items() if value is not None})
+    return json.loads(told, object_hook=lambda pairs: {name: value for name, value in pairs.items() if value is not None and name not in FREE_FIELDS})
 
 
 def save(folder: Path, model: sigvit.VisionTransformer, weights: dict[str, torch.Tensor], score: Evaluation) -> None:

@@ -196,7 +196,31 @@ def test_parts_that_name_other_classes_are_a_sentence(script, tmp_path):
         script("training", "digits", "--data", f"parquet:{tmp_path}", "--num-classes", 2, "--output", tmp_path / "results")
 
 
-def test_a_batch_larger_than_the_data_is_a_sentence_and_leaves_the_folder_free(script, tmp_path):
-    with pytest.raises(ValueError, match=r"batch_size is 2000, but .* has 1347 images"):
-        script("training", "digits", "--recipe.batch-size", 2000, "--output", tmp_path / "results")
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--recipe.batch-size", 2000), r"batch_size is 2000, but .* has 1347 images"),
+        (("--recipe.accumulation", 3), r"A batch of 64 can't be cut into 3 equal shares"),
+        (("--every", 0), r"every is 0; it must be at least 1"),
+        (("--keep", 0), r"keep is 0; it must be at least 1"),
+    ],
+)
+def test_what_cannot_be_trained_is_a_sentence_and_leaves_the_folder_free(script, tmp_path, arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        script("training", "digits", *arguments, "--output", tmp_path / "results")
     assert not (tmp_path / "results").exists()
+
+
+def test_an_optimiser_that_cannot_be_made_leaves_the_folder_free(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    session = importlib.import_module("image_session")
+    task = open_recipe("digits")
+    with pytest.raises(ValueError, match="VisionTransformer has no parameter that requires a gradient"):
+        session.fit(task, session.Session(tmp_path / "results"), lambda: task.build_model().requires_grad_(False))
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_started_training_goes_on_with_another_accumulation(script, tmp_path):
+    few = ("digits", "--recipe.steps", 3, "--recipe.warmup-steps", 1, "--output", tmp_path / "results")
+    whole = script("training", *few)
+    assert script("training", *few, "--recipe.accumulation", 2) == whole  # at its end already
