@@ -6,7 +6,7 @@ import math
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
@@ -15,12 +15,16 @@ import tyro
 from sigvit.evaluation.calibration import calibrate
 from sigvit.evaluation.cost import Training, TrainingCost, memory_parts, training_cost
 from sigvit.evaluation.flops import vit_flops
-from sigvit.evaluation.hardware import Hardware, published, stated_prices
+from sigvit.evaluation.hardware import GPUS_PER_MACHINE, Hardware, published, stated_prices
 from sigvit.evaluation.measure import TrainingStep, inference_seconds, measured_peak, peak_memory, resident_memory, step_seconds
 from sigvit.evaluation.trace import trace_training
-from sigvit.model.families import FAMILIES
+from sigvit.model.families import FAMILIES, hybrid
 from sigvit.model.vision_transformer import VisionTransformer, vit
 from sigvit.training.image_run import ImageRun, ImageTask, open_recipe
+from sigvit.training.recipe import require_unset
+
+OF_OTHER_GPUS = ("gpus", "gpu", "peak_tflops", "memory_gib", "bandwidth_gb_s", "network_gb_s", "sharded")
+OWN_NETWORK_GB_S = 50.0
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ class Options:
     """Of that GPU."""
     bandwidth_gb_s: float = 0.0
     """Of that GPU's memory."""
-    network_gb_s: float = 50.0
-    """A direction, of that GPU's way to the others."""
+    network_gb_s: float = 0.0
+    """A direction, of a GPU's way to those of other machines; 0 takes the table's, or 50 to all others of a GPU that isn't there."""
     sharded: bool = False
     """Weights, gradients and optimiser in shares (FSDP2), else whole on each GPU (DDP)."""
     threads: int = 0
@@ -58,10 +62,11 @@ class Options:
 def main(arguments: list[str]) -> int:
     """Print the answer; bad input is a sentence on the error stream and exit code 2."""
     options = tyro.cli(Options, args=arguments, prog="sigvit cost", config=(tyro.conf.AvoidSubcommands,))
-    if options.threads:
-        torch.set_num_threads(options.threads)
     try:
-        is_model = options.target.partition("/")[0] in FAMILIES
+        require_range(options)
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        is_model = options.target.rpartition("+")[2].partition("/")[0] in FAMILIES
         print(model_report(options) if is_model else recipe_report(options))
     except ValueError as error:
         print(f"sigvit cost: {error}", file=sys.stderr)
@@ -69,8 +74,18 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def require_range(options: Options) -> None:
+    """ValueError for a number that can't be."""
+    for name, least in (("gpus", 1), ("threads", 0), ("batch", 0), ("network_gb_s", 0)):
+        if getattr(options, name) < least:
+            raise ValueError(f"{name} is {getattr(options, name)}; it must be at least {least}.")
+
+
 def model_report(options: Options) -> str:
     """A model's numbers, measured on this machine's GPU or CPU."""
+    require_unset(options, ("model", *OF_OTHER_GPUS), f"{options.target} is a model, which is measured on this machine")
+    if hybrid(options.target)[1] is not None:
+        raise ValueError(f"{options.target} is a hybrid, but only plain Vision Transformers are measured here, such as {hybrid(options.target)[0]}.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     before = resident_memory() if device.type == "cpu" else 0.0
     training = Training((3, options.image_size, options.image_size), options.batch or 8, dtype=options.dtype)
@@ -100,6 +115,7 @@ def model_report(options: Options) -> str:
 def recipe_report(options: Options) -> str:
     """A recipe's prediction, for GPUs or for this machine."""
     run = open_recipe(options.target)
+    require_read(options, run)
     training = training_of(run, options.batch)
     hardware, input_s = hardware_of(options, run, training)
     cost = training_cost(meta_model(run, options.model), training, hardware, options.gpus, options.sharded, input_s)
@@ -110,6 +126,19 @@ def recipe_report(options: Options) -> str:
         *cost_lines(cost, training, options.gpus),
     ]
     return "\n".join(lines)
+
+
+def require_read(options: Options, run: ImageTask) -> None:
+    """ValueError for an option that was set although nothing reads it for this recipe and these GPUs."""
+    require_unset(options, ("image_size", "dtype"), f"the recipe {run.name} says its own")
+    if isinstance(run, ImageRun):
+        require_unset(options, ("model",), f"the recipe {run.name} trains a model of its own")
+    if options.gpu:
+        require_unset(options, ("peak_tflops", "memory_gib", "bandwidth_gb_s"), f"the table has those of {options.gpu}")
+    if options.gpus <= (GPUS_PER_MACHINE if options.gpu else 1):
+        require_unset(options, ("network_gb_s",), f"it is the way to GPUs of other machines, and --gpus {options.gpus} needs one machine")
+    if options.gpu or options.peak_tflops:
+        require_unset(options, ("threads",), "nothing is measured on this machine")
 
 
 def cost_lines(cost: TrainingCost, training: Training, gpus: int) -> list[str]:
@@ -153,18 +182,20 @@ def meta_model(run: ImageTask, name: str = "") -> VisionTransformer:
 def hardware_of(options: Options, run: ImageTask, training: Training) -> tuple[Hardware, float]:
     """The processor that was asked for, and how long a step waits for its batch there: measured here, nothing on GPUs, which augment beside."""
     if options.gpu:
-        return published(options.gpu, training.dtype), 0.0
+        gpu = published(options.gpu, training.dtype)
+        return (replace(gpu, network_bytes_s=options.network_gb_s * 1e9) if options.network_gb_s else gpu), 0.0
     if options.peak_tflops or options.memory_gib or options.bandwidth_gb_s:
         if min(options.peak_tflops, options.memory_gib, options.bandwidth_gb_s) <= 0:
             raise ValueError("A GPU of your own needs --peak-tflops, --memory-gib and --bandwidth-gb-s, each above 0.")
         prices = stated_prices(options.peak_tflops * 1e12, options.bandwidth_gb_s * 1e9)
-        network = options.network_gb_s * 1e9
+        network = (options.network_gb_s or OWN_NETWORK_GB_S) * 1e9
         name = f"a GPU of {options.peak_tflops:g} TFLOP/s"
         return Hardware(name, options.peak_tflops * 1e12, options.memory_gib * 2**30, prices, network, network, "your numbers", gpu=True), 0.0
     if options.gpus > 1:
         raise ValueError("Several GPUs need --gpu, or --peak-tflops, --memory-gib and --bandwidth-gb-s: this machine is calibrated alone.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return calibrate(calibration_cases(training.dtype, large=device.type == "cuda"), device, rounds=3), input_seconds(run, device)
+    input_s = input_seconds(replace(run, recipe=replace(run.recipe, batch_size=training.batch)), device)
+    return calibrate(calibration_cases(training.dtype, large=device.type == "cuda"), device, rounds=3), input_s
 
 
 def calibration_cases(dtype: str, large: bool = False) -> list[tuple[VisionTransformer, Training]]:

@@ -1,13 +1,16 @@
 """The command line: what `sigvit cost` says, and a reader that leaves early."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 import torch
 
+from sigvit import cost_command
 from sigvit.__main__ import main
+from sigvit.evaluation.hardware import published
 
 
 def test_a_reader_that_has_enough_is_no_crash():
@@ -40,6 +43,26 @@ def test_cost_of_a_recipe_on_a_gpu_in_numbers_is_that_of_the_table(capsys):
     assert capsys.readouterr().out.splitlines()[2:] == table
 
 
+def test_a_slow_network_between_machines_costs_time_on_a_gpu_of_the_table(capsys):
+    steps = {}
+    for network in ((), ("--network-gb-s", "25"), ("--network-gb-s", "1")):
+        assert main(["cost", "vit_imagenet_21k:B/16", "--gpus", "64", "--gpu", "a100", *network]) == 0
+        said = capsys.readouterr().out
+        steps[network[1:]] = float(re.search(r"of it ([\d.e+]+) waiting for other devices", said)[1])
+    assert steps[()] == steps["25",]  # which the table says of an A100
+    assert steps["1",] > 10 * max(1.0, steps[()])
+
+
+@pytest.mark.parametrize(("words", "batch"), [((), 64), (("--batch", "96"), 96)])
+def test_what_making_a_batch_takes_is_measured_for_the_batch_that_is_asked_for(monkeypatch, capsys, words, batch):
+    asked = []
+    monkeypatch.setattr(cost_command, "calibrate", lambda cases, device, rounds: published("h100", "float32"))
+    monkeypatch.setattr(cost_command, "input_seconds", lambda run, device: asked.append(run.recipe.batch_size) or 0.5)
+    assert main(["cost", "digits", *words]) == 0
+    assert asked == [batch]
+    assert "500 for the batch" in capsys.readouterr().out
+
+
 def test_cost_of_a_fine_tuning_recipe_asks_for_its_model(capsys):
     assert main(["cost", "cifar10_finetuning", "--gpu", "l4"]) == 2
     assert "say which with --model" in capsys.readouterr().err
@@ -66,6 +89,23 @@ def test_cost_of_a_model_is_measured_here(capsys):
         (["digits", "--gpus", "2"], "Several GPUs need --gpu"),
         (["Ti/0"], "There is no model 'Ti/0'"),
         (["Ti/16", "--image-size", "33"], "can't be cut into patches of 16"),
+        (["Ti/16", "--gpus", "8"], "gpus is 8, but nothing reads it: Ti/16 is a model, which is measured on this machine"),
+        (["Ti/16", "--gpu", "h100"], "gpu is h100, but nothing reads it"),
+        (["Ti/16", "--sharded"], "sharded is True, but nothing reads it"),
+        (["Ti/16", "--model", "B/16"], "model is B/16, but nothing reads it"),
+        (["digits", "--gpu", "h100", "--model", "B/16"], "model is B/16, but nothing reads it: the recipe digits trains a model of its own"),
+        (["digits", "--gpu", "h100", "--image-size", "32"], "image_size is 32, but nothing reads it: the recipe digits says its own"),
+        (["digits", "--gpu", "h100", "--dtype", "bfloat16"], "dtype is bfloat16, but nothing reads it"),
+        (["digits", "--gpu", "h100", "--peak-tflops", "3"], "peak_tflops is 3.0, but nothing reads it: the table has those of h100"),
+        (["digits", "--gpu", "h100", "--threads", "2"], "threads is 2, but nothing reads it: nothing is measured on this machine"),
+        (["digits", "--gpu", "h100", "--gpus", "8", "--network-gb-s", "5"], "network_gb_s is 5.0, but nothing reads it: it is the way to GPUs of other"),
+        (["digits", "--network-gb-s", "5"], "network_gb_s is 5.0, but nothing reads it"),
+        (["digits", "--gpu", "h100", "--gpus", "0"], "gpus is 0; it must be at least 1"),
+        (["digits", "--gpu", "h100", "--gpus", "-4"], "gpus is -4; it must be at least 1"),
+        (["Ti/16", "--threads", "-1"], "threads is -1; it must be at least 0"),
+        (["digits", "--batch", "1348"], "batch_size is 1348, but"),
+        (["R50+B/16"], "R50+B/16 is a hybrid, but only plain Vision Transformers are measured here, such as B/16"),
+        (["R51+B/16"], "There is no hybrid 'R51+B/16'"),
     ],
 )
 def test_bad_input_gets_a_sentence(words, sentence, capsys):
