@@ -46,6 +46,7 @@ def layer_factors(model: nn.Module, layer_decay: float) -> dict[str, float]:
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """The trainable parameters by learning rate and decay: {"params", "weight_decay", "factor"} (of the learning rate)."""
+    model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper puts a word before the names that decay and rate go by
     spared, factors = undecayed_names(model), layer_factors(model, recipe.layer_decay)
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     groups = []

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import sigvit
-from sigvit.training.optimizer import MovingAverage, layer_factors, make_optimizer, set_learning_rate
+from sigvit.training.optimizer import MovingAverage, layer_factors, make_optimizer, parameter_groups, set_learning_rate
 from sigvit.training.recipe import Recipe
 
 RATE, DECAY = 0.1, 0.3
@@ -90,6 +90,24 @@ def test_layer_decay_and_schedule_multiply_and_every_parameter_is_in_one_group()
     assert rates[id(named["head.bias"])] == (0.8, 0.0)
     assert rates[id(named["encoder.blocks.1.mlp.inner.weight"])] == (0.2, 0.7)
     assert rates[id(named["class_token"])] == (0.05, 0.0)
+
+
+class Compiled(nn.Module):
+    """What torch.compile's wrapper is to the names of parameters; a real one loads a compiler, for seconds."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._orig_mod = model
+
+
+@pytest.mark.parametrize(
+    "wrap", [Compiled, pytest.param(torch.compile, marks=[pytest.mark.slow, pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")])]
+)
+def test_a_compiled_model_s_parameters_decay_and_learn_as_the_model_s_own(wrap):
+    model, recipe = transformer(), Recipe(layer_decay=0.5, weight_decay=0.7)
+    own, compiled = ([(list(map(id, group.pop("params"))), group) for group in parameter_groups(each, recipe)] for each in (model, wrap(model)))
+    assert compiled == own
+    assert len(own) > 4
 
 
 def test_layer_decay_without_blocks_is_refused():
