@@ -127,7 +127,7 @@ def training_cost(model: nn.Module, training: Training, hardware: Hardware, devi
     communication_s = _communication_s(hardware, 4.0 * trained, devices, sharded, overlap_s=hardware.seconds(work) * 2 / 3)
     step_s = compute_s + update_s + communication_s + input_s
     forward = trace_forward(model, training.input_shape, 1, training.dtype).work.flops
-    memory = memory_parts(training, trace, trained, share, devices, sharded)
+    memory = memory_parts(training, trace, trained, share, devices, sharded, frozen=parameters - trained)
     return TrainingCost(
         parameters=parameters,
         forward_flops=forward,
@@ -160,9 +160,10 @@ def step_work(model: nn.Module, training: Training) -> Work:
     return trace.work * training.accumulation + update_work(training, sum(parameters), len(parameters))
 
 
-def memory_parts(training: Training, trace: Trace, parameters: int, share: int, devices: int = 1, sharded: bool = False) -> dict[str, float]:
-    """Bytes that are alive at a step's peak on one device, by what they are for."""
-    held = float(parameters * _width(training))  # bytes of all weights, and of all gradients
+def memory_parts(training: Training, trace: Trace, parameters: int, share: int, devices: int = 1, sharded: bool = False, frozen: int = 0) -> dict[str, float]:
+    """Bytes that are alive at a step's peak on one device, by what they are for; `parameters` are those that are trained, beside the `frozen`."""
+    held = float(parameters * _width(training))  # bytes of all trained weights, and of all gradients
+    weights = held + float(frozen * _width(training))
     each = held / devices if sharded else held
     gradients = trace.peak_bytes + (held if training.accumulation > 1 else 0.0)
     if sharded:  # each gradient goes to its owner as soon as it is there; two blocks' weights are whole at a time, which `communication` holds
@@ -171,11 +172,11 @@ def memory_parts(training: Training, trace: Trace, parameters: int, share: int, 
     for size in training.input_shape:
         sample *= size
     parts = {
-        "weights": each,
+        "weights": weights / devices if sharded else weights,
         "gradients and activations": gradients,
         "optimiser": each * OPTIMIZER_STATE[training.optimizer] / 4,
         "average": each if training.average else 0.0,
-        "communication": 0.0 if devices == 1 else (held / 8 if sharded else held),
+        "communication": 0.0 if devices == 1 else (weights / 8 if sharded else held),
         "input": 2 * share * sample,
     }
     return {name: size for name, size in parts.items() if size}

@@ -95,6 +95,20 @@ def test_memory_is_predicted_as_a_fresh_process_measures_it():
     assert 0.9 < float(run.stdout) < 1.1
 
 
+@pytest.mark.parametrize("sharded", [False, True])
+def test_frozen_weights_take_memory_but_neither_gradients_nor_moments(sharded):
+    training, hardware = Training(SHAPE, batch=12, average=True), published("h100", "float32")
+    model = small()
+    whole = training_cost(model, training, hardware, devices=3, sharded=sharded).memory
+    model.requires_grad_(False).head.requires_grad_(True)
+    frozen = training_cost(model, training, hardware, devices=3, sharded=sharded)
+    head = 4 * sum(parameter.numel() for parameter in model.head.parameters()) / (3 if sharded else 1)
+    assert frozen.memory["weights"] == whole["weights"] == 4 * frozen.parameters / (3 if sharded else 1)
+    assert (frozen.memory["average"], frozen.memory["optimiser"]) == (head, 2 * head)
+    # Shards are gathered to be read, also those that don't learn; whole models exchange the gradients alone.
+    assert frozen.memory["communication"] == (whole["communication"] if sharded else head)
+
+
 def test_the_cost_of_a_run_adds_up():
     training = Training(SHAPE, batch=24, steps=500, dtype="bfloat16", average=True)
     cost = training_cost(small(), training, published("h100", "bfloat16"), devices=4)
