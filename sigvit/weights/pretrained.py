@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn.utils import parametrize
 
 import sigvit
 from sigvit.grid import Grid
@@ -52,7 +53,10 @@ def save_pretrained(model: VisionTransformer, folder: str | Path) -> None:
     Raises
     ------
     TypeError : the model's tokenizer isn't one of this library's, so that no description could rebuild it.
+    ValueError : the model has low-rank additions, which no description holds.
     """
+    if any(parametrize.is_parametrized(module) for module in model.modules()):
+        raise ValueError("The model has low-rank additions beside its weights, which a saved model's description doesn't hold; merge(model) first.")
     description = {
         "format": FORMAT,
         "version": sigvit.__version__,

@@ -75,6 +75,16 @@ def test_merging_keeps_what_is_computed_and_frees_every_parameter():
     choose_trained(after, "lora")
 
 
+def test_a_model_with_additions_is_saved_once_they_are_merged(tmp_path):
+    _, after = tuned("lora")
+    with pytest.raises(ValueError, match=r"has low-rank additions beside its weights, .*; merge\(model\) first"):
+        after.save_pretrained(tmp_path / "tuned")
+    assert not (tmp_path / "tuned").exists()
+    merge(after).save_pretrained(tmp_path / "tuned")
+    weights = sigvit.VisionTransformer.from_pretrained(tmp_path / "tuned").state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in after.state_dict().items())
+
+
 def test_few_numbers_are_trained():
     counts = {
         trained: sum(p.numel() for p in choose_trained(model(width=32), trained, 2).parameters() if p.requires_grad) for trained in ("head", "lora", "all")
