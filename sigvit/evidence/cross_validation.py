@@ -23,7 +23,8 @@ from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.index_pairs import as_folds
 from sigvit.evidence.judging import TABLE_COLUMNS, Fit, fits_many, has_seed, judge_fits, last_step
-from sigvit.evidence.window_steps import NO_ALIGNMENT, alignment_of, uses_test_windows
+from sigvit.evidence.searched_values import searched_values
+from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
 
 __all__ = ["TABLE_COLUMNS", "Results", "cross_validate"]
 
@@ -126,13 +127,25 @@ def cross_validate(
         shutil.rmtree(Path(folder) / TRAINING, ignore_errors=True)
     ordered = ((name, fold.number, seed) for name in pipelines for fold in folds for seed in seeds)
     # The fit of a seedless pipeline stands for every seed.
-    return _collect([_with_seed(part, key[2]) for key in ordered for part in records.get(key) or records[(*key[:2], seeds[0])]], certificate, pipelines)
+    found = [_with_seed(part, key[2]) for key in ordered for part in records.get(key) or records[(*key[:2], seeds[0])]]
+    return _collect(found, certificate.with_alignment(_aligned(pipelines, records)))
 
 
 def pretrained_models(pipelines: dict[str, Any]) -> list[str]:
-    """Folders of the models that pipelines, or steps of them, start from: their parameters called `pretrained`."""
-    found = [value for pipeline in pipelines.values() for name, value in pipeline.get_params().items() if name.split("__")[-1] == "pretrained"]
+    """Folders of the models that pipelines, or steps of them, start from or may start from in a search: their parameters called `pretrained`."""
+    found = [value for pipeline in pipelines.values() for name, value in _parameters(pipeline) if name.split("__")[-1] == "pretrained"]
     return list(dict.fromkeys(str(folder) for folder in found if isinstance(folder, str | Path)))
+
+
+def _parameters(pipeline: Any) -> Iterator[tuple[str, Any]]:
+    """Every parameter of a pipeline and of what it is made of, with the values that a search may set."""
+    own = pipeline.get_params(deep=True)
+    yield from own.items()
+    for search in (pipeline, *own.values()):
+        for name, value in searched_values(search):
+            yield name, value
+            if hasattr(value, "get_params") and not isinstance(value, type):
+                yield from _parameters(value)
 
 
 @contextmanager
@@ -189,12 +202,18 @@ def _with_seed(record: dict, seed: int) -> dict:
     return {**record, "row": {**record["row"], "seed": seed}, "provenance": {**record["provenance"], "seed": seed}}
 
 
-def _collect(records: list[dict], certificate: Certificate, pipelines: dict[str, Any]) -> Results:
+def _aligned(pipelines: Iterable[str], records: dict[tuple[str, int, int], list[dict]]) -> list[Aligned]:
+    """The pipelines whose fits were aligned, in all modes that a search in them chose."""
+    fits = {name: [part for key, parts in records.items() if key[0] == name for part in parts] for name in pipelines}
+    found = [
+        Aligned(name, joined_modes(part["row"]["alignment"] for part in parts), any(part["uses_test_windows"] for part in parts))
+        for name, parts in fits.items()
+    ]
+    return [each for each in found if each.mode != NO_ALIGNMENT or each.uses_test_windows]
+
+
+def _collect(records: list[dict], certificate: Certificate) -> Results:
     table = pd.DataFrame([record["row"] for record in records], columns=list(TABLE_COLUMNS))
-    # Fits that were kept before tables said it were not aligned.
-    table["alignment"] = table["alignment"].fillna(NO_ALIGNMENT)
-    aligned = [Aligned(name, alignment_of(pipeline), uses_test_windows(pipeline)) for name, pipeline in pipelines.items()]
-    certificate = certificate.with_alignment(each for each in aligned if each.mode != NO_ALIGNMENT or each.uses_test_windows)
     predictions = pd.concat([_prediction_frame(record) for record in records], ignore_index=True)
     histories = {_key(record): record["history"] for record in records if record["history"]}
     return Results(table, predictions, histories, [record["provenance"] for record in records], certificate)

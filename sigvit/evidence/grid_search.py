@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -15,10 +16,11 @@ from sklearn.model_selection import ParameterGrid
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sigvit.data.windows import Windows
+from sigvit.data.windows import Windows, concatenate
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.inner_folds import inner_folds
 from sigvit.evidence.metrics import window_log_loss
+from sigvit.evidence.window_steps import NO_ALIGNMENT, WithOrigin, alignment_of, routed
 
 LOG_LOSS = "neg_log_loss"
 
@@ -32,7 +34,8 @@ class GridSearch(ClassifierMixin, BaseEstimator):
 
     Inner folds keep groups whole (subjects, sessions or recordings, as `cross_validate` hands them to `fit`); without several groups they are stratified.
     With an estimator that has `fit_many` all settings × inner folds are fitted at once, and in `cross_validate` those of all outer folds × seeds too: a
-    nested search costs one batched training. scikit-learn's own `GridSearchCV` works with the same estimators, one fit after the other.
+    nested search costs one batched training. scikit-learn's own `GridSearchCV` works with the same estimators, one fit after the other, but tells steps that
+    align nothing of subjects and sessions.
 
     Parameters
     ----------
@@ -55,6 +58,11 @@ class GridSearch(ClassifierMixin, BaseEstimator):
     3
     """
 
+    # In a pipeline the search is told what its own steps ask for.
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"origin": True}
+    __metadata_request__predict_proba: ClassVar[dict[str, bool]] = {"origin": True}
+    __metadata_request__predict: ClassVar[dict[str, bool]] = {"origin": True}
+
     def __init__(self, estimator: Any, parameters: Mapping[str, Sequence] | Sequence[Mapping[str, Sequence]], scoring: str = LOG_LOSS) -> None:
         self.estimator = estimator
         self.parameters: Any = parameters
@@ -65,10 +73,12 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         """Whether `fit` is handed `Windows`, as the estimator is."""
         return bool(getattr(self.estimator, "takes_windows", False))
 
-    def fit(self, X: Any, y: Any = None, groups: Any = None, validation: tuple[Any, Any] | None = None) -> GridSearch:
+    def fit(self, X: Any, y: Any = None, groups: Any = None, validation: tuple[Any, Any] | None = None, origin: Any = None) -> GridSearch:
         """Search and fit. X : windows, as the estimator takes them; y : labels, by default those of `Windows`; groups : (windows,).
 
         `validation` is handed to an estimator whose `fit` takes it, in the inner folds too; others are fitted on it as well. It judges nothing here.
+        `origin` : (windows, 2) subject and session of each window, those of `validation` behind those of X, for steps that align; then `predict_proba` wants
+        it as well.
         """
         y = X.labels if y is None and isinstance(X, Windows) else np.asarray(y)
         groups = None if groups is None else np.asarray(groups)
@@ -81,14 +91,19 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         if validation is not None and not extra:
             X, y, groups = _with_validation(X, y, groups, *validation)
         takes_groups = groups is not None and "groups" in _arguments(self.estimator.fit)
+        origin = None if origin is None or alignment_of(self) == NO_ALIGNMENT else np.asarray(origin, dtype=object)
+
+        def of(rows: np.ndarray) -> np.ndarray | None:
+            return None if origin is None else origin[rows]
 
         def fitted(setting: dict, rows: np.ndarray) -> Any:
             told = extra | ({"groups": groups[rows]} if takes_groups and groups is not None else {})
-            return clone(self.estimator).set_params(**setting).fit(X[rows], y[rows], **told)
+            estimator = clone(self.estimator).set_params(**setting)
+            return routed(estimator, partial(estimator.fit, **told), X[rows], y[rows], origin=of(rows))
 
         folds, proposals = self._folds(y, groups), Proposals(self._proposals(seed if isinstance(seed, int) else 0))
         while proposals.now:
-            proposals.judge([[self._score(fitted(setting, train), X[judge], y[judge]) for train, judge in folds] for setting in proposals.now])
+            proposals.judge([[self._score(fitted(setting, train), X[judge], y[judge], of(judge)) for train, judge in folds] for setting in proposals.now])
         self._choose(proposals.settings, proposals.scores)
         return self._adopt(fitted(self.best_params_, np.arange(len(y))))
 
@@ -111,19 +126,19 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         final = self.estimator.fit_many(windows, last, **_kept(self.estimator, folder))
         return [search._adopt(estimator) for search, estimator in zip(searches, final, strict=True)]
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """(windows, classes) of the best setting."""
+    def predict_proba(self, X: Any, origin: Any = None) -> np.ndarray:
+        """(windows, classes) of the best setting; `origin` as in `fit`."""
         check_is_fitted(self, "best_estimator_")
-        return self.best_estimator_.predict_proba(X)
+        return routed(self.best_estimator_, self.best_estimator_.predict_proba, X, origin=origin)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, origin: Any = None) -> np.ndarray:
         check_is_fitted(self, "best_estimator_")
-        return self.best_estimator_.predict(X)
+        return routed(self.best_estimator_, self.best_estimator_.predict, X, origin=origin)
 
     @_has("predict_parts")
-    def predict_parts(self, X: Any) -> dict[str, np.ndarray]:
+    def predict_parts(self, X: Any, origin: Any = None) -> dict[str, np.ndarray]:
         check_is_fitted(self, "best_estimator_")
-        return self.best_estimator_.predict_parts(X)
+        return routed(self.best_estimator_, self.best_estimator_.predict_parts, X, origin=origin)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -148,8 +163,9 @@ class GridSearch(ClassifierMixin, BaseEstimator):
             raise ValueError(f"No inner folds can be made of {len(labels)} windows: every class must be in two groups, or twice where there is one group.")
         return folds
 
-    def _score(self, fitted: Any, X: Any, y: np.ndarray) -> float:
+    def _score(self, fitted: Any, X: Any, y: np.ndarray, origin: np.ndarray | None = None) -> float:
         """The more the better. Log-loss counts a class that the judged windows lack as well; scikit-learn's scorer would refuse them."""
+        fitted = fitted if origin is None else WithOrigin(fitted, origin)
         if self.scoring != LOG_LOSS:
             return float(get_scorer(self.scoring)(fitted, X, y))
         return -float(window_log_loss(np.searchsorted(fitted.classes_, y), fitted.predict_proba(X)).mean())
@@ -206,11 +222,11 @@ def _inner_jobs(job: FitJob, settings: list[dict], folds: list[tuple[np.ndarray,
             yield FitJob(job.train[train], job.validation, job.seed, job.parameters | setting, groups, f"{job.name}, {where}", key)
 
 
-def _with_validation(X: Any, y: np.ndarray, groups: Any, more: Any, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def _with_validation(X: Any, y: np.ndarray, groups: Any, more: Any, labels: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray | None]:
     """Where nothing is chosen by the validation windows they are trained on; they are a group of their own."""
     if groups is not None:
         groups = np.concatenate([groups.astype(str), np.full(len(labels), "validation")]) if len(np.unique(groups)) > 1 else None
-    return np.concatenate([X, more]), np.concatenate([y, labels]), groups
+    return concatenate([X, more]) if isinstance(X, Windows) else np.concatenate([X, more]), np.concatenate([y, labels]), groups
 
 
 def _kept(estimator: Any, folder: str | Path | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sigvit.evidence import metrics
 from sigvit.evidence.certificate import rows_sha256
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.folds import Fold
-from sigvit.evidence.window_steps import alignment_of, origin_of, routed, takes_windows
+from sigvit.evidence.window_steps import alignment_of, origin_of, routed, takes_windows, uses_test_windows
 
 TABLE_COLUMNS = (
     *("pipeline", "dataset", "protocol", "subject", "session", "fold", "left_out", "seed", "score", "metric"),
@@ -73,6 +73,7 @@ def _record(name: str, estimator: Any, windows: Windows, fold: Fold, rows: np.nd
         "test_rows": fold.test.tolist(),
         "classes": list(windows.classes),
         "history": [],
+        "uses_test_windows": uses_test_windows(estimator),
         "provenance": {
             "pipeline": name,
             "fold": fold.number,
@@ -141,7 +142,9 @@ def _fitted(pipeline: Any, windows: Windows, fits: Sequence[Fit]) -> Iterator[tu
         rows = fit.fold.train if takes_validation else _fit_rows(fit.fold)
         estimator = with_random_state(clone(pipeline), fit.seed)
         told: dict[str, Any] = {"groups": _groups(windows, fit.fold)[rows], "calibration": _calibration(windows, fit.fold, rows)}
+        told["origin"] = origin_of(windows, rows)
         if takes_validation:
+            told["origin"] = np.concatenate([told["origin"], origin_of(windows, fit.fold.validation)])
             told["validation"] = (_signals(estimator, windows, fit.fold.validation), windows.labels[fit.fold.validation])
         start = time.perf_counter()
         _fit(estimator, _signals(estimator, windows, rows), windows.labels[rows], origin_of(windows, rows), told)
@@ -215,7 +218,7 @@ def _answers(estimator: Any, signals: Windows | np.ndarray, origin: np.ndarray) 
     if not hasattr(last, "predict_parts"):
         return {"": routed(estimator, estimator.predict_proba, signals, origin=origin)}
     changed = signals if last is estimator else routed(estimator, estimator[:-1].transform, signals, origin=origin)
-    return last.predict_parts(changed)
+    return routed(last, last.predict_parts, changed, origin=origin)
 
 
 def last_step(estimator: Any) -> Any:

@@ -495,7 +495,11 @@ def _told(scores: dict[str, float]) -> str:
 def check_alignment(certificate: dict[str, Any], results: list[dict[str, str]]) -> list[str]:
     """The table's modes of alignment are the certificate's, and one that reads test windows before it judges them is tolerated by name."""
     stated = {str(entry["pipeline"]): entry for entry in certificate.get("alignment", [])}
-    found = {line["pipeline"]: line["alignment"] for line in results if line.get("alignment", "none") != "none"}
+    modes: dict[str, set[str]] = defaultdict(set)
+    for line in results:
+        # A search may have chosen another one in every fold.
+        modes[line["pipeline"]] |= set(line.get("alignment", "none").split("+")) - {"none"}
+    found = {name: "+".join(sorted(several)) for name, several in modes.items() if several}
     findings = []
     for name, mode in found.items():
         # A part of a pipeline is called "pipeline: part".

@@ -18,17 +18,19 @@ subject and session under the name `origin`, through scikit-learn's metadata rou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 import sklearn
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.pipeline import Pipeline
 
 from sigvit.data.windows import Windows
 from sigvit.evidence.linear_discriminant import checked_signals
+from sigvit.evidence.searched_values import searched_values
 
 NO_ALIGNMENT = "none"
 
@@ -89,13 +91,24 @@ def origin_of(windows: Windows, rows: np.ndarray | slice = slice(None)) -> np.nd
 
 
 def alignment_of(pipeline: Any) -> str:
-    """The mode in which a pipeline, or a step or parameter of it, is aligned: "none", "inductive", "transductive", "online"; several joined by "+"."""
-    modes = {part.mode for part in _parts(pipeline) if hasattr(part, "uses_test_windows")} - {NO_ALIGNMENT}
-    return "+".join(sorted(modes)) or NO_ALIGNMENT
+    """The mode in which a pipeline, or a step or parameter of it, is aligned: "none", "inductive", "transductive", "online"; several joined by "+".
+
+    A fitted search counts as what it chose, one that isn't fitted as everything that it may choose.
+    """
+    return joined_modes(part.mode for part in _parts(pipeline) if hasattr(part, "uses_test_windows"))
+
+
+def joined_modes(modes: Iterable[str]) -> str:
+    """Several alignments as one.
+
+    >>> joined_modes(["online", "none", "inductive+online"])
+    'inductive+online'
+    """
+    return "+".join(sorted({each for mode in modes for each in mode.split("+")} - {NO_ALIGNMENT})) or NO_ALIGNMENT
 
 
 def uses_test_windows(pipeline: Any) -> bool:
-    """Whether a step of it sees all unlabelled test windows before it gives back the first."""
+    """Whether a step of it sees all unlabelled test windows before it gives back the first; of a search as in `alignment_of`."""
     return any(getattr(part, "uses_test_windows", False) for part in _parts(pipeline))
 
 
@@ -105,13 +118,46 @@ def takes_windows(pipeline: Any) -> bool:
     return all(getattr(step, "takes_windows", False) if not isinstance(step, Pipeline) else takes_windows(step) for step in steps)
 
 
-def routed(pipeline: Any, call: Callable[..., Any], *arguments: Any, origin: np.ndarray) -> Any:
-    """A method of a pipeline called with these arguments, and with `origin` where its steps ask for it."""
+def routed(pipeline: Any, call: Callable[..., Any], *arguments: Any, origin: np.ndarray | None) -> Any:
+    """A method of a pipeline called with these arguments, and with `origin`, where there is one, if it or its steps ask for it."""
+    if origin is None:
+        return call(*arguments)
+    if "origin" in inspect.signature(call).parameters:
+        return call(*arguments, origin=origin)
     if not isinstance(pipeline, Pipeline) or alignment_of(pipeline) == NO_ALIGNMENT:
         return call(*arguments)
     with sklearn.config_context(enable_metadata_routing=True):
         return call(*arguments, origin=origin)
 
 
+class WithOrigin(ClassifierMixin, BaseEstimator):
+    """A fitted pipeline with the origin of the windows that it will be asked about: a scorer of scikit-learn can't tell it."""
+
+    def __init__(self, fitted: Any, origin: np.ndarray) -> None:
+        self.fitted = fitted
+        self.origin = origin
+        self.classes_ = fitted.classes_
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        return routed(self.fitted, self.fitted.predict_proba, X, origin=self.origin)
+
+    def predict(self, X: Any) -> np.ndarray:
+        return routed(self.fitted, self.fitted.predict, X, origin=self.origin)
+
+
 def _parts(pipeline: Any) -> list[Any]:
-    return [pipeline, *pipeline.get_params(deep=True).values()] if hasattr(pipeline, "get_params") else [pipeline]
+    if hasattr(pipeline, "best_estimator_"):
+        return _parts(pipeline.best_estimator_)
+    if not hasattr(pipeline, "get_params") or isinstance(pipeline, type):
+        return [pipeline]
+    # Of a pipeline's parameters the steps are some; what stands behind "__" is found inside of them.
+    inside = [value for name, value in pipeline.get_params(deep=True).items() if "__" not in name]
+    return [pipeline, *(part for each in [*inside, *_chosen(pipeline)] for part in _parts(each))]
+
+
+def _chosen(search: Any) -> Iterator[Any]:
+    """What a search may put into its estimator: whole steps, and its alignments with other parameters."""
+    for name, value in searched_values(search):
+        owner, _, parameter = name.rpartition("__")
+        step = search.estimator.get_params(deep=True).get(owner) if owner else search.estimator
+        yield clone(step).set_params(**{parameter: value}) if hasattr(step, "uses_test_windows") else value

@@ -4,14 +4,21 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 
 import sigvit
 from sigvit.data.synthetic import synthetic_windows
-from sigvit.evidence import baselines, folds
+from sigvit.evidence import baselines, folds, verify
+from sigvit.evidence.alignment import Alignment
+from sigvit.evidence.cross_validation import pretrained_models
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.grid_search import GridSearch
 from sigvit.evidence.inner_folds import inner_folds
+from sigvit.evidence.results_folder import write_results
+from sigvit.evidence.scaling import ChannelScaler
+from sigvit.evidence.window_steps import alignment_of, uses_test_windows
 from sigvit.tokenizers import ConvStem
 
 # Stacks add up in another order than single models: float32 after a few steps of AdamW.
@@ -109,3 +116,93 @@ def test_what_can_not_be_searched_is_refused(windows):
         GridSearch(vit(), {"rate": [1]}).fit(windows)
     with pytest.raises(ValueError, match="No inner folds"):
         GridSearch(vit(), GRID).fit(windows, groups=windows.labels)
+
+
+def aligned(mode: str = "inductive"):
+    return make_pipeline(Alignment(mode=mode, by="subject"), baselines.tangent_space())
+
+
+@pytest.mark.parametrize("search", [GridSearch, lambda estimator, grid: GridSearchCV(estimator, grid, scoring="neg_log_loss")], ids=["ours", "scikit-learn's"])
+@pytest.mark.parametrize("grid", [{"alignment__mode": ["transductive"]}, {"alignment": [Alignment(mode="transductive")]}])
+def test_an_alignment_that_a_search_chose_is_stamped_on_table_and_certificate(windows, search, grid):
+    results = sigvit.cross_validate({"searched": search(aligned(), grid)}, windows, folds.cross_subject(windows.metadata))
+    assert set(results.table["alignment"]) == {"transductive"}
+    assert (results.certificate.verdict, results.certificate.tolerated) == ("tolerated", ("alignment",))
+
+
+class Choosing(GridSearch):
+    """Chooses transductive alignment where the subject 01 is among the training windows."""
+
+    def _choose(self, settings, scores):
+        super()._choose(settings, scores)
+        self.best_params_ = {"alignment__mode": "transductive" if self.first else "inductive"}
+
+    def fit(self, X, y, groups=None, validation=None, origin=None):
+        self.first = "01" in groups
+        return super().fit(X, y, groups, validation, origin)
+
+
+def test_folds_that_choose_other_alignments_are_confirmed(windows, tmp_path):
+    made = folds.cross_subject(windows.metadata, validation=0.0)
+    pipelines = {"searched": Choosing(aligned(), {"alignment__mode": ["inductive", "transductive"]})}
+    for _ in range(2):  # fitted, then read from the folder
+        results = sigvit.cross_validate(pipelines, windows, made, folder=tmp_path)
+        assert results.table["alignment"].tolist() == ["inductive", "transductive", "transductive"]
+        assert [(each.mode, each.uses_test_windows) for each in results.certificate.alignment] == [("inductive+transductive", True)]
+    write_results(tmp_path, results, windows, made, {})
+    assert verify.verify(tmp_path) == []
+
+
+def test_a_search_that_is_out_of_sight_counts_as_all_that_it_may_choose():
+    hidden = CalibratedClassifierCV(GridSearch(aligned(), [{"alignment__metric": ["riemann"]}, {"alignment__mode": ("online", "transductive")}]))
+    assert alignment_of(hidden) == "inductive+online+transductive"
+    assert uses_test_windows(hidden)
+    assert alignment_of(GridSearch(baselines.tangent_space(), CLASSICAL)) == "none"
+
+
+def test_models_that_a_search_may_start_from_are_found(tmp_path):
+    network = sigvit.SignalViTClassifier
+    searches = {
+        "by name": GridSearch(make_pipeline(ChannelScaler(), network()), [{"signalvitclassifier__pretrained": ["a", tmp_path, None]}]),
+        "scikit-learn's": GridSearchCV(network(pretrained="b"), {"pretrained": np.array(["c"])}),
+        "whole": make_pipeline(GridSearch(make_pipeline(network()), {"signalvitclassifier": [network(pretrained="d")]})),
+    }
+    assert pretrained_models(searches) == ["a", str(tmp_path), "b", "c", "d"]
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "balanced_accuracy"])
+def test_a_search_tells_alignment_whose_each_window_is(windows, scoring):
+    louder = windows.values * np.where(windows.metadata["subject"] == "02", 20, 1).astype(np.float32)[:, None, None]
+    windows = sigvit.Windows(louder, windows.labels, windows.metadata, windows.info)
+    one_setting = GridSearch(aligned(), {"alignment__by": ["subject"]}, scoring)
+    pipelines = {"alone": aligned(), "searched": one_setting, "behind a step": make_pipeline(ChannelScaler(), one_setting)}
+    pipelines["scaled"] = make_pipeline(ChannelScaler(), aligned())
+    table = sigvit.cross_validate(pipelines, windows, folds.cross_subject(windows.metadata)).table
+    losses = table.pivot(index="fold", columns="pipeline", values="log_loss")
+    # The validation windows stand behind the others in a search: float64 means in another order.
+    np.testing.assert_allclose(losses["searched"], losses["alone"], rtol=1e-6)
+    np.testing.assert_allclose(losses["behind a step"], losses["scaled"], rtol=1e-6)
+
+
+class TakingWindows(ClassifierMixin, BaseEstimator):
+    """Wants `Windows`, and fits without validation."""
+
+    takes_windows = True
+
+    def __init__(self, segments: int = 4) -> None:
+        self.segments = segments
+
+    def fit(self, X, y):
+        self.inner_ = baselines.shrinkage_lda(self.segments).fit(X.values, y)
+        self.classes_ = self.inner_.classes_
+        return self
+
+    def predict_proba(self, X):
+        return self.inner_.predict_proba(X.values)
+
+
+def test_windows_are_searched_with_the_validation_windows_behind_them(windows):
+    search = GridSearch(TakingWindows(), {"segments": [4]})
+    table = sigvit.cross_validate({"alone": TakingWindows(), "searched": search}, windows, folds.cross_subject(windows.metadata)).table
+    losses = table.pivot(index="fold", columns="pipeline", values="log_loss")
+    np.testing.assert_allclose(losses["searched"], losses["alone"], rtol=1e-6)  # float64 sums in another order
