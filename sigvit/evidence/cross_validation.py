@@ -28,8 +28,8 @@ from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
 
 __all__ = ["TABLE_COLUMNS", "Results", "cross_validate"]
 
-# Where trainings in progress keep their state, inside the folder of finished fits; gone when all are finished.
-TRAINING = "training"
+# Where trainings in progress keep their state, among the finished fits, where nobody keeps anything of their own; gone when all are finished.
+TRAINING = "fits/training"
 # With so many fits a process or more, one that has a fit less hardly matters.
 FEW_FITS = 4
 
@@ -80,7 +80,7 @@ def cross_validate(
     windows, folds : the set and its divisions: `Fold`, or (train, test) of any scikit-learn or MOABB splitter, which promise nothing about groups.
     seeds : a parameter called `random_state`, of the pipeline or a step, receives each; a pipeline without one is fitted once and stands for all seeds.
     certificate : of these windows and folds; made here where it is left out.
-    folder : where finished fits are kept, and about once a minute the state of those that train, so that a killed run goes on with what is missing.
+    folder : where finished fits are kept, in `fits`, and about once a minute the state of those that train, so that a killed run goes on with what is missing.
     on_fit : called with (done, total, what was just fitted).
     n_jobs : processes, each with one thread, that share the fits; 1 stays in this process with its threads. A pipeline with `fit_many` gets all fits of a
         process at once, every fold × seed; behind steps that take `Windows`, all seeds of a fold; of an `ensemble` few fits that don't divide evenly are

@@ -180,6 +180,16 @@ def test_finished_fits_are_not_fitted_again_and_give_the_same_table(windows, fol
     assert second.predictions.to_csv() == first.predictions.to_csv()
 
 
+def test_nothing_that_lies_beside_the_fits_is_removed(windows, folds, tmp_path):
+    own = tmp_path / "training" / "sub-01_eeg.edf"
+    own.parent.mkdir()
+    own.write_text("the only copy")
+    cross_validate({"ViT": QUICK["ViT"]}, windows, folds[:1], folder=tmp_path)
+    assert own.read_text() == "the only copy"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fits", "training"]
+    assert [path.suffix for path in (tmp_path / "fits").iterdir()] == [".json"]
+
+
 def test_other_parameters_page_windows_or_folds_are_other_fits(windows, folds, tmp_path):
     lda = baselines.shrinkage_lda()
     cross_validate({"LDA": lda}, windows, folds[:1], folder=tmp_path)
