@@ -48,7 +48,7 @@ class GridSearch(ClassifierMixin, BaseEstimator):
 
     Raises
     ------
-    ValueError : no settings, a parameter that the estimator lacks, or windows that no inner folds can be made of.
+    ValueError : no settings, a parameter that the estimator lacks, windows that no inner folds can be made of, or no setting with a score.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> from sigvit.evidence import baselines
@@ -171,15 +171,21 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         return -float(window_log_loss(np.searchsorted(fitted.classes_, y), fitted.predict_proba(X)).mean())
 
     def _choose(self, settings: list[dict], scores: list[list[float]]) -> None:
-        """What scikit-learn's search reports, and the setting with the best mean score; the first of equal ones."""
+        """What scikit-learn's search reports, and the setting with the best mean score; the first of equal ones. No score (NaN) is the worst."""
         found = np.array(scores)
         mean = found.mean(1)
+        if np.isnan(mean).all():
+            raise ValueError(
+                f"None of the {len(settings)} settings has a score ({self.scoring}) on all {found.shape[1]} inner folds: predictions aren't numbers, or a fold "
+                "holds too few classes for that score. Choose other settings, or another scoring."
+            )
+        ranked = np.where(np.isnan(mean), -np.inf, mean)
         self.cv_results_ = {"params": settings, "mean_test_score": mean, "std_test_score": found.std(1)}
         self.cv_results_ |= {f"split{number}_test_score": column for number, column in enumerate(found.T)}
-        self.cv_results_["rank_test_score"] = 1 + np.array([(mean > own).sum() for own in mean])
+        self.cv_results_["rank_test_score"] = 1 + np.array([(ranked > own).sum() for own in ranked])
         for name in sorted({name for setting in settings for name in setting}):
             self.cv_results_[f"param_{name}"] = [setting.get(name) for setting in settings]
-        self.best_index_, self.n_splits_ = int(mean.argmax()), found.shape[1]
+        self.best_index_, self.n_splits_ = int(np.nanargmax(mean)), found.shape[1]
         self.best_params_, self.best_score_ = settings[self.best_index_], float(mean[self.best_index_])
 
     def _adopt(self, fitted: Any) -> GridSearch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping
 from typing import Any
 
@@ -53,7 +54,8 @@ class OptunaSearch(GridSearch):
             asked = [study.ask(dict(self.parameters)) for _ in range(min(self.at_once, self.trials - done))]
             scores = yield [trial.params for trial in asked]
             for trial, found in zip(asked, scores, strict=True):
-                study.tell(trial, sum(found) / len(found))
+                mean = sum(found) / len(found)
+                study.tell(trial, -math.inf if math.isnan(mean) else mean)  # no score is the worst, and tells Optuna where not to go
 
 
 def _study(seed: int) -> Any:

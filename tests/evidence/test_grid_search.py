@@ -111,6 +111,29 @@ def test_another_score_may_choose(windows):
     assert 0.5 < search.fit(windows.values, windows.labels).best_score_ <= 1
 
 
+class Diverging(ClassifierMixin, BaseEstimator):
+    """Predicts NaN where its rate is above 1, else the more wrongly the higher the rate."""
+
+    def __init__(self, rate: float = 0.1) -> None:
+        self.rate = rate
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X):
+        return np.full((len(X), 2), np.nan) if self.rate > 1 else np.tile([1 - self.rate, self.rate], (len(X), 1))
+
+
+def test_a_setting_without_a_score_is_the_worst(windows):
+    search = GridSearch(Diverging(), {"rate": [10.0, 0.9, 0.5, 7.0]}).fit(windows.values, windows.labels)
+    assert search.best_params_ == {"rate": 0.5}
+    assert np.isfinite(search.best_score_)
+    assert search.cv_results_["rank_test_score"].tolist() == [3, 2, 1, 3]
+    with pytest.raises(ValueError, match=r"None of the 2 settings has a score \(neg_log_loss\) on all 5 inner folds"):
+        GridSearch(Diverging(), {"rate": [10.0, 7.0]}).fit(windows.values, windows.labels)
+
+
 def test_what_can_not_be_searched_is_refused(windows):
     with pytest.raises(ValueError, match=r"no parameters rate; it has .*learning_rate"):
         GridSearch(vit(), {"rate": [1]}).fit(windows)

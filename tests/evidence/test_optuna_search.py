@@ -48,6 +48,21 @@ def test_the_same_seed_asks_for_the_same():
     assert found[0] == found[1]
 
 
+class Diverging(Peaked):
+    """Predicts NaN above .5."""
+
+    def predict_proba(self, X):
+        return super().predict_proba(X) * (np.nan if self.setting > 0.5 else 1)
+
+
+def test_a_setting_without_a_score_is_the_worst_and_is_left_alone():
+    search = OptunaSearch(Diverging(), {"setting": distributions.FloatDistribution(0.0, 1.0)}, trials=29, at_once=2).fit(*signals())
+    asked = np.array([setting["setting"] for setting in search.cv_results_["params"]])
+    assert 0.4 < search.best_params_["setting"] <= 0.5
+    assert (asked[:10] > 0.5).any()
+    assert (asked[15:] > 0.5).mean() < 0.4
+
+
 def network(**choices) -> sigvit.SignalViTClassifier:
     tokenizer = sigvit.signal_vit(3, 67, tokenizer=TimeStepTokens(3, 8, width=4), heads=2, depth=1).tokenizer
     return sigvit.SignalViTClassifier(tokenizer, training_steps=5, width=4, depth=1, heads=2, mlp_width=5, ensemble=False, classical=None, **choices)
