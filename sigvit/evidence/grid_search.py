@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -83,7 +84,8 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         y = X.labels if y is None and isinstance(X, Windows) else np.asarray(y)
         groups = None if groups is None else np.asarray(groups)
         seed = self.estimator.get_params().get("random_state")
-        if validation is None and isinstance(X, Windows) and hasattr(self, "fit_many") and isinstance(seed, int) and np.array_equal(y, X.labels):
+        seed = int(seed) if isinstance(seed, Integral) else None  # numpy's whole numbers are seeds as well
+        if validation is None and isinstance(X, Windows) and hasattr(self, "fit_many") and seed is not None and np.array_equal(y, X.labels):
             (found,) = self.fit_many(X, [FitJob(np.arange(len(y)), np.array([]), seed, groups=groups)])
             self.__dict__.update({name: value for name, value in vars(found).items() if name.endswith("_")})
             return self
@@ -101,7 +103,7 @@ class GridSearch(ClassifierMixin, BaseEstimator):
             estimator = clone(self.estimator).set_params(**setting)
             return routed(estimator, partial(estimator.fit, **told), X[rows], y[rows], origin=of(rows))
 
-        folds, proposals = self._folds(y, groups), Proposals(self._proposals(seed if isinstance(seed, int) else 0))
+        folds, proposals = self._folds(y, groups), Proposals(self._proposals(seed or 0))
         while proposals.now:
             proposals.judge([[self._score(fitted(setting, train), X[judge], y[judge], of(judge)) for train, judge in folds] for setting in proposals.now])
         self._choose(proposals.settings, proposals.scores)

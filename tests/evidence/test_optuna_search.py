@@ -48,6 +48,17 @@ def test_the_same_seed_asks_for_the_same():
     assert found[0] == found[1]
 
 
+def test_numpys_whole_numbers_are_seeds_as_well():
+    class Seeded(Peaked):
+        def __init__(self, setting: float = 0.0, random_state=None) -> None:
+            super().__init__(setting)
+            self.random_state = random_state
+
+    space = {"setting": distributions.FloatDistribution(-5.0, 5.0)}
+    asked = [OptunaSearch(Seeded(random_state=seed), space, 5, 3).fit(*signals()).cv_results_["params"] for seed in (3, np.int64(3), 5)]
+    assert asked[0] == asked[1] != asked[2]
+
+
 class Diverging(Peaked):
     """Predicts NaN above .5."""
 
