@@ -106,9 +106,7 @@ def cross_validate(
     certificate = certificate or certify(windows, folds, pretrained=models)
     certificate.require_match(windows, folds)
     certificate.require_pretrained(models)
-    # A model's folder is a parameter by its name alone.
-    weights = [hashlib.sha256((Path(model) / "model.safetensors").read_bytes()).hexdigest() for model in models]
-    identity = fingerprint((windows.row_hashes(), windows.metadata, windows.sampling_rate, windows.electrodes, windows.page, *weights))
+    identity = "" if folder is None else _identity(windows, models)
     divided = {name: _shares(pipeline, folds, seeds, n_jobs) for name, pipeline in pipelines.items()}
     shares = [(name, share) for name, several in divided.items() for share in several]
     calls = [(number, name, share, pipelines[name], windows, identity, folder) for number, (name, share) in enumerate(shares)]
@@ -129,6 +127,15 @@ def cross_validate(
     # The fit of a seedless pipeline stands for every seed.
     found = [_with_seed(part, key[2]) for key in ordered for part in records.get(key) or records[(*key[:2], seeds[0])]]
     return _collect(found, certificate.with_alignment(_aligned(pipelines, records)))
+
+
+def _identity(windows: Windows, models: list[str]) -> str:
+    """Of everything but rows, pipeline and seed that decides a fit or stands in its table row."""
+    # A model's folder is a parameter by its name alone.
+    weights = [hashlib.sha256((Path(model) / "model.safetensors").read_bytes()).hexdigest() for model in models]
+    places = [channel["loc"] for channel in windows.info["chs"]]
+    described = (windows.name, windows.row_hashes(), windows.metadata, windows.sampling_rate, windows.electrodes, places, windows.page)
+    return fingerprint((*described, *weights))
 
 
 def pretrained_models(pipelines: dict[str, Any]) -> list[str]:
@@ -187,12 +194,13 @@ def _fit_share(
     processes: int | None = None,
 ) -> tuple[int, list[list[dict]]]:
     """The share's number, and the records of each of its fits: those in the folder as they are, the others fitted, in so many processes, and kept."""
+    if folder is None:
+        return number, [record["parts"] for record in judge_fits(name, pipeline, windows, [Fit(*fit) for fit in share], processes=processes)]
     store = FitStore(folder)
-    keys = [fingerprint((identity, fold.train, fold.validation, fold.test, name, pipeline, seed)) for fold, seed in share]
+    keys = [fingerprint((identity, *vars(fold).values(), name, pipeline, seed)) for fold, seed in share]
     stored: dict[str, dict | None] = {key: store.load(key) for key in keys}
     missing = [Fit(fold, seed, key) for (fold, seed), key in zip(share, keys, strict=True) if stored[key] is None]
-    training = None if folder is None else Path(folder) / TRAINING
-    for fit, record in zip(missing, judge_fits(name, pipeline, windows, missing, training, processes), strict=True):
+    for fit, record in zip(missing, judge_fits(name, pipeline, windows, missing, Path(folder) / TRAINING, processes), strict=True):
         store.save(fit.key, record)
         stored[fit.key] = record
     return number, [kept["parts"] for key in keys if (kept := stored[key]) is not None]

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodDescriptorType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import issparse
 
 import sigvit
 
+# Of functions in C the name is all there is; numpy's own are of two kinds.
+IN_C = (BuiltinFunctionType, MethodDescriptorType, np.ufunc, type(np.clip))
+
 
 class FitStore:
-    """One JSON file a fit, written beside and renamed, so that a kill at any moment leaves whole files only.
+    """One JSON file a fit, written beside and renamed, so that a kill at any moment leaves whole files only."""
 
-    Without a folder nothing is kept.
-    """
-
-    def __init__(self, folder: str | Path | None) -> None:
-        self.folder = None if folder is None else Path(folder) / "fits"
-        if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder) / "fits"
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def load(self, key: str) -> dict | None:
         """The fit under this key, or None where there is none."""
-        path = None if self.folder is None else self.folder / f"{key}.json"
-        if path is None or not path.exists():
+        path = self.folder / f"{key}.json"
+        if not path.exists():
             return None
         try:
             return json.loads(path.read_text())
@@ -39,8 +40,7 @@ class FitStore:
             raise ValueError(f"{path} is not a whole fit ({error}); something else changed it. Delete it and start again.") from error
 
     def save(self, key: str, record: dict) -> None:
-        if self.folder is not None:
-            write_atomically(self.folder / f"{key}.json", json.dumps(record))
+        write_atomically(self.folder / f"{key}.json", json.dumps(record))
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -78,7 +78,7 @@ def source_hash(package: Path) -> str:
 
 
 def describe(value: Any) -> str:
-    """A text that tells values apart: parameters of estimators, bytes of arrays, weights of modules, code of functions."""
+    """A text that tells values apart: parameters of estimators, bytes of arrays, weights of modules, code of functions and what it works with."""
     if value is None or isinstance(value, bool | int | float | str | bytes | np.generic):
         return f"{type(value).__name__}:{value!r}"
     if isinstance(value, np.ndarray):
@@ -87,6 +87,12 @@ def describe(value: Any) -> str:
         return f"array:{value.dtype}{value.shape}{hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
     if isinstance(value, pd.DataFrame):
         return f"frame:{value.to_csv(index=False)}"
+    if isinstance(value, pd.Series | pd.Index):
+        index = describe(value.index) if isinstance(value, pd.Series) else ""
+        return f"{type(value).__name__}:{value.name}{index}{value.dtype}{describe(value.to_numpy())}"
+    if issparse(value):
+        cells = value.tocoo()
+        return f"{type(value).__name__}:{value.shape}{describe([*cells.coords, cells.data])}"
     if isinstance(value, Mapping):
         return "{" + ",".join(sorted(f"{describe(key)}={describe(item)}" for key, item in value.items())) + "}"
     if isinstance(value, Sequence | set | frozenset | range):
@@ -94,17 +100,35 @@ def describe(value: Any) -> str:
         return f"{type(value).__name__}(" + ",".join(sorted(items) if isinstance(value, set | frozenset) else items) + ")"
     if isinstance(value, type):
         return f"{value.__module__}.{value.__qualname__}"
-    if isinstance(value, FunctionType):
-        return f"{value.__module__}.{value.__qualname__}:{describe(value.__code__)}"
+    if callable(value) and not hasattr(value, "get_params") and not hasattr(value, "state_dict"):
+        return _describe_function(value)
     if isinstance(value, CodeType):
         return f"code:{hashlib.sha256(value.co_code).hexdigest()}{describe(value.co_names)}{describe(value.co_consts)}"
     return _describe_object(value)
+
+
+def _describe_function(function: Any) -> str:
+    """Its code and what that works with: default arguments, the values that it closes over, those that are bound to it."""
+    if isinstance(function, partial):
+        return f"partial:{describe([function.func, function.args, function.keywords])}"
+    if isinstance(function, MethodType):
+        return f"method:{describe([function.__func__, function.__self__])}"
+    if isinstance(function, FunctionType):
+        enclosed = inspect.getclosurevars(function).nonlocals
+        bound = [function.__defaults__, function.__kwdefaults__, {name: value for name, value in enclosed.items() if value is not function}]
+        return f"{function.__module__}.{function.__qualname__}:{describe(function.__code__)}{describe(bound)}"
+    if isinstance(function, IN_C):
+        owner = getattr(function, "__self__", None)
+        return f"{function.__module__}.{function.__qualname__}" + ("" if owner is None or isinstance(owner, ModuleType) else describe(owner))
+    return _describe_object(function)
 
 
 def _describe_object(value: Any) -> str:
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if hasattr(value, "get_params"):
         return f"{kind}{describe(value.get_params(deep=False))}"
+    if hasattr(value, "detach"):
+        return f"{kind}{describe(np.asarray(value.detach().cpu()))}"
     if hasattr(value, "state_dict"):
         weights = {name: np.asarray(tensor) for name, tensor in value.state_dict().items()}
         return f"{kind}{describe(weights)}{describe(value.arguments() if hasattr(value, 'arguments') else repr(value))}"

@@ -1,14 +1,17 @@
 """Cross-validation: fitted inside the fold, test rows read once, finished fits kept and never confused."""
 
 import copy
+import dataclasses
 import io
 import json
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -199,7 +202,16 @@ def test_other_parameters_page_windows_or_folds_are_other_fits(windows, folds, t
     cross_validate({"LDA": lda}, edited, folds[:1], folder=tmp_path)
     cross_validate({"LDA": lda}, louder, folds[:1], folder=tmp_path)
     cross_validate({"LDA": lda}, windows, folds[1:2], folder=tmp_path)
-    assert len(list((tmp_path / "fits").iterdir())) == 5
+    moved = windows.info.copy()
+    moved["chs"][0]["loc"] = moved["chs"][0]["loc"] + 0.01
+    cross_validate({"LDA": lda}, dataclasses.replace(windows, info=moved), folds[:1], folder=tmp_path)
+    cross_validate({"LDA": lda}, dataclasses.replace(windows, name="renamed"), folds[:1], folder=tmp_path)
+    # What stands in the table decides as well.
+    for changed in ({"number": 7}, {"protocol": "index_pairs"}, {"left_out": "somebody"}):
+        fold = dataclasses.replace(folds[0], **changed)
+        row = cross_validate({"LDA": lda}, windows, [fold], folder=tmp_path).table.iloc[0]
+        assert (row["fold"], row["protocol"], row["left_out"]) == (fold.number, fold.protocol, fold.left_out)
+    assert len(list((tmp_path / "fits").iterdir())) == 10
 
 
 @pytest.mark.slow
@@ -221,6 +233,44 @@ def test_fit_many_and_fit_give_one_table(windows, folds):
 def test_a_function_inside_a_pipeline_is_told_apart_by_its_code():
     assert fingerprint(FunctionTransformer(lambda x: x + 1)) != fingerprint(FunctionTransformer(lambda x: x + 2))
     assert fingerprint(FunctionTransformer(np.abs)) != fingerprint(FunctionTransformer(np.negative))
+
+
+def cropped(first: int, last: int):
+    return lambda x: x[:, :, first:last]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (cropped(0, 7), cropped(0, 11)),
+        (lambda x, k=1: x * k, lambda x, k=2: x * k),
+        (lambda x, *, k=1: x * k, lambda x, *, k=2: x * k),
+        (partial(np.clip, a_min=0), partial(np.clip, a_min=1)),
+        (np.clip, np.round),
+        ("a".join, "b".join),
+        (pd.Series(range(211)), pd.Series([*range(100), -1, *range(101, 211)])),
+        (pd.Index(range(211)), pd.Index([*range(100), -1, *range(101, 211)])),
+        (csr_matrix(np.eye(211)), csr_matrix(np.diag(np.arange(211.0) != 100))),
+        (torch.arange(2003), torch.arange(2003).flip(0)),
+    ],
+    ids=["closure", "default", "keyword", "partial", "in C", "method", "series", "index", "sparse", "tensor"],
+)
+def test_parameters_are_told_apart_by_all_that_they_hold(one, other):
+    assert fingerprint(one) == fingerprint(copy.deepcopy(one))
+    assert fingerprint(FunctionTransformer(kw_args={"given": one})) != fingerprint(FunctionTransformer(kw_args={"given": other}))
+
+
+def test_a_function_that_calls_itself_is_described():
+    def halved(x, times):
+        return halved(x / 2, times - 1) if times else x
+
+    assert fingerprint(halved) == fingerprint(halved)
+
+
+def test_without_a_folder_nothing_needs_a_description(windows, folds):
+    unnamed = type("Unnamed", (), {"__call__": lambda self, x: x})()
+    for function in (unnamed, partial(np.clip, a_min=-1.0, a_max=1.0)):
+        assert len(cross_validate({"LDA": make_pipeline(FunctionTransformer(function), baselines.shrinkage_lda(4))}, windows, folds[:1]).table) == 1
 
 
 def test_modules_are_told_apart_by_weights_and_arguments():
