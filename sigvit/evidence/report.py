@@ -112,7 +112,8 @@ def _decided(comparison: pd.DataFrame) -> list[str]:
         sentences += [f"It is {verdict} {listed(comparison['pipeline'][found].tolist())}."] if found.any() else []
     rest = comparison["pipeline"][~told].tolist()
     sentences += [f"No difference from {listed(rest)} is shown."] if rest else []
-    return [*sentences, "(Paired permutation tests with Holm's correction at .05.)"] if decisive else sentences
+    tests = "Corrected t tests" if (comparison["unit"] == "fold").all() else "Paired permutation tests"
+    return [*sentences, f"({tests} with Holm's correction at .05.)"] if decisive else sentences
 
 
 def _verdict_section(certificate: Certificate) -> str:

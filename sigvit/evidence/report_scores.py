@@ -63,7 +63,7 @@ def _method(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> str:
     means = {
         "subject": f"Means are over {n} subjects (seeds and folds averaged first); intervals are Student's t.",
         "group of subjects": f"Means are over {n} groups of subjects (seeds averaged first); intervals are Student's t.",
-        "fold": f"Means are over {n} folds of one subject (seeds averaged first); intervals are Nadeau and Bengio's, since training parts overlap.",
+        "fold": f"Means are over {n} folds (seeds averaged first); intervals are Nadeau and Bengio's, since training parts overlap.",
         "window": f"There is one test part: intervals are DeLong's over its {n} windows, with the training part as it is.",
     }
     line = text(float(summary["chance_line"].iloc[0]))
@@ -72,14 +72,15 @@ def _method(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> str:
 
 
 def _test_words(comparison: pd.DataFrame, unit: str) -> str:
-    swapped = "two pipelines' predictions are swapped window by window" if unit == "window" else f"signs of paired differences are flipped, {unit} by {unit}"
-    words = [f"p is that of a two-sided permutation test, where {swapped}; Holm's correction counts all {len(comparison)} comparisons."]
+    tests = {
+        "window": "a two-sided permutation test, where two pipelines' predictions are swapped window by window",
+        "fold": "Nadeau and Bengio's corrected t test, two-sided, since training parts overlap",
+    }
+    test = tests.get(unit, f"a two-sided permutation test, where signs of paired differences are flipped, {unit} by {unit}")
+    words = [f"p is that of {test}; Holm's correction counts all {len(comparison)} comparisons."]
     smallest, n = float(comparison["smallest_p"].max()), int(comparison["n"].min())
     if smallest * len(comparison) > 0.05:
         words.append(f"With {n} of them no p lies below {smallest:.3g}, so Holm's can't reach .05 here, whatever the difference: look at the intervals.")
-    if comparison["p_corrected_t"].notna().any():
-        values = ", ".join(f"{name} {p_words(p)}" for name, p in zip(comparison["pipeline"], comparison["p_corrected_t"], strict=True))
-        words.append(f"Nadeau and Bengio's corrected t test gives p, uncorrected for the number of comparisons: {values}.")
     return paragraph(*words)
 
 

@@ -1,6 +1,7 @@
 """Means with intervals, paired tests with Holm's correction, and what they are taken over.
 
-The unit is the largest thing that repeats: subjects (or groups of subjects), else folds of one subject, else the windows of the one test part.
+The unit is the largest thing that repeats: subjects (or groups of subjects), else folds (of one subject, or whose subjects overlap), else the windows of the
+one test part.
 Seeds are averaged first: more seeds steady a score, but are no further evidence.
 """
 
@@ -24,7 +25,7 @@ def confidence_interval(values: ArrayLike, level: float = 0.95, overlap: float =
     Parameters
     ----------
     values : one number a unit. One alone has no spread to judge by: then (NaN, NaN).
-    overlap : for folds of one subject, whose training parts overlap, test windows per training window: Nadeau and Bengio (2003), "Inference for the
+    overlap : for folds, whose training parts overlap, test windows per training window: Nadeau and Bengio (2003), "Inference for the
         generalization error", enlarge the variance of the mean from s²/k to s² (1/k + overlap). 0 for independent units.
 
     >>> [round(limit, 3) for limit in confidence_interval([0.6, 0.7, 0.8])]
@@ -64,6 +65,8 @@ def smallest_p(n_units: int, n: int = 9999) -> float:
 def corrected_t(first: ArrayLike, second: ArrayLike, overlap: float) -> float:
     """Two-sided p of Nadeau and Bengio's corrected resampled t test for folds whose training parts overlap; ``overlap`` as in `confidence_interval`.
 
+    NaN where all differences are equal, but not zero: there is no spread to judge by.
+
     >>> round(corrected_t([0.9, 0.8, 0.7], [0.5, 0.6, 0.4], overlap=0.5), 3)
     0.081
     """
@@ -93,12 +96,14 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 def unit_of(table: pd.DataFrame) -> str:
     """What the scores of this table are averaged and tested over: "subject", "group of subjects", "fold" or "window".
 
+    Groups of subjects that are drawn anew for every fold, and so have some in common, are no units: their folds are.
+
     >>> unit_of(pd.DataFrame({"pipeline": "ViT", "subject": ["01", "02"], "fold": [0, 1], "seed": 0}))
     'subject'
     """
-    subjects = table["subject"].astype(str)
-    if subjects.nunique() > 1:
-        return "group of subjects" if subjects.str.contains("+", regex=False).any() else "subject"
+    groups = [set(names.split("+")) for names in table["subject"].astype(str).unique()]
+    if len(groups) > 1 and sum(map(len, groups)) == len(set.union(*groups)):
+        return "group of subjects" if any(len(group) > 1 for group in groups) else "subject"
     return "fold" if table["fold"].nunique() > 1 else "window"
 
 
@@ -129,7 +134,7 @@ def summarise(table: pd.DataFrame, predictions: pd.DataFrame, level: float = 0.9
     `chance_line` (what guessing exceeds in 5 % of sets), then the means of `accuracy`, `balanced_accuracy`, `log_loss`, `calibration_error` over units, `time`
     (mean seconds of a fit) and `parameters`.
 
-    The interval is Student's over subjects, Nadeau and Bengio's over the folds of one subject, DeLong's over the windows of one test part.
+    The interval is Student's over subjects, Nadeau and Bengio's over folds, DeLong's over the windows of one test part.
     """
     scores, unit = unit_scores(table), unit_of(table)
     means = {column: unit_scores(table, column).mean() for column in ("accuracy", "balanced_accuracy", "log_loss", "calibration_error")}
@@ -148,9 +153,9 @@ def summarise(table: pd.DataFrame, predictions: pd.DataFrame, level: float = 0.9
 def compare(table: pd.DataFrame, predictions: pd.DataFrame, reference: str = "ViT", level: float = 0.95, n: int = 9999, seed: int = 0) -> pd.DataFrame:
     """The reference against each other pipeline: one row each, in the table's order.
 
-    Columns: `pipeline`, `difference` (reference minus pipeline), `low`, `high`, `p` (paired permutation test over the units, two-sided; over windows
-    `paired_windows.swap_test`), `p_holm` (corrected for all rows), `smallest_p` (what the number of units allows), `p_corrected_t` (for folds of one
-    subject only, see `corrected_t`), `unit`, `n`.
+    Columns: `pipeline`, `difference` (reference minus pipeline), `low`, `high`, `p` (two-sided: over subjects `paired_permutation`, over windows
+    `paired_windows.swap_test`, over folds `corrected_t`, since their training parts overlap, or what equal signs allow where all differences are equal),
+    `p_holm` (corrected for all rows), `smallest_p` (what the number of units allows; 0 for a t test), `p_corrected_t` (for folds only), `unit`, `n`.
 
     Raises
     ------
@@ -190,10 +195,13 @@ def _comparison(
     if pair.empty:
         return row | {"low": np.nan, "high": np.nan, "p": np.nan, "smallest_p": np.nan, "n": 0}
     low, high = confidence_interval(pair[reference] - pair[other], level, overlap if unit == "fold" else 0.0)
-    row |= {"low": low, "high": high, "smallest_p": smallest_p(len(pair), n), "n": len(pair)}
+    row |= {"low": low, "high": high, "n": len(pair)}
     if unit == "fold":
-        row["p_corrected_t"] = corrected_t(pair[reference], pair[other], overlap)
-    return row | {"p": paired_permutation(pair[reference], pair[other], n, seed)}
+        t_test = corrected_t(pair[reference], pair[other], overlap)
+        # Equal differences have no spread that a t could be told from; signs that are all one way still say something.
+        p = smallest_p(len(pair), n) if np.isnan(t_test) else t_test
+        return row | {"p": p, "p_corrected_t": t_test, "smallest_p": 0.0 if len(pair) > 1 else 1.0}
+    return row | {"p": paired_permutation(pair[reference], pair[other], n, seed), "smallest_p": smallest_p(len(pair), n)}
 
 
 def _score_interval(scores: pd.Series, predictions: pd.DataFrame, unit: str, overlap: float, level: float) -> tuple[float, float]:

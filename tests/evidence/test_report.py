@@ -121,12 +121,20 @@ def test_losing_is_said_in_the_first_sentences(large):
     assert "It is worse than Shrinkage LDA and Band power." in Page(large).words
 
 
-def test_too_few_folds_for_a_test_are_said_to_be_too_few():
-    windows = synthetic_windows(n_subjects=1, n_runs=3, effect=0.5)
-    page = rendered(windows, folds.within_session(windows.metadata), {"ViT": baselines.shrinkage_lda(4), "Majority": baselines.majority()})
+def test_too_few_subjects_for_a_test_are_said_to_be_too_few():
+    windows = synthetic_windows(n_subjects=3, n_runs=1, effect=0.5)
+    page = rendered(windows, folds.cross_subject(windows.metadata), {"ViT": baselines.shrinkage_lda(4), "Majority": baselines.majority()})
     words = Page(page).words
     assert "A paired test of 3 differences can't reach .05 here" in words
-    assert "Nadeau and Bengio's corrected t test" in words
+    assert "signs of paired differences are flipped, subject by subject" in words
+
+
+def test_folds_are_compared_by_a_test_that_knows_of_their_overlap():
+    windows = synthetic_windows(n_subjects=1, n_runs=5, effect=0.5)
+    page = rendered(windows, folds.within_session(windows.metadata), {"ViT": baselines.shrinkage_lda(4), "Majority": baselines.majority()})
+    words = Page(page).words
+    assert "p is that of Nadeau and Bengio's corrected t test, two-sided, since training parts overlap" in words
+    assert "It is better than Majority. (Corrected t tests with Holm's correction at .05.)" in words
 
 
 def test_without_a_vit_the_page_compares_nothing():

@@ -145,6 +145,9 @@ def auc(scores, labels):
 UNITS = [
     (("01", "02", "03"), 2, "subject", 3),
     (("01+02", "03+04"), 1, "group of subjects", 2),
+    (("01+02", "03+04"), 2, "group of subjects", 2),
+    (("01+02", "02+03", "01+04"), 1, "fold", 3),
+    (("01", "01+02"), 1, "fold", 2),
     (("01",), 5, "fold", 5),
     (("01",), 1, "window", 40),
 ]
@@ -187,10 +190,44 @@ def test_a_better_pipeline_is_told_from_a_worse_one_and_equal_ones_are_not(subje
     assert comparison.loc["equal", "low"] < 0 < comparison.loc["equal", "high"]
 
 
-def test_five_folds_can_not_be_significant_and_the_table_says_so():
-    comparison = compare(*made({"ViT": 2.0, "LDA": 0.0}, n_folds=5)).iloc[0]
+def test_five_subjects_can_not_be_significant_and_the_table_says_so():
+    comparison = compare(*made({"ViT": 2.0, "LDA": 0.0}, tuple("12345"))).iloc[0]
     assert comparison["p"] == comparison["smallest_p"] == 0.0625
-    assert comparison["p_corrected_t"] < 0.05
+
+
+def test_folds_are_compared_by_the_corrected_t_which_five_of_them_can_show():
+    table, predictions = made({"ViT": 2.0, "LDA": 0.0}, n_folds=5)
+    comparison, scores = compare(table, predictions).iloc[0], unit_scores(table)
+    assert comparison["p"] == comparison["p_holm"] == comparison["p_corrected_t"] == corrected_t(scores["ViT"], scores["LDA"], overlap=1 / 3) < 0.05
+    assert comparison["smallest_p"] == 0
+
+
+@pytest.mark.parametrize(("n_folds", "p"), [(2, 0.5), (7, 2 / 2**7)])
+def test_folds_that_all_differ_alike_say_what_their_signs_say(n_folds, p):
+    table, predictions = made({"ViT": 1.0, "LDA": 0.0}, n_folds=n_folds)
+    table["score"] = table["pipeline"].map({"ViT": 1.0, "LDA": 0.5})
+    comparison = compare(table, predictions).iloc[0]
+    assert comparison["p"] == p
+    assert np.isnan(comparison["p_corrected_t"])
+
+
+@pytest.mark.slow
+def test_pipelines_that_know_nothing_seldom_differ_over_folds_that_share_their_training_windows():
+    """Nearest class means of noise of their own, over ten folds of eighty windows."""
+    generator, labels, p_values = np.random.default_rng(0), np.arange(80) % 2, []
+    for _ in range(200):
+        rows = []
+        for name in ("ViT", "LDA"):
+            signals, order = generator.normal(size=(80, 5)), generator.permutation(80).reshape(10, 8)
+            for fold, test in enumerate(order):
+                train = np.setdiff1d(np.arange(80), test)
+                means = [signals[train][labels[train] == label].mean(axis=0) for label in (0, 1)]
+                score = np.mean((signals[test] @ (means[1] - means[0]) > 0) == labels[test])
+                rows.append(
+                    {"pipeline": name, "subject": "01", "fold": fold, "seed": 0, "score": score, "samples": 72, "samples_validation": 0, "samples_test": 8}
+                )
+        p_values.append(compare(pd.DataFrame(rows), pd.DataFrame())["p_holm"].iloc[0])
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.05 + 0.046  # three standard errors of 200 draws
 
 
 def test_a_fold_of_one_class_is_passed_over():
