@@ -1,8 +1,7 @@
 """Verify: confirm or refute a results folder from its files alone.
 
-Reads `folds.csv`, `certificate.json` and `results.csv`, and computes every score anew from the predictions in `fits`, where that folder still is; trusts none
-of them, and shares no code with what wrote them: this file needs
-nothing but Python and can be copied out alone.
+Reads `folds.csv`, `certificate.json` and `results.csv`, and computes every score anew from the predictions in `fits`, where that folder still is (and says
+where it isn't); trusts none of them, and shares no code with what wrote them: this file needs nothing but Python and can be copied out alone.
 
     python verify.py RESULTS_FOLDER
 
@@ -12,6 +11,7 @@ Exit code 0: confirmed. 1: refuted, every finding in a sentence. 2: the files ca
 from __future__ import annotations
 
 import csv
+import difflib
 import hashlib
 import io
 import itertools
@@ -42,6 +42,12 @@ PARTS = ("train", "validation", "test")
 PAIRS = (("train", "test"), ("validation", "test"), ("train", "validation"))
 SCORES = ("score", "accuracy", "balanced_accuracy", "log_loss")
 SMALLEST_PROBABILITY = 1e-7  # a certain mistake costs 16.1 nats
+# Near to one of them, and none of them, is a promise that nothing would hold.
+PROTOCOLS = (
+    *("cross_subject", "cross_session", "within_session", "calibrated_subject", "calibrated_session"),
+    *("shipped", "shuffled_trials", "index_pairs"),
+)
+NOT_KEPT = "none of the predictions kept in fits is of it, by its training rows, its test rows and their labels"
 TOUCH_S = 1e-6  # windows that touch don't overlap; a microsecond is float dust, not a sample
 NOT_HERE = (
     "not to be seen from these files: copied stretches of samples, the source's own split, classes that follow recordings, what happened inside a fit; "
@@ -212,9 +218,23 @@ def check_certificate(certificate: dict[str, Any], folds: dict[int, Fold], rows:
     found = [check["name"] for check in certificate.get("checks", []) if check["found"] and check["name"] not in certificate["tolerated"]]
     if found:
         findings.append(f"The certificate says that its check {found[0]!r} found something, but not that this was tolerated.")
+    findings += _unsigned(str(certificate.get("signal_sha256", "")), certificate["n_rows"], rows)
+    for protocol in sorted({fold.protocol for fold in folds.values()} - set(PROTOCOLS)):
+        near = difflib.get_close_matches("_".join(protocol.lower().replace("-", "_").split()), PROTOCOLS, n=1, cutoff=0.8)
+        if near:
+            findings.append(f"The protocol is {protocol!r}, an unknown name that promises nothing about groups; {near[0]!r} would.")
     if certificate["verdict"] != ("tolerated" if certificate["tolerated"] else "proved"):
         findings.append(f"The verdict is {certificate['verdict']!r}, but what was tolerated is {certificate['tolerated']}.")
     return findings
+
+
+def _unsigned(signal_sha256: str, n_rows: int, rows: dict[int, Row]) -> Iterator[str]:
+    """Where the certificate knows the signals' bytes, folds.csv says of every row which they are."""
+    blank = [number for number, row in rows.items() if not row.sha256]
+    if signal_sha256 and blank:
+        yield f"Row {blank[0]} has no SHA-256 of its signal in folds.csv ({len(blank)} rows), though the certificate compared signals."
+    elif signal_sha256 and len(rows) == n_rows and signal_sha256 != hashlib.sha256("\n".join(rows[row].sha256 for row in sorted(rows)).encode()).hexdigest():
+        yield "The SHA-256 of the signals in folds.csv aren't those that were certified."
 
 
 def check_leaks(certificate: dict[str, Any], folds: dict[int, Fold], rows: dict[int, Row]) -> list[str]:
@@ -432,26 +452,43 @@ def _wrong_scores(line: dict[str, str], n_tested_classes: int) -> Iterator[str]:
         yield f"{tested} and the metric is {line['metric']!r}; two classes have roc_auc, more balanced_accuracy"
 
 
+def kept_parts(fits: Path) -> Iterator[dict[str, Any]]:
+    """Every part of every fit that is kept."""
+    for path in sorted(fits.glob("*.json")):
+        try:
+            yield from json.loads(_bytes(path).decode("utf-8"))["parts"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Unreadable(f"{path} isn't a kept fit ({error!r}).") from error
+
+
 def check_predictions(fits: Path, folds: dict[int, Fold], rows: dict[int, Row], results: list[dict[str, str]]) -> list[str]:
     """Every score of the table is that of predictions that were kept. A pipeline without a seed was fitted once; fits of other parameters may lie there too."""
     kept: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-    for path in sorted(fits.glob("*.json")):
-        try:
-            parts = json.loads(_bytes(path).decode("utf-8"))["parts"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise Unreadable(f"{path} isn't a kept fit ({error!r}).") from error
-        for part in parts:
-            kept[part["row"]["pipeline"], part["row"]["fold"]].append(part)
+    for part in kept_parts(fits):
+        kept[part["row"]["pipeline"], part["row"]["fold"]].append(part)
     findings, computed = [], dict[int, dict[str, float]]()
     for line in results if kept else ():
         key = (line["pipeline"], int(line["fold"]), int(line["seed"]))
-        of_fold = [part for part in kept[key[:2]] if key[1] in folds and sorted(part["test_rows"]) == sorted(folds[key[1]].parts["test"])]
+        of_fold = [part for part in kept[key[:2]] if key[1] in folds and _is_of(part, folds[key[1]], rows)]
         same_seed = [part for part in of_fold if part["row"]["seed"] == key[2]] or of_fold
         scores = [computed.get(id(part)) or computed.setdefault(id(part), _scores(part, rows)) for part in same_seed]
         if not any(_agree(line, found) for found in scores):
-            what = f"its predictions, kept in fits, give {_told(scores[-1])}" if scores else "none of the predictions kept in fits is of it"
+            what = f"its predictions, kept in fits, give {_told(scores[-1])}" if scores else NOT_KEPT
             findings.append(f"results.csv, {_fit(key)}: it says {_told({name: _number(line[name]) for name in SCORES if name in line})}, but {what}.")
     return findings
+
+
+def _is_of(part: dict[str, Any], fold: Fold, rows: dict[int, Row]) -> bool:
+    """Whether it was fitted on the fold's own training rows (and validation rows) and asked about its test rows under the labels of folds.csv."""
+    fitted_on = part.get("provenance", {}).get("fit_rows_sha256")
+    if sorted(part["test_rows"]) != sorted(fold.parts["test"]) or fitted_on not in _training_sha256(fold):
+        return False
+    return [_label(name) for name in part["labels"]] == [rows[row].label for row in part["test_rows"]]
+
+
+def _training_sha256(fold: Fold) -> tuple[str, str]:
+    """Of the training rows, and of these with the validation rows."""
+    return _rows_sha256(fold.parts["train"]), _rows_sha256(fold.parts["train"] + fold.parts["validation"])
 
 
 def _scores(part: dict[str, Any], rows: dict[int, Row]) -> dict[str, float]:
@@ -540,7 +577,7 @@ def check_provenance(certificate: dict[str, Any], folds: dict[int, Fold], result
     findings += [f"The certificate speaks of {_fit(key)}, which results.csv doesn't have." for key in entries if key not in lines]
     if len(entries) < len(certificate["provenance"]):
         findings.append("The certificate's provenance names a fit twice.")
-    seen = {number: (_rows_sha256(fold.parts["train"]), _rows_sha256(fold.parts["train"] + fold.parts["validation"])) for number, fold in folds.items()}
+    seen = {number: _training_sha256(fold) for number, fold in folds.items()}
     for key, entry in entries.items():
         if key in lines and key[1] in folds:
             findings += [f"{_fit(key)}: {what}." for what in _wrong_fit(entry, lines[key], folds[key[1]], *seen[key[1]])]
@@ -605,7 +642,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     tolerated = f", with {', '.join(certificate['tolerated'])} tolerated by name" if certificate["tolerated"] else ""
     n_fits, n_folds = len(certificate["provenance"]), len(certificate["sizes"])
-    print(f"CONFIRMED: {arguments[0]}, verdict {certificate['verdict']!r}{tolerated}: {n_folds} folds, {n_fits} fits, hashes, leaks, table, provenance agree.")
+    anew = any(True for _ in kept_parts(Path(arguments[0]) / "fits"))
+    scores = "every score was computed anew from the predictions in fits" if anew else "no score was computed anew, since no predictions are kept in fits"
+    agree = f"{n_folds} folds, {n_fits} fits, hashes, leaks, table, provenance agree; {scores}"
+    print(f"CONFIRMED: {arguments[0]}, verdict {certificate['verdict']!r}{tolerated}: {agree}.")
     print(f"({NOT_HERE})")
     return 0
 

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import make_pipeline
 
+import sigvit
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence import baselines, verify
 from sigvit.evidence import folds as splitters
@@ -137,6 +138,8 @@ def twice(table: pd.DataFrame) -> pd.DataFrame:
         (lambda table: table.drop(index=3), "Fold 0: the certificate counts"),
         (lambda table: table.assign(row=np.where(table.row == "5", "999", table.row)), "names rows 0 to 999, but 84 rows were certified"),
         (lambda table: table[table.fold != "2"], "Fold 2: the certificate counts"),
+        (lambda table: table.assign(sha256=""), "Row 56 has no SHA-256 of its signal in folds.csv (84 rows), though the certificate compared signals"),
+        (lambda table: table.assign(sha256=table.sha256.str.upper()), "The SHA-256 of the signals in folds.csv aren't those that were certified"),
     ],
 )
 def test_edited_folds_are_refuted_even_with_a_forged_hash(folder: Path, change: Callable, sentence: str) -> None:
@@ -351,6 +354,59 @@ def test_scores_that_the_kept_predictions_do_not_give_are_refuted(with_fits: Pat
     forged = Path(shutil.copytree(with_fits, tmp_path / "copy"))
     edit_table(forged, "results", change)
     assert any("but its predictions, kept in fits, give score" in finding for finding in verify.verify(forged))
+
+
+def test_the_sentence_says_whether_scores_were_computed_anew(with_fits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify.main([str(with_fits)]) == 0
+    assert "every score was computed anew from the predictions in fits" in capsys.readouterr().out.splitlines()[0]
+    without = Path(shutil.copytree(with_fits, tmp_path / "copy"))
+    shutil.rmtree(without / "fits")
+    assert verify.main([str(without)]) == 0
+    assert "no score was computed anew, since no predictions are kept in fits" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_fits_that_trained_on_their_test_rows_prove_nothing(with_fits: Path, tmp_path: Path) -> None:
+    """A fit of each fold on all rows lies beside the honest ones, and the table has its scores."""
+    forged = Path(shutil.copytree(with_fits, tmp_path / "copy"))
+    for path in sorted((forged / "fits").glob("*.json")):
+        fit = json.loads(path.read_text())
+        for part in fit["parts"]:
+            part["predictions"] = [[float(name == label) for name in part["classes"]] for label in part["labels"]]
+            part["provenance"]["fit_rows_sha256"] = "0" * 64
+        (forged / "fits" / f"other-{path.name}").write_text(json.dumps(fit))
+    assert verify.verify(forged) == []
+    edit_table(forged, "results", lambda table: table.assign(score="1.0", accuracy="1.0", balanced_accuracy="1.0", log_loss="0.0"))
+    assert sum("but its predictions, kept in fits, give score" in finding for finding in verify.verify(forged)) == 12
+
+
+def test_labels_that_the_fits_do_not_know_are_refuted(with_fits: Path, tmp_path: Path) -> None:
+    """Every window is said to be of the class that was predicted."""
+    forged, said = Path(shutil.copytree(with_fits, tmp_path / "copy")), {}
+    for path in (forged / "fits").glob("*.json"):
+        part = json.loads(path.read_text())["parts"][0]
+        if part["row"]["pipeline"] == "LDA":
+            said |= {str(row): str(int(np.argmax(told))) for row, told in zip(part["test_rows"], part["predictions"], strict=True)}
+    edit_table(forged, "folds", lambda table: table.assign(label=table.row.map(said)))
+    edit_table(forged, "results", lambda table: table.assign(score="1.0", accuracy="1.0", balanced_accuracy="1.0", log_loss="0.0"))
+    findings = [finding for finding in verify.verify(forged) if "'LDA'" in finding]
+    assert len(findings) == 6
+    assert all("none of the predictions kept in fits is of it, by its training rows, its test rows and their labels" in finding for finding in findings)
+
+
+def test_a_network_with_its_parts_is_confirmed(tmp_path: Path) -> None:
+    windows = synthetic_windows(n_subjects=3, n_runs=1, n_trials=11)
+    network = sigvit.SignalViTClassifier(training_steps=2, width=4, heads=2, ensemble=False, classical=baselines.shrinkage_lda(4))
+    folds = splitters.cross_subject(windows.metadata)
+    results = cross_validate({"ViT": network, "LDA": baselines.shrinkage_lda(4)}, windows, folds, folder=tmp_path)
+    write_results(tmp_path, results, windows, folds, {})
+    assert "ViT: network" in set(results.table["pipeline"])
+    assert verify.verify(tmp_path) == []
+
+
+def test_a_protocol_that_is_nearly_a_known_one_promises_nothing_and_is_refuted(folder: Path) -> None:
+    for name in ("folds", "results"):
+        edit_table(folder, name, lambda table: table.assign(protocol="Cross-subject"))
+    assert verify.verify(folder) == ["The protocol is 'Cross-subject', an unknown name that promises nothing about groups; 'cross_subject' would."]
 
 
 def test_scores_are_computed_as_they_are_where_they_are_made() -> None:
