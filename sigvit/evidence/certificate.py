@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sigvit.data.windows import METADATA_COLUMNS, Windows
-from sigvit.evidence.changed_copies import find_changed_copies, join_copies
+from sigvit.evidence.changed_copies import changed_warnings, find_changed_copies, join_copies
 from sigvit.evidence.control_score import control_score, control_warnings
 from sigvit.evidence.copied_signals import find_copies
 from sigvit.evidence.fold import Fold
@@ -247,6 +247,7 @@ def certify(
             *rejection_warnings(page),
             *order_warnings(groups, divided),
             *control_warnings(control),
+            *changed_warnings(judged.copies),
         ),
         dataset="table" if isinstance(windows, pd.DataFrame) else windows.name,
         n_rows=len(metadata),

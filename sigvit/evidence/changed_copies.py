@@ -17,11 +17,13 @@ SIGNS = 128  # of a stretch, electrodes × samples: few electrodes have longer o
 FEWEST_TURNS = 8  # of the signs in a stretch; a slow drift has the same ones everywhere
 ROUNDING = 2.0**-20  # of the largest value; float32 rounds each to 2^-24 of itself
 LARGEST_REST = 1e-3  # of the stretch's own deviation, where an offset is far larger than that
-MOST_PAIRS = 100_000  # beyond this many equal hashes, evenly chosen ones stand for all
+MOST_PAIRS = 100_000  # beyond this many equal hashes, those whose centres are nearest stand for all
 
 
 def find_changed_copies(values: np.ndarray, groups: Groups) -> Copies:
     """Stretches that a scale, an offset of each electrode and another reference turn into each other, other than by overlap on their recording's clock.
+
+    Windows whose signs turn too seldom are looked at in stretches of twice the length, up to the whole window.
 
     Parameters
     ----------
@@ -29,31 +31,57 @@ def find_changed_copies(values: np.ndarray, groups: Groups) -> Copies:
     groups : recordings and clocks of the windows.
     """
     n_windows, n_electrodes, n_times = values.shape
-    length = max(STRETCH, -(-SIGNS // n_electrodes))
-    n_stretches, nothing = n_windows * max(0, n_times - length), np.empty(0, np.int64)
-    if n_stretches == 0:
-        return Copies(nothing, nothing, 0)
-    step, size = -(-n_stretches // MOST_STRETCHES), max(1, BATCH // (n_electrodes * n_times))
-    parts = [_hashed(np.asarray(values[first : first + size], np.float64), first, length, step) for first in range(0, n_windows, size)]
-    hashes, rows, offsets = (np.concatenate(column) for column in zip(*parts, strict=True))
-    compared, found = len(hashes), repeated(hashes)
-    if not len(found):
-        return Copies(nothing, nothing, compared)
-    rows, same_hash, same_place, offsets = in_places(hashes[found], rows[found], offsets[found], n_times, groups)
-    linked = _compare(values, rows, offsets, np.flatnonzero(same_hash & ~same_place), length + 1)
-    stretch = np.cumsum(np.r_[False, ~(linked | (same_hash & same_place))])
-    copied = (np.bincount(stretch[1:], weights=linked, minlength=stretch[-1] + 1) > 0)[stretch]
-    return Copies(rows[copied], stretch[copied], compared)
+    nothing = np.empty(0, np.int64)
+    found, slow, length = Copies(nothing, nothing, 0), np.arange(n_windows), max(STRETCH, -(-SIGNS // n_electrodes))
+    while len(slow) and length < n_times:
+        copies, slow = _of_length(values, slow, length, groups)
+        found = join_copies(found, copies)
+        length = n_times if length == n_times - 1 else min(2 * length, n_times - 1)
+    return found
 
 
 def join_copies(one: Copies, other: Copies) -> Copies:
     """Both, with the stretches of the second numbered after those of the first."""
     first = one.stretches.max(initial=-1) + 1
-    return Copies(np.r_[one.rows, other.rows], np.r_[one.stretches, other.stretches + first], one.compared + other.compared)
+    rows, stretches = np.r_[one.rows, other.rows], np.r_[one.stretches, other.stretches + first]
+    return Copies(rows, stretches, one.compared + other.compared, one.compared_changed + other.compared_changed)
 
 
-def _hashed(values: np.ndarray, first_row: int, length: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(hash, row, first sample) of the stretches of so many steps whose signs turn often enough."""
+def changed_warnings(copies: Copies | None) -> list[str]:
+    """A sentence where there are stretches, but none that could be recognised after a change."""
+    if copies is None or copies.compared == 0 or copies.compared_changed > 0:
+        return []
+    return [
+        "Copies in another unit, polarity, reference or baseline could not be looked for: in no window do the signals turn often enough to be told apart. "
+        "Exact copies were."
+    ]
+
+
+def _of_length(values: np.ndarray, asked: np.ndarray, length: int, groups: Groups) -> tuple[Copies, np.ndarray]:
+    """The copies among these rows in stretches of so many steps, and the rows that are too slow for most such stretches."""
+    _, n_electrodes, n_times = values.shape
+    nothing = np.empty(0, np.int64)
+    step, size = -(-len(asked) * (n_times - length) // MOST_STRETCHES), max(1, BATCH // (n_electrodes * n_times))
+    parts = [_hashed(np.asarray(values[some], np.float64), some, length, step) for some in np.split(asked, range(size, len(asked), size))]
+    hashes, centres, rows, offsets, slow = (np.concatenate(column) for column in zip(*parts, strict=True))
+    compared, found = len(hashes), repeated(hashes)
+    if not len(found):
+        return Copies(nothing, nothing, compared, compared), slow
+    same_hash, same_place, order = in_places(hashes[found], rows[found], offsets[found], n_times, groups, centres[found])
+    rows, offsets, gaps = rows[found][order], offsets[found][order], np.diff(centres[found][order])
+    linked = _compare(values, rows, offsets, _nearest(np.flatnonzero(same_hash & ~same_place), gaps), length + 1)
+    stretch = np.cumsum(np.r_[False, ~(linked | (same_hash & same_place))])
+    copied = (np.bincount(stretch[1:], weights=linked, minlength=stretch[-1] + 1) > 0)[stretch]
+    return Copies(rows[copied], stretch[copied], compared, compared), slow
+
+
+def _nearest(pairs: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+    """Those of the pairs that may well be copies, as many as can be compared."""
+    return np.sort(pairs[np.argsort(gaps[pairs], kind="stable")[:MOST_PAIRS]])
+
+
+def _hashed(values: np.ndarray, rows: np.ndarray, length: int, step: int) -> tuple[np.ndarray, ...]:
+    """(hash, centre, row, first sample) of the stretches of so many steps whose signs turn often enough, and the rows where most don't."""
     steps = _referenced(np.diff(values, axis=2))
     steps[np.abs(steps) <= ROUNDING * np.abs(values).max(axis=(1, 2), keepdims=True)] = 0
     signs = np.sign(steps).astype(np.int8)
@@ -63,14 +91,22 @@ def _hashed(values: np.ndarray, first_row: int, length: int, step: int) -> tuple
     hashes = np.minimum(hashes, -hashes)  # sums of signs: the other sign has the negative hash
     turns = np.cumsum(np.pad(samples[:, 1:] != samples[:, :-1], ((0, 0), (1, 0))), axis=1)
     lively = turns[:, length - 1 :] - turns[:, : hashes.shape[1]] >= FEWEST_TURNS
-    rows, offsets = np.nonzero(lively & ((hashes >> np.uint64(20)) % np.uint64(step) == 0))
-    return hashes[rows, offsets], rows + first_row, offsets
+    chosen, offsets = np.nonzero(lively & ((hashes >> np.uint64(20)) % np.uint64(step) == 0))
+    centres = _centres(np.einsum("wet,e->wt", np.abs(steps), 1 + weights / 2.0**63), length)
+    return hashes[chosen, offsets], centres[chosen, offsets], rows[chosen], offsets, rows[lively.mean(axis=1) < 0.5]
+
+
+def _centres(sizes: np.ndarray, length: int) -> np.ndarray:
+    """Where in each stretch the middle of its steps' sizes (windows, steps) is: the same in every unit and polarity, and seldom in two stretches of hum."""
+    moments = sizes * np.arange(sizes.shape[1])
+    sums = [np.pad(np.cumsum(each, axis=1), ((0, 0), (1, 0))) for each in (sizes, moments)]
+    size, moment = (each[:, length:] - each[:, :-length] for each in sums)
+    return moment / np.maximum(size, np.finfo(float).tiny) - np.arange(size.shape[1])
 
 
 def _compare(values: np.ndarray, rows: np.ndarray, offsets: np.ndarray, pairs: np.ndarray, length: int) -> np.ndarray:
     """Which entries are one stretch with the next: boolean (entries - 1,); `pairs` are those that may be."""
     linked = np.zeros(len(rows) - 1, bool)
-    pairs = pairs[:: max(1, -(-len(pairs) // MOST_PAIRS))]
     size = max(1, BATCH // (values.shape[1] * length))
     for some in np.split(pairs, range(size, len(pairs), size)) if len(pairs) else ():
         one, other = (

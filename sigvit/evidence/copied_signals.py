@@ -21,11 +21,15 @@ MULTIPLIER, MIXER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 
 @dataclass(frozen=True, eq=False)
 class Copies:
-    """Stretches that stand in two places: `rows[i]` holds the stretch `stretches[i]`; `compared` is the number of stretches looked at."""
+    """Stretches that stand in two places: `rows[i]` holds the stretch `stretches[i]`; `compared` is the number of stretches looked at.
+
+    `compared_changed` : how many of these would have been found changed as well.
+    """
 
     rows: np.ndarray
     stretches: np.ndarray
     compared: int
+    compared_changed: int = 0
 
 
 def find_copies(values: np.ndarray, groups: Groups) -> Copies:
@@ -48,7 +52,8 @@ def find_copies(values: np.ndarray, groups: Groups) -> Copies:
     compared, found = len(hashes), repeated(hashes)
     if not len(found):
         return Copies(nothing, nothing, compared)
-    rows, same_hash, same_place = in_places(hashes[found], rows[found], offsets[found], n_times, groups)[:3]
+    same_hash, same_place, order = in_places(hashes[found], rows[found], offsets[found], n_times, groups)
+    rows = rows[found][order]
     stretch = np.cumsum(np.r_[False, ~same_hash])
     copied = (np.bincount(stretch[1:], weights=same_hash & ~same_place) > 0)[stretch]
     return Copies(rows[copied], stretch[copied], compared)
@@ -62,13 +67,13 @@ def repeated(hashes: np.ndarray) -> np.ndarray:
 
 
 def rolling_hashes(samples: np.ndarray, length: int) -> np.ndarray:
-    """uint64 (windows, samples) → the hash of every stretch of so many samples, (windows, samples - length + 1)."""
-    n_places = samples.shape[1] - length + 1
-    hashes = np.zeros((len(samples), n_places), np.uint64)
-    for offset in range(length):
-        hashes *= MULTIPLIER
-        hashes += samples[:, offset : offset + n_places]
-    return hashes
+    """uint64 (windows, samples) → the hash of every stretch of so many samples, (windows, samples - length + 1); by halves, so that long ones cost little."""
+    if length == 1:
+        return samples
+    half = length // 2
+    halves = rolling_hashes(samples, half)
+    hashes = halves[:, : halves.shape[1] - half] * MULTIPLIER**half + halves[:, half:]
+    return hashes[:, :-1] * MULTIPLIER + samples[:, 2 * half :] if length % 2 else hashes
 
 
 def _stretches(values: np.ndarray, first_row: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -86,8 +91,10 @@ def _stretches(values: np.ndarray, first_row: int, step: int) -> tuple[np.ndarra
     return hashes[rows, offsets], rows + first_row, offsets
 
 
-def in_places(hashes: np.ndarray, rows: np.ndarray, offsets: np.ndarray, n_times: int, groups: Groups) -> tuple[np.ndarray, ...]:
-    """Stretches sorted by hash, place and time: their rows, whether each following one has the same hash, and is at the same place, and their offsets.
+def in_places(
+    hashes: np.ndarray, rows: np.ndarray, offsets: np.ndarray, n_times: int, groups: Groups, centres: np.ndarray | None = None
+) -> tuple[np.ndarray, ...]:
+    """Stretches sorted by hash, centre (where there is one), place and time: whether each following one has the same hash, and is at the same place; the order.
 
     Windows that overlap on one clock show a stretch at one place, which the interval check judges.
     """
@@ -95,8 +102,8 @@ def in_places(hashes: np.ndarray, rows: np.ndarray, offsets: np.ndarray, n_times
     sample_s = (groups.stop_s[rows] - groups.start_s[rows]) / n_times
     place = np.where(timed, groups.recording[rows], -1 - rows)
     seconds = np.where(timed, groups.start_s[rows] + offsets * sample_s, offsets)
-    order = np.lexsort((seconds, place, hashes))
-    hashes, rows, place, seconds, sample_s = hashes[order], rows[order], place[order], seconds[order], sample_s[order]
+    order = np.lexsort((seconds, place, hashes) if centres is None else (seconds, place, centres, hashes))
+    hashes, place, seconds, sample_s = hashes[order], place[order], seconds[order], sample_s[order]
     # clocks that name the event, not the sample, and stops that name the last sample are off by a sample or two
-    same_place = (place[1:] == place[:-1]) & ~(np.diff(seconds) > 2.5 * sample_s[1:])
-    return rows, hashes[1:] == hashes[:-1], same_place, offsets[order]
+    same_place = (place[1:] == place[:-1]) & ~(np.abs(np.diff(seconds)) > 2.5 * sample_s[1:])
+    return hashes[1:] == hashes[:-1], same_place, order

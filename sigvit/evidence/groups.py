@@ -89,10 +89,12 @@ def natural_key(name: str) -> tuple:
 def plain_name(name: str) -> str:
     """The name without what people write in two ways.
 
-    >>> plain_name("sub-01") == plain_name("1 ") == plain_name("1"), plain_name("S02"), plain_name("10") == plain_name("1")
+    >>> plain_name("sub-01") == plain_name("1 ") == plain_name("1"), plain_name("S 02"), plain_name("1 0") == plain_name("10")
     (True, 's2', False)
     """
-    bare = re.sub(r"^(sub|ses|run)-(?=.)", "", name.strip().casefold())
+    # A space between two digits tells "1 2" from "12"; any other is one of writing.
+    joined = re.sub(r"(?<!\d) | (?!\d)", "", " ".join(name.casefold().split()))
+    bare = re.sub(r"^(sub|ses|run)-(?=.)", "", joined)
     return re.sub(r"(?<!\d)0+(?=\d)", "", bare)
 
 

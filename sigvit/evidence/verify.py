@@ -321,7 +321,8 @@ def _aliases(name: str, parts: tuple[str, str], first: list[int], second: list[i
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"^(sub|ses|run)-(?=.)", "", name.strip().casefold()))
+    joined = re.sub(r"(?<!\d) | (?!\d)", "", " ".join(name.casefold().split()))
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"^(sub|ses|run)-(?=.)", "", joined))
 
 
 def _too_near(parts: tuple[str, str], first: list[int], second: list[int], rows: dict[int, Row], gap_s: float) -> Iterator[tuple[str, str]]:

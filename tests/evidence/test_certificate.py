@@ -337,7 +337,7 @@ def test_an_empty_set_gets_a_sentence(windows: Windows) -> None:
         certify(pd.DataFrame(columns=windows.metadata.columns), [([0], [1])])
 
 
-@pytest.mark.parametrize(("one", "other"), [("01", "1"), ("S1", "s1"), ("sub-07", "7"), ("anna", "anna ")])
+@pytest.mark.parametrize(("one", "other"), [("01", "1"), ("S1", "s1"), ("sub-07", "7"), ("anna", "anna "), ("S 1", "S1"), ("sub- 3", "3"), ("S  1", "S 1")])
 def test_one_subject_under_two_names_is_refused(windows: Windows, one: str, other: str) -> None:
     metadata = windows.metadata.assign(subject=windows.metadata.subject.map({"01": one, "02": other, "03": "10"}))
     folds = cross_subject(metadata, validation=0)

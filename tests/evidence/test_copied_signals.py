@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import sigvit
 from sigvit.evidence import copied_signals
-from sigvit.evidence.changed_copies import find_changed_copies
-from sigvit.evidence.copied_signals import STRETCH, find_copies
+from sigvit.evidence.changed_copies import changed_warnings, find_changed_copies, join_copies
+from sigvit.evidence.copied_signals import MULTIPLIER, STRETCH, find_copies, rolling_hashes
 from sigvit.evidence.groups import Groups, read_groups
 
 
@@ -98,6 +99,53 @@ def test_one_electrode_of_long_windows_is_found_changed() -> None:
     walk = np.cumsum(np.random.default_rng(0).standard_normal((7, 1, 503)), axis=2)
     values = np.concatenate([walk, 2.3 * np.roll(walk, -13, axis=2) + 7]).astype(np.float32)
     assert set(find_changed_copies(values, groups_of(14, np.full(14, np.nan))).rows) == set(range(14))
+
+
+def slow(n_electrodes: int, seed: int) -> np.ndarray:
+    """Seven windows of 503 samples in which each electrode turns about six times."""
+    times, generator = np.arange(7 * 503) / 503, np.random.default_rng(seed)
+    waves = [np.sin(2 * np.pi * np.outer(generator.uniform(1, 4, n_electrodes), times) + generator.uniform(0, 6, (n_electrodes, 1))) for _ in range(5)]
+    return np.sum(waves, axis=0).reshape(n_electrodes, 7, 503).swapaxes(0, 1)
+
+
+@pytest.mark.parametrize("n_electrodes", [2, 3])
+def test_slow_signals_are_found_changed_by_longer_stretches(n_electrodes: int) -> None:
+    first, second = slow(n_electrodes, 0), slow(n_electrodes, 1)
+    values = np.concatenate([first, second, -1.7 * first]).astype(np.float32)
+    groups = groups_of(21, np.full(21, np.nan))
+    found = find_changed_copies(values, groups)
+    assert set(found.rows) == {*range(7), *range(14, 21)}
+    assert changed_warnings(join_copies(find_copies(values, groups), found)) == []
+
+
+def test_what_turns_too_seldom_for_any_stretch_is_said() -> None:
+    """A drift each: exact copies can be told, changed ones can't."""
+    values = np.cumsum(np.random.default_rng(0).uniform(1, 2, (5, 1, 101)), axis=2).astype(np.float32)
+    groups = groups_of(5, np.full(5, np.nan))
+    copies = join_copies(find_copies(values, groups), find_changed_copies(values, groups))
+    assert (copies.compared > 0, copies.compared_changed) == (True, 0)
+    assert changed_warnings(copies)[0].startswith("Copies in another unit, polarity, reference or baseline could not be looked for")
+    assert changed_warnings(None) == []
+    windows = sigvit.windows_from_arrays(values * 1e-5, list("ababa"), ["Cz"], sampling_rate=100.0, metadata={"subject": list("11223")})
+    warned = sigvit.certify(windows, [sigvit.Fold([0, 1, 2, 3], [], [4])]).warnings
+    assert changed_warnings(copies)[0] in warned
+
+
+def test_changed_copies_in_hum_are_found() -> None:
+    """Of the two recordings, 300 times weaker than a hum at a fifth of the rate, one stands twice: all stretches have the same signs."""
+    generator, hum = np.random.default_rng(0), np.sin(2 * np.pi * np.arange(503) / 5 + 0.3)
+    first, second = (300 * hum + generator.standard_normal((13, 1, 503)) for _ in range(2))
+    values = np.concatenate([first, second, 2.3 * first]).astype(np.float32)
+    assert set(find_changed_copies(values, groups_of(39, np.full(39, np.nan))).rows) == {*range(13), *range(26, 39)}
+
+
+def test_hashes_of_halves_are_those_of_one_sample_after_the_other() -> None:
+    samples = np.random.default_rng(0).integers(2**63, size=(3, 211)).astype(np.uint64)
+    for length in (1, 2, 7, 32, 43, 128, 211):
+        expected = np.zeros((3, 211 - length + 1), np.uint64)
+        for offset in range(length):
+            expected = expected * MULTIPLIER + samples[:, offset : offset + expected.shape[1]]
+        np.testing.assert_array_equal(rolling_hashes(samples, length), expected)
 
 
 def test_overlap_with_a_baseline_each_on_one_clock_is_no_changed_copy() -> None:

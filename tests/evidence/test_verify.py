@@ -129,6 +129,7 @@ def twice(table: pd.DataFrame) -> pd.DataFrame:
         (overlap, "hold windows less than 0 s apart, such as row"),
         (one_trial, "share trials"),
         (lambda table: table.assign(subject=table.subject.replace("02", "1")), "hold the subjects 01 and 1, written alike"),
+        (lambda table: table.assign(subject=table.subject.replace("02", "sub- 1")), "hold the subjects 01 and sub- 1, written alike"),
         (twice, "share rows, such as row 5 and row 5"),
         (lambda table: table.assign(start_s=np.where(table.row == "5", "99.0", table.start_s)), "Row 5 starts at 99.0 s and stops at"),
         (lambda table: table.assign(label=np.where((table.row == "5") & (table.fold == "1"), "right", "left")), "describes row 5 in two ways"),
