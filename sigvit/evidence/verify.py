@@ -272,7 +272,7 @@ def leaks_of(fold: Fold, rows: dict[int, Row], gap_s: float, unclocked: set[str]
     if _is_block(fold):
         yield from _mixed_in_time(fold, rows, unclocked)
     if fold.protocol in ("calibrated_subject", "calibrated_session"):
-        yield from _calibrated_later(fold, rows, 1 if fold.protocol == "calibrated_subject" else 2)
+        yield from _calibrated_later(fold, rows, unclocked, 1 if fold.protocol == "calibrated_subject" else 2)
 
 
 def _keys(fold: Fold, parts: tuple[str, str], rows: dict[int, Row]) -> Iterator[tuple[str, Callable[[int], Hashable]]]:
@@ -371,15 +371,18 @@ def _mixed_in_time(fold: Fold, rows: dict[int, Row], unclocked: set[str]) -> Ite
             return
 
 
-def _calibrated_later(fold: Fold, rows: dict[int, Row], depth: int) -> Iterator[tuple[str, str]]:
-    """Of the tested subject (or session) nothing is trained on that comes after its first tested trial: by recording in natural order and time."""
+def _calibrated_later(fold: Fold, rows: dict[int, Row], unclocked: set[str], depth: int) -> Iterator[tuple[str, str]]:
+    """Of the tested subject (or session) nothing is trained on that comes after its first tested trial: by recording in natural order and time.
+
+    In a recording without a clock row order stands for time, and then, in all of the subject's (or session's), inside each class.
+    """
     every = [row for part in PARTS for row in fold.parts[part]]
-    timeless = {rows[row][:depth] for row in every if math.isnan(rows[row].start_s)}
+    timeless = {rows[row][:depth] for row in every if rows[row].recording in unclocked}
     begun: dict[tuple, tuple] = {}
 
     def moment(row: int) -> tuple:
         recording = [int(part) if number % 2 else part for number, part in enumerate(re.split(r"(\d+)", rows[row].recording))]
-        return (recording, 0.0 if rows[row][:depth] in timeless else rows[row].start_s, row)
+        return (recording, rows[row].recording, 0.0 if rows[row].recording in unclocked else rows[row].start_s, row)
 
     def trial(row: int) -> tuple:
         return rows[row].recording, rows[row].trial
@@ -389,7 +392,7 @@ def _calibrated_later(fold: Fold, rows: dict[int, Row], depth: int) -> Iterator[
 
     def place(row: int) -> tuple:
         unit = rows[row][:depth]
-        return (unit, rows[row].label) if unit in timeless else (unit, "")
+        return (unit, rows[begun[trial(row)][-1]].label) if unit in timeless else (unit, "")
 
     first: dict[tuple, tuple] = {}
     for row in fold.parts["test"]:

@@ -267,6 +267,33 @@ def test_a_table_that_denies_its_alignment_is_refuted(aligned: Path, tmp_path: P
     assert "Pipeline 'inductive' was aligned (inductive) by the certificate, but not by results.csv." in verify.verify(copy)
 
 
+def test_names_that_are_whole_floats_are_confirmed(tmp_path: Path) -> None:
+    windows = synthetic_windows(n_subjects=3, n_trials=7)
+    table = windows.metadata.assign(subject=windows.metadata.subject.astype(float), session=windows.metadata.session.astype(float))
+    windows = dataclasses.replace(windows, metadata=table)
+    folder = write_folder(tmp_path / "floats", windows, splitters.cross_subject(windows.metadata))
+    assert set(pd.read_csv(folder / "results.csv", dtype=str).subject) == {"1", "2", "3"}
+    assert verify.verify(folder) == []
+
+
+def test_a_recording_without_a_clock_leaves_the_others_in_the_order_of_theirs(tmp_path: Path) -> None:
+    """Of each of two people, twelve trials whose rows run backwards in time, and four of a recording without a clock."""
+    clocked = [(f"{person}", f"{person}-a", 100.0 - 5 * trial, trial, "ab"[trial % 2]) for person in (1, 2) for trial in range(12)]
+    timeless = [(f"{person}", f"{person}-b", np.nan, trial, "ab"[trial % 2]) for person in (1, 2) for trial in range(4)]
+    table = pd.DataFrame(sorted(clocked + timeless, key=lambda row: row[:2]), columns=["subject", "recording", "start_s", "trial", "label"])
+    table = table.assign(session="1", run="1", stop_s=table.start_s + 1)
+    values = np.random.default_rng(0).normal(0, 1e-5, (32, 2, 67))
+    windows = sigvit.windows_from_arrays(values, table.label.to_numpy(), ["C3", "C4"], sampling_rate=67.0, metadata=table, filter_support_s=0.0)
+    folds = splitters.calibrate(windows.metadata, 2, validation=0.0)
+    folder = write_folder(tmp_path / "calibrated", windows, folds)
+    assert verify.verify(folder) == []
+    own = [row for row in folds[0].train if table.recording[row] == "1-a"]
+    later = [row for row in folds[0].test if table.recording[row] == "1-a" and table.label[row] == table.label[own[0]]]
+    exchanged = {str(own[0]): "test", str(later[-1]): "train"}
+    edit_table(folder, "folds", lambda told: told.assign(part=told.row.map(exchanged).where(told.fold == "0").fillna(told.part)))
+    assert any("is trained on, but comes after its first tested trial" in finding for finding in verify.verify(folder))
+
+
 def test_a_test_part_of_one_class_may_lack_its_score(tmp_path: Path) -> None:
     windows = synthetic_windows(n_subjects=4, n_trials=7)
     windows.metadata["label"] = windows.labels = np.where(windows.metadata.subject.isin(["01", "02"]), "patient", "control")
