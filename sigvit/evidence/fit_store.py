@@ -40,7 +40,14 @@ class FitStore:
             raise ValueError(f"{path} is not a whole fit ({error}); something else changed it. Delete it and start again.") from error
 
     def save(self, key: str, record: dict) -> None:
-        write_atomically(self.folder / f"{key}.json", json.dumps(record))
+        write_atomically(self.folder / f"{key}.json", json.dumps(record, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy and torch, which histories of other libraries hold."""
+    if not hasattr(value, "tolist"):
+        raise TypeError(f"A fit holds {value!r} ({type(value).__name__}), which JSON has no form for; keep numbers and texts in history_.")
+    return value.tolist()
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -193,7 +193,8 @@ class GridSearch(ClassifierMixin, BaseEstimator):
     def _adopt(self, fitted: Any) -> GridSearch:
         """The final estimator, and what `cross_validate` reads from a fitted one."""
         self.best_estimator_, self.classes_ = fitted, fitted.classes_
-        self.selection_ = getattr(fitted, "selection_", "none")
+        # Of what takes validation windows nobody else knows that it didn't choose by them.
+        self.selection_ = getattr(fitted, "selection_", "validation" if "validation" in _arguments(self.estimator.fit) else "none")
         for name in ("history_", "n_parameters_"):
             if hasattr(fitted, name):
                 setattr(self, name, getattr(fitted, name))

@@ -146,14 +146,14 @@ def _names(column: pd.Series, name: str) -> np.ndarray:
     codes, values = pd.factorize(column.astype(object))
     if (codes < 0).any():
         raise ValueError(f"Column {name!r} has no value in row {int(np.argmax(codes < 0))}; every row needs its {name} named.")
-    texts = [_text(value) for value in values]
+    texts = [text_of(value) for value in values]
     broken = [text for text in texts if "\n" in text or "\r" in text or "\0" in text]
     if broken:
         raise ValueError(f"Column {name!r} holds {broken[0]!r}; a name can't have a line break or a null character.")
     return np.array(texts, dtype=object)[codes]
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
     """Whole floats are written as integers: a column of numbers with a gap in it is read by pandas as floats."""
     return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
 

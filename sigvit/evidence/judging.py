@@ -19,6 +19,7 @@ from sigvit.evidence import metrics
 from sigvit.evidence.certificate import rows_sha256
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.folds import Fold
+from sigvit.evidence.groups import text_of
 from sigvit.evidence.window_steps import alignment_of, origin_of, routed, takes_windows, uses_test_windows
 
 TABLE_COLUMNS = (
@@ -55,7 +56,8 @@ def judge_fits(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], 
     fitted = _fitted_at_once(name, pipeline, windows, fits, _Ways(folder, processes)) if fits_many(pipeline) else _fitted(pipeline, windows, fits)
     for fit, estimator, seconds in fitted:
         fold = fit.fold
-        chose = _takes_validation(pipeline, fold) and getattr(estimator, "selection_", "none") == "validation"
+        # One that takes validation rows and doesn't say what for is not known to have been fitted on them.
+        chose = _takes_validation(pipeline, fold) and getattr(estimator, "selection_", "validation") == "validation"
         rows = fold.train if chose else _fit_rows(fold)
         told = {"samples": len(rows), "samples_validation": len(fold.validation) if chose else 0, "seed": fit.seed, "time": seconds}
         predicted = _predict(estimator, windows, fold)
@@ -255,4 +257,4 @@ def _table_row(name: str, estimator: Any, windows: Windows, fold: Fold, told: di
 
 
 def _joined(column: pd.Series) -> str:
-    return "+".join(sorted(set(column.astype(str))))
+    return "+".join(sorted({text_of(value) for value in column.unique()}))

@@ -161,6 +161,41 @@ def test_training_rows_alone_reach_fit_and_test_rows_are_predicted_once(windows,
     assert [entry["n_fit_rows"] for entry in results.provenance] == [len(fold.train)] * 3
 
 
+class Silent(Counting):
+    """Takes validation windows, chooses or not, and doesn't say."""
+
+    def fit(self, X, y, groups=None, validation=None):
+        super().fit(X, y, groups, validation)
+        del self.selection_
+        return self
+
+
+def test_of_who_takes_validation_rows_silently_it_is_not_said_that_they_were_fitted_on(windows, folds):
+    results = cross_validate({"silent": Silent(), "searched": sigvit.GridSearch(Silent(), [{}])}, windows, folds[:1])
+    assert [(entry["selection"], entry["n_fit_rows"]) for entry in results.provenance] == [("validation", len(folds[0].train))] * 2
+    assert results.table["samples_validation"].tolist() == [len(folds[0].validation)] * 2
+
+
+class Recording(Counting):
+    """Keeps a history of numbers that aren't Python's."""
+
+    def fit(self, X, y, groups=None, validation=None):
+        super().fit(X, y, groups, validation)
+        self.history_ = [{"step": np.int64(7), "train_loss": np.float32(0.5), "best": np.bool_(True), "norms": torch.ones(2)}]
+        return self
+
+
+def test_a_history_of_other_numbers_is_kept(windows, folds, tmp_path):
+    for _ in range(2):
+        histories = cross_validate({"recording": Recording()}, windows, folds[:1], folder=tmp_path).histories
+    assert histories["recording", 0, 0] == [{"step": 7, "train_loss": 0.5, "best": True, "norms": [1.0, 1.0]}]
+
+
+def test_what_a_fit_can_not_keep_is_a_sentence(tmp_path):
+    with pytest.raises(TypeError, match=r"A fit holds .*\(object\), which JSON has no form for"):
+        FitStore(tmp_path).save("a", {"history": [object()]})
+
+
 def test_without_a_validation_argument_validation_rows_are_trained_on(windows, folds):
     table = cross_validate({"LDA": baselines.shrinkage_lda()}, windows, folds[:1]).table
     assert table["samples"].tolist() == [len(folds[0].train) + len(folds[0].validation)]
