@@ -144,18 +144,18 @@ def _neighbours(has: np.ndarray, counts: np.ndarray, share: float, turn: int) ->
     """
     n_units, wanted_rows = len(has), share * counts.sum()
     wanted = min(max(1, round(share * n_units)), n_units - 1)
-    others: list[tuple[bool, float, int, np.ndarray]] = []
+    firsts, holders = (turn + np.arange(n_units)) % n_units, has.sum(axis=0)
+    held, rows = (np.cumsum(np.concatenate([0 * each[:1], each, each]), axis=0) for each in (has.astype(np.int64), counts))
+    others: list[np.ndarray] = []
     for size in [*range(wanted, min(2 * wanted + 1, n_units - 1) + 1), *range(wanted - 1, 0, -1)]:
-        for first in range(n_units):
-            chosen = (turn + first + np.arange(size)) % n_units
-            if not np.delete(has, chosen, axis=0).any(axis=0).all():
-                continue
-            lacks_class, misses = not has[chosen].any(axis=0).all(), abs(counts[chosen].sum() - wanted_rows)
-            if not lacks_class and misses <= wanted_rows / 2:
-                yield chosen
-            else:
-                others.append((lacks_class, misses, len(others), chosen))
-    yield from (chosen for _, _, _, chosen in sorted(others, key=lambda other: other[:3]))
+        inside, misses = held[firsts + size] - held[firsts], np.abs(rows[firsts + size] - rows[firsts] - wanted_rows)
+        leaves_all, lacks_class = (inside < holders).all(axis=1), (inside == 0).any(axis=1)
+        good = leaves_all & ~lacks_class & (misses <= wanted_rows / 2)
+        yield from ((first + np.arange(size)) % n_units for first in firsts[good])
+        others.append(np.stack([lacks_class, misses, firsts, np.full(n_units, size)])[:, leaves_all & ~good])
+    lacks_class, misses, begins, sizes = np.concatenate(others, axis=1)
+    for number in np.lexsort((misses, lacks_class)):  # stable: of equal ones the first
+        yield (int(begins[number]) + np.arange(int(sizes[number]))) % n_units
 
 
 def block_codes(groups: Groups, rows: np.ndarray, n_blocks: int, inside_classes: bool = False) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence import folds as splitters
 from sigvit.evidence.certificate import certify
+from sigvit.evidence.fold import _neighbours
 from sigvit.evidence.folds import Fold, cross_session, cross_subject, shipped, shuffled_trials, within_session
 
 
@@ -276,6 +278,37 @@ def test_blocks_are_refused_where_every_recording_holds_one_class(table: pd.Data
     with pytest.raises(ValueError, match="what identifies the recording would identify the class"):
         within_session(rest_or_task, k=4, by="block")
     assert len(cross_subject(rest_or_task)) == 5
+
+
+def slow_neighbours(has: np.ndarray, counts: np.ndarray, share: float, turn: int) -> list[list[int]]:
+    """Neighbouring units that leave every class: those of about the share that hold every class, then the others, the nearest to it first."""
+    n_units, wanted_rows, good, others = len(has), share * counts.sum(), [], []
+    wanted = min(max(1, round(share * n_units)), n_units - 1)
+    for size in [*range(wanted, min(2 * wanted + 1, n_units - 1) + 1), *range(wanted - 1, 0, -1)]:
+        for first in range(n_units):
+            chosen = (turn + first + np.arange(size)) % n_units
+            lacks, misses = not has[chosen].any(axis=0).all(), abs(counts[chosen].sum() - wanted_rows)
+            if np.delete(has, chosen, axis=0).any(axis=0).all():
+                (others if lacks or misses > wanted_rows / 2 else good).append((lacks, misses, chosen.tolist()))
+    return [chosen for _, _, chosen in [*good, *sorted(others, key=lambda other: other[:2])]]
+
+
+@pytest.mark.parametrize("seed", range(29))
+def test_validation_takes_neighbours_in_the_order_of_the_plain_definition(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    has = generator.random((int(generator.integers(2, 13)), 3)) < generator.choice([0.5, 0.9])
+    has, counts = has[:, has.any(axis=0)], generator.integers(1, 50, len(has))
+    counts[0] *= generator.choice([1, 50])
+    found = [chosen.tolist() for chosen in _neighbours(has, counts, 0.2, turn=seed)]
+    assert found == slow_neighbours(has, counts, 0.2, seed)
+
+
+def test_one_subject_with_most_of_the_windows_costs_no_more_than_the_others_together() -> None:
+    counts = np.array([20] * 100 + [20_000])
+    start = time.process_time()
+    for turn in range(101):
+        next(_neighbours(np.ones((101, 2), bool), counts, 0.2, turn))
+    assert time.process_time() - start < 5  # it takes .2 s on one core; trying one choice after the other takes 14
 
 
 def test_a_fold_is_frozen_and_refuses_rows_that_are_no_rows() -> None:
