@@ -59,9 +59,9 @@ def calibration_curve(
     >>> curve.table[["pipeline", "n", "verdict"]].to_numpy().tolist()
     [['LDA', 0, 'proved'], ['LDA', 3, 'proved']]
     """
+    numbers, seeds = [int(n) for n in numbers], list(seeds)
     if not numbers:
         raise ValueError("There are no numbers of calibration trials; give at least one, such as 0.")
-    seeds = list(seeds)
     results: dict[int, Results] = {}
     for n in sorted(set(numbers)):
         made = calibrate(windows.metadata, n, by=by, reserve=max(numbers), undividable=undividable, filter_support_s=windows.filter_support_s)

@@ -29,6 +29,11 @@ def test_the_curve_has_an_interval_for_each_n_on_the_same_windows_and_rises(wind
     assert sorted(path.name for path in tmp_path.iterdir()) == ["n-0", "n-11", "n-5"]
 
 
+def test_numbers_of_numpy_are_numbers(windows):
+    curve = calibration_curve({"Majority": baselines.majority()}, windows, np.array([3, 0]))
+    assert list(curve.results) == [0, 3]
+
+
 def test_no_numbers_are_refused(windows):
     with pytest.raises(ValueError, match="no numbers of calibration trials"):
         calibration_curve({"Majority": baselines.majority()}, windows, ())
