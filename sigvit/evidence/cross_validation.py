@@ -23,7 +23,7 @@ from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.index_pairs import as_folds
 from sigvit.evidence.judging import TABLE_COLUMNS, Fit, fits_many, has_seed, judge_fits, last_step
-from sigvit.evidence.searched_values import searched_values
+from sigvit.evidence.searched_values import parameters_of
 from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
 
 __all__ = ["TABLE_COLUMNS", "Results", "cross_validate"]
@@ -89,7 +89,8 @@ def cross_validate(
     Raises
     ------
     Leak : the folds leak, or a pipeline's parameter `pretrained` names a model that has seen a test part (see `certify`).
-    ValueError : a certificate of other folds or without that model, no pipelines or seeds, a pipeline without `predict_proba`.
+    ValueError : a certificate of other folds or without that model, no pipelines or seeds, a seed twice, a pipeline without `predict_proba` or with the name
+        of another's part.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> from sigvit.evidence import baselines, folds
@@ -101,6 +102,8 @@ def cross_validate(
     seeds = [int(seed) for seed in seeds]
     if not pipelines or not seeds:
         raise ValueError(f"Nothing to fit: there are {len(pipelines)} pipelines and {len(seeds)} seeds; give at least one of each.")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"The seed {max(seeds, key=seeds.count)} stands {seeds.count(max(seeds, key=seeds.count))} times in seeds; a fit counts once.")
     folds = as_folds(folds, len(windows))
     models = pretrained_models(pipelines)
     certificate = certificate or certify(windows, folds, pretrained=models)
@@ -118,6 +121,7 @@ def cross_validate(
         for number, found in chain(elsewhere, (_fit_share(*calls[number], effective_n_jobs(n_jobs)) for number, own in enumerate(here) if own)):
             name, share = shares[number]
             for (fold, seed), parts in zip(share, found, strict=True):
+                _require_own_names(name, parts, pipelines)
                 records[name, fold.number, seed] = parts
                 if on_fit is not None:
                     on_fit(len(records), total, f"{name}, fold {fold.number}")
@@ -138,21 +142,17 @@ def _identity(windows: Windows, models: list[str]) -> str:
     return fingerprint((*described, *weights))
 
 
+def _require_own_names(name: str, parts: list[dict], pipelines: Iterable[str]) -> None:
+    """ValueError: a part has the name of a pipeline, so that their rows could not be told apart."""
+    taken = [part["row"]["pipeline"] for part in parts[1:] if part["row"]["pipeline"] in pipelines]
+    if taken:
+        raise ValueError(f"The pipeline {taken[0]!r} has the name of a part of {name!r}, which gets rows of its own; give it another name.")
+
+
 def pretrained_models(pipelines: dict[str, Any]) -> list[str]:
     """Folders of the models that pipelines, or steps of them, start from or may start from in a search: their parameters called `pretrained`."""
-    found = [value for pipeline in pipelines.values() for name, value in _parameters(pipeline) if name.split("__")[-1] == "pretrained"]
+    found = [value for pipeline in pipelines.values() for name, value in parameters_of(pipeline) if name.split("__")[-1] == "pretrained"]
     return list(dict.fromkeys(str(folder) for folder in found if isinstance(folder, str | Path)))
-
-
-def _parameters(pipeline: Any) -> Iterator[tuple[str, Any]]:
-    """Every parameter of a pipeline and of what it is made of, with the values that a search may set."""
-    own = pipeline.get_params(deep=True)
-    yield from own.items()
-    for search in (pipeline, *own.values()):
-        for name, value in searched_values(search):
-            yield name, value
-            if hasattr(value, "get_params") and not isinstance(value, type):
-                yield from _parameters(value)
 
 
 @contextmanager

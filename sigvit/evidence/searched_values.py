@@ -23,6 +23,17 @@ def searched_values(search: Any) -> Iterator[tuple[str, Any]]:
                 yield from ((str(name), value) for name, values in grid.items() for value in _counted(values))
 
 
+def parameters_of(pipeline: Any) -> Iterator[tuple[str, Any]]:
+    """Every parameter of a pipeline and of what it is made of, with the values that a search in it may set."""
+    own = pipeline.get_params(deep=True)
+    yield from own.items()
+    for search in (pipeline, *own.values()):
+        for name, value in searched_values(search):
+            yield name, value
+            if hasattr(value, "get_params") and not isinstance(value, type):
+                yield from parameters_of(value)
+
+
 def _counted(values: Any) -> list[Any]:
     """The values of a list, an array or a categorical distribution; a continuous one has none that could be counted."""
     values = getattr(values, "choices", values)

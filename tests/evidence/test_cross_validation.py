@@ -150,6 +150,11 @@ class Counting(ClassifierMixin, BaseEstimator):
         return self.inner_.predict_proba(X.mean(2) * 1e5)
 
 
+class Parts(Counting):
+    def predict_parts(self, X):
+        return {"": self.predict_proba(X), "half": self.predict_proba(X)}
+
+
 def test_training_rows_alone_reach_fit_and_test_rows_are_predicted_once(windows, folds):
     Counting.diary.clear()
     results = cross_validate({"counting": Counting()}, windows, folds[:1], seeds=[0, 1, 2])
@@ -364,6 +369,8 @@ def test_a_damaged_fit_is_named(tmp_path):
     [
         (lambda w, f: cross_validate({}, w, f), "0 pipelines"),
         (lambda w, f: cross_validate({"LDA": baselines.shrinkage_lda()}, w, f, seeds=[]), "0 seeds"),
+        (lambda w, f: cross_validate({"LDA": baselines.shrinkage_lda()}, w, f, seeds=[3, 0, 3]), "The seed 3 stands 2 times in seeds"),
+        (lambda w, f: cross_validate({"a": Parts(), "a: half": Parts()}, w, f), "The pipeline 'a: half' has the name of a part of 'a'"),
         (lambda w, f: cross_validate({"SVC": make_pipeline(FunctionTransformer(lambda x: x[:, 0]), LinearSVC())}, w, f), "no predict_proba"),
         (lambda w, f: cross_validate({"LDA": baselines.shrinkage_lda()}, w, f, certificate=sigvit.certify(w, f[:2])), "certificate"),
     ],
