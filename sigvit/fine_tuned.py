@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch import Tensor
 
 from sigvit.data.windows import Windows
@@ -64,6 +65,7 @@ class FineTuned(ClassifierMixin, BaseEstimator):
         if self.trained not in TRAINED:
             raise ValueError(f"trained is {self.trained!r}; it must be 'all', 'head' or 'lora'.")
         labels = np.asarray(y)
+        check_consistent_length(X, labels, groups)
         own = np.zeros(len(labels), bool) if calibration is None else np.asarray(calibration, dtype=bool)
         if own.shape != labels.shape:
             raise ValueError(f"There are {len(labels)} windows, but calibration has the shape {own.shape}; give one truth value a window.")
@@ -78,11 +80,13 @@ class FineTuned(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """(windows, classes) probabilities, in the order of `classes_`."""
+        check_is_fitted(self, "classifier_")
         return self.classifier_.predict_proba(X)
 
     def predict(self, X: Any) -> np.ndarray:
         """(windows,) the most probable class."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        most_probable = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[most_probable]
 
     def _tune(self, X: Any, labels: np.ndarray, weights: Tensor | None) -> list[list[dict[str, float]]]:
         """Train each network on; what was added to it is merged, so that it is a plain network again."""

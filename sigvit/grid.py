@@ -51,6 +51,9 @@ class Axis:
         steps = tuple(tuple(math.nan if math.isnan(number) else float(number) for number in step) for step in self.coordinates)
         object.__setattr__(self, "coordinates", steps)
 
+    def __reduce__(self) -> tuple:
+        return type(self), (self.name, self.unit, self.coordinates, self.labels)  # so that unpickled axes have the one NaN as well
+
     @property
     def size(self) -> int:
         return len(self.coordinates)

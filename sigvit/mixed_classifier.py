@@ -129,7 +129,8 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Windows | Sequence[Windows]) -> np.ndarray:
         """(all windows,) the most probable class."""
-        return self.classes_[self.predict_proba(X).argmax(1)]
+        told = self.predict_proba(X)
+        return self.classes_[told.argmax(1)]
 
     def _train(self, sets: Sequence[Windows], parts: Sequence[RecordingSet], recipe: Recipe, seed: int) -> tuple[nn.Module, list[dict[str, float]]]:
         """A network and its history."""

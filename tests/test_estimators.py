@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -22,6 +23,8 @@ from sigvit.evidence import baselines
 from sigvit.evidence.convnets import ConvNetClassifier, ShallowConvNet
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.log_linear_pool import PULL, blend_weights, pooled
+from sigvit.fine_tuned import FineTuned
+from sigvit.mixed_classifier import MixedRecordingClassifier
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.network_classifier import network_log_probabilities
 from sigvit.tokenizers import ConvStem, ElectrodeTimePatches, TimeStepTokens
@@ -94,6 +97,19 @@ def test_works_inside_pipeline_grid_search_and_cross_val_score(windows):
     assert scores.shape == (2,)
     search = GridSearchCV(QUICK, {"width": [4, 8]}, cv=2).fit(X, y)
     assert search.best_params_["width"] in (4, 8)
+
+
+def test_scikit_learn_divides_windows(windows):
+    search = GridSearchCV(clone(QUICK).set_params(training_steps=3), {"dropout": [0.0, 0.2]}, cv=2, error_score="raise").fit(windows, windows.labels)
+    assert search.predict_proba(windows).shape == (60, 2)
+
+
+@pytest.mark.parametrize(
+    "given", [SignalViTClassifier(), baselines.shrinkage_lda(), baselines.classical_blend(3, 67), FineTuned(QUICK), MixedRecordingClassifier()]
+)
+def test_who_was_not_fitted_says_so(windows, given):
+    with pytest.raises(NotFittedError):
+        given.predict(windows)
 
 
 def test_pickled_classifier_predicts_the_same(windows):
@@ -386,6 +402,9 @@ def at_another_rate(windows):
         (lambda w: clone(QUICK).fit(w).predict(turned(w)), "Electrode 1 of X is C4, but the classifier was fitted on C3 there"),
         (lambda w: clone(QUICK).fit(w, validation=(turned(w), None)), "Electrode 1 of X is C4"),
         (lambda w: clone(QUICK).fit(w).predict(at_another_rate(w)), "X is sampled at 256 Hz, but the classifier was fitted on 64 Hz"),
+        (lambda w: FitJob(np.array([-1, 3]), [], 0), "train holds the row -1; rows are numbered from 0"),
+        (lambda w: FitJob(np.arange(9), [8, 9], 0), "Row 8 is to be trained on and to be validated on; 1 rows are"),
+        (lambda w: FineTuned(QUICK).fit(w, w.labels[:50]), "inconsistent numbers of samples"),
         (lambda w: FitJob(np.arange(60) > 30, [], 0), "train holds bool .* np.flatnonzero makes them of a mask"),
         (lambda w: clone(QUICK).set_params(classical="best").fit(w), "classical is 'best'"),
         (lambda w: clone(QUICK).fit(w, validation=(w, np.full(60, "elsewhere"))), "which the training part lacks"),

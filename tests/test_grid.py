@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -75,3 +76,10 @@ def test_explicit_coordinates_follow_prepended_tokens():
 def test_contradictions_are_sentences(make, sentence):
     with pytest.raises((ValueError, KeyError), match=sentence):
         make()
+
+
+def test_axes_of_unknown_places_stay_equal_when_they_are_pickled():
+    grid = Grid((Axis("electrode", "m", ((math.nan,) * 3,) * 2),))
+    again = pickle.loads(pickle.dumps(grid))
+    assert again == grid
+    assert hash(again) == hash(grid)

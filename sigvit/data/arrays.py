@@ -56,6 +56,8 @@ def windows_from_arrays(
     (dtype('float32'), ['sub-a_ses-1_run-1', 'sub-b_ses-1_run-1'])
     """
     values, labels = np.asarray(values), _plain_labels(labels, name)
+    if not 0 <= filter_support_s < np.inf:
+        raise ValueError(f"filter_support_s is {filter_support_s}; it must be a number of seconds, from zero upwards.")
     if values.ndim != 3:
         raise ValueError(f"Windows are (windows, electrodes, samples), but the values of {name} have the shape {values.shape}.")
     if values.dtype.kind not in "fiu":
@@ -201,8 +203,9 @@ def _epochs_table(epochs: mne.BaseEpochs, given: Mapping[str, str | None]) -> pd
 
 def _epochs_start_s(epochs: mne.BaseEpochs) -> np.ndarray:
     samples = epochs.events[:, 0]
-    if len(samples) > 1 and np.array_equal(samples, np.arange(len(samples))):
-        return np.full(len(samples), np.nan)  # what mne.EpochsArray makes up where it was given no events
+    # What mne.EpochsArray makes up where it was given no events: the epochs' numbers, in joined sets each part's behind the one before it.
+    if np.array_equal(samples, epochs.selection) or np.mean(np.diff(samples) == 1) > 0.5:
+        return np.full(len(samples), np.nan)
     # Decimated epochs keep the events of the recording's rate, which mne has no public name for.
     rate = float(np.ravel(getattr(epochs, "_raw_sfreq", None) or epochs.info["sfreq"])[0])
     return samples / rate + epochs.tmin

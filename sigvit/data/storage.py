@@ -208,11 +208,22 @@ def _plain_labels(labels: np.ndarray) -> np.ndarray:
 
 def _table_to_dict(table: pd.DataFrame) -> dict:
     plain = {column: [None if value is pd.NA else value for value in table[column].tolist()] for column in table}
-    return {str(column): {"dtype": str(table[column].dtype), "values": values} for column, values in plain.items()}
+    return {str(column): {**_kind(table[column].dtype), "values": values} for column, values in plain.items()}
+
+
+def _kind(dtype: Any) -> dict[str, Any]:
+    if isinstance(dtype, pd.CategoricalDtype):
+        return {"dtype": "category", "categories": dtype.categories.tolist(), "ordered": bool(dtype.ordered)}
+    return {"dtype": str(dtype)}
 
 
 def _table_from_dict(columns: dict) -> pd.DataFrame:
-    return pd.DataFrame({name: pd.Series(column["values"], dtype=column["dtype"]) for name, column in columns.items()})
+    return pd.DataFrame({name: pd.Series(column["values"], dtype=_dtype(column)) for name, column in columns.items()})
+
+
+def _dtype(column: dict[str, Any]) -> Any:
+    """Of a column; sets that were saved earlier don't say which categories there are."""
+    return pd.CategoricalDtype(column["categories"], column["ordered"]) if "categories" in column else column["dtype"]
 
 
 def _plain(value: Any) -> Any:

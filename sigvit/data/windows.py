@@ -54,6 +54,8 @@ class Windows:
     def __post_init__(self) -> None:
         if self.values.ndim != 3 or self.values.dtype != np.float32:
             raise ValueError(f"Windows hold float32 (windows, electrodes, samples), but got {self.values.dtype} of shape {self.values.shape}.")
+        # Labels and metadata are in the windows' order, whatever index they bring along.
+        self.labels, self.metadata = np.asarray(self.labels), self.metadata.reset_index(drop=True)
         if len(self.labels) != len(self.values) or len(self.metadata) != len(self.values):
             raise ValueError(f"There are {len(self.values)} windows, but {len(self.labels)} labels and {len(self.metadata)} rows of metadata.")
         if len(self.electrodes) != self.values.shape[1]:
@@ -66,6 +68,11 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(windows, electrodes, samples)."""
+        return self.values.shape
 
     @property
     def classes(self) -> tuple:
@@ -81,8 +88,12 @@ class Windows:
     def electrodes(self) -> tuple[str, ...]:
         return tuple(self.info["ch_names"])
 
-    def __getitem__(self, rows: np.ndarray) -> Windows:
+    def __getitem__(self, rows: Any) -> Windows:
         """The windows of these rows (numbers, a slice or a boolean array)."""
+        if isinstance(rows, tuple) and len(rows) == 2 and rows[1] is Ellipsis:
+            rows = rows[0]  # as scikit-learn takes rows of what has a shape
+        if isinstance(rows, tuple) or np.ndim(rows) != (0 if isinstance(rows, slice) else 1):
+            raise ValueError(f"Rows of windows are a list, an array or a slice, but here is {rows!r:.60}; windows[[3]] is the set of one window.")
         control = None if self.control_values is None else self.control_values[rows]
         metadata = self.metadata.iloc[rows].reset_index(drop=True)
         return Windows(self.values[rows], self.labels[rows], metadata, self.info, self.filter_support_s, self.name, self.page, control)

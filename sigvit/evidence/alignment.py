@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from pyriemann.geometry.geodesic import geodesic_riemann
 from pyriemann.geometry.mean import mean_riemann
+from sklearn.utils.validation import check_is_fitted
 
 from sigvit.data.windows import Windows
 from sigvit.evidence.covariances import oas_covariances
@@ -87,6 +88,7 @@ class Alignment(WindowStep):
 
     def transform(self, X: Any, groups: Any = None) -> Any:
         """Aligned windows; groups as in `fit`."""
+        check_is_fitted(self, "n_electrodes_")
         found = self._groups(X, groups)
         if self.mode != "none" and (found is None) != (self.grouped_ is False):
             said, there = ("without", "come with") if not self.grouped_ else ("with", "come without")

@@ -6,10 +6,10 @@ Where covariances of so many windows and electrodes fill the memory, tangent spa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyriemann.spatialfilters import CSP
+from pyriemann import spatialfilters
 from pyriemann.tangentspace import TangentSpace
 from sklearn.base import BaseEstimator
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -120,6 +120,13 @@ def majority() -> DummyClassifier:
     ['task']
     """
     return DummyClassifier(strategy="prior")
+
+
+class CSP(spatialfilters.CSP):
+    """pyriemann's, for labels of any kind."""
+
+    def fit(self, X: np.ndarray, y: Any) -> CSP:
+        return super().fit(X, np.asarray(y))
 
 
 def csp_lda(n_filters: int = 6) -> Pipeline:

@@ -81,7 +81,8 @@ class Blend(ClassifierMixin, BaseEstimator):
         return np.exp(pooled(told, np.array([weight / self.temperatures_[name] for name, weight in self.weights_.items()])))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        told = self.predict_proba(X)
+        return self.classes_[told.argmax(axis=1)]
 
 
 def _fit_with_inner_folds(

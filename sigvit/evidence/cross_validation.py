@@ -67,6 +67,7 @@ def cross_validate(
     folder: str | Path | None = None,
     on_fit: Callable[[int, int, str], None] | None = None,
     n_jobs: int = 1,
+    protocol: str | None = None,
 ) -> Results:
     """Fit every pipeline on every fold with every seed and judge it once on the fold's test rows.
 
@@ -77,7 +78,8 @@ def cross_validate(
         and `calibration`, which rows are of the tested subject or session (see `sigvit.folds.calibrate`); others
         are fitted on train and validation rows together. One with `predict_parts` is judged in several rows, "name" and "name: part". Steps that align
         people or sessions (`sigvit.evidence.alignment`) are told each window's subject and session; their mode is stamped on table and certificate.
-    windows, folds : the set and its divisions: `Fold`, or (train, test) of any scikit-learn or MOABB splitter, which promise nothing about groups.
+    windows, folds : the set and its divisions: `Fold`, or (train, test) of any scikit-learn or MOABB splitter, which promise nothing about groups but what
+        `protocol` says, as in `certify`.
     seeds : a parameter called `random_state`, of the pipeline or a step, receives each; a pipeline without one is fitted once and stands for all seeds.
     certificate : of these windows and folds; made here where it is left out.
     folder : where finished fits are kept, in `fits`, and about once a minute the state of those that train, so that a killed run goes on with what is missing.
@@ -104,7 +106,7 @@ def cross_validate(
         raise ValueError(f"Nothing to fit: there are {len(pipelines)} pipelines and {len(seeds)} seeds; give at least one of each.")
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"The seed {max(seeds, key=seeds.count)} stands {seeds.count(max(seeds, key=seeds.count))} times in seeds; a fit counts once.")
-    folds = as_folds(folds, len(windows))
+    folds = as_folds(folds, len(windows), protocol)
     models = pretrained_models(pipelines)
     certificate = certificate or certify(windows, folds, pretrained=models)
     certificate.require_match(windows, folds)

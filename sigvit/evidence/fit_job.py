@@ -32,6 +32,9 @@ class FitJob:
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", _row_numbers(self.train, "train"))
         object.__setattr__(self, "validation", _row_numbers([] if self.validation is None else self.validation, "validation"))
+        both = np.intersect1d(self.train, self.validation)
+        if len(both):
+            raise ValueError(f"Row {both[0]} is to be trained on and to be validated on; {len(both)} rows are.")
 
 
 @contextmanager
@@ -47,4 +50,6 @@ def _row_numbers(rows: object, part: str) -> np.ndarray:
     numbers = np.asarray(rows)
     if numbers.size and (numbers.ndim != 1 or numbers.dtype.kind not in "iu"):
         raise ValueError(f"{part} holds {numbers.dtype} of {numbers.shape}; it must be row numbers: np.flatnonzero makes them of a mask.")
+    if numbers.size and numbers.min() < 0:
+        raise ValueError(f"{part} holds the row {numbers.min()}; rows are numbered from 0 upwards.")
     return numbers.astype(np.int64)

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import ParameterGrid
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sigvit.data.windows import Windows, concatenate
 from sigvit.evidence.fit_job import FitJob
@@ -82,6 +82,7 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         it as well.
         """
         y = X.labels if y is None and isinstance(X, Windows) else np.asarray(y)
+        check_consistent_length(X, y, groups)
         groups = None if groups is None else np.asarray(groups)
         seed = self.estimator.get_params().get("random_state")
         seed = int(seed) if isinstance(seed, Integral) else None  # numpy's whole numbers are seeds as well

@@ -116,7 +116,8 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
         return softmax(self._logits(X), axis=1)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        return self.classes_[self._logits(X).argmax(axis=1)]
+        logits = self._logits(X)
+        return self.classes_[logits.argmax(axis=1)]
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
         check_is_fitted(self)

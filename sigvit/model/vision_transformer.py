@@ -11,7 +11,7 @@ from sigvit.model.config import ModelConfig
 from sigvit.model.families import family, hybrid
 from sigvit.model.transformer import MIXED, WORTH_PACKING, Signal, VisionTransformer
 from sigvit.tokenizers import ElectrodeTimePatches, ImagePatches
-from sigvit.tokenizers.electrode_sites import read_electrodes
+from sigvit.tokenizers.electrode_sites import check_electrodes, read_electrodes
 from sigvit.tokenizers.image import rows_and_columns
 from sigvit.tokenizers.resnet import ResNetPatches
 
@@ -137,7 +137,8 @@ def signal_vit(
 
     Raises
     ------
-    ValueError : electrodes of no known kind, a rate that contradicts the info, a width that contradicts the tokenizer, or choices that make no model.
+    ValueError : electrodes of no known kind, a rate that contradicts the info, a tokenizer of another width, other electrodes or another rate, or choices
+        that make no model.
 
     >>> import torch
     >>> model = signal_vit(["C3", "Cz", "C4"], n_times=1000, sampling_rate=250.0, num_classes=4)
@@ -151,6 +152,7 @@ def signal_vit(
     found = getattr(tokenizer, "width", None)
     if not isinstance(found, Integral) or (width is not None and width != found):
         raise ValueError(f"The tokenizer's width is {found}, but the model's is {width}; a tokenizer has an int `width`, and the model takes it.")
+    check_electrodes(tokenizer, names, rate)
     new_width = int(found)
     config = ModelConfig(
         input_shape=(count, n_times),

@@ -7,8 +7,9 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from torch import nn
 
-from sigvit.electrodes import electrode_position
+from sigvit.electrodes import canonical_name, electrode_position
 
 Position = tuple[float, float, float]
 UNKNOWN: Position = (float("nan"),) * 3  # type: ignore[assignment]
@@ -51,6 +52,20 @@ def read_electrodes(electrodes: Any, sampling_rate: float | None) -> tuple[int, 
     if isinstance(electrodes, Sequence) and not isinstance(electrodes, str) and all(isinstance(name, str) for name in electrodes):
         return len(electrodes), list(electrodes), sites_of_names(electrodes), sampling_rate
     raise ValueError(f"Electrodes are said by an mne.Info, a list of names or a count, not by {type(electrodes).__name__} {electrodes!r:.60}.")
+
+
+def check_electrodes(tokenizer: nn.Module, names: Sequence[str] | None, sampling_rate: float | None) -> None:
+    """ValueError for a tokenizer (or a part of one) that was built for other electrodes, in another order, or for another rate."""
+    for part in tokenizer.modules():
+        own, rate = getattr(part, "names", None), getattr(part, "sampling_rate", None)
+        if rate is not None and sampling_rate is not None and abs(rate - sampling_rate) > 1e-6 * rate:
+            raise ValueError(f"The tokenizer was built for {rate:g} Hz, but the recordings have {sampling_rate:g} Hz.")
+        if own is not None and names is not None and list(map(_called, own)) != list(map(_called, names)):
+            raise ValueError(f"The tokenizer was built for the electrodes {list(own)[:12]}, but the recordings have {list(names)[:12]}, in this order.")
+
+
+def _called(name: str) -> str:
+    return canonical_name(name) or name
 
 
 def check_sites(

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from sigvit.model.config import ModelConfig
 from sigvit.model.encoder import Mlp
-from sigvit.model.positions import STRETCHABLE, LearnedPositions
+from sigvit.model.positions import STRETCHABLE, FactorisedPositions, LearnedPositions
+from sigvit.model.resize import resize_positions
 from sigvit.tokenizers import ResNetPatches
 from sigvit.tokenizers.image import rows_and_columns
 from sigvit.weights import architecture
@@ -166,6 +167,8 @@ def _expected(model: VisionTransformer) -> dict[str, Tensor]:
 def _place_positions(model: VisionTransformer, found: Found, image_size: tuple[int, int] | None) -> None:
     """The file's table on the model's grid; one that can't be placed stays as it is, for the account."""
     tensors, positions = found.tensors, model.positions
+    if isinstance(positions, FactorisedPositions):
+        _stretch(tensors, positions)
     if "positions" not in tensors:
         return
     if not isinstance(positions, LearnedPositions):
@@ -181,6 +184,15 @@ def _place_positions(model: VisionTransformer, found: Found, image_size: tuple[i
     if grid != positions.shape:
         logger.info("The positions of %s were resized from %s to %s as its source does (%s).", found.where, grid, positions.shape, found.layout.resize)
     place(tensors, front, grid, positions.shape, found.layout.resize)
+
+
+def _stretch(tensors: dict[str, Tensor], positions: FactorisedPositions) -> None:
+    """Tables of single axes, which images of another size have longer or shorter."""
+    for name, size in zip(positions.names, positions.shape, strict=True):
+        table = tensors.get(f"positions.tables.{name}")
+        if name in STRETCHABLE and table is not None and table.ndim == 2 and len(table) != size:
+            tensors[f"positions.tables.{name}"] = resize_positions(table, (len(table),), (size,))
+            logger.info("The positions along %s were resized from %d to %d.", name, len(table), size)
 
 
 def _locate(found: Found, positions: LearnedPositions, image_size: tuple[int, int] | None) -> tuple[int, tuple[int, ...]]:

@@ -754,3 +754,22 @@ except OSError as error:
         pytest.skip("this machine doesn't let a test mount a small file system")
     said = subprocess.run([*mounted, sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True).stdout
     assert said == f"{errno.ENOSPC}\n"
+
+
+def test_epochs_that_were_numbered_have_no_clock_whichever_are_left():
+    def numbered():
+        events = np.stack([np.arange(20), np.zeros(20, int), np.tile([1, 2], 10)], axis=1)
+        values = np.random.default_rng(0).normal(0, 1e-5, (20, 3, 50))
+        return mne.EpochsArray(values, mne.create_info(["C3", "Cz", "C4"], 50.0, "eeg"), events, event_id={"x": 1, "y": 2}, verbose="ERROR")
+
+    dropped = numbered().drop([3], verbose="ERROR")
+    joined = mne.concatenate_epochs([numbered(), numbered()], verbose="ERROR")
+    for epochs in (numbered(), dropped, numbered()["y"], numbered()[:1], joined):
+        assert windows_from_epochs(epochs).metadata["start_s"].isna().all()
+
+
+@pytest.mark.parametrize("support", [-1.0, float("nan"), float("inf")])
+def test_a_support_of_arrays_that_can_not_be_is_refused(support):
+    values = np.random.default_rng(0).normal(0, 1e-5, (3, 2, 61))
+    with pytest.raises(ValueError, match=f"filter_support_s is {support}; it must be"):
+        windows_from_arrays(values, [0, 1, 0], ["C3", "C4"], 61.0, filter_support_s=support)

@@ -121,6 +121,23 @@ def test_rows_are_taken_from_everything_at_once(windows, rows):
     assert part.metadata.index.tolist() == list(range(len(part)))
 
 
+def test_labels_and_metadata_are_in_the_order_of_the_windows(windows):
+    table = windows.metadata.sample(frac=1, random_state=0)  # the index stays, as pandas has it
+    order = table.index.to_numpy()
+    turned = Windows(windows.values[order], table["label"], table, windows.info)
+    assert turned[[3, 5]].labels.tolist() == windows.labels[order[[3, 5]]].tolist()
+    assert turned.metadata["trial"].tolist() == table["trial"].tolist()
+    assert Windows(windows.values, windows.labels.tolist(), windows.metadata, windows.info)[[0, 1]].labels.tolist() == windows.labels[:2].tolist()
+
+
+def test_rows_are_taken_as_scikit_learn_takes_them(windows):
+    assert windows.shape == windows.values.shape
+    assert_same(windows[np.array([2, 7]), ...], windows[[2, 7]])
+    for wrong in (0, (1, 2), np.int64(3), [[1, 2]]):
+        with pytest.raises(ValueError, match=r"windows\[\[3\]\] is the set of one window"):
+            windows[wrong]
+
+
 def test_parts_join_into_the_whole(windows):
     joined = concatenate(part for part in (windows[:11], windows[11:12], windows[12:]))
     assert_same(joined, windows)
@@ -184,6 +201,7 @@ def test_a_growing_array_shortens_too():
         (pd.array([31, None, 40, 27, 5] * 6, dtype="Int64"), [31, pd.NA, 40, 27, 5]),
         (pd.array([True, None, False, True, True] * 6, dtype="boolean"), [True, pd.NA, False, True, True]),
         (pd.array(["x", None, "y", "z", "x"] * 6, dtype="string"), ["x", pd.NA, "y", "z", "x"]),
+        (pd.Categorical(["hard", "easy", "hard", "easy", "easy"] * 6, ["easy", "mid", "hard"], ordered=True), ["hard", "easy", "hard", "easy", "easy"]),
     ],
 )
 def test_gaps_in_columns_stay_gaps(windows, tmp_path, column, kept):

@@ -389,6 +389,15 @@ def test_pairs_of_any_splitter_are_folds(windows):
     assert results.table["protocol"].unique().tolist() == ["index_pairs"]
 
 
+def test_pairs_promise_what_is_said(windows):
+    pairs = list(GroupKFold(3).split(windows.values, groups=windows.metadata["subject"]))
+    certificate = sigvit.certify(windows, pairs, protocol="cross_subject")
+    results = cross_validate({"LDA": baselines.shrinkage_lda(4)}, windows, pairs, certificate=certificate, protocol="cross_subject")
+    assert set(results.table["protocol"]) == {"cross_subject"}
+    with pytest.raises(ValueError, match="was made of other windows or folds"):
+        cross_validate({"LDA": baselines.shrinkage_lda(4)}, windows, pairs, certificate=certificate)
+
+
 def test_six_classes_of_two_training_windows_are_fitted_by_the_default():
     windows = synthetic_windows(n_subjects=1, n_runs=1, n_trials=24, classes=tuple("abcdef"))
     train = np.sort(np.concatenate([np.flatnonzero(windows.labels == label)[:2] for label in windows.classes]))

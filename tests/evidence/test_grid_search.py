@@ -134,6 +134,13 @@ def test_a_setting_without_a_score_is_the_worst(windows):
         GridSearch(Diverging(), {"rate": [10.0, 7.0]}).fit(windows.values, windows.labels)
 
 
+@pytest.mark.parametrize("change", [lambda w: {"y": w.labels[:50]}, lambda w: {"y": w.labels, "groups": np.zeros(80)}])
+def test_labels_and_groups_of_another_length_are_refused(windows, change):
+    for X in (windows, windows.values):
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            GridSearch(baselines.shrinkage_lda(), {"segments": [4, 8]}).fit(X, **change(windows))
+
+
 def test_what_can_not_be_searched_is_refused(windows):
     with pytest.raises(ValueError, match=r"no parameters rate; it has .*learning_rate"):
         GridSearch(vit(), {"rate": [1]}).fit(windows)

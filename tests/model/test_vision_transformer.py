@@ -302,3 +302,12 @@ def test_the_same_class_reads_images_and_recordings():
 def test_whole_numbers_are_refused_with_what_would_be_right():
     with pytest.raises(TypeError, match=r"The signal is torch.uint8; give floating-point numbers, scaled as in training"):
         sigvit.vit("Ti/8", 16, num_classes=2, depth=1)(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+
+
+def test_a_tokenizer_of_other_electrodes_or_another_rate_is_refused():
+    tokenizer = ElectrodeTimePatches(3, 1, 20, 20, 16, names=["C3", "Cz", "C4"], sampling_rate=100.0)
+    assert sigvit.signal_vit(["EEG C3-REF", "Cz", "C4"], 200, 100.0, tokenizer=tokenizer, heads=2).grid.shape == (3, 10)
+    with pytest.raises(ValueError, match=r"built for the electrodes \['C3', 'Cz', 'C4'\], but the recordings have \['C4', 'Cz', 'C3'\], in this order"):
+        sigvit.signal_vit(["C4", "Cz", "C3"], 200, 100.0, tokenizer=tokenizer, heads=2)
+    with pytest.raises(ValueError, match="built for 100 Hz, but the recordings have 250 Hz"):
+        sigvit.signal_vit(["C3", "Cz", "C4"], 500, 250.0, tokenizer=tokenizer, heads=2)

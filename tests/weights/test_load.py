@@ -337,3 +337,10 @@ def test_the_method_of_the_class_is_the_function():
     x = torch.randn(2, 3, 21, 21)
     assert torch.equal(model(x), source(x))
     assert set(SOURCES) >= {"google", "timm", "hugging_face", "torchvision", "mae", "dinov2", "sigvit"}
+
+
+def test_factorised_positions_of_another_size_are_resized():
+    small, large = (sigvit.vit("Ti/16", image_size=size, num_classes=3, depth=1, positions="factorised").eval() for size in ((32, 48), (64, 48)))
+    loaded = sigvit.load_weights(large, small.state_dict(), source="sigvit")
+    images = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(loaded.features(images), small.features(images))  # which resizes at run time
