@@ -41,7 +41,13 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/parity
+# What braindecode's networks import; torchaudio has no CPU build and isn't needed (benchmarks/eeg_epoch.py).
+.venv/benchmark: .venv/parity
+	$(BIN)/pip install --quiet --no-deps vit-pytorch braindecode skorch tabulate docstring-inheritance linear-attention-transformer local-attention \
+		colt5-attention hyper-connections torch-einops-utils axial-positional-embedding product-key-memory linformer torchinfo wfdb soundfile
+	touch .venv/benchmark
+
+bench: .venv/benchmark
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:

@@ -8,6 +8,7 @@ Writes benchmarks/results/audits.md. A few minutes on one core; needs the record
 
 from __future__ import annotations
 
+import argparse
 import platform
 import time
 from collections.abc import Callable, Iterable
@@ -236,6 +237,7 @@ HEAD = ["habit", "found in", "recordings", "what certify says", "claimed", "stri
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     start, rows = time.process_time(), []
     for audit in AUDITS:
         rows.append(audit().row())

@@ -41,12 +41,17 @@ PLAN: dict[str, dict[str, int | None]] = {
 }
 
 
+PROTOCOLS = ("shipped", "within_session", "cross_session", "cross_subject")
+
+
 def make_folds(windows: sigvit.Windows, protocol: str, k: int | None) -> list[sigvit.Fold]:
     metadata, support_s = windows.metadata, windows.filter_support_s
     if protocol == "shipped":
         return sigvit.folds.shipped(metadata, filter_support_s=support_s)
     if protocol == "within_session":
         return sigvit.folds.within_session(metadata, k, undividable="leave out", filter_support_s=support_s)
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"There is no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}.")
     maker = sigvit.folds.cross_session if protocol == "cross_session" else sigvit.folds.cross_subject
     return maker(metadata, k, filter_support_s=support_s)
 

@@ -7,6 +7,7 @@ Prints the table and writes benchmarks/results/last_block.md.
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import statistics
@@ -66,6 +67,7 @@ def processor() -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     torch.set_num_threads(1)
     lines = [
         "# The last block computes only what the class token needs",

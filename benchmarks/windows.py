@@ -7,6 +7,7 @@ All start from the same open recording and end with every window in one float32 
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import statistics
@@ -129,6 +130,7 @@ def many_recordings(n_recordings: int = 20, into: Path | None = None) -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     mne.set_log_level("ERROR")
     warnings.simplefilter("ignore")
     ways: dict[str, Callable[..., np.ndarray]] = {"sigvit": ours, "mne.Epochs": mnes}

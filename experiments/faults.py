@@ -1,4 +1,4 @@
-"""What every script here does with a fault: a sentence on the terminal."""
+"""What every script here does with a fault, a sentence on the terminal, and with the names of data."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def faults_in_a_sentence() -> Iterator[None]:
 def _is_ours(error: Exception) -> bool:
     raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
     return any(raised_in.is_relative_to(folder) for folder in OURS)
+
+
+def slug(name: str) -> str:
+    """A page's name, a path or a pattern as a part of a folder's name."""
+    return name.replace(":", "-").replace("/", "-").strip("-.")

@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import tyro
-from faults import faults_in_a_sentence
+from faults import faults_in_a_sentence, slug
 from rich.console import Console
 
 import sigvit
@@ -26,6 +27,7 @@ from sigvit.evidence.pretraining import write_pretraining
 from sigvit.evidence.results_folder import claim_folder
 from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import ElectrodeTimePatches
+from sigvit.tokenizers.electrode_sites import sites_of_info
 from sigvit.training.augment_images import ImageAugmentation
 from sigvit.training.batches import Batches, RecordingBatches
 from sigvit.training.checkpoint import Checkpoints
@@ -114,10 +116,10 @@ def main(configuration: Configuration) -> Path:
     output = configuration.output or Path("results") / f"pretraining-{'-'.join(map(slug, configuration.data))}-{configuration.objective}"
     with Processes.from_torchrun(configuration.processes) as processes:
         console = Console(quiet=not processes.first, soft_wrap=True)
-        if processes.first:
-            claim_folder(output, describe(configuration))
         torch.manual_seed(derive_seed(configuration.seed, "weights"))
         objective, batches, sets = prepare(configuration, processes.device)
+        if processes.first:
+            claim_folder(output, describe(configuration))  # after all that may refuse the task, so that a mended one finds the folder free
         console.print(f"{configuration.objective} on {', '.join(configuration.data)}: {count(objective):,} parameters.", highlight=False)
         journal = Journal(output, configuration.every, configuration.batch_size, console=console)
         checkpoints = Checkpoints(output / "checkpoints", every=configuration.checkpoint_every)
@@ -158,6 +160,9 @@ def of_images(configuration: Configuration, device: torch.device) -> tuple[Objec
 def of_recordings(configuration: Configuration, sets: list[sigvit.Windows], device: torch.device) -> tuple[Objective, Batches]:
     """One token is one electrode × `window_s`; several sets need positions that are functions of place and second."""
     several, first = len(sets) > 1, sets[0]
+    nowhere = [windows.name for windows in sets if several and not np.isfinite(sites_of_info(windows.info)).any()]
+    if nowhere:
+        raise ValueError(f"None of the electrodes of {nowhere[0]} has a known place, so that nothing joins it with other caps; pre-train on it alone.")
     values = [Scaling.of(windows.values)(windows.values) for windows in sets]
     tokenizer = ElectrodeTimePatches.from_info(first.info, configuration.window_s, configuration.window_s, electrodes=1, width=configuration.width)
     model = sigvit.signal_vit(
@@ -228,10 +233,6 @@ def describe(configuration: Configuration) -> dict[str, Any]:
     free = ("output", "folder", "processes", "every", "checkpoint_every")
     asked = {name: value for name, value in asdict(configuration).items() if name not in free and value is not None}
     return {"sigvit": sigvit.__version__, "asked": json.loads(json.dumps(asked))}
-
-
-def slug(name: str) -> str:
-    return name.replace(":", "-").replace("/", "-").strip("-.")
 
 
 def count(objective: Objective) -> int:

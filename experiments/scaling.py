@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 import tyro
-from faults import faults_in_a_sentence
+from faults import faults_in_a_sentence, slug
 from matplotlib.figure import Figure
 from rich.console import Console
 from torch import Tensor
@@ -85,10 +85,14 @@ def main(configuration: Configuration) -> pd.DataFrame:
     console = Console(soft_wrap=True)
     if not all(0 < share <= 1 for share in configuration.shares):
         raise ValueError(f"--shares are parts of the training samples, above 0 and at most 1, but are {configuration.shares}.")
-    output = configuration.output or Path("results") / f"scaling-{configuration.data}"
+    if len(set(configuration.shares)) < len(configuration.shares) or len(set(configuration.sizes)) < len(configuration.sizes):
+        raise ValueError(f"--shares and --sizes are each measured once, but are {configuration.shares} and {configuration.sizes}.")
+    output = configuration.output or Path("results") / f"scaling-{slug(configuration.data)}"
     asked = {name: value for name, value in asdict(configuration).items() if name not in ("output", "folder")}
-    claim_folder(output, {"sigvit": sigvit.__version__, "asked": json.loads(json.dumps(asked))})
     task = images(configuration) if configuration.data in IMAGE_SETS else recordings(configuration)
+    for size in configuration.sizes:
+        task.make(*width_and_depth(size))
+    claim_folder(output, {"sigvit": sigvit.__version__, "asked": json.loads(json.dumps(asked))})  # after all that may refuse it
     path = output / "cells.csv"
     cells = pd.read_csv(path).to_dict("records") if path.is_file() else []
     there = {(cell["size"], cell["share"], cell["seed"]) for cell in cells}
@@ -111,9 +115,8 @@ def main(configuration: Configuration) -> pd.DataFrame:
 
 def measure(configuration: Configuration, task: Task, size: str, share: float, seed: int) -> dict[str, Any]:
     """One training: its accuracy, and the operations it took."""
-    width, depth = map(int, size.split("x"))
     torch.manual_seed(derive_seed(seed, "weights"))
-    model = task.make(width, depth)
+    model = task.make(*width_and_depth(size))
     rows = subset(task.labels, share, seed)
     recipe = Recipe(
         steps=configuration.steps,
@@ -124,6 +127,13 @@ def measure(configuration: Configuration, task: Task, size: str, share: float, s
     flops = trace_training(model, task.input_shape).work.flops * recipe.steps * recipe.batch_size
     train(model, task.batches(rows, recipe, seed), recipe, seed)
     return {"size": size, "share": share, "seed": seed, "samples": len(rows), "flops": flops, "accuracy": task.accuracy(model)}
+
+
+def width_and_depth(size: str) -> tuple[int, int]:
+    width, by, depth = size.partition("x")
+    if not (by and width.isdecimal() and depth.isdecimal()):
+        raise ValueError(f"--sizes are written WIDTHxDEPTH, such as 32x2, but one is {size!r}.")
+    return int(width), int(depth)
 
 
 def subset(labels: np.ndarray, share: float, seed: int) -> np.ndarray:

@@ -91,7 +91,10 @@ def main(configuration: Configuration) -> pd.DataFrame:
     folds = getattr(sigvit.folds, configuration.protocol)(windows.metadata, configuration.k, validation=0, filter_support_s=windows.filter_support_s)
     check_shots(configuration, windows, folds)
     output = configuration.output or Path("results") / f"transfer-{windows.name}-{configuration.protocol}"
-    claim_folder(output, describe(configuration, windows))
+    starts.fresh(windows, starts.Sizes(configuration.width, configuration.depth, configuration.window_s), seed=0)
+    if configuration.others and not starts.has_places(windows):
+        raise ValueError(f"None of the electrodes of {windows.name} has a known place, so that no model of other caps can start one; leave --others out.")
+    claim_folder(output, describe(configuration, windows))  # after all that may refuse it, so that a mended command finds the folder free
     folders = pretrain(configuration, windows, folds, output / "models")
     certificate = sigvit.certify(windows, folds, pretrained={fold.number: sorted(set(folders[fold.number].values())) for fold in folds})
     certificate.write(output / "certificate.json")
@@ -256,7 +259,7 @@ def entry(table: pd.Series, start: str, shots: int, overlap: float) -> str:
     """A cell of the table."""
     own, reference = table[start, shots], table[scratch_of(start), shots]
     if start == scratch_of(start):
-        low, high = confidence_interval(own, overlap=overlap)
+        low, high = np.clip(confidence_interval(own, overlap=overlap), 0, 1)  # of scores
         return f"{own.mean():.3f} [{low:.3f}, {high:.3f}]"
     gains = (own - reference).to_numpy()
     low, high = confidence_interval(gains, overlap=overlap)

@@ -15,6 +15,7 @@ from sigvit.evidence.pretraining import FILE, write_pretraining
 from sigvit.model.image_start import start_from_image
 from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import ElectrodeTimePatches, ScalpMapPatches, SpectrogramPatches
+from sigvit.tokenizers.electrode_sites import sites_of_info
 from sigvit.training.batches import Batches, RecordingBatches
 from sigvit.training.loop import train
 from sigvit.training.masked_autoencoder import MaskedAutoencoder
@@ -53,14 +54,18 @@ class Training(NamedTuple):
 
 
 def fresh(windows: sigvit.Windows, sizes: Sizes, seed: int, n_classes: int | None = None) -> sigvit.VisionTransformer:
-    """One token is one electrode × `window_s`, and positions are functions of place and second, so that every cap can be read."""
+    """One token is one electrode × `window_s`; positions are functions of place and second, so that every cap can be read, without places its own alone."""
     torch.manual_seed(derive_seed(seed, "weights"))
     tokenizer = ElectrodeTimePatches.from_info(windows.info, sizes.window_s, sizes.window_s, electrodes=1, width=sizes.width)
     classes = len(windows.classes) if n_classes is None else n_classes
     n_times = windows.values.shape[2]
-    return sigvit.signal_vit(
-        windows.info, n_times, num_classes=classes, tokenizer=tokenizer, positions="coordinates", depth=sizes.depth, heads=HEADS, pool="mean"
-    )
+    positions = "coordinates" if has_places(windows) else "factorised"
+    return sigvit.signal_vit(windows.info, n_times, num_classes=classes, tokenizer=tokenizer, positions=positions, depth=sizes.depth, heads=HEADS, pool="mean")
+
+
+def has_places(windows: sigvit.Windows) -> bool:
+    """Whether any electrode's is known; of muscles none is."""
+    return bool(np.isfinite(sites_of_info(windows.info)).any())
 
 
 def pretrained(target: sigvit.Windows, sets: list[sigvit.Windows], sizes: Sizes, training: Training, seed: int, folder: Path) -> Path:

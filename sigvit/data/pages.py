@@ -265,7 +265,8 @@ def _place(source: Files | Bids | Arrays, folder: str | Path | None) -> Path | N
     """The folder given, or the page's part of it where it holds that; the page's part of the data folder where none was given."""
     if folder is None:
         return data_folder() / source.folder if source.folder else None
-    parts = Path(source.folder).parts if source.folder else ()
+    # Of a folder that the page says from the root on the parts below it: joined as it is, it would take the place of the one that is asked for.
+    parts = [part for part in Path(source.folder).parts if part != Path(source.folder).anchor] if source.folder else []
     below = [Path(folder, *parts[start:]) for start in range(len(parts))]
     return next((place for place in below if place.is_dir()), Path(folder))
 

@@ -11,6 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 # A probability below this counts as this: one certain mistake costs 16.1 nats, and a float32 softmax is judged like a float64 one.
 SMALLEST_PROBABILITY = 1e-7
+# Of a mean ROC-AUC over folds whose test parts train each other, beside independent guesses: of linear classifiers exactly, of others at most about so.
+OF_SHARED_FOLDS = 2.0
 
 
 def score_predictions(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence) -> dict:
@@ -86,7 +88,7 @@ def calibration_bins(hits: np.ndarray, confidence: np.ndarray, n_bins: int = 10)
 
 
 def chance_line(counts: ArrayLike, alpha: float = 0.05) -> float:
-    """The score that guessing exceeds with probability at most ``alpha`` (about so, where it is a mean over folds).
+    """The score that a pipeline exceeds with probability at most ``alpha`` where nothing tells the classes (about so, where it is a mean over folds).
 
     Parameters
     ----------
@@ -95,7 +97,8 @@ def chance_line(counts: ArrayLike, alpha: float = 0.05) -> float:
 
     Returns
     -------
-    float : for two classes the limit of ROC-AUC, from the Mann–Whitney statistic's null variance, (n₁ + n₂ + 1) / (12 n₁ n₂);
+    float : for two classes the limit of ROC-AUC, from the Mann–Whitney statistic's null variance, (n₁ + n₂ + 1) / (12 n₁ n₂), twice that for several folds:
+        each fold's test part trains the others, so that what one pair of folds has in common by chance counts in both;
         for more the limit of balanced accuracy, from the binomial distribution of hits (Müller-Putz et al. 2008, "Better than
         random? A closer look on BCI results"), with as many windows as a balanced part of the same variance would have.
         NaN where no fold holds two classes.
@@ -126,7 +129,8 @@ def accuracy_chance_line(counts: ArrayLike, alpha: float = 0.05) -> float:
 
 def _auc_limit(table: np.ndarray, alpha: float) -> float:
     variances = (table.sum(axis=1) + 1) / (12 * table.prod(axis=1))
-    return float(min(1.0, 0.5 + norm.ppf(1 - alpha) * np.sqrt(variances.sum()) / len(table)))
+    shared = OF_SHARED_FOLDS if len(table) > 1 else 1.0
+    return float(min(1.0, 0.5 + norm.ppf(1 - alpha) * np.sqrt(shared * variances.sum()) / len(table)))
 
 
 def _balanced_accuracy_limit(table: np.ndarray, alpha: float) -> float:

@@ -21,8 +21,10 @@ def claim_folder(folder: str | Path, configuration: dict[str, Any]) -> None:
 
     Raises
     ------
-    ValueError : the folder's config.toml says something else; the differing entries are named.
+    ValueError : the folder's config.toml says something else; the differing entries are named. Or it is a file.
     """
+    if Path(folder).is_file():
+        raise ValueError(f"{folder} is a file, but results are kept in a folder; choose another name.")
     path, text = Path(folder) / "config.toml", tomli_w.dumps(configuration)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.read_text() != text:

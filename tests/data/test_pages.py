@@ -335,3 +335,20 @@ class TestPackaging:
         assert set(settings["packages"]) - {"sigvit.datasets", "sigvit.recipes"} == there
         assert pages_folder() == root / settings["package-dir"]["sigvit.datasets"]
         assert not list((root / "datasets").glob("*.py"))
+
+
+def test_the_folder_that_is_asked_for_is_read_also_where_the_page_says_another_from_the_root_on(tmp_path):
+    for name, scale in (("old", 1.0), ("new", 5.0)):
+        (tmp_path / name).mkdir()
+        values = scale * np.random.default_rng(0).normal(0, 20, (24, 3, 64))
+        who = {"subject": np.repeat(["1", "2"], 12), "trial": np.arange(24), "label": np.array(["a", "b"] * 12)}
+        np.savez(tmp_path / name / "set.npz", values=values, rate=64.0, electrodes=np.array(["C3", "Cz", "C4"]), **who)
+    head = 'title = "t"\ntask = "t"\nlicence = "l"\ncitation = "c"\nneeds = "set.npz"\n'
+    source = f'[source]\nkind = "arrays"\nfolder = "{(tmp_path / "old").as_posix()}"\nvalues = "values"\nlabel = "label"\nunit = "uV"\n'
+    rest = 'sampling_rate = "rate"\nelectrodes = "electrodes"\nsubject = "subject"\ntrial = "trial"\nfiles.all = "set.npz"\n'
+    rest += '[[events]]\nlabels = {a = "a", b = "b"}\n'
+    (tmp_path / "set.toml").write_text(head + source + rest)
+    own, asked = open_dataset(tmp_path / "set.toml"), open_dataset(tmp_path / "set.toml", folder=tmp_path / "new")
+    np.testing.assert_allclose(asked.values, 5 * own.values, rtol=1e-6)  # float32
+    with pytest.raises(FileNotFoundError):
+        open_dataset(tmp_path / "set.toml", folder=tmp_path / "nowhere")

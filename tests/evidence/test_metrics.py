@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 
 from sigvit.evidence.metrics import accuracy_chance_line, calibration_error, chance_line, score_predictions
@@ -103,3 +104,19 @@ def test_a_chance_line_of_one_class_is_refused(counts):
 def test_an_accuracy_chance_line_without_windows_is_refused():
     with pytest.raises(ValueError, match="at least one test window"):
         accuracy_chance_line([0, 0])
+
+
+@pytest.mark.parametrize("n_folds", [2, 5])
+def test_the_line_of_folds_that_train_each_other_holds_for_pipelines_that_know_nothing(n_folds):
+    """Of independent guesses' line 12 % of such sets are beyond."""
+    generator, above, n_sets = np.random.default_rng(0), 0, 400
+    for _ in range(n_sets):
+        y, x = np.tile([0, 1], 20), generator.normal(size=(40, 7))
+        folds = [np.arange(40) // (40 // n_folds) == fold for fold in range(n_folds)]
+        scores = [
+            roc_auc_score(y[test], LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5).fit(x[~test], y[~test]).decision_function(x[test]))
+            for test in folds
+        ]
+        above += np.mean(scores) > chance_line([np.bincount(y[test]) for test in folds])
+    # A share of .05 of 400 sets is off by .011 (one standard deviation).
+    assert above / n_sets <= 0.05 + 3 * 0.011

@@ -4,8 +4,13 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+
+import sigvit
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.evidence.metrics import chance_line
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -30,7 +35,8 @@ def row(name, vit, **others):
 def test_pipelines_that_a_set_does_not_allow_are_dashes_and_the_lead_is_over_one_that_ran_everywhere(accuracy):
     found = [row("a", 0.8, LDA=0.7, CSP=0.72), row("b", 0.9, LDA=0.65, EEGNet=0.95)]
     words = accuracy.report(found, "command")
-    assert "first in 1 of 2 rows above chance; over these it is +0.175 beside LDA (permutation test over rows, p 0.5000)" in words
+    chance = "above what the best of all pipelines reaches in 95 of 100 sets without signal"
+    assert f"first in 1 of the 2 rows above chance ({chance}); over these it is +0.175 beside LDA (permutation test over rows, p 0.5000)" in words
     assert "| a | 0.550 | 0.800 | 0.700 | 0.750 | 0.720 (CSP) | +0.080 | – |" in words
     assert "| b | 0.550 | 0.900 | 0.800 | 0.850 | 0.650 (LDA) | -0.050 | 0.950 (EEGNet) |" in words
 
@@ -39,3 +45,23 @@ def test_a_set_without_signal_gets_a_sentence(accuracy):
     words = accuracy.report([row("noise", 0.52, LDA=0.5)], "command")
     assert "No pipeline is above chance in any row." in words
     assert "| noise | 0.550 | 0.520 |" in words
+
+
+@pytest.mark.parametrize("wrong", ["scp1", "scp1:withinsession", "scp1:cross_subject:x", "scp1:cross_subject:2:3"])
+def test_a_row_that_is_none_is_refused_before_anything_is_fitted(accuracy, monkeypatch, capsys, wrong):
+    monkeypatch.setattr("sys.argv", ["eeg_accuracy.py", "scp1:shipped", wrong])
+    monkeypatch.setattr(accuracy, "run", lambda *given: pytest.fail("fitted"))
+    with pytest.raises(SystemExit):
+        accuracy.main()
+    assert f"{wrong} is no row; write PAGE:PROTOCOL" in capsys.readouterr().err
+
+
+def test_the_line_is_that_of_all_pipelines_together(accuracy, tmp_path):
+    windows = synthetic_windows(effect=0.0)
+    folds = sigvit.folds.cross_subject(windows.metadata)
+    pipelines = {"one": sigvit.baselines.majority(), "other": sigvit.baselines.shrinkage_lda(4)}
+    results = sigvit.cross_validate(pipelines, windows, folds)
+    results.table.to_csv(tmp_path / "results.csv", index=False)
+    results.predictions.to_csv(tmp_path / "predictions.csv", index=False)
+    counts = [np.bincount(windows.labels[fold.test] == "left") for fold in folds]
+    assert accuracy.scores("row", tmp_path)["guessing"] == pytest.approx(chance_line(counts, alpha=0.025))

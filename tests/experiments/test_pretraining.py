@@ -89,6 +89,12 @@ def test_stopped_and_started_again_ends_with_the_same_weights(script, tmp_path, 
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_refused_command_leaves_the_folder_free(script, tmp_path):
+    with pytest.raises(ValueError, match="must lie between 0 and 1"):
+        script("--data", "digits", "--share", 0, "--steps", 3, "--output", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_objective_in_the_same_folder_is_refused(script, tmp_path):
     script("--data", "digits", *FEW, "--output", tmp_path)
     with pytest.raises(ValueError, match="another protocol"):

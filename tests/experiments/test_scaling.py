@@ -54,6 +54,16 @@ def test_shares_that_are_none_are_refused(script, tmp_path, share):
         script("--data", "digits", *FEW, "--shares", share, "--output", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [(("--sizes", "16"), "written WIDTHxDEPTH, such as 32x2, but one is '16'"), (("--shares", 0.1, 0.1, 1), "each measured once")],
+)
+def test_what_can_not_be_measured_leaves_the_folder_free(script, tmp_path, given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        script("--data", "digits", *FEW, *given, "--output", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_one_seed_has_a_curve_without_an_interval(script):
     law = fit_scaling_law([100.0, 200, 400, 800], [0.41, 0.425, 0.41, 0.361])
     assert all(words.endswith("(one seed: no interval)") for words in script.module.of_law(law, 800))

@@ -29,7 +29,7 @@ def script(monkeypatch):
     def run(*arguments):
         return module.main(module.tyro.cli(module.Configuration, args=[str(argument) for argument in arguments]))
 
-    run.module = module
+    run.module, run.sets = module, sets
     return run
 
 
@@ -91,6 +91,17 @@ def test_gains_are_paired_by_fold_and_an_image_model_s_over_its_own_shape(script
     assert script.module.entry(table, "image weights (scalp_map)", 0, 0.0).startswith("0.850 (+0.050 [")
     wider = script.module.entry(table, "training part", 0, 0.5)
     assert wider == f"0.800 (+0.200 [{0.2 - 0.4303 * (1 / 3 + 0.5) ** 0.5:+.3f}, {0.2 + 0.4303 * (1 / 3 + 0.5) ** 0.5:+.3f}])"
+
+
+def test_muscles_without_places_start_from_their_own_alone(script, tmp_path, monkeypatch):
+    muscles = replace(synthetic_windows(n_trials=6, electrodes=("EMG0", "EMG1", "EMG2"), effect=2.0), name="muscles")
+    known = script.sets | {"muscles": muscles}
+    monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: known[name])
+    with pytest.raises(ValueError, match=r"None of the electrodes of muscles has a known place, .* leave --others out"):
+        script("--dataset", "muscles", "--others", "other", *FEW, "--output", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    cells = script("--dataset", "muscles", "--tunings", "ridge", *FEW, "--output", tmp_path / "out")
+    assert set(cells["start"]) == {"scratch", "training part"}
 
 
 @pytest.mark.parametrize("shots", [25, -1])
