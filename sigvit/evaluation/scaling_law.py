@@ -12,6 +12,7 @@ from scipy.optimize import minimize_scalar, nnls
 
 RESAMPLES = 500
 STEEPEST = 4.0  # exponent
+ROUNDING = 1e-12  # share of the errors' length
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class ScalingLaw:
 def fit_scaling_law(x: ArrayLike, errors: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> ScalingLaw:
     """The power law with a floor that fits measurements best, by least squares; its uncertainty by drawing the measurements of each x anew.
 
-    Hestness et al. 2017 (arXiv:1712.00409); Kaplan et al. 2020 (arXiv:2001.08361). Held are 0 ≤ floor, 0 ≤ scale and 0 ≤ exponent ≤ 4.
+    Hestness et al. 2017 (arXiv:1712.00409); Kaplan et al. 2020 (arXiv:2001.08361). Held are 0 ≤ floor, 0 ≤ scale and 0 ≤ exponent ≤ 4. Where no power law
+    is nearer to the errors than their mean, as where they rise, floor is the mean, and scale and exponent are 0.
 
     Parameters
     ----------
@@ -91,9 +93,13 @@ def _fit(x: np.ndarray, errors: np.ndarray) -> np.ndarray:
         return _linear(x, errors, exponent)[1]
 
     grid = np.linspace(0, STEEPEST, 41)
-    best = int(np.argmin([cost(exponent) for exponent in grid]))
+    costs = np.array([cost(exponent) for exponent in grid])
+    best = int(np.argmin(costs))
+    if costs[best] >= costs[0] - ROUNDING * np.linalg.norm(errors):  # the scale is 0 at every exponent, so that none is better than another
+        return np.array([errors.mean(), 0.0, 0.0])
     around = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
-    exponent = float(minimize_scalar(cost, bounds=around, method="bounded", options={"xatol": 1e-8}).x)
+    inside = minimize_scalar(cost, bounds=around, method="bounded", options={"xatol": 1e-8}).x
+    exponent = float(min((inside, *around), key=cost))  # the search never tries the ends of its bracket
     return np.array([*_linear(x, errors, exponent)[0], exponent])
 
 

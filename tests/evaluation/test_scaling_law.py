@@ -37,6 +37,23 @@ def test_no_growth_has_an_exponent_or_scale_of_nothing():
     assert (high > 0.48).all()
 
 
+def test_an_error_that_rises_with_x_has_an_exponent_of_0():
+    generator = np.random.default_rng(3)
+    law = fit_scaling_law(X, 0.2 + 0.05 * np.log(X / 50) + 0.01 * generator.standard_normal(len(X)), resamples=40)
+    assert (law.scale, law.exponent, law.exponent_interval()) == (0, 0, (0, 0))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_the_interval_of_an_error_that_does_not_change_holds_an_exponent_of_0(noise):
+    generator = np.random.default_rng(4)
+    law = fit_scaling_law(X, 0.3 + noise * generator.standard_normal(len(X)), resamples=40)
+    assert law.exponent_interval()[0] == 0
+
+
+def test_the_steepest_exponent_can_be_an_answer():
+    assert fit_scaling_law(X, planted(X, scale=50.0**4.5, exponent=4.5), resamples=1).exponent == 4
+
+
 def test_the_interval_is_wider_where_nothing_was_measured():
     generator = np.random.default_rng(2)
     law = fit_scaling_law(X, planted(X) * np.exp(0.1 * generator.standard_normal(len(X))), resamples=60)
