@@ -203,11 +203,19 @@ class CovarianceTokens(nn.Module):
         counts = kept.sum(-1).to(cut.dtype)
         cut = cut.where(kept, 0.0)
         centred = (cut - (cut.sum(-1) / counts.clamp(min=1))[..., None]).where(kept, 0.0)
-        scale = (self.window / counts.clamp(min=1)).sqrt()
         present = (counts > 0).to(cut.dtype)
-        found = self._measured(centred * scale[..., None], present, counts.amax(-1))
+        found = self._measured(centred * self._regained(kept, counts)[..., None], present, counts.amax(-1))
         absent = self.reference.double().diagonal(dim1=-2, dim2=-1)[:, None] * (1 - present)[:, None]
         return found + torch.diag_embed(absent)
+
+    def _regained(self, kept: Tensor, counts: Tensor) -> Tensor:
+        """The factor (B, S, E) on what is real of the window, so that its power is the mean of its squares; with bands the mean that the fading weighs."""
+        scale = (self.window / counts.clamp(min=1)).sqrt()
+        if self.bins is None:
+            return scale
+        energy = torch.as_tensor(_fading(self.window), device=kept.device) ** 2
+        own = (kept.to(energy.dtype) @ energy / counts.clamp(min=1)).where(counts > 0, 1.0)
+        return scale * (energy.mean() / own).sqrt().where(~kept.all(-1), 1.0)  # a whole window's two means may differ in the last bit
 
     def _factors(self, centred: Tensor) -> list[tuple[Tensor, float]]:
         """For each band the factor (B, S, E, any), whose product with itself is the covariance, and its samples a sample of the window."""
