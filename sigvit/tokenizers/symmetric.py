@@ -16,6 +16,8 @@ from torch.autograd.function import once_differentiable
 
 # Eigenvalues below this share of the largest count as it, and matrices below this size as that: logarithms stay finite where a recording is flat.
 SHARE_FLOOR, SIZE_FLOOR = 1e-12, 1e-30
+# A step of the Riemannian mean that leaves more than this share of the distance overshot: the next ones are half as long.
+LEFT_AT_MOST = 0.8
 # Below it the series of atanh(z) / z is exact to the last bit of float64.
 SMALL = 1e-3
 
@@ -131,7 +133,8 @@ def _oracle(covariance: Tensor, variance: Tensor, count: Tensor, samples: Tensor
 
 
 def riemannian_mean(matrices: Tensor, tolerance: float = 1e-9, steps: int = 100) -> Tensor:
-    """The mean of symmetric positive matrices under the affine-invariant metric, (N, …, n, n) → (…, n, n), by fixed-point steps (Moakher 2005).
+    """The mean of symmetric positive matrices under the affine-invariant metric, (N, …, n, n) → (…, n, n), by fixed-point steps (Moakher 2005),
+    shortened where they overshoot, as they do between matrices whose eigenvalues span four orders of magnitude and more.
 
     Raises
     ------
@@ -141,11 +144,15 @@ def riemannian_mean(matrices: Tensor, tolerance: float = 1e-9, steps: int = 100)
     [[2.0]]
     """
     mean = matrices.mean(0)
+    length = torch.ones_like(mean[..., :1, :1])
+    last = torch.full_like(length, torch.inf)
     for _ in range(steps):
         values, vectors = torch.linalg.eigh(mean)
         root, inverse = ((vectors * power[..., None, :]) @ vectors.mT for power in (floored(values).sqrt(), floored(values).rsqrt()))
         change = matrix_log(inverse @ matrices @ inverse).mean(0)
-        mean = root @ torch.linalg.matrix_exp(change) @ root
+        distance = torch.linalg.matrix_norm(change, keepdim=True)
+        length, last = torch.where(distance > LEFT_AT_MOST * last, length / 2, length), distance
+        mean = root @ torch.linalg.matrix_exp(length * change) @ root
         mean = (mean + mean.mT) / 2
         if change.abs().max() < tolerance:
             return mean

@@ -99,3 +99,12 @@ def test_the_mean_is_that_of_pyriemann():
     np.testing.assert_allclose(riemannian_mean(matrices), mean_riemann(matrices.numpy(), tol=1e-10, maxiter=200), atol=1e-8)
     with pytest.raises(ValueError, match="didn't come to rest in 1 steps"):
         riemannian_mean(matrices, steps=1)
+
+
+def test_the_mean_comes_to_rest_between_matrices_of_large_condition_numbers():
+    turns = torch.linalg.qr(torch.randn(29, 3, 7, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0]
+    # of condition 1e2, 1e5 and 1e8 beside each other: each takes steps of its own
+    matrices = torch.stack([turns[:, k] * torch.logspace(0, -power, 7, dtype=torch.float64) @ turns[:, k].mT for k, power in enumerate((2, 5, 8))], 1)
+    inverse = inverse_root(riemannian_mean(matrices))
+    # at the mean the logarithms add up to nothing: within 1e-9 by the stopping rule, and what a condition of 1e8 leaves of 16 digits
+    assert matrix_log(inverse @ matrices @ inverse).mean(0).abs().max() < 1e-8
