@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,9 @@ from sigvit.evidence.metrics import window_log_loss
 SMALLEST_PROBABILITY = 1e-6
 # What holds the weights near equal ones, in windows: a few dozen windows overrule it, a handful don't.
 PULL = 1.0
+# Natural logarithms of the temperatures that are searched, and how much smaller a loss (nats) elsewhere must be to be another valley and no rounding.
+LOG_TEMPERATURES = (-np.log(20), np.log(1000))
+DEEPER = 1e-9
 
 
 class Weighed(NamedTuple):
@@ -94,5 +98,17 @@ def best_temperature(logits: np.ndarray, numbers: np.ndarray) -> tuple[float, fl
     def loss(log_temperature: float) -> float:
         return float(window_log_loss(numbers, softmax(logits / np.exp(log_temperature), axis=1)).mean())
 
-    found = minimize_scalar(loss, bounds=(-np.log(20), np.log(1000)), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x)), float(found.fun)
+    found = _lowest(loss, *LOG_TEMPERATURES)
+    # Where clipped mistakes make the loss flat, one search stays on the plateau.
+    places = np.linspace(*LOG_TEMPERATURES, 50)
+    losses = [loss(place) for place in places]
+    best = int(np.argmin(losses))
+    if losses[best] < found[1] - DEEPER:
+        found = _lowest(loss, places[max(best - 1, 0)], places[min(best + 1, len(places) - 1)])
+    return float(np.exp(found[0])), found[1]
+
+
+def _lowest(loss: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
+    """Where between two places the loss is smallest, and that loss."""
+    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
+    return float(found.x), float(found.fun)

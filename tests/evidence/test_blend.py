@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.pipeline import make_pipeline
 
@@ -11,7 +12,8 @@ from sigvit.evidence import baselines
 from sigvit.evidence.blend import Blend
 from sigvit.evidence.inner_folds import inner_folds
 from sigvit.evidence.linear_discriminant import ShrinkageLDA
-from sigvit.evidence.log_linear_pool import PULL, blend_weights, pooled
+from sigvit.evidence.log_linear_pool import PULL, best_temperature, blend_weights, pooled
+from sigvit.evidence.metrics import window_log_loss
 
 
 class Remembers(ClassifierMixin, BaseEstimator):
@@ -116,6 +118,29 @@ def test_a_source_that_knows_more_has_the_smaller_inner_loss(windows):
     lda = baselines.shrinkage_lda().fit(windows.values, windows.labels)
     own = -lda.out_of_fold_[np.arange(len(windows)), np.searchsorted(lda.classes_, windows.labels)].mean()
     assert blend.log_loss_["LDA"] == pytest.approx(own, abs=1e-6)  # its own temperature is the best already
+
+
+def test_the_temperature_of_a_source_that_is_always_certain_is_that_of_its_hits():
+    certain = np.array([[400.0, 0.0]] * 9 + [[0.0, 400.0]])
+    temperature, loss = best_temperature(certain, np.zeros(10, dtype=int))
+    # nine of ten right: the smallest loss is the entropy of 9 to 1, where the odds are 9; the search ends within 1e-6
+    assert 400 / temperature == pytest.approx(np.log(9), rel=1e-5)
+    assert loss == pytest.approx(-0.9 * np.log(0.9) - 0.1 * np.log(0.1), abs=1e-9)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_the_temperature_of_a_loss_with_one_valley_is_what_one_search_finds(classes):
+    rng = np.random.default_rng(classes)
+    for size in (0.3, 3.0, 10.0):
+        numbers = rng.integers(0, classes, 101)
+        logits = size * (rng.normal(size=(101, classes)) + np.eye(classes)[numbers])
+
+        def loss(log_temperature, logits=logits, numbers=numbers):
+            return window_log_loss(numbers, softmax(logits / np.exp(log_temperature), axis=1)).mean()
+
+        found = minimize_scalar(loss, bounds=(-np.log(20), np.log(1000)), method="bounded", options={"xatol": 1e-6})
+        # where the search itself ends; accuracy tables rest on it
+        assert best_temperature(logits, numbers) == pytest.approx((np.exp(found.x), found.fun), rel=1e-6)
 
 
 class Boasts(ClassifierMixin, BaseEstimator):
