@@ -20,6 +20,7 @@ FAST_REFERENCE = {"mean": "logeuclid", "map": "riemann"}
 # What an octave above the bands of EEG must hold of the training windows' power to be looked at: muscles fill many, filtered EEG none.
 LEAST_SHARE = 0.01
 HALF_OCTAVE = 2**0.5
+ROUNDING = 1e-9  # of a frequency's number
 
 
 class BandPower(TransformerMixin, BaseEstimator):
@@ -123,8 +124,10 @@ def spectrum(signals: np.ndarray) -> np.ndarray:
 
 def bins(samples: int, sampling_rate: float, low_hz: float, high_hz: float) -> np.ndarray:
     """Which frequencies of `spectrum` lie in a band."""
-    frequencies = np.fft.rfftfreq(samples, 1 / sampling_rate)
-    return (frequencies >= low_hz) & (frequencies < high_hz)
+    # Numbers of frequencies, not hertz: a quotient's last bit must not decide on which side of an edge a frequency lies.
+    first, behind = (np.ceil(edge * samples / sampling_rate - ROUNDING) for edge in (low_hz, high_hz))
+    numbers = np.arange(samples // 2 + 1)
+    return (numbers >= first) & (numbers < behind)
 
 
 def filled_octaves(signals: np.ndarray, sampling_rate: float, above_hz: float) -> list[tuple[float, float]]:

@@ -22,6 +22,7 @@ from sigvit.tokens import Tokens
 
 BLOCK = 64  # recordings whose covariances are measured at a time for the reference
 EDGE = 0.125  # share of a window in which it is faded in, and out, before it is split into bands
+ROUNDING = 1e-9  # of a frequency's number
 
 
 class CovarianceTokens(nn.Module):
@@ -256,7 +257,9 @@ def _bins(bands: Sequence[tuple[float, float]], window: int, sampling_rate: floa
     for low, high in bands:
         if not 0 <= low < high <= sampling_rate / 2:
             raise ValueError(f"The band {low:g}-{high:g} Hz isn't one between 0 and half the rate, {sampling_rate / 2:g} Hz.")
-        first, behind = max(int(np.ceil(low / step)), 1), min(int(np.ceil(high / step)), highest + 1)
+        # A quotient's last bit must not decide on which side of an edge a frequency lies.
+        first, behind = (int(np.ceil(edge * window / sampling_rate - ROUNDING)) for edge in (low, high))
+        first, behind = max(first, 1), min(behind, highest + 1)
         if first >= behind:
             raise ValueError(f"A window of {window} samples at {sampling_rate:g} Hz tells multiples of {step:g} Hz apart: none is in {low:g}-{high:g} Hz.")
         found.append((first, behind))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sigvit.evidence import baselines
-from sigvit.evidence.band_features import CLASSICAL_BANDS_HZ, BandPower, BandTangentSpace, band_pass
+from sigvit.evidence.band_features import CLASSICAL_BANDS_HZ, BandPower, BandTangentSpace, band_pass, bins
 
 RATE = 500.0
 
@@ -32,3 +32,10 @@ def test_filled_octaves_are_added_and_empty_ones_are_not():
     assert list(BandPower(RATE).fit(slow).bands_) == list(CLASSICAL_BANDS_HZ)
     assert BandTangentSpace(RATE, ((4.0, 8.0),), octaves=True).fit(slow).bands_ == [(4.0, 8.0), (8.0, 16.0), (16.0, 32.0)]
     assert BandTangentSpace(RATE, ((4.0, 8.0),)).fit(slow).bands_ == [(4.0, 8.0)]
+
+
+@pytest.mark.parametrize(("rate", "samples", "number"), [(250.0, 175, 21), (250.0, 225, 27), (100.0, 130, 39), (300.0, 260, 26)])
+def test_a_frequency_on_an_edge_belongs_to_the_band_above_it(rate, samples, number):
+    beta, gamma = (np.flatnonzero(bins(samples, rate, *CLASSICAL_BANDS_HZ[name])) for name in ("beta", "gamma"))
+    assert number == 30 * samples / rate
+    assert (beta[-1], gamma[0]) == (number - 1, number)

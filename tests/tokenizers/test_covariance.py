@@ -63,6 +63,12 @@ def test_a_band_is_the_covariance_of_the_signal_filtered_in_the_fourier_transfor
         np.testing.assert_allclose(mapping.covariances(windows)[:, band, 0], expected, atol=1e-11)
 
 
+@pytest.mark.parametrize(("rate", "window", "number"), [(250.0, 175, 21), (250.0, 225, 27), (100.0, 130, 39), (300.0, 260, 26)])
+def test_a_frequency_on_an_edge_belongs_to_the_band_above_it(rate, window, number):
+    beta, gamma = CovarianceTokens(2, window, window, 3, ((13, 30), (30, 45)), sampling_rate=rate).bins
+    assert (beta[1], gamma[0]) == (number, number)
+
+
 def test_an_oscillation_shows_in_its_band_alone_with_its_power():
     time = torch.arange(250) / 125.0
     wave = torch.stack([torch.sin(2 * torch.pi * 10.3 * time), torch.cos(2 * torch.pi * 10.3 * time)])[None]
