@@ -53,8 +53,8 @@ class Recipe:
     betas : decays of Adam's two moments. momentum : of SGD.
     layer_decay : each block's learning rate is this times the next one's; embedding lowest, norm after the blocks and head full (Bao et al. 2022, BEiT).
     schedule : "cosine", "linear", "rsqrt" (reciprocal square root) or "constant", each after `warmup_steps` from zero; see `sigvit.training.schedule`.
-    final_factor : where cosine, line or cooldown ends, as a share of the learning rate.
-    cooldown_steps : last steps over which "rsqrt" and "constant" fall along a line to `final_factor`.
+    final_factor : where cosine, line or cooldown ends, as a share of the learning rate; of "rsqrt" as a share of the rate that it would have there by itself.
+    cooldown_steps : last steps over which "rsqrt" and "constant" are multiplied by a line from 1 to `final_factor`.
     clip_norm : largest norm of the whole gradient; infinity doesn't clip.
     loss : "softmax" or "sigmoid" cross-entropy; see `sigvit.training.losses`.
     label_smoothing : share of each target that is spread over all classes (Szegedy et al. 2016).

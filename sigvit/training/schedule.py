@@ -64,7 +64,7 @@ def constant(step: int, warmup_steps: int = 0) -> float:
 
 
 def cooldown(step: int, steps: int, cooldown_steps: int, floor: float = 0.0) -> float:
-    """Factor 1 until the last `cooldown_steps`, then a straight line to `floor`.
+    """Factor 1 until the last `cooldown_steps`, then a straight line to `floor`; the recipe multiplies it by what its schedule has there by itself.
 
     >>> [cooldown(t, 10, cooldown_steps=4) for t in (0, 6, 8, 9)]
     [1.0, 1.0, 0.5, 0.25]

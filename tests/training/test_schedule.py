@@ -17,6 +17,7 @@ SCHEDULES = {
     "cosine to a tenth": Recipe(steps=STEPS, warmup_steps=WARMUP, final_factor=0.1),
     "linear to a tenth": Recipe(steps=STEPS, warmup_steps=WARMUP, schedule="linear", final_factor=0.1),
     "rsqrt and cooldown": Recipe(steps=STEPS, warmup_steps=WARMUP, schedule="rsqrt", cooldown_steps=31),
+    "rsqrt and cooldown to a tenth": Recipe(steps=STEPS, warmup_steps=WARMUP, schedule="rsqrt", cooldown_steps=31, final_factor=0.1),
     "constant and cooldown": Recipe(steps=STEPS, warmup_steps=WARMUP, schedule="constant", cooldown_steps=31, final_factor=0.1),
 }
 # Where a schedule would be one step after the last.
@@ -28,6 +29,7 @@ ENDS = {
     "cosine to a tenth": 0.1,
     "linear to a tenth": 0.1,
     "rsqrt and cooldown": 0.0,
+    "rsqrt and cooldown to a tenth": 0.1 * math.sqrt(WARMUP / STEPS),  # of the rate that rsqrt has there, not of the recipe's
     "constant and cooldown": 0.1,
 }
 
