@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.signal import fftconvolve
 from scipy.stats import binom, norm
 from sklearn.metrics import roc_auc_score
 
@@ -13,6 +14,8 @@ from sklearn.metrics import roc_auc_score
 SMALLEST_PROBABILITY = 1e-7
 # Of a mean ROC-AUC over folds whose test parts train each other, beside independent guesses: of linear classifiers exactly, of others at most about so.
 OF_SHARED_FOLDS = 2.0
+# Into so many steps a balanced accuracy is cut where recalls of unequal classes are added up.
+STEPS = 100_000
 
 
 def score_predictions(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence) -> dict:
@@ -100,7 +103,8 @@ def chance_line(counts: ArrayLike, alpha: float = 0.05) -> float:
     float : for two classes the limit of ROC-AUC, from the Mann–Whitney statistic's null variance, (n₁ + n₂ + 1) / (12 n₁ n₂), twice that for several folds:
         each fold's test part trains the others, so that what one pair of folds has in common by chance counts in both;
         for more the limit of balanced accuracy, from the binomial distribution of hits (Müller-Putz et al. 2008, "Better than
-        random? A closer look on BCI results"), with as many windows as a balanced part of the same variance would have.
+        random? A closer look on BCI results"): exact for one part, where the classes' own distributions are convolved if their windows
+        are unequally many; over folds of unequal classes with as many windows as a balanced part of the same variance would have.
         NaN where no fold holds two classes.
 
     >>> round(chance_line([50, 50]), 3), round(chance_line([10, 10, 10, 10]), 3)
@@ -112,7 +116,12 @@ def chance_line(counts: ArrayLike, alpha: float = 0.05) -> float:
     table = table[(table > 0).sum(axis=1) > 1]
     if not len(table):
         return float("nan")
-    return _auc_limit(table, alpha) if table.shape[1] == 2 else _balanced_accuracy_limit(table, alpha)
+    if table.shape[1] == 2:
+        return _auc_limit(table, alpha)
+    there = table[0][table[0] > 0].astype(int)
+    if len(table) == 1 and len(set(there)) > 1:
+        return _unequal_recalls_limit(there, table.shape[1], alpha)
+    return _balanced_accuracy_limit(table, alpha)
 
 
 def accuracy_chance_line(counts: ArrayLike, alpha: float = 0.05) -> float:
@@ -138,6 +147,16 @@ def _balanced_accuracy_limit(table: np.ndarray, alpha: float) -> float:
     variances = [np.sum(1 / fold[fold > 0]) / np.sum(fold > 0) ** 2 for fold in table]
     alike = max(1, int(np.floor(len(table) ** 2 / np.sum(variances) + 1e-9)))
     return float(binom.ppf(1 - alpha, alike, 1 / table.shape[1]) / alike)
+
+
+def _unequal_recalls_limit(counts: np.ndarray, n_classes: int, alpha: float) -> float:
+    """For one part: the distribution of the mean recall of its classes, in steps that are rounded up, so that the limit is never too low."""
+    likely = np.ones(1)
+    for count, alike in zip(*np.unique(counts, return_counts=True), strict=True):
+        hits = np.arange(alike * count + 1)
+        places = np.ceil(hits * STEPS / (count * len(counts)) - 1e-9).astype(int)
+        likely = fftconvolve(likely, np.bincount(places, binom.pmf(hits, alike * count, 1 / n_classes)))
+    return float(min(1.0, np.searchsorted(likely.cumsum(), 1 - alpha) / STEPS))
 
 
 def _score(numbers: np.ndarray, probabilities: np.ndarray, balanced: float) -> float:

@@ -76,6 +76,14 @@ def test_guessing_exceeds_the_chance_line_about_as_often_as_it_says(counts):
     assert 0.005 <= np.mean(means > chance_line(counts)) <= 0.065
 
 
+@pytest.mark.parametrize("counts", [[40, 3, 3], [30, 30, 2], [50, 4, 4, 4], [20, 20, 20, 1], [200, 3, 3, 3, 3], [7, 11, 13, 17, 19, 23]])
+def test_the_chance_line_of_one_part_of_unequal_classes_is_exact(counts):
+    scores, line = guessed_scores(np.random.default_rng(1), np.array(counts), n_draws=40_000), chance_line(counts)
+    # 40 000 draws have a standard error of .0011; three of them. The line lies up to a step a class above the score that it stands for, of 100 000.
+    assert np.mean(scores > line) <= 0.0533
+    assert np.mean(scores > line - 1e-4) >= 0.0467
+
+
 def guessed_scores(generator, counts, n_draws=5000):
     """Scores of random guessing, from the definitions: the Mann–Whitney statistic of ranks, or the mean of recalls."""
     if len(counts) == 2:
