@@ -150,7 +150,8 @@ class CovarianceTokens(nn.Module):
     def set_reference(self, signals: Any) -> Self:
         """Take the tangent space at the Riemannian mean of all windows of these signals, (N, E, samples): those of the training part, never of another.
 
-        Spatial filters start anew, at the mean's principal components: where the signals have most of their power.
+        Spatial filters start anew, at the mean's principal components: where the signals have most of their power. The mean is kept in the model's number
+        format: in float32 eigenvalues below about 1e-6 of the largest lose digits; shrink the covariances, or call `.double()` before.
 
         Raises
         ------
