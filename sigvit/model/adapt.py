@@ -65,7 +65,7 @@ def adapt(
     new = copy.deepcopy(model)
     changes: list[str] = []
     if in_channels is not None or patch_size is not None:
-        new.tokenizer = _adapted_tokenizer(model, in_channels, None if patch_size is None else _pair("patch_size", patch_size), changes)
+        new.tokenizer = _adapted_tokenizer(model, in_channels, None if patch_size is None else rows_and_columns("patch_size", patch_size), changes)
     if image_size is not None or patch_size is not None or in_channels is not None:
         _adapt_grid(new, image_size, in_channels, changes)
     if electrodes is not None:
@@ -128,7 +128,7 @@ def _adapt_grid(new: VisionTransformer, image_size: Size | None, in_channels: in
             "only electrodes and num_classes can change (the latter also by model.reset_head), other lengths need a new signal_vit."
         )
     channels, *size = new.config.input_shape
-    size = list(size if image_size is None else _pair("image_size", image_size))
+    size = list(size if image_size is None else rows_and_columns("image_size", image_size))
     new.config = replace(new.config, input_shape=(channels if in_channels is None else in_channels, *size))
     weight = next(new.tokenizer.parameters())
     with torch.no_grad():
@@ -150,10 +150,3 @@ def _adapt_head(new: VisionTransformer, num_classes: int, changes: list[str]) ->
         return
     new.reset_head(num_classes)
     changes.append(f"Head: {old} classes became {num_classes}; the new head starts at zero.")
-
-
-def _pair(name: str, size: Size) -> tuple[int, int]:
-    pair = rows_and_columns(name, size)
-    if min(pair) < 1:
-        raise ValueError(f"{name} is {size!r}; give pixels, a whole number of at least 1 or (rows, columns).")
-    return pair

@@ -24,8 +24,8 @@ def rows_and_columns(name: str, size: int | Sequence[int]) -> tuple[int, int]:
     ((28, 28), (28, 21))
     """
     pair = tuple(size) if isinstance(size, Iterable) else (size, size)
-    if len(pair) != 2 or not all(isinstance(pixels, Integral) for pixels in pair):
-        raise ValueError(f"{name} is {size!r}; give pixels, a whole number or (rows, columns).")
+    if len(pair) != 2 or not all(isinstance(pixels, Integral) and pixels > 0 for pixels in pair):
+        raise ValueError(f"{name} is {size!r}; give pixels, a whole number of at least 1 or (rows, columns).")
     return int(pair[0]), int(pair[1])
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -109,22 +106,6 @@ class CentreCrop:
     def of(self, part: slice) -> CentreCrop:
         """The same for any rows."""
         return self
-
-
-def rows_and_columns(name: str, size: int | Sequence[int]) -> tuple[int, int]:
-    """A size in pixels, one number for both sides or two, as a tuple that compares equal to an image's; ValueError says what else it is, and whose.
-
-    >>> rows_and_columns("image_size", 8), rows_and_columns("image_size", [8, 6])
-    ((8, 8), (8, 6))
-    """
-    both: Any = (size, size) if np.ndim(size) == 0 else size
-    try:
-        rows, columns = map(operator.index, both)
-    except (TypeError, ValueError):
-        rows = columns = 0
-    if min(rows, columns) < 1:
-        raise ValueError(f"{name} is {size!r}; give pixels, a whole number of at least 1 or (rows, columns).")
-    return rows, columns
 
 
 def draw_crops(batch: int, seed: int, step: int, purpose: str = "crop") -> np.ndarray:

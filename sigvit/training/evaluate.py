@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sigvit.tokenizers.image import rows_and_columns
 from sigvit.training.augment_images import ImageAugmentation, evaluation_crop, preprocess
-from sigvit.training.crops import rows_and_columns
 from sigvit.training.distributed import Processes
 from sigvit.training.image_reader import ImageReader, LabelledImages
 from sigvit.training.losses import cross_entropy

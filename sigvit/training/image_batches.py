@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sigvit.tokenizers.image import rows_and_columns
 from sigvit.training.augment_images import ImageAugmentation, augment, training_crops
 from sigvit.training.batches import Share
-from sigvit.training.crops import rows_and_columns
 from sigvit.training.image_reader import ImageReader, LabelledImages
 from sigvit.training.mixing import Draws, draw_mixing, mix
 from sigvit.training.randomness import derive_seed

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sigvit.model.vision_transformer import VisionTransformer, vit
+from sigvit.tokenizers.image import rows_and_columns
 from sigvit.training.augment_images import ImageAugmentation
-from sigvit.training.crops import rows_and_columns
 from sigvit.training.recipe import OF_RECORDINGS, Recipe, require_unset
 
 

@@ -196,7 +196,7 @@ def test_whole_numbers_of_numpy_are_taken_as_python_ones():
     assert config.input_shape == (3, 32, 32)
     config = sigvit.signal_vit(3, 40, tokenizer=TimeStepTokens(3, 5, np.int64(12))).config
     assert (config.width, type(config.width), config.mlp_width) == (12, int, 24)
-    with pytest.raises(ValueError, match=r"image_size is 32.5; give pixels, a whole number or \(rows, columns\)"):
+    with pytest.raises(ValueError, match=r"image_size is 32.5; give pixels, a whole number of at least 1 or \(rows, columns\)"):
         sigvit.vit("Ti/8", 32.5, depth=1)
 
 

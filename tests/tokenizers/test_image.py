@@ -64,7 +64,7 @@ def test_a_patch_is_real_where_any_of_its_pixels_is():
     ("arguments", "sentence"),
     [
         ({"patch_size": 0}, "at least 1"),
-        ({"patch_size": 7.5}, r"patch_size is 7.5; give pixels, a whole number or \(rows, columns\)"),
+        ({"patch_size": 7.5}, r"patch_size is 7.5; give pixels, a whole number of at least 1 or \(rows, columns\)"),
         ({"patch_size": (7, 3, 5)}, r"patch_size is \(7, 3, 5\); give pixels"),
         ({"method": "einsum"}, "'matmul' and 'convolution'"),
     ],

@@ -58,7 +58,11 @@ def test_a_unit_starts_as_its_shortcut_and_everything_learns():
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
-    [({"layers": (3, 0)}, "must all be at least 1"), ({"patch_size": 0}, "must all be at least 1"), ({"standardisation": "bit"}, "'google', 'timm'")],
+    [
+        ({"layers": (3, 0)}, "must all be at least 1"),
+        ({"patch_size": 0}, "patch_size is 0; give pixels, a whole number of at least 1"),
+        ({"standardisation": "bit"}, "'google', 'timm'"),
+    ],
 )
 def test_numbers_that_make_no_resnet_are_refused(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):

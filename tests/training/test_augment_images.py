@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from sigvit.tokenizers.image import rows_and_columns
 from sigvit.training import colours
 from sigvit.training.augment_images import IMAGENET_MEAN, IMAGENET_STD, ImageAugmentation, augment, crop, evaluation_crop, preprocess, training_crops
-from sigvit.training.crops import TRIES, CentreCrop, InceptionCrops, draw_crops, rows_and_columns
+from sigvit.training.crops import TRIES, CentreCrop, InceptionCrops, draw_crops
 from sigvit.training.randaugment import COLOUR, GEOMETRIC, OPERATIONS, _layer, move, randaugment
 from sigvit.training.resampling import resample
 
