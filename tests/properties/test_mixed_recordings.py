@@ -13,6 +13,9 @@ from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens, ElectrodeTi
 
 NAMES = ["Fp1", "Cz", "T7", "O2", "P3", "FC4", "my sensor", "AF7", "POz", "C2"]
 SINGLE, DOUBLE = 1e-5, 1e-12  # sums over more (zero) terms, in another order: float32 and float64
+# Above half of a low rate a spectrum holds what the filter lets through, next to nothing, and its logarithm makes rounding so many times as large: over 250
+# draws at most 1.4e-5 and 2.3e-12.
+OF_LEAKAGE = 10
 POOLS = ["class", "mean", "map"]
 # Built for another cap than any recording has, in another spelling: of NAMES it lacks "C2" and "my sensor", and nobody has "Pz".
 CAP = ["EEG Fp2-REF", "Pz", "CZ", "fp1", "T3", "O2", "P3.", "FC4", "AF7", "POz"]
@@ -56,6 +59,11 @@ def readable(kind: str, drawn: list) -> bool:
     return kind in FREE or all(set(info["ch_names"]) - set(info["bads"]) - {"C2", "my sensor"} for info, *_ in drawn)
 
 
+def rounding(kind: str, drawn: list) -> float:
+    """How many times SINGLE or DOUBLE may be."""
+    return OF_LEAKAGE if kind == "spectra" and any(info["sfreq"] < 80 for info, *_ in drawn) else 1
+
+
 def model_of(kind: str, pool: str) -> sigvit.VisionTransformer:
     torch.manual_seed(0)
     tokenizer = TOKENIZERS[kind]()
@@ -82,12 +90,13 @@ def doubled(recordings: list[tuple[torch.Tensor, dict]]) -> list[tuple[torch.Ten
 def test_logits_are_those_of_each_recording_alone(kind, pool, drawn):
     assume(readable(kind, drawn))
     model, recordings = model_of(kind, pool), [recording_of(*each) for each in drawn]
+    single, double = (limit * rounding(kind, drawn) for limit in (SINGLE, DOUBLE))
     with torch.no_grad():
         alone = torch.cat([model(sigvit.collate_windows([each])) for each in recordings])
-        torch.testing.assert_close(model(sigvit.collate_windows(recordings)), alone, rtol=SINGLE, atol=SINGLE)
+        torch.testing.assert_close(model(sigvit.collate_windows(recordings)), alone, rtol=single, atol=single)
         model, recordings = model.double(), doubled(recordings)
         exact = torch.cat([model(sigvit.collate_windows([each])) for each in recordings])
-        torch.testing.assert_close(model(sigvit.collate_windows(recordings)), exact, rtol=DOUBLE, atol=DOUBLE)
+        torch.testing.assert_close(model(sigvit.collate_windows(recordings)), exact, rtol=double, atol=double)
 
 
 @pytest.mark.parametrize(("kind", "pool"), KINDS)
@@ -100,8 +109,9 @@ def test_the_order_of_electrodes_changes_no_logit(kind, pool, drawn, seed):
     for values, info in recordings:
         order = np.random.default_rng(seed).permutation(len(values))
         turned.append((values[order], {**info, "ch_names": [info["ch_names"][k] for k in order]}))
+    single = SINGLE * rounding(kind, drawn)
     with torch.no_grad():
-        torch.testing.assert_close(model(sigvit.collate_windows(turned)), model(sigvit.collate_windows(recordings)), rtol=SINGLE, atol=SINGLE)
+        torch.testing.assert_close(model(sigvit.collate_windows(turned)), model(sigvit.collate_windows(recordings)), rtol=single, atol=single)
 
 
 @pytest.mark.parametrize(("kind", "pool"), KINDS)
@@ -115,13 +125,14 @@ def test_dropping_an_electrode_is_masking_it(kind, pool, drawn):
         good = [k for k, name in enumerate(info["ch_names"]) if name not in info["bads"]]
         dropped.append((values[good], {**info, "ch_names": [info["ch_names"][k] for k in good], "bads": []}))
     masked, fewer = (sigvit.collate_windows(each) for each in (recordings, dropped))
+    double = DOUBLE * rounding(kind, drawn)
     with torch.no_grad():
         one, other = model.tokenizer(masked), model.tokenizer(fewer)
         for sample in range(len(masked)):
             left = [each.values[sample, each.mask[sample]] for each in (one, other)]
-            torch.testing.assert_close(*left, rtol=DOUBLE, atol=DOUBLE)
+            torch.testing.assert_close(*left, rtol=double, atol=double)
             assert torch.equal(one.coordinates[sample, one.mask[sample]].nan_to_num(9), other.coordinates[sample, other.mask[sample]].nan_to_num(9))
-        torch.testing.assert_close(model(masked), model(fewer), rtol=DOUBLE, atol=DOUBLE)
+        torch.testing.assert_close(model(masked), model(fewer), rtol=double, atol=double)
 
 
 @pytest.mark.parametrize(("kind", "pool"), KINDS)
