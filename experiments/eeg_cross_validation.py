@@ -65,10 +65,10 @@ def main(configuration: Configuration) -> None:
     pipelines = choose_pipelines(configuration, windows)
     output = configuration.output or Path("results") / f"{windows.name}-{protocol}"
     record = describe_run(configuration, protocol, windows, pipelines)
-    certificate = sigvit.certify(windows, folds, guard_s=configuration.guard_s)
     if configuration.seeds < 1 or configuration.jobs == 0:
         told = f"--seeds is {configuration.seeds} and --jobs {configuration.jobs}"
         raise ValueError(f"{told}: at least one seed is fitted, in at least one process (-1: one a core).")
+    certificate = sigvit.certify(windows, folds, guard_s=configuration.guard_s)
     claim_folder(output, record)  # after all that may refuse the run, so that a mended one finds the folder free
     console.print(f"{windows.name}: {len(windows)} windows, {len(folds)} folds ({protocol}); the certificate says: {certificate.verdict}.")
     seeds = range(configuration.seeds)

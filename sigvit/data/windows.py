@@ -95,8 +95,7 @@ class Windows:
         if isinstance(rows, tuple) or np.ndim(rows) != (0 if isinstance(rows, slice) else 1):
             raise ValueError(f"Rows of windows are a list, an array or a slice, but here is {rows!r:.60}; windows[[3]] is the set of one window.")
         control = None if self.control_values is None else self.control_values[rows]
-        metadata = self.metadata.iloc[rows].reset_index(drop=True)
-        return Windows(self.values[rows], self.labels[rows], metadata, self.info, self.filter_support_s, self.name, self.page, control)
+        return Windows(self.values[rows], self.labels[rows], self.metadata.iloc[rows], self.info, self.filter_support_s, self.name, self.page, control)
 
     def row_hashes(self) -> list[str]:
         """SHA-256 of every window's bytes: equal signals under two names have equal hashes."""

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 # A probability below this counts as this: one certain mistake costs 16.1 nats, and a float32 softmax is judged like a float64 one.
 SMALLEST_PROBABILITY = 1e-7
-# Of a mean ROC-AUC over folds whose test parts train each other, beside independent guesses: of linear classifiers exactly, of others at most about so.
+# Times the variance of independent guesses: a mean ROC-AUC over folds whose test parts train each other, of linear classifiers without signal (docs/log.md).
 OF_SHARED_FOLDS = 2.0
 # Into so many steps a balanced accuracy is cut where recalls of unequal classes are added up.
 STEPS = 100_000
