@@ -119,7 +119,7 @@ def shrink(covariance: Tensor, present: Tensor, samples: Tensor, shrinkage: floa
     """
     count = present.sum(-1).clamp(min=1)
     variance = covariance.diagonal(dim1=-2, dim2=-1).sum(-1) / count
-    share = _oracle(covariance, variance, count, samples) if isinstance(shrinkage, str) else torch.as_tensor(shrinkage, dtype=covariance.dtype)
+    share = _oracle(covariance, variance, count, samples) if isinstance(shrinkage, str) else torch.full_like(variance, shrinkage)
     share = share.expand_as(variance)[..., None, None]
     return (1 - share) * covariance + torch.diag_embed(share[..., 0] * variance[..., None] * present)
 

@@ -20,6 +20,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from sigvit.model.encoder import Block, Draw, Encoder, Mlp, Rotate, dropout, linear
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.tokens import Tokens
+from sigvit.training.mapped_convolutions import AutocastConvolutions
 from sigvit.training.optimizer import EMBEDDING, undecayed_names
 
 # K = models, N = trainable numbers of one model, B = batch, T = tokens, D = width, C = classes
@@ -154,7 +155,8 @@ class Stack:
             return tokens.values
 
         # Without positions and with a tokenizer that learns nothing there is nothing to map over but the signal.
-        return vmap(place, in_dims=(0 if own else None, 0))(own, signal), *said[0]
+        with AutocastConvolutions():
+            return vmap(place, in_dims=(0 if own else None, 0))(own, signal), *said[0]
 
     def _tensors(self) -> dict[str, Tensor]:
         return self._parameters | self.state

@@ -165,12 +165,25 @@ def test_logits_in_float32_are_those_of_the_serial_twins():
             torch.testing.assert_close(each.model(values), twin.model(values), rtol=0, atol=1e-5)
 
 
-def test_bfloat16_trains_as_the_serial_twin_does():
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: None,
+        lambda: sigvit.tokenizers.ConvStem(E, n_filters=5, kernel=7, pool=11, stride=5, width=8),
+        lambda: sigvit.tokenizers.ConvStem(E, n_filters=5, kernel=7, pool=11, stride=5, width=8, whiten=True, activation="log_power"),
+        lambda: sigvit.tokenizers.ScalpMapPatches(E, size=(6, 6), patch_size=(3, 3), width=8, names=["C3", "Cz", "C4"]),
+        lambda: sigvit.tokenizers.SpectrogramPatches(E, 64.0, window=32, stride=8, patch=(2, 2), width=8),
+        lambda: sigvit.tokenizers.CovarianceTokens(E, window=31, stride=13, width=8),
+        lambda: sigvit.tokenizers.TimeStepTokens(E, window=7, width=8),
+    ],
+    ids=["patches", "stem", "whitened stem", "scalp maps", "spectrogram", "covariances", "time steps"],
+)
+def test_bfloat16_trains_as_the_serial_twin_does(make):
     recipe = replace(RECIPE, dtype="bfloat16", learning_rate=1e-3)
-    members = [member(seed, slice(3 * seed, 50 + seed), recipe, dtype=torch.float32) for seed in range(2)]
+    members = [member(seed, slice(3 * seed, 50 + seed), recipe, dtype=torch.float32, tokenizer=make()) for seed in range(2)]
     serial = twins(members)
     expected = [train_alone(twin) for twin in serial]
-    for history, entries in zip(train_many(members), expected, strict=True):
+    for history, entries in zip(train_many(members, Plan(2)), expected, strict=True):
         # bfloat16 keeps 8 bits: products of another order differ in the third digit.
         assert history[-1]["train_loss"] == pytest.approx(entries[-1]["train_loss"], rel=1e-2)
 

@@ -1,0 +1,191 @@
+"""What runs on a GPU keeps its tensors there: tried on a pretended one (`conftest.py`), whose numbers are the CPU's."""
+
+import mne
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import sigvit
+from sigvit import tokenizers
+from sigvit.data.images import Images
+from sigvit.evaluation.attribution import attribution
+from sigvit.evaluation.few_shot import few_shot
+from sigvit.evaluation.position_similarity import position_similarity, position_vectors
+from sigvit.model.packing import Packing
+from sigvit.training.augment_images import ImageAugmentation
+from sigvit.training.evaluate import evaluate_images
+from sigvit.training.image_batches import ImageBatches
+from sigvit.training.loop import train
+from sigvit.training.masked_autoencoder import MaskedAutoencoder
+from sigvit.training.masked_patches import MaskedPatches
+from sigvit.training.patch_targets import patch_target
+from sigvit.training.recipe import Recipe
+from sigvit.training.unlabelled import UnlabelledBatches
+
+NAMES, RATE, S = ["O1", "F4", "Cz", "C3", "T8"], 64.0, 67
+PLACED = {"names": NAMES, "sampling_rate": RATE, "width": 12}
+FAMILY = {
+    "patches": lambda: tokenizers.ElectrodeTimePatches(5, window=13, stride=11, **PLACED),
+    "groups": lambda: tokenizers.ElectrodeTimePatches(5, "all", window=13, stride=11, **PLACED),
+    "time steps": lambda: tokenizers.TimeStepTokens(5, window=7, **PLACED),
+    "stem": lambda: tokenizers.ConvStem(5, 7, kernel=5, pool=11, stride=7, **PLACED),
+    "whitened stem": lambda: tokenizers.ConvStem(5, 7, kernel=5, pool=11, stride=7, whiten=True, activation="log_power", **PLACED),
+    "covariances": lambda: tokenizers.CovarianceTokens(5, 20, 10, **PLACED),
+    "covariances of bands": lambda: tokenizers.CovarianceTokens(5, 32, 11, bands=((4, 9), (9, 30)), shrinkage=0.2, **PLACED),
+    "covariances of filters": lambda: tokenizers.CovarianceTokens(5, 32, 11, n_filters=3, **PLACED),
+    "spectrogram": lambda: tokenizers.SpectrogramPatches(5, window=16, stride=5, patch=(4, 3), **PLACED),
+    "filter bank": lambda: tokenizers.SpectrogramPatches(5, kind="filter_bank", window=17, stride=7, bands=((4, 9), (9, 30)), patch=(2, 1), **PLACED),
+    "wavelets": lambda: tokenizers.SpectrogramPatches(5, kind="morlet", window=None, stride=7, frequencies=(16, 24), cycles=3, patch=(2, 1), **PLACED),
+    "scalp maps": lambda: tokenizers.ScalpMapPatches(5, (6, 10), (3, 5), 4, 3, **PLACED),
+    "several": lambda: tokenizers.Composite([tokenizers.TimeStepTokens(5, window=7, **PLACED), tokenizers.CovarianceTokens(5, 20, 10, **PLACED)]),
+}
+
+
+def windows(count: int = 23) -> sigvit.Windows:
+    generator = np.random.default_rng(0)
+    return sigvit.windows_from_arrays(generator.normal(0, 1e-5, (count, 5, S)), np.arange(count) % 3, NAMES, RATE)
+
+
+def signal_model(kind: str, positions: str = "coordinates") -> sigvit.VisionTransformer:
+    torch.manual_seed(0)
+    model = sigvit.signal_vit(NAMES, S, RATE, 3, FAMILY[kind](), positions, width=12, heads=2)
+    nn.init.normal_(model.head.weight)
+    return model.double()
+
+
+def image_model(**choices) -> sigvit.VisionTransformer:
+    torch.manual_seed(0)
+    model = sigvit.vit("Ti/4", image_size=(12, 8), num_classes=3, depth=2, width=12, heads=3, **choices)
+    nn.init.normal_(model.head.weight)
+    return model.double()
+
+
+def images() -> Images:
+    return Images(np.arange(29) % 3, ("a", "b", "c"), np.random.default_rng(0).integers(0, 256, (29, 13, 11, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def assert_as_on_the_cpu(gpu):
+    def check(compute, tolerance: float = 1e-9) -> None:
+        """`compute(device)` gives the numbers that it gives without a GPU: in float64 but for sums in another order, by where memory lies."""
+        with gpu():
+            found = compute("cuda")
+        np.testing.assert_allclose(np.asarray(found), np.asarray(compute("cpu")), rtol=tolerance, atol=tolerance)
+
+    return check
+
+
+def logits_and_gradients(model: nn.Module, signal, device: str) -> np.ndarray:
+    model = model.to(device).train()
+    logits = model(signal)
+    logits.square().sum().backward()
+    return np.concatenate([each.detach().cpu().numpy().ravel() for each in (logits, *(each.grad for each in model.parameters() if each.grad is not None))])
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda: torch.ones(3, device="cuda") + torch.ones(3),
+        lambda: torch.ones(3)[torch.zeros(2, dtype=torch.int64, device="cuda")],
+        lambda: torch.ones(3, device="cuda").numpy(),
+        lambda: torch.randn(3, device="cuda", generator=torch.Generator()),
+        lambda: nn.Linear(3, 2).to("cuda")(torch.ones(5, 3)),
+        lambda: torch.vmap(lambda row: row + torch.ones(3))(torch.ones(5, 3, device="cuda")),
+    ],
+)
+def test_the_pretended_gpu_refuses_what_cuda_refuses(mistake, gpu):
+    with gpu(), pytest.raises(RuntimeError, match="CUDA would refuse"):
+        mistake()
+
+
+@pytest.mark.parametrize("kind", FAMILY)
+def test_windows_become_tokens_and_logits_on_the_gpu(kind, assert_as_on_the_cpu):
+    signal = torch.randn(3, 5, S, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert_as_on_the_cpu(lambda device: logits_and_gradients(signal_model(kind), signal.to(device), device))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FAMILY if kind != "groups"])
+def test_recordings_of_several_caps_do(kind, monkeypatch, assert_as_on_the_cpu):
+    # What attends on a GPU, FlexAttention, is a kernel; the one of the CPU stands in.
+    monkeypatch.setattr(Packing, "attend", lambda self, query, key, value, mask=None: self.by_equal_length(query, key, value))
+
+    def compute(device: str) -> np.ndarray:
+        generator = torch.Generator().manual_seed(0)
+        caps = ((NAMES, RATE, 67), (["C3", "Cz", "O2"], 50.0, 71))
+        values = [torch.randn(len(names), count, generator=generator, dtype=torch.float64).to(device) for names, _, count in caps]
+        recordings = [(each, mne.create_info(names, rate, "eeg")) for each, (names, rate, _) in zip(values, caps, strict=True)]
+        return logits_and_gradients(signal_model(kind), sigvit.collate_windows(recordings), device)
+
+    assert_as_on_the_cpu(compute)
+
+
+@pytest.mark.parametrize("positions", ["learned", "factorised", "sincos", "rotary", "coordinates"])
+def test_positions_do(positions, assert_as_on_the_cpu):
+    images = torch.randn(2, 3, 12, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert_as_on_the_cpu(lambda device: logits_and_gradients(image_model(positions=positions), images.to(device), device))
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"noise": 0.1, "time_mask": 0.2, "channel_dropout": 0.3, "amplitude_scale": 0.2, "early_stopping": True},
+        {"surrogate": 0.5, "frequency_shift": 1.0, "recombination": 0.5, "class_weight": "balanced", "stochastic_depth": 0.2},
+        {"whiten": True, "classical": "auto"},
+        {"tokenizer": FAMILY["covariances of bands"](), "ensemble": False, "class_weight": "balanced"},
+    ],
+    ids=["augmented", "recombined", "whitened, with its classical half", "covariances"],
+)
+def test_the_classifier_trains_and_predicts_there(choices, assert_as_on_the_cpu):
+    def compute(device: str) -> np.ndarray:
+        settings = {"training_steps": 5, "width": 12, "heads": 2, "batch_size": 7, "classical": None, "dtype": "float64"} | choices
+        return sigvit.SignalViTClassifier(**settings, device=device).fit(windows(), windows().labels).predict_proba(windows())
+
+    assert_as_on_the_cpu(compute)
+
+
+def test_images_are_trained_on_and_judged_there(assert_as_on_the_cpu):
+    augmentation = ImageAugmentation(
+        crop_area=(0.3, 1.0), flip=True, randaugment_layers=2, randaugment_magnitude=15, erasing=0.5, repeats=2, colour_jitter=0.3, mean=(0.5,), std=(0.5,)
+    )
+    recipe = Recipe(steps=3, batch_size=8, dtype="float64", warmup_steps=1, mixup=0.4, cutmix=1.0, layer_decay=0.8, ema_decay=0.9)
+
+    def compute(device: str) -> list[float]:
+        model = image_model(dropout=0.1, stochastic_depth=0.1, registers=2).to(device)
+        train(model, ImageBatches(images(), augmentation, recipe, 0, device, 0, (12, 8)), recipe, 0)
+        return [evaluate_images(model, images(), augmentation, (12, 8), dtype="float64").loss, *next(model.head.parameters()).flatten().tolist()]
+
+    assert_as_on_the_cpu(compute)
+
+
+@pytest.mark.parametrize("objective", [MaskedPatches, MaskedAutoencoder])
+def test_images_are_learned_from_without_labels_there(objective, assert_as_on_the_cpu):
+    recipe, augmentation = Recipe(steps=2, batch_size=8, dtype="float64", warmup_steps=0), ImageAugmentation(mean=(0.5,), std=(0.5,))
+
+    def compute(device: str) -> np.ndarray:
+        model = image_model()
+        batches = ImageBatches(images(), augmentation, recipe, 0, device, 0, (12, 8))
+        target = patch_target(model.tokenizer, "mean" if objective is MaskedPatches else "normalised", torch.rand(11, 3, 12, 8))
+        whole = objective(model, target).to(device, torch.float64)
+        train(whole, UnlabelledBatches(batches, 0), recipe, 0)
+        return next(whole.parameters()).detach().cpu().numpy()
+
+    assert_as_on_the_cpu(compute)
+
+
+def test_a_model_is_looked_into_adapted_and_saved_there(tmp_path, assert_as_on_the_cpu):
+    signal = torch.randn(4, 5, S, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def compute(device: str) -> np.ndarray:
+        model = signal_model("patches", "factorised").to(device).eval()
+        inputs, targets = signal.to(device), torch.tensor([0, 1, 2, 0], device=device)
+        seen = attribution(model, inputs, inputs.flip(0), targets=targets).values
+        similar = position_similarity(position_vectors(model))
+        shots = few_shot(model.features(inputs).detach().repeat(5, 1), targets.repeat(5), model.features(inputs).detach(), targets, shots=(1,))
+        model.save_pretrained(tmp_path / device)
+        found = sigvit.VisionTransformer.from_pretrained(tmp_path / device)(signal)
+        adapted = sigvit.adapt(sigvit.load_weights(image_model().to(device), image_model().state_dict(), "sigvit"), image_size=16)
+        numbers = (seen, similar, list(shots.values()), found.detach(), adapted.head.weight.detach().cpu())
+        return np.concatenate([np.asarray(each).ravel() for each in numbers])
+
+    assert_as_on_the_cpu(compute)
