@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -35,10 +36,18 @@ def shift_time(values: Tensor, largest: int, seed: int, step: int) -> Tensor:
         return values
     batch, _, samples = values.shape
     shifts = torch.randint(-largest, largest + 1, (batch, 1, 1), generator=generator(seed, "shift", step))
-    # Rows of one long count: a remainder for each number takes twice the time of all the rest.
-    counts = torch.arange(samples).repeat(2).unfold(0, samples, 1)
-    source = counts.index_select(0, (-shifts).flatten() % samples)[:, None]
-    return values.gather(2, source.to(values.device).expand_as(values))
+    source = _rolled(samples, values.device).index_select(0, ((-shifts).flatten() % samples).to(values.device))[:, None]
+    return values.gather(2, source.expand_as(values))
+
+
+@lru_cache(maxsize=8)
+def _rolled(samples: int, device: torch.device) -> Tensor:
+    """Row r counts from r on and round, (samples + 1, samples): rows of one long count, since a remainder for each number takes twice the time of all the rest.
+
+    Kept on the device, so that a batch sends its shifts alone there.
+    """
+    with torch.inference_mode(False):
+        return torch.arange(samples, device=device).repeat(2).unfold(0, samples, 1)
 
 
 def add_noise(values: Tensor, deviation: float, seed: int, step: int) -> Tensor:
