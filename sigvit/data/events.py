@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     import mne
@@ -29,11 +32,16 @@ class Event:
 def find_events(raw: mne.io.BaseRaw, events: Mapping[str | int, str | int], where: str) -> tuple[list[Event], set[str | int]]:
     """The events that have a label, in time order and numbered, and those of the names that occur.
 
-    Names are annotation descriptions; a whole number means the annotation of that text, or else that code on the stimulus channels.
+    Names are annotation descriptions; a whole number means the annotation of that text, or else that code on the stimulus channels, where a change that
+    only takes bits away (257 → 1) is the end of what they stood for and no event.
 
     Raises
     ------
     ValueError : none of the names occurs; the sentence says which do.
+
+    Warns
+    -----
+    UserWarning : such an end left a code that has a label; it could as well be an event, and the sentence says how to have it as one.
     """
     names = {str(name): name for name in events}
     onsets = raw.annotations.onset - raw.first_time
@@ -44,18 +52,31 @@ def find_events(raw: mne.io.BaseRaw, events: Mapping[str | int, str | int], wher
     ]
     codes = [name for name in events if isinstance(name, Integral)]
     if codes and not found and "stim" in raw:
-        found = [(onset, 0.0, code) for onset, code in _stimulus_codes(raw) if code in codes]
+        found = [(onset, 0.0, code) for onset, code in _stimulus_codes(raw, codes, where)]
     if not found:
         raise ValueError(f"{where} has none of the events {list(events)}; {_what_there_is(raw, list(names))}")
     found.sort(key=lambda event: event[0])
     return [Event(onset, duration, events[name], number) for number, (onset, duration, name) in enumerate(found)], {name for *_, name in found}
 
 
-def _stimulus_codes(raw: mne.io.BaseRaw) -> list[tuple[float, int]]:
+def _stimulus_codes(raw: mne.io.BaseRaw, wanted: Sequence[int], where: str) -> list[tuple[float, int]]:
     import mne
 
     found = mne.find_events(raw, shortest_event=1, consecutive=True, verbose="ERROR")  # codes may follow each other without a zero between them
-    return [((sample - raw.first_samp) / raw.info["sfreq"], int(code)) for sample, _, code in found]
+    found = found[np.isin(found[:, 2], wanted)]
+    begins = (found[:, 2] & ~found[:, 1]) != 0
+    _warn_of_ends(Counter(found[~begins, 2].tolist()), where)
+    return [((sample - raw.first_samp) / raw.info["sfreq"], int(code)) for sample, _, code in found[begins]]
+
+
+def _warn_of_ends(counts: Mapping[int, int], where: str) -> None:
+    if counts:
+        codes = ", ".join(f"{code} ({n})" for code, n in sorted(counts.items()))
+        warnings.warn(
+            f"In {where} some codes stand again after one that holds their bits and more: {codes}. That is taken for the end of the other bits, not for events; "
+            "if they are events, make annotations of all that are meant, or cut mne.Epochs by an array of them and call windows_from_epochs.",
+            stacklevel=8,
+        )
 
 
 def _what_there_is(raw: mne.io.BaseRaw, wanted: list[str]) -> str:

@@ -127,6 +127,23 @@ def test_stimulus_codes_are_events_too():
     assert windows_from_raw(annotated, {769: "left", 770: "right"}, 0, 1).labels.tolist() == ["left", "right"]
 
 
+def test_a_button_that_is_let_go_does_not_begin_the_stimulus_again():
+    raw = ramp_raw(names=("C3", "STI"))
+    raw.set_channel_types({"STI": "stim"}, verbose="ERROR")
+    raw._data[1] = 0
+    for begin in (101, 307):
+        raw._data[1, begin : begin + 89] = 1
+        raw._data[1, begin + 23 : begin + 41] += 256  # a button, held while the stimulus lasts
+    with pytest.warns(UserWarning, match=r"In sub-1_ses-1_run-1 some codes stand again after one that holds their bits and more: 1 \(2\)\. .*Epochs"):
+        windows = windows_from_raw(raw, {1: "stimulus", 257: "response"}, 0, 0.4)
+    np.testing.assert_allclose(windows.values[:, 0, 0] * 1e6, [101, 124, 307, 330], rtol=1e-6)  # rounding of float32
+    assert windows.labels.tolist() == ["stimulus", "response"] * 2
+    np.testing.assert_allclose(windows_from_raw(raw, {257: "response"}, 0, 0.4).values[:, 0, 0] * 1e6, [124, 330], rtol=1e-6)  # nobody asked for 1: no warning
+    raw._data[1] = 0
+    raw._data[1, 103:503] = np.repeat([2, 1, 2, 1], 100)  # codes that share no bit, without a zero between them
+    np.testing.assert_allclose(windows_from_raw(raw, {1: "a", 2: "b"}, 0, 0.4).values[:, 0, 0] * 1e6, [103, 203, 303, 403], rtol=1e-6)
+
+
 def test_baseline_and_control_are_counted_from_the_cue():
     raw = annotate(ramp_raw(), [3.0, 6.0], ["a", "b"])
     windows = windows_from_raw(raw, {"a": 0, "b": 1}, 0.5, 1.5, baseline_s=(-0.5, 0.0), control_s=(-1.0, 0.0))
