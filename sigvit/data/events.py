@@ -50,7 +50,7 @@ def find_events(raw: mne.io.BaseRaw, events: Mapping[str | int, str | int], wher
         for onset, duration, description in zip(onsets, raw.annotations.duration, map(str, raw.annotations.description), strict=True)
         if description in names
     ]
-    codes = [name for name in events if isinstance(name, Integral)]
+    codes = [int(name) for name in events if isinstance(name, Integral)]
     if codes and not found and "stim" in raw:
         found = [(onset, 0.0, code) for onset, code in _stimulus_codes(raw, codes, where)]
     if not found:
