@@ -17,6 +17,7 @@ from sigvit.evidence.paired_windows import influence, interval_from_influence, s
 
 # Up to here every pattern of signs is tried; beyond, a random draw of patterns.
 LARGEST_EXACT_UNITS = 14
+ROUNDING = 1e-9  # of the largest score: far above the rounding of means, far below a window's weight in a score
 
 
 def confidence_interval(values: ArrayLike, level: float = 0.95, overlap: float = 0.0) -> tuple[float, float]:
@@ -65,15 +66,16 @@ def smallest_p(n_units: int, n: int = 9999) -> float:
 def corrected_t(first: ArrayLike, second: ArrayLike, overlap: float) -> float:
     """Two-sided p of Nadeau and Bengio's corrected resampled t test for folds whose training parts overlap; ``overlap`` as in `confidence_interval`.
 
-    NaN where all differences are equal, but not zero: there is no spread to judge by.
+    NaN where all differences are equal up to rounding, but not zero: there is no spread to judge by.
 
     >>> round(corrected_t([0.9, 0.8, 0.7], [0.5, 0.6, 0.4], overlap=0.5), 3)
     0.081
     """
-    differences = _finite(first) - _finite(second)
-    spread = differences.std(ddof=1) if len(differences) > 1 else float("nan")
-    if not spread > 0:
-        return 1.0 if np.all(differences == 0) else float("nan")
+    one, other = _finite(first), _finite(second)
+    differences, rounding = one - other, ROUNDING * np.abs([one, other]).max()
+    if np.ptp(differences) <= rounding:
+        return 1.0 if np.abs(differences).max() <= rounding else float("nan")
+    spread = differences.std(ddof=1)
     return float(2 * t.sf(abs(differences.mean()) / (spread * np.sqrt(1 / len(differences) + overlap)), len(differences) - 1))
 
 

@@ -84,6 +84,7 @@ def test_permutation_p_needs_no_order_of_pairs_or_pipelines():
 def test_equal_scores_have_p_one():
     assert paired_permutation([0.5, 0.6], [0.5, 0.6]) == 1
     assert corrected_t([0.5, 0.6], [0.5, 0.6], overlap=0.2) == 1
+    assert corrected_t([0.3, 0.6], [0.1 + 0.2, 0.6], overlap=0.2) == 1
 
 
 def test_corrected_t_without_overlap_is_the_paired_t_test():
@@ -209,6 +210,16 @@ def test_folds_that_all_differ_alike_say_what_their_signs_say(n_folds, p):
     comparison = compare(table, predictions).iloc[0]
     assert comparison["p"] == p
     assert np.isnan(comparison["p_corrected_t"])
+
+
+@pytest.mark.parametrize("better", [[0.9, 0.8, 0.7], [0.9, 0.8, 0.7, 0.6, 0.5]])
+def test_folds_that_differ_alike_up_to_rounding_are_those_that_differ_alike(better):
+    table, predictions = made({"ViT": 1.0, "LDA": 0.0}, n_folds=len(better))
+    table["score"] = [better[fold] - (name == "LDA") * 0.1 for name, fold in zip(table["pipeline"], table["fold"], strict=True)]
+    comparison = compare(table, predictions).iloc[0]
+    assert comparison["p"] == comparison["p_holm"] == smallest_p(len(better))
+    assert np.isnan(comparison["p_corrected_t"])
+    assert comparison[["low", "high"]].tolist() == pytest.approx([0.1, 0.1], abs=1e-12)  # rounding
 
 
 @pytest.mark.slow
