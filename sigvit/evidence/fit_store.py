@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from functools import cache, partial
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodDescriptorType, MethodType, ModuleType
@@ -17,9 +18,12 @@ import pandas as pd
 from scipy.sparse import issparse
 
 import sigvit
+from sigvit.evidence.globals_read import globals_read
 
 # Of functions in C the name is all there is; numpy's own are of two kinds.
 IN_C = (BuiltinFunctionType, MethodDescriptorType, np.ufunc, type(np.clip))
+# Functions whose description is under way: they may call themselves, and each other.
+UNDER_WAY: ContextVar[frozenset[FunctionType]] = ContextVar("UNDER_WAY", default=frozenset())
 
 
 class FitStore:
@@ -115,19 +119,33 @@ def describe(value: Any) -> str:
 
 
 def _describe_function(function: Any) -> str:
-    """Its code and what that works with: default arguments, the values that it closes over, those that are bound to it."""
+    """Its code and what that works with: default arguments, the values that it closes over, reads in its module, or that are bound to it."""
     if isinstance(function, partial):
         return f"partial:{describe([function.func, function.args, function.keywords])}"
     if isinstance(function, MethodType):
         return f"method:{describe([function.__func__, function.__self__])}"
     if isinstance(function, FunctionType):
-        enclosed = inspect.getclosurevars(function).nonlocals
-        bound = [function.__defaults__, function.__kwdefaults__, {name: value for name, value in enclosed.items() if value is not function}]
-        return f"{function.__module__}.{function.__qualname__}:{describe(function.__code__)}{describe(bound)}"
+        return _describe_python(function)
     if isinstance(function, IN_C):
         owner = getattr(function, "__self__", None)
         return f"{function.__module__}.{function.__qualname__}" + ("" if owner is None or isinstance(owner, ModuleType) else describe(owner))
+    if hasattr(function, "__wrapped__"):  # such as functools.cache makes
+        return describe(function.__wrapped__)
     return _describe_object(function)
+
+
+def _describe_python(function: FunctionType) -> str:
+    name, under_way = f"{function.__module__}.{function.__qualname__}", UNDER_WAY.get()
+    if function in under_way:
+        return name
+    token = UNDER_WAY.set(under_way | {function})
+    try:
+        bound = [function.__defaults__, function.__kwdefaults__, inspect.getclosurevars(function).nonlocals]
+        read = globals_read(function)
+        own = hashlib.sha256(describe(read).encode()).hexdigest() if read else ""
+        return f"{name}:{describe(function.__code__)}{describe(bound)}{own}"
+    finally:
+        UNDER_WAY.reset(token)
 
 
 def _describe_object(value: Any) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 from functools import partial
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -305,6 +306,55 @@ def test_a_function_that_calls_itself_is_described():
         return halved(x / 2, times - 1) if times else x
 
     assert fingerprint(halved) == fingerprint(halved)
+
+
+SCRIPT = """
+import functools, math
+import numpy as np
+from scipy.signal import hilbert
+KEEP, DEPTH, UNREAD = 7, 3, object()
+def helper(x):
+    return x[:, :, :KEEP]
+@functools.cache
+def even(n):
+    return n == 0 or odd(n - 1)
+def odd(n):
+    return n != 0 and even(n - 1)
+def function(x):
+    return [np.abs(hilbert(helper(x))) for _ in range(DEPTH) if odd(math.isqrt(DEPTH))]
+"""
+
+
+def function_of(script: str):
+    namespace = {"__name__": "__main__"}
+    exec(script, namespace)
+    return namespace["function"]
+
+
+@pytest.mark.parametrize("change", [("KEEP, DEPTH", "DEPTH, KEEP"), (":KEEP]", ":-KEEP]"), ("n != 0", "n > 0"), ("np.abs", "np.square")])
+def test_a_function_is_told_apart_by_the_globals_that_it_reads(change):
+    """Constants and helpers, those of helpers too; functions that call each other end, and libraries' are named."""
+    kept = fingerprint(function_of(SCRIPT))
+    assert fingerprint(function_of(SCRIPT + "\nOTHER = 1\n")) == kept
+    assert fingerprint(function_of(SCRIPT.replace(*change))) != kept
+
+
+def test_a_module_of_the_users_is_told_apart_by_its_file(tmp_path):
+    function, module = function_of("def function(x):\n    return own_steps.step(x)"), ModuleType("own_steps")
+    function.__globals__["own_steps"], module.__file__ = module, str(tmp_path / "own_steps.py")
+    found = []
+    for text in ("step = abs", "step = len", "step = abs"):
+        (tmp_path / "own_steps.py").write_text(text)
+        found.append(fingerprint(function))
+    assert found[0] == found[2] != found[1]
+
+
+@pytest.mark.slow
+def test_processes_agree_on_what_a_function_reads(windows, folds, tmp_path):
+    pipelines = {"LDA": make_pipeline(FunctionTransformer(function_of("KEEP = 97\ndef function(x):\n    return x[:, :, :KEEP]")), baselines.shrinkage_lda(4))}
+    for n_jobs in (1, 2):
+        cross_validate(pipelines, windows, folds[:2], folder=tmp_path, n_jobs=n_jobs)
+    assert len(list((tmp_path / "fits").iterdir())) == 2
 
 
 def test_without_a_folder_nothing_needs_a_description(windows, folds):
