@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from sigvit.data.windows import Windows
+from sigvit.electrodes import canonical_name
 
 # Attributes of a classifier that reading its training input sets.
 READ = ("classes_", "signal_shape_", "n_features_in_", "electrodes_", "sampling_rate_")
@@ -41,9 +42,9 @@ def _check_same(classifier: Any, shape: tuple[int, ...], names: tuple[str, ...] 
     if shape != classifier.signal_shape_:
         raise ValueError(f"X holds windows of {shape} electrodes × samples, but the classifier was fitted on {classifier.signal_shape_}.")
     known = classifier.electrodes_
-    if known is not None and names is not None and names != known:
-        at = next(number for number, (name, own) in enumerate(zip(names, known, strict=True)) if name != own)
-        raise ValueError(f"Electrode {at + 1} of X is {names[at]}, but the classifier was fitted on {known[at]} there: give the electrodes in its order.")
+    for at, (name, own) in enumerate(zip(names or (), known or (), strict=False)):  # as many as the shape has, or none where they aren't known
+        if (canonical_name(name) or name) != (canonical_name(own) or own):
+            raise ValueError(f"Electrode {at + 1} of X is {name}, but the classifier was fitted on {own} there: give the electrodes in its order.")
     if classifier.sampling_rate_ is not None and rate is not None and not np.isclose(rate, classifier.sampling_rate_, rtol=1e-6):
         raise ValueError(f"X is sampled at {rate:g} Hz, but the classifier was fitted on {classifier.sampling_rate_:g} Hz: resample it.")
 
