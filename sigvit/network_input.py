@@ -41,12 +41,12 @@ def _check_same(classifier: Any, shape: tuple[int, ...], names: tuple[str, ...] 
     """ValueError for other windows than those of training; arrays don't say what their electrodes and rate are."""
     if shape != classifier.signal_shape_:
         raise ValueError(f"X holds windows of {shape} electrodes × samples, but the classifier was fitted on {classifier.signal_shape_}.")
-    known = classifier.electrodes_
+    known, fitted_rate = (getattr(classifier, name, None) for name in ("electrodes_", "sampling_rate_"))  # pickles of before lack them
     for at, (name, own) in enumerate(zip(names or (), known or (), strict=False)):  # as many as the shape has, or none where they aren't known
         if (canonical_name(name) or name) != (canonical_name(own) or own):
             raise ValueError(f"Electrode {at + 1} of X is {name}, but the classifier was fitted on {own} there: give the electrodes in its order.")
-    if classifier.sampling_rate_ is not None and rate is not None and not np.isclose(rate, classifier.sampling_rate_, rtol=1e-6):
-        raise ValueError(f"X is sampled at {rate:g} Hz, but the classifier was fitted on {classifier.sampling_rate_:g} Hz: resample it.")
+    if fitted_rate is not None and rate is not None and not np.isclose(rate, fitted_rate, rtol=1e-6):
+        raise ValueError(f"X is sampled at {rate:g} Hz, but the classifier was fitted on {fitted_rate:g} Hz: resample it.")
 
 
 def _read_epochs(epochs: Any) -> tuple[np.ndarray, Any]:

@@ -118,6 +118,13 @@ def test_pickled_classifier_predicts_the_same(windows):
     np.testing.assert_array_equal(restored.predict_proba(windows), classifier.predict_proba(windows))
 
 
+def test_a_classifier_that_an_earlier_version_pickled_predicts(windows):
+    fitted = clone(QUICK).set_params(training_steps=1).fit(windows)
+    expected = fitted.predict_proba(windows)
+    del fitted.electrodes_, fitted.sampling_rate_
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(windows), expected)
+
+
 def test_blend_is_the_normalised_geometric_mean_of_both_halves(windows):
     half = baselines.shrinkage_lda()
     both = clone(QUICK).set_params(classical=half).fit(windows)
