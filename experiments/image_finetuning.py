@@ -21,6 +21,7 @@ from image_session import Session, Unprefixed, fit, recipe_and_rest
 import sigvit
 from sigvit.training.image_run import FineTuning
 from sigvit.training.randomness import derive_seed
+from sigvit.weights.read import files_of
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,7 @@ def adapted(options: Options) -> sigvit.VisionTransformer:
 
 def describe_start(options: Options) -> dict[str, Any]:
     """What the training begins from, for config.toml: a start that was trained anew under the same name is another one."""
-    files = sorted(path for path in options.start.iterdir() if path.is_file()) if options.start.is_dir() else [options.start]
-    return {"start": str(options.start), "source": options.source, "start_sha256": {path.name: sha256(path) for path in files}}
+    return {"start": str(options.start), "source": options.source, "start_sha256": {path.name: sha256(path) for path in files_of(options.start)}}
 
 
 def sha256(path: Path) -> str:

@@ -30,6 +30,8 @@ from sigvit.training.loop import train
 from sigvit.training.optimizer import make_optimizer
 from sigvit.training.state import FREE_FIELDS
 
+# Entries of config.toml that decide nothing: the bytes of a start do, wherever it lies, and folders of before tell how the same training was computed.
+FREE_ENTRIES = (*FREE_FIELDS, "start")
 # The fields of the recipe and of the session stand on the command line without a prefix.
 Unprefixed = tyro.conf.arg(name="")
 
@@ -88,7 +90,7 @@ def fit(
         journal = make_journal(task, session, model, folder, processes, console)
         checkpoints = Checkpoints(folder / "checkpoints", session.keep, session.checkpoint_every)
         if processes.first:
-            claim_folder(folder, describe(task) | describe_start())  # after all that may refuse the task, so that a mended one finds the folder free
+            claim_folder(folder, describe(task) | describe_start(), FREE_ENTRIES)  # after all that may refuse the task, so that a mended one finds the folder free
         train(model, batches, task.recipe, task.seed, checkpoints=checkpoints, processes=processes, journal=journal)
         score = ImageEvaluation(test, task.augmentation, task.image_size, dtype=task.recipe.dtype, processes=processes, workers=session.workers)(model)
         weights = processes.full(model.state_dict())

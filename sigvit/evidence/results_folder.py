@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from sigvit.evidence.folds import Fold
 from sigvit.evidence.report import write_report
 
 
-def claim_folder(folder: str | Path, configuration: dict[str, Any]) -> None:
-    """Write config.toml, or find the same one: a folder holds the results of one protocol.
+def claim_folder(folder: str | Path, configuration: dict[str, Any], free: Collection[str] = ()) -> None:
+    """Write config.toml, or find the same one but for the entries called `free`, which decide no result: a folder holds the results of one protocol.
 
     Raises
     ------
@@ -27,11 +28,15 @@ def claim_folder(folder: str | Path, configuration: dict[str, Any]) -> None:
         raise ValueError(f"{folder} is a file, but results are kept in a folder; choose another name.")
     path, text = Path(folder) / "config.toml", tomli_w.dumps(configuration)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.read_text() != text:
-        old, new = set(path.read_text().splitlines()), set(text.splitlines())
-        differing = "; ".join([*(f"there: {line}" for line in sorted(old - new)), *(f"now: {line}" for line in sorted(new - old))])
+    old, new = _deciding(path.read_text() if path.exists() else text, free), _deciding(text, free)
+    if old != new:
+        differing = "; ".join([*(f"there: {line}" for line in sorted({*old} - {*new})), *(f"now: {line}" for line in sorted({*new} - {*old}))])
         raise ValueError(f"{path.parent} holds results of another protocol ({differing}). Choose another output folder, or delete that one.")
     write_atomically(path, text)
+
+
+def _deciding(text: str, free: Collection[str]) -> list[str]:
+    return [line for line in text.splitlines() if line.partition(" = ")[0] not in free]
 
 
 def write_results(folder: str | Path, results: Results, windows: Windows, folds: list[Fold], configuration: dict[str, Any]) -> None:

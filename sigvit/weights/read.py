@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 FOLDER_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+WITH_CONFIG = (".safetensors", ".bin", ".json")  # of files that a config.json beside them describes
 OWN_ENTRY = "sigvit"  # what an .npz of ours says that Google's layout can't: JSON
 
 
@@ -48,21 +49,32 @@ def read(weights: str | Path | Mapping[str, Any], wrappers: tuple[str, ...] = ()
         return Checkpoint(_tensors(weights, wrappers, "the state dict"), {}, "the state dict")
     if not isinstance(weights, str | Path):
         raise TypeError(f"Weights are a path or a dictionary of tensors, but got {type(weights).__name__}; of a module give model.state_dict().")
-    path = Path(weights)
-    if path.is_dir():
-        return _read_folder(path, wrappers)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
+    path = _file(Path(weights))
     content, config = _read_file(path)
     return Checkpoint(_tensors(content, wrappers, str(path)), config, str(path))
 
 
-def _read_folder(folder: Path, wrappers: tuple[str, ...]) -> Checkpoint:
-    found = next((folder / name for name in FOLDER_FILES if (folder / name).is_file()), None)
+def files_of(weights: str | Path) -> list[Path]:
+    """The files that `read` opens for a path: weights, those that an index names, and the config.json beside them.
+
+    Raises
+    ------
+    FileNotFoundError : as `read`.
+    """
+    path = _file(Path(weights))
+    config = path.parent / "config.json"
+    shards = _shards(path) if path.name.endswith(".index.json") else []
+    return sorted([path, *shards, *([config] if path.suffix in WITH_CONFIG and config.is_file() else [])])
+
+
+def _file(path: Path) -> Path:
+    """The path itself, or the file of weights in a folder."""
+    found = next((path / name for name in FOLDER_FILES if (path / name).is_file()), None) if path.is_dir() else path
     if found is None:
-        raise FileNotFoundError(f"The folder {folder} has none of {', '.join(FOLDER_FILES)}; give the file itself.")
-    content, config = _read_file(found)
-    return Checkpoint(_tensors(content, wrappers, str(found)), config, str(found))
+        raise FileNotFoundError(f"The folder {path} has none of {', '.join(FOLDER_FILES)}; give the file itself.")
+    if not found.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    return found
 
 
 def _read_file(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
@@ -70,7 +82,7 @@ def _read_file(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
     try:
         if path.suffix == ".npz":
             return _read_npz(path)
-        config = _read_config(path.parent / "config.json") if path.suffix in (".safetensors", ".bin", ".json") else {}
+        config = _read_config(path.parent / "config.json") if path.suffix in WITH_CONFIG else {}
         if path.name.endswith(".index.json"):
             return _read_shards(path), config
         return load_file(path) if path.suffix == ".safetensors" else _read_torch(path), config
@@ -112,10 +124,13 @@ def _first_line(error: Exception) -> str:
 
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
-    """All tensors of the files that an index names, which lie beside it."""
+    return {name: tensor for shard in _shards(index) for name, tensor in load_file(shard).items()}
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that an index names, which lie beside it."""
     names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-    shards = (load_file(index.parent / Path(name).name) for name in sorted(set(names)))
-    return {name: tensor for shard in shards for name, tensor in shard.items()}
+    return [index.parent / Path(name).name for name in sorted(set(names))]
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens
 from sigvit.weights.export import timm_state_dict
 from sigvit.weights.load import from_weights, load_weights
+from sigvit.weights.read import files_of
 from sigvit.weights.sources import SOURCES, likely_source
 
 SIZES = {"patch_size": 7, "width": 12, "depth": 3, "heads": 3, "mlp_width": 17, "num_classes": 5}
@@ -344,3 +345,13 @@ def test_factorised_positions_of_another_size_are_resized():
     loaded = sigvit.load_weights(large, small.state_dict(), source="sigvit")
     images = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(loaded.features(images), small.features(images))  # which resizes at run time
+
+
+def test_the_files_that_are_read_are_named_and_no_others(tmp_path):
+    for name in ("config.json", "inspection.html", "part-2.safetensors", "part-1.safetensors", "weights.npz"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "part-2.safetensors", "b": "part-1.safetensors"}}))
+    assert [path.name for path in files_of(tmp_path)] == ["config.json", "model.safetensors.index.json", "part-1.safetensors", "part-2.safetensors"]
+    assert files_of(str(tmp_path / "weights.npz")) == [tmp_path / "weights.npz"]
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        files_of(tmp_path / "other.npz")
