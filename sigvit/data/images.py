@@ -145,7 +145,12 @@ class Images:
     def _numbers(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Row numbers of numbers or a mask; IndexError for those that aren't there."""
         rows = np.asarray(rows)
-        return np.arange(len(self))[rows if len(rows) else rows.astype(np.int64)]
+        rows = rows if len(rows) else rows.astype(np.int64)
+        self.labels[rows]  # raises, and costs no more than the rows that are asked for
+        if rows.dtype == bool:
+            return np.flatnonzero(rows)
+        numbers = rows.astype(np.int64)
+        return np.where(numbers < 0, numbers + len(self), numbers)
 
     def in_memory(self) -> Images:
         """The same set with all images decoded; they must be of one size."""

@@ -3,6 +3,7 @@
 import io
 import re
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -141,8 +142,20 @@ def test_a_part_is_named_by_numbers_or_a_mask(values, tmp_path):
         assert images.part(chosen).labels.tolist() == [1] * chosen.sum()
         with pytest.raises(ValueError, match="has each of its images once and at least one, but 3 rows"):
             images.part([0, 0, 1])
-        with pytest.raises(IndexError):
-            images.read([N])
+        assert np.array_equal(images.read(np.array([-1, 0], np.int8)), images.read([N - 1, 0]))
+        for absent in ([N], [-N - 1], np.ones(N - 1, bool), [0.0]):
+            with pytest.raises(IndexError):
+                images.read(absent)
+
+
+def test_reading_costs_memory_for_the_images_that_are_read_not_for_the_set():
+    several = 500_009
+    images = Images(np.zeros(several, np.uint8), ("one",), np.zeros((several, 1, 1, 1), np.uint8), channels=1)
+    tracemalloc.start()
+    images.read([several - 1, -2])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < several / 8  # bytes; an integer a row of the set takes 8 of them
 
 
 # Parquet
