@@ -15,6 +15,7 @@ from sigvit.evidence.groups import Groups
 
 SIGNS = 128  # of a stretch, electrodes × samples: few electrodes have longer ones
 FEWEST_TURNS = 8  # of the signs in a stretch; a slow drift has the same ones everywhere
+FEWEST_TURNS_OF_FEW_SIGNS = 16  # where windows are too short for so many signs; noise that is rounded to two or three levels often has the same few
 ROUNDING = 2.0**-20  # of the largest value; float32 rounds each to 2^-24 of itself
 LARGEST_REST = 1e-3  # of the stretch's own deviation, where an offset is far larger than that
 MOST_PAIRS = 100_000  # beyond this many equal hashes, those whose centres are nearest stand for all
@@ -23,7 +24,8 @@ MOST_PAIRS = 100_000  # beyond this many equal hashes, those whose centres are n
 def find_changed_copies(values: np.ndarray, groups: Groups) -> Copies:
     """Stretches that a scale, an offset of each electrode and another reference turn into each other, other than by overlap on their recording's clock.
 
-    Windows whose signs turn too seldom are looked at in stretches of twice the length, up to the whole window.
+    Windows whose signs turn too seldom are looked at in stretches of twice the length, up to the whole window; so are windows of fewer signs than a stretch,
+    from 33 samples on.
 
     Parameters
     ----------
@@ -32,7 +34,7 @@ def find_changed_copies(values: np.ndarray, groups: Groups) -> Copies:
     """
     n_windows, n_electrodes, n_times = values.shape
     nothing = np.empty(0, np.int64)
-    found, slow, length = Copies(nothing, nothing, 0), np.arange(n_windows), max(STRETCH, -(-SIGNS // n_electrodes))
+    found, slow, length = Copies(nothing, nothing, 0), np.arange(n_windows), max(STRETCH, min(-(-SIGNS // n_electrodes), n_times - 1))
     while len(slow) and length < n_times:
         copies, slow = _of_length(values, slow, length, groups)
         found = join_copies(found, copies)
@@ -90,7 +92,8 @@ def _hashed(values: np.ndarray, rows: np.ndarray, length: int, step: int) -> tup
     hashes = rolling_hashes(samples, length)
     hashes = np.minimum(hashes, -hashes)  # sums of signs: the other sign has the negative hash
     turns = np.cumsum(np.pad(samples[:, 1:] != samples[:, :-1], ((0, 0), (1, 0))), axis=1)
-    lively = turns[:, length - 1 :] - turns[:, : hashes.shape[1]] >= FEWEST_TURNS
+    fewest = FEWEST_TURNS if length * signs.shape[1] >= SIGNS else FEWEST_TURNS_OF_FEW_SIGNS
+    lively = turns[:, length - 1 :] - turns[:, : hashes.shape[1]] >= fewest
     chosen, offsets = np.nonzero(lively & ((hashes >> np.uint64(20)) % np.uint64(step) == 0))
     centres = _centres(np.einsum("wet,e->wt", np.abs(steps), 1 + weights / 2.0**63), length)
     return hashes[chosen, offsets], centres[chosen, offsets], rows[chosen], offsets, rows[lively.mean(axis=1) < 0.5]

@@ -101,6 +101,23 @@ def test_one_electrode_of_long_windows_is_found_changed() -> None:
     assert set(find_changed_copies(values, groups_of(14, np.full(14, np.nan))).rows) == set(range(14))
 
 
+@pytest.mark.parametrize(("n_electrodes", "n_times"), [(1, 33), (1, 128), (2, 64), (3, 43)])
+def test_short_windows_of_few_electrodes_are_found_changed_whole(n_electrodes: int, n_times: int) -> None:
+    noise = np.random.default_rng(0).standard_normal((13, n_electrodes, n_times))
+    values = np.concatenate([noise, -2.3 * noise[:7] + 5]).astype(np.float32)
+    assert set(find_changed_copies(values, groups_of(20, np.full(20, np.nan))).rows) == {*range(7), *range(13, 20)}
+
+
+@pytest.mark.parametrize("n_times", [33, 47, 127])
+def test_short_windows_of_unrelated_noise_are_no_changed_copies(n_times: int) -> None:
+    """White and walking noise of one electrode, as it is and rounded to few levels, where equal signs soon are equal samples: 4000 windows of each."""
+    generator = np.random.default_rng(n_times)
+    for level in (0.3, 0.5, 1.0, 1000.0):
+        white = level * generator.standard_normal((4000, 1, n_times))
+        for signals in (white, np.round(white), np.cumsum(np.round(white), axis=2), np.round(np.cumsum(white, axis=2))):
+            assert len(find_changed_copies(signals.astype(np.float32), groups_of(4000, np.full(4000, np.nan))).rows) == 0
+
+
 def slow(n_electrodes: int, seed: int) -> np.ndarray:
     """Seven windows of 503 samples in which each electrode turns about six times."""
     times, generator = np.arange(7 * 503) / 503, np.random.default_rng(seed)
