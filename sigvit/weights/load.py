@@ -58,8 +58,9 @@ def load_weights(
     Raises
     ------
     FileNotFoundError, TypeError : see `sigvit.weights.read`.
-    ValueError : tensors of the file that have no place in the model, parameters that the file lacks, wrong shapes, other heads: all are listed, and the
-        model is as it was. Also a file that holds more than data, a GELU or eps that there isn't, and a model on the device "meta", which keeps no numbers.
+    ValueError : tensors of the file that have no place in the model, parameters that the file lacks, wrong shapes, other heads, another pool: all are
+        listed, and the model is as it was. Also a file that holds more than data, a GELU or eps that there isn't, and a model on the device "meta", which
+        keeps no numbers.
 
     >>> from sigvit import vit
     >>> model, other = (vit("Ti/8", image_size=32, num_classes=5, depth=2) for _ in range(2))
@@ -68,7 +69,8 @@ def load_weights(
     """
     known = layouts(source)
     found = translate(read(weights, known[0].wrappers), source)
-    return _load(model, found, _pair(image_size) or found.image_size, gelu or found.gelu or _usual(found, "gelu"), eps or found.eps or _usual(found, "eps"))
+    gelu, eps = _first(gelu, found.gelu, _usual(found, "gelu")), _first(eps, found.eps, _usual(found, "eps"))
+    return _load(model, found, _pair(image_size) or found.image_size, gelu, eps)
 
 
 def from_weights(
@@ -111,7 +113,7 @@ def from_weights(
     found = translate(read(weights, known[0].wrappers), source)
     found.account.settle(found.where)
     size = _pair(image_size) or found.image_size
-    gelu, eps = gelu or found.gelu or found.layout.gelu, eps or found.eps or found.layout.eps
+    gelu, eps = _first(gelu, found.gelu, found.layout.gelu), _first(eps, found.eps, found.layout.eps)
     with torch.random.fork_rng(devices=[]):  # the start values are drawn and thrown away; the caller's random numbers aren't touched
         config, tokenizer = architecture.describe(found, heads, size, gelu, eps)
         model = VisionTransformer(config, tokenizer)
@@ -133,7 +135,7 @@ def _load(model: VisionTransformer, found: Found, image_size: tuple[int, int] | 
     """All or nothing."""
     if any(parameter.is_meta for parameter in model.parameters()):
         raise ValueError("The model was built on the device 'meta', which keeps no numbers; build it on another, or call model.to_empty(device=…) first.")
-    config = replace(model.config, gelu=gelu or model.config.gelu, eps=eps or model.config.eps)
+    config = replace(model.config, gelu=_first(gelu, model.config.gelu), eps=_first(eps, model.config.eps))
     _place_positions(model, found, image_size)
     expected = _expected(model)
     if found.layout is SIGVIT:
@@ -225,6 +227,8 @@ def _compare(expected: Mapping[str, Tensor], model: VisionTransformer, found: Fo
             account.add("wrong shapes", f"{name} is {tuple(tensor.shape)} in the file, {tuple(expected[name].shape)} in the model")
     if found.heads is not None and found.heads != model.config.heads:
         account.add("other attention heads", f"{found.heads} in the file, {model.config.heads} in the model")
+    if found.pool is not None and found.pool != model.config.pool:
+        account.add("another pool", f"{found.pool!r} in the file, {model.config.pool!r} in the model")
 
 
 def _follow(model: VisionTransformer, config: ModelConfig) -> None:
@@ -240,6 +244,11 @@ def _follow(model: VisionTransformer, config: ModelConfig) -> None:
 def _usual(found: Found, name: str) -> Any:
     """What the source always has; our own has nothing of the kind."""
     return None if found.layout is SIGVIT else getattr(found.layout, name)
+
+
+def _first(*choices: Any) -> Any:
+    """The first that is one."""
+    return next((choice for choice in choices if choice is not None), None)
 
 
 def _pair(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

@@ -130,7 +130,15 @@ def test_gelu_and_eps_follow_the_source_or_what_is_said():
     assert (model.config.gelu, model.config.eps, model.encoder.blocks[2].mlp.approximate, model.encoder.norm.eps) == ("tanh", 1e-3, "tanh", 1e-3)
 
 
-@pytest.mark.parametrize(("choices", "sentence"), [({"gelu": "quick_gelu"}, "gelu is 'quick_gelu'; there are 'erf', 'tanh'"), ({"eps": -1.0}, "eps is -1.0")])
+@pytest.mark.parametrize(
+    ("choices", "sentence"),
+    [
+        ({"gelu": "quick_gelu"}, "gelu is 'quick_gelu'; there are 'erf', 'tanh'"),
+        ({"gelu": ""}, "gelu is ''; there are 'erf', 'tanh'"),
+        ({"eps": -1.0}, "eps is -1.0"),
+        ({"eps": 0.0}, "eps is 0.0"),
+    ],
+)
 def test_a_gelu_or_eps_that_there_is_not_leaves_the_model_as_it_was(choices, sentence):
     model = vit()
     before, config = {name: tensor.clone() for name, tensor in model.state_dict().items()}, model.config
@@ -138,6 +146,8 @@ def test_a_gelu_or_eps_that_there_is_not_leaves_the_model_as_it_was(choices, sen
         load_weights(model, timm_state_dict(vit()), "timm", **choices)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert model.config == config
+    with pytest.raises(ValueError, match=sentence):
+        from_weights(timm_state_dict(vit()), "timm", heads=3, **choices)
 
 
 def test_a_model_without_numbers_is_refused():
@@ -212,6 +222,17 @@ def test_other_heads_than_the_files_are_refused(tmp_path):
     assert "other attention heads:\n    3 in the file, 4 in the model" in refusal(vit(heads=4), tmp_path / "weights.npz", "google")
     with pytest.raises(ValueError, match="says 3 heads, but heads=4 was given"):
         from_weights(tmp_path / "weights.npz", "google", heads=4)
+
+
+def test_another_pool_than_the_files_is_refused(tmp_path):
+    """A class token that the mean leaves out has the same parameters as one that is read."""
+    from sigvit.weights.export import save_npz
+
+    source = vit(pool="mean", class_token=True)
+    save_npz(source, tmp_path / "weights.npz")
+    assert "another pool:\n    'mean' in the file, 'class' in the model" in refusal(vit(), tmp_path / "weights.npz", "google")
+    images, model = torch.randn(2, 3, 21, 21, generator=torch.Generator().manual_seed(0)), vit(pool="mean", class_token=True)
+    assert torch.equal(load_weights(model, tmp_path / "weights.npz", "google")(images), source(images))
 
 
 def test_a_file_that_describes_no_model_is_refused():
