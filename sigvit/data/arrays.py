@@ -204,7 +204,8 @@ def _epochs_table(epochs: mne.BaseEpochs, given: Mapping[str, str | None]) -> pd
 def _epochs_start_s(epochs: mne.BaseEpochs) -> np.ndarray:
     samples = epochs.events[:, 0]
     # What mne.EpochsArray makes up where it was given no events: the epochs' numbers, in joined sets each part's behind the one before it.
-    if np.array_equal(samples, epochs.selection) or np.mean(np.diff(samples) == 1) > 0.5:
+    numbered = np.array_equal(samples, epochs.selection) or (len(samples) > 1 and np.mean(np.diff(samples) == 1) > 0.5)
+    if numbered and not isinstance(epochs, mne.Epochs):  # which are cut from a recording, at its samples
         return np.full(len(samples), np.nan)
     # Decimated epochs keep the events of the recording's rate, which mne has no public name for.
     rate = float(np.ravel(getattr(epochs, "_raw_sfreq", None) or epochs.info["sfreq"])[0])

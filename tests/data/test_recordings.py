@@ -465,6 +465,14 @@ def test_decimated_epochs_keep_the_clock_of_the_recording():
     np.testing.assert_allclose(windows.metadata["start_s"], 2 + 6 * np.arange(20))
 
 
+@pytest.mark.parametrize("sample", [0, 503])
+def test_a_single_epoch_has_a_clock_wherever_it_lies(sample):
+    epochs = mne.Epochs(ramp_raw(), np.array([[sample, 0, 1]]), tmin=0, tmax=1, baseline=None, preload=True, verbose="ERROR")
+    assert windows_from_epochs(epochs).metadata["start_s"].tolist() == [sample / 101]
+    array = mne.EpochsArray(epochs.get_data(), epochs.info, events=np.array([[503, 0, 1]]), verbose="ERROR")
+    assert windows_from_epochs(array).metadata["start_s"].tolist() == [503 / 101]
+
+
 def test_arrays_of_epochs_have_no_times():
     epochs = mne.EpochsArray(1e-5 * np.random.default_rng(0).normal(size=(7, 2, 50)), mne.create_info(["C3", "EOG"], 50.0, ["eeg", "eog"]), verbose="ERROR")
     windows = windows_from_epochs(epochs)
