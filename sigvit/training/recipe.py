@@ -7,6 +7,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):  # "no" would be true
+        raise TypeError
+    return bool(value)
+
+
 CHOICES = {
     "dtype": ("float32", "float64", "bfloat16"),
     "optimizer": ("adamw", "adam", "lamb", "sgd"),
@@ -17,7 +26,7 @@ CHOICES = {
 PLAIN: dict[str, tuple[Callable[[Any], Any], str]] = {
     "int": (lambda number: operator.index(int(number) if isinstance(number, float) and number.is_integer() else number), "a whole number"),
     "float": (float, "a number"),
-    "bool": (bool, "True or False"),
+    "bool": (_truth, "True or False"),
     "str": (str, "a word"),
     "tuple[float, float]": (lambda pair: tuple(map(float, pair)), "two numbers"),
 }
@@ -145,7 +154,7 @@ class Recipe:
 
     def _take_plain(self) -> None:
         """Numbers of numpy and lists of TOML become Python's own: a checkpoint is read back as plain data alone."""
-        for field in fields(self):
+        for field in fields(Recipe):  # a subclass may have others, of any kind
             value, (plain, words) = getattr(self, field.name), PLAIN[str(field.type)]
             try:
                 object.__setattr__(self, field.name, plain(value))

@@ -1,7 +1,7 @@
 """Recipes: ranges, choices, and no field that nothing reads."""
 
 import re
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ KINDLESS = [
     ("steps", "5", "a whole number"),
     ("learning_rate", "fast", "a number"),
     ("betas", 0.9, "two numbers"),
+    ("compile", "no", "True or False"),
 ]
 UNREAD = [
     ({"momentum": 0.5}, "momentum is 0.5, but nothing reads it: optimizer is 'adamw'"),
@@ -67,6 +68,14 @@ def test_numbers_of_numpy_and_lists_become_plain():
     assert {type(getattr(recipe, name)) for name in chosen} == {int, float, bool, str}
     assert isinstance(recipe.warmup_steps, int)
     assert [type(beta) for beta in recipe.betas] == [float, float]
+
+
+def test_a_subclass_may_have_fields_of_its_own():
+    @dataclass(frozen=True)
+    class Weighted(Recipe):
+        weights: dict[str, float] | None = None
+
+    assert Weighted(steps=np.int64(7), weights={"left": 2.0}) == Weighted(steps=7, weights={"left": 2.0})
 
 
 @pytest.mark.parametrize(("changes", "sentence"), UNREAD)
