@@ -126,4 +126,5 @@ def of_array(numbers: ArrayLike) -> Tensor:
     """
     array = np.asarray(numbers)
     kind = np.dtype(float) if array.dtype == object else array.dtype.newbyteorder("=")
-    return torch.as_tensor(array.astype(kind, order="C", copy=not array.flags.writeable))
+    backwards = min(array.strides, default=0) < 0  # an axis of one step may be, and numpy calls the array contiguous
+    return torch.as_tensor(array.astype(kind, order="C", copy=backwards or not array.flags.writeable))

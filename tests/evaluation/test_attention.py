@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import sigvit
-from sigvit.evaluation.attention import attention_distance, attention_rollout
+from sigvit.evaluation.attention import attention_distance, attention_rollout, of_array
 from sigvit.tokenizers import ElectrodeTimePatches
 
 
@@ -110,3 +110,9 @@ def test_both_are_names_of_the_room():
     assert (room.attention_distance, room.attention_rollout) == (attention_distance, attention_rollout)
     with pytest.raises(AttributeError, match="functions stand in its modules"):
         _ = room.attention_span
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4, 1), (1,), (3, 5), (0, 2), ()])
+def test_arrays_that_run_backwards_become_tensors_also_along_an_axis_of_one_step(shape):
+    array = np.flip(np.random.default_rng(0).random(shape))
+    assert of_array(array).tolist() == array.tolist()
