@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class Axis:
         object.__setattr__(self, "coordinates", steps)
 
     def __reduce__(self) -> tuple:
-        return type(self), (self.name, self.unit, self.coordinates, self.labels)  # so that unpickled axes have the one NaN as well
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))  # so that unpickled axes have the one NaN as well
 
     @property
     def size(self) -> int:

@@ -1,5 +1,6 @@
 """Grid and tokens: sizes, coordinates, plain data, and sentences for what contradicts itself."""
 
+import copy
 import json
 import math
 import pickle
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sigvit.grid import Axis, Grid
+from sigvit.grid import Axis, Grid, OpenAxis
 from sigvit.tokens import Tokens
 
 ELECTRODES = Axis("electrode", "m", ((0.01, 0.02, 0.03), (math.nan,) * 3, (-0.01, 0.0, 0.1)), ("C3", "unknown", "Cz"))
@@ -83,3 +84,9 @@ def test_axes_of_unknown_places_stay_equal_when_they_are_pickled():
     again = pickle.loads(pickle.dumps(grid))
     assert again == grid
     assert hash(again) == hash(grid)
+
+
+def test_an_open_axis_keeps_its_size_when_it_is_copied():
+    for again in (copy.copy, copy.deepcopy, lambda axis: pickle.loads(pickle.dumps(axis))):
+        axis = again(OpenAxis("row", "px", steps=7))
+        assert (axis, axis.size) == (OpenAxis("row", "px", steps=7), 7)
