@@ -90,7 +90,8 @@ def fit(
         journal = make_journal(task, session, model, folder, processes, console)
         checkpoints = Checkpoints(folder / "checkpoints", session.keep, session.checkpoint_every)
         if processes.first:
-            claim_folder(folder, describe(task) | describe_start(), FREE_ENTRIES)  # after all that may refuse the task, so that a mended one finds the folder free
+            # after all that may refuse the task, so that a mended one finds the folder free
+            claim_folder(folder, describe(task) | describe_start(), FREE_ENTRIES)
         train(model, batches, task.recipe, task.seed, checkpoints=checkpoints, processes=processes, journal=journal)
         score = ImageEvaluation(test, task.augmentation, task.image_size, dtype=task.recipe.dtype, processes=processes, workers=session.workers)(model)
         weights = processes.full(model.state_dict())

@@ -427,7 +427,7 @@ def test_bad_input_is_a_sentence(windows, make, sentence):
 def test_electrodes_are_told_apart_by_what_their_names_mean():
     generator, labels = np.random.default_rng(0), np.arange(18) % 2
     values = generator.normal(0, 1e-5, (18, 5, 61))
-    named = {names: windows_from_arrays(values, labels, names.split(","), 64.0) for names in ("T3,C3,Cz,C4,EOG", "t7,C3..,CZ,EEG C4-REF,EOG", "T7,C3,Cz,C4,eog")}
+    named = {names: windows_from_arrays(values, labels, names.split(","), 64.0) for names in ("T3,C3,Cz,C4,EOG", "t7,C3.,CZ,EEG C4-REF,EOG", "T7,C3,Cz,C4,eog")}
     own, written, other = named.values()
     classifier = clone(QUICK).set_params(training_steps=1).fit(own)
     np.testing.assert_array_equal(classifier.predict_proba(written), classifier.predict_proba(own))

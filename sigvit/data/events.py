@@ -73,7 +73,7 @@ def _warn_of_ends(counts: Mapping[int, int], where: str) -> None:
     if counts:
         codes = ", ".join(f"{code} ({n})" for code, n in sorted(counts.items()))
         warnings.warn(
-            f"In {where} some codes stand again after one that holds their bits and more: {codes}. That is taken for the end of the other bits, not for events; "
+            f"In {where} some codes stand again after one that holds their bits and more: {codes}. That is taken for the end of the others, not for events; "
             "if they are events, make annotations of all that are meant, or cut mne.Epochs by an array of them and call windows_from_epochs.",
             stacklevel=8,
         )

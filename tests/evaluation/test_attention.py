@@ -112,7 +112,7 @@ def test_both_are_names_of_the_room():
         _ = room.attention_span
 
 
-@pytest.mark.parametrize("shape", [(1, 4), (4, 1), (1,), (3, 5), (0, 2), ()])
+@pytest.mark.parametrize("shape", [(1, 4), (4, 1), (1,), (3, 5), (0, 2)])
 def test_arrays_that_run_backwards_become_tensors_also_along_an_axis_of_one_step(shape):
-    array = np.flip(np.random.default_rng(0).random(shape))
+    array = np.random.default_rng(0).random(shape)[::-1]
     assert of_array(array).tolist() == array.tolist()
