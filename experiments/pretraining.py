@@ -22,8 +22,8 @@ from faults import faults_in_a_sentence, slug
 from rich.console import Console
 
 import sigvit
-from sigvit.data.images import open_images
-from sigvit.evidence.pretraining import write_pretraining
+from sigvit.data.images import Images, open_images
+from sigvit.evidence.pretraining import windows_sha256, write_pretraining
 from sigvit.evidence.results_folder import claim_folder
 from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import ElectrodeTimePatches
@@ -117,9 +117,9 @@ def main(configuration: Configuration) -> Path:
     with Processes.from_torchrun(configuration.processes) as processes:
         console = Console(quiet=not processes.first, soft_wrap=True)
         torch.manual_seed(derive_seed(configuration.seed, "weights"))
-        objective, batches, sets = prepare(configuration, processes.device)
+        objective, batches, sets, hashes = prepare(configuration, processes.device)
         if processes.first:
-            claim_folder(output, describe(configuration))  # after all that may refuse the task, so that a mended one finds the folder free
+            claim_folder(output, describe(configuration, hashes))  # after all that may refuse the task, so that a mended one finds the folder free
         console.print(f"{configuration.objective} on {', '.join(configuration.data)}: {count(objective):,} parameters.", highlight=False)
         journal = Journal(output, configuration.every, configuration.batch_size, console=console)
         checkpoints = Checkpoints(output / "checkpoints", every=configuration.checkpoint_every)
@@ -132,23 +132,25 @@ def main(configuration: Configuration) -> Path:
     return output / "model"
 
 
-def prepare(configuration: Configuration, device: torch.device) -> tuple[Objective, Batches, list[sigvit.Windows]]:
-    """The objective, its batches, and the window sets that it will see."""
+def prepare(configuration: Configuration, device: torch.device) -> tuple[Objective, Batches, list[sigvit.Windows], dict[str, str]]:
+    """The objective, its batches, the window sets that it will see, and the hash of what each name of data stands for today."""
     if configuration.of_images:
-        objective, batches = of_images(configuration, device)
-        return objective.to(device), batches, []
+        images = open_training_images(configuration)
+        objective, batches = of_images(configuration, images, device)
+        return objective.to(device), batches, [], {configuration.data[0]: images.sha256()}
     sets = [open_windows(name, configuration) for name in configuration.data]
     objective, batches = of_recordings(configuration, sets, device)
-    return objective.to(device), batches, sets
+    return objective.to(device), batches, sets, dict(zip(configuration.data, map(windows_sha256, sets), strict=True))
 
 
-def of_images(configuration: Configuration, device: torch.device) -> tuple[Objective, Batches]:
+def open_training_images(configuration: Configuration) -> Images:
     if len(configuration.data) > 1:
         raise ValueError(f"Images of one set are read at a time, but data names {', '.join(configuration.data)}.")
-    images = open_images(configuration.data[0], "train")
-    if images.size is None:
-        images = images.in_memory()
-    assert images.size is not None
+    return open_images(configuration.data[0], "train").in_memory()
+
+
+def of_images(configuration: Configuration, images: Images, device: torch.device) -> tuple[Objective, Batches]:
+    assert images.size is not None  # they are in memory
     patch = configuration.patch or PATCHES.get(configuration.data[0], (16, 16))
     sizes = {"width": configuration.width, "depth": configuration.depth, "heads": configuration.heads, "mlp_width": 2 * configuration.width}
     model = sigvit.vit("Ti/16", images.size, len(images.classes), images.channels, patch_size=patch, pool="mean", **sizes)  # type: ignore[arg-type]
@@ -228,11 +230,11 @@ def save(objective: Objective, weights: dict[str, torch.Tensor], sets: list[sigv
     write_pretraining(folder, sets, f"{configuration.objective} ({target_name(configuration)}, {configuration.masking})")
 
 
-def describe(configuration: Configuration) -> dict[str, Any]:
-    """What decides the weights, for config.toml, which has no None."""
+def describe(configuration: Configuration, hashes: dict[str, str]) -> dict[str, Any]:
+    """What decides the weights, for config.toml, which has no None: other windows under the same name are other data."""
     free = ("output", "folder", "processes", "every", "checkpoint_every")
     asked = {name: value for name, value in asdict(configuration).items() if name not in free and value is not None}
-    return {"sigvit": sigvit.__version__, "asked": json.loads(json.dumps(asked))}
+    return {"sigvit": sigvit.__version__, "asked": json.loads(json.dumps(asked)), "data_sha256": hashes}
 
 
 def count(objective: Objective) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -151,6 +152,13 @@ class Images:
             return np.flatnonzero(rows)
         numbers = rows.astype(np.int64)
         return np.where(numbers < 0, numbers + len(self), numbers)
+
+    def sha256(self) -> str:
+        """Of classes, labels and every image, in their order: of its pixels in memory, else of its file, all of which are read for it."""
+        digest = hashlib.sha256(repr((self.classes, self.labels.tolist(), self.channels, self.size)).encode())
+        for row in range(len(self)):
+            digest.update(self.files.encoded([row])[0] if self.values is None else self.values[row].tobytes())
+        return digest.hexdigest()
 
     def in_memory(self) -> Images:
         """The same set with all images decoded; they must be of one size."""

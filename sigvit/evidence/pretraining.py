@@ -72,16 +72,29 @@ def write_pretraining(folder: Folder, sets: Iterable[Windows], objective: str) -
     ...     len(read_pretraining(folder).table)
     40
     """
-    described = []
-    for windows in sets:
-        table = windows.metadata[list(METADATA_COLUMNS)].astype(object).where(windows.metadata[list(METADATA_COLUMNS)].notna(), None)
-        entries = table.to_dict("list") | {"sha256": windows.row_hashes()}
-        described.append({"dataset": windows.name, "source": source_of(windows), "filter_support_s": windows.filter_support_s, "windows": entries})
+    described = [_described(windows) for windows in sets]
     into = Path(folder)
     into.mkdir(parents=True, exist_ok=True)
     beside = into / f"{FILE}.part"
     beside.write_text(json.dumps({"format": FORMAT, "objective": objective, "sets": described}, indent=1, default=_plain) + "\n", encoding="utf-8")
     beside.replace(into / FILE)
+
+
+def windows_sha256(windows: Windows) -> str:
+    """SHA-256 of all that `pretraining.json` says of a set: whose windows these are, what is known of each, and its bytes.
+
+    >>> from sigvit.data.synthetic import synthetic_windows
+    >>> windows = synthetic_windows(n_subjects=2)
+    >>> windows_sha256(windows) == windows_sha256(windows[:]), windows_sha256(windows) == windows_sha256(windows[1:])
+    (True, False)
+    """
+    return hashlib.sha256(json.dumps(_described(windows), default=_plain).encode()).hexdigest()
+
+
+def _described(windows: Windows) -> dict:
+    table = windows.metadata[list(METADATA_COLUMNS)].astype(object).where(windows.metadata[list(METADATA_COLUMNS)].notna(), None)
+    entries = table.to_dict("list") | {"sha256": windows.row_hashes()}
+    return {"dataset": windows.name, "source": source_of(windows), "filter_support_s": windows.filter_support_s, "windows": entries}
 
 
 def read_pretraining(folder: Folder) -> Pretraining:

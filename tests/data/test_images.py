@@ -134,6 +134,24 @@ def test_parts_of_encoded_sets_read_their_own_images(values, tmp_path):
     assert np.array_equal(held.labels, images.labels[rows[len(left) :]])
 
 
+def test_a_hash_tells_sets_apart_by_class_label_shape_and_bytes(values, tmp_path):
+    labels = np.arange(N) % 2
+    changed = values.copy()
+    changed[N - 1, 0, 0, 0] ^= 1
+    sets = [
+        array_images(values, labels),
+        array_images(values, 1 - labels),
+        array_images(changed, labels),
+        array_images(values.reshape(N, C, R, 3), labels),
+        array_images(values, labels, CLASSES[:2]),
+        open_images(fill(tmp_path, values, labels)),
+    ]
+    hashes = [each.sha256() for each in sets]
+    assert len(set(hashes)) == len(hashes)
+    assert array_images(values.copy(), labels).sha256() == hashes[0]
+    assert open_images(fill(tmp_path, changed, labels)).sha256() not in hashes  # under the names of before
+
+
 def test_a_part_is_named_by_numbers_or_a_mask(values, tmp_path):
     files, arrays = open_images(fill(tmp_path, values, np.sort(np.arange(N) % 3))), Images(np.arange(N) % 3, CLASSES, values)
     for images in (files, arrays):

@@ -15,7 +15,7 @@ from sigvit.data.windows import Windows
 from sigvit.evidence import folds as splitters
 from sigvit.evidence.certificate import Certificate, Leak, certify
 from sigvit.evidence.cross_validation import cross_validate
-from sigvit.evidence.pretraining import FILE, read_pretraining, write_pretraining
+from sigvit.evidence.pretraining import FILE, read_pretraining, windows_sha256, write_pretraining
 from sigvit.evidence.results_folder import write_results
 from sigvit.evidence.verify import verify
 
@@ -167,3 +167,18 @@ def test_what_was_seen_before_stands_in_the_results_folder_and_is_verified(windo
     told["pretraining"][0]["rows"].append(int(first_fold[0].test[0]))
     path.write_text(json.dumps(told))
     assert any("in the pre-training of" in finding for finding in verify(tmp_path / "results"))
+
+
+def test_a_hash_tells_sets_apart_by_whose_they_are_what_is_known_and_bytes(windows: Windows) -> None:
+    louder = windows.values.copy()
+    louder[3, 1, 7] *= 2
+    others = [
+        windows[1:],
+        replace(windows, values=louder),
+        replace(windows, metadata=windows.metadata.assign(subject="07")),
+        replace(windows, metadata=windows.metadata.assign(start_s=np.nan)),
+        replace(windows, page={"citation": "other people"}),
+        replace(windows, filter_support_s=0.5),
+    ]
+    assert len({windows_sha256(each) for each in (windows, *others)}) == 7
+    assert windows_sha256(replace(windows, values=windows.values.copy())) == windows_sha256(windows)

@@ -2,8 +2,10 @@
 
 import importlib
 import signal
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -99,6 +101,28 @@ def test_another_objective_in_the_same_folder_is_refused(script, tmp_path):
     script("--data", "digits", *FEW, "--output", tmp_path)
     with pytest.raises(ValueError, match="another protocol"):
         script("--data", "digits", "--share", 0.4, *FEW, "--output", tmp_path)
+
+
+@pytest.mark.parametrize("change", [lambda windows: windows[6:], lambda windows: replace(windows, page={"citation": "other people"})])
+def test_a_finished_run_does_not_take_other_windows_under_the_same_name(script, pages, tmp_path, change):
+    arguments = ("--data", "three", "--window-s", 0.5, *FEW, "--output", tmp_path)
+    record = script(*arguments) / "pretraining.json"
+    before = record.read_bytes()
+    script(*arguments)
+    pages["three"] = change(pages["three"])
+    with pytest.raises(ValueError, match=r"another protocol \(there: three = .*now: three = "):
+        script(*arguments)
+    assert record.read_bytes() == before
+
+
+def test_a_finished_run_does_not_take_other_images_under_the_same_name(script, tmp_path):
+    pixels, labels = np.random.default_rng(0).integers(0, 256, (14, 8, 8), dtype=np.uint8), np.arange(14) % 2
+    for values in (pixels, 255 - pixels):
+        np.savez(tmp_path / "set.npz", x_train=values, y_train=labels, x_test=values, y_test=labels)
+        if values is pixels:
+            script("--data", tmp_path / "set.npz", "--patch", 2, 2, *FEW, "--output", tmp_path / "out")
+    with pytest.raises(ValueError, match=r"another protocol \(there: .*set.npz"):
+        script("--data", tmp_path / "set.npz", "--patch", 2, 2, *FEW, "--output", tmp_path / "out")
 
 
 def test_a_subject_that_is_not_there_is_refused(script, pages, tmp_path):
