@@ -30,6 +30,7 @@ from sigvit.data.images import open_images
 from sigvit.evaluation.figures import draw_scaling_curve
 from sigvit.evaluation.scaling_law import ScalingLaw, fit_scaling_law
 from sigvit.evaluation.trace import trace_training
+from sigvit.evidence.pretraining import windows_sha256
 from sigvit.evidence.results_folder import claim_folder
 from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import ElectrodeTimePatches
@@ -70,7 +71,7 @@ class Configuration:
 
 
 class Task(NamedTuple):
-    """What is learned: a model of a size, batches of some training rows, and the accuracy on the test part."""
+    """What is learned: a model of a size, batches of some training rows, and the accuracy on the test part; and the hashes of the data, by their names."""
 
     n_train: int
     labels: np.ndarray
@@ -78,6 +79,7 @@ class Task(NamedTuple):
     make: Callable[[int, int], sigvit.VisionTransformer]
     batches: Callable[[np.ndarray, Recipe, int], Batches]
     accuracy: Callable[[sigvit.VisionTransformer], float]
+    hashes: dict[str, str]
 
 
 def main(configuration: Configuration) -> pd.DataFrame:
@@ -88,11 +90,10 @@ def main(configuration: Configuration) -> pd.DataFrame:
     if len(set(configuration.shares)) < len(configuration.shares) or len(set(configuration.sizes)) < len(configuration.sizes):
         raise ValueError(f"--shares and --sizes are each measured once, but are {configuration.shares} and {configuration.sizes}.")
     output = configuration.output or Path("results") / f"scaling-{slug(configuration.data)}"
-    asked = {name: value for name, value in asdict(configuration).items() if name not in ("output", "folder")}
     task = images(configuration) if configuration.data in IMAGE_SETS else recordings(configuration)
     for size in configuration.sizes:
         task.make(*width_and_depth(size))
-    claim_folder(output, {"sigvit": sigvit.__version__, "asked": json.loads(json.dumps(asked))})  # after all that may refuse it
+    claim_folder(output, describe(configuration, task.hashes))  # after all that may refuse it
     path = output / "cells.csv"
     cells = pd.read_csv(path).to_dict("records") if path.is_file() else []
     there = {(cell["size"], cell["share"], cell["seed"]) for cell in cells}
@@ -111,6 +112,12 @@ def main(configuration: Configuration) -> pd.DataFrame:
     draw({"all training samples": table[table["share"] == max(configuration.shares)]}, "flops").savefig(output / "by_compute.png", dpi=150)
     console.print((output / "scaling.md").read_text(encoding="utf-8"), highlight=False)
     return table
+
+
+def describe(configuration: Configuration, hashes: dict[str, str]) -> dict[str, Any]:
+    """What decides the cells, for config.toml: other data under the same name have other ones."""
+    asked = {name: value for name, value in asdict(configuration).items() if name not in ("output", "folder")}
+    return {"sigvit": sigvit.__version__, "asked": json.loads(json.dumps(asked)), "data_sha256": hashes}
 
 
 def measure(configuration: Configuration, task: Task, size: str, share: float, seed: int) -> dict[str, Any]:
@@ -158,7 +165,8 @@ def images(configuration: Configuration) -> Task:
 
     tested = preprocess(torch.as_tensor(test.read(range(len(test)))).permute(0, 3, 1, 2), augmentation, pixels)
     accuracy = judged_by(tested, torch.as_tensor(test.labels))
-    return Task(len(training), training.labels, (channels, *pixels), make, batches, accuracy)
+    hashes = {f"{configuration.data} {part}": each.sha256() for part, each in (("train", training), ("test", test))}
+    return Task(len(training), training.labels, (channels, *pixels), make, batches, accuracy, hashes)
 
 
 def recordings(configuration: Configuration) -> Task:
@@ -180,8 +188,8 @@ def recordings(configuration: Configuration) -> Task:
     def batches(rows: np.ndarray, recipe: Recipe, seed: int) -> Batches:
         return RecordingBatches(values[rows], targets[rows], recipe, seed, n_classes)
 
-    shape = windows.values.shape[1:]
-    return Task(len(values), targets.numpy(), shape, make, batches, judged_by(tested, torch.as_tensor(numbers[folds[0].test])))
+    accuracy = judged_by(tested, torch.as_tensor(numbers[folds[0].test]))
+    return Task(len(values), targets.numpy(), windows.values.shape[1:], make, batches, accuracy, {configuration.data: windows_sha256(windows)})
 
 
 def judged_by(tested: Tensor, labels: Tensor) -> Callable[[sigvit.VisionTransformer], float]:

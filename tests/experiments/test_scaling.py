@@ -1,12 +1,14 @@
 """The scaling script end to end: nested subsets, resumed cells, a fitted curve, for images and for recordings."""
 
 import importlib
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import sigvit
+from sigvit.data.images import open_images
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evaluation.scaling_law import fit_scaling_law
 
@@ -46,6 +48,26 @@ def test_recordings_are_measured_on_people_left_out(script, tmp_path, monkeypatc
     monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: synthetic_windows(n_trials=20))
     cells = script("--data", "synthetic", "--k", 3, *FEW, "--output", tmp_path)
     assert sorted(cells["samples"].unique()) == [8, 24, 80]
+
+
+def test_cells_of_other_windows_are_not_taken_for_those_of_the_same_name(script, tmp_path, monkeypatch):
+    few = ("--data", "synthetic", "--k", 3, "--sizes", "8x1", "--shares", 1, "--seeds", 2, "--steps", 2, "--output", tmp_path)
+    monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: synthetic_windows(n_trials=6))
+    assert script(*few).equals(script(*few))
+    monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: synthetic_windows(n_trials=6, seed=1))
+    with pytest.raises(ValueError, match=r"another protocol \(there: synthetic = .*now: synthetic = "):
+        script(*few)
+
+
+def test_the_claim_names_both_parts_of_images(script, tmp_path, monkeypatch):
+    def stop(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(script.module, "measure", stop)
+    with pytest.raises(KeyboardInterrupt):
+        script("--data", "digits", *FEW, "--output", tmp_path)
+    told = tomllib.loads((tmp_path / "config.toml").read_text())["data_sha256"]
+    assert told == {f"digits {part}": open_images("digits", part).sha256() for part in ("train", "test")}
 
 
 @pytest.mark.parametrize("share", [-1, 0, 2])
