@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -30,6 +31,7 @@ from torch import Tensor, nn
 import sigvit
 from sigvit.evaluation.few_shot import draw, fit_ridge
 from sigvit.evidence.metrics import score_predictions
+from sigvit.evidence.pretraining import windows_sha256
 from sigvit.evidence.results_folder import claim_folder
 from sigvit.evidence.statistics import confidence_interval
 from sigvit.model.scaling import Scaling
@@ -90,12 +92,13 @@ def main(configuration: Configuration) -> pd.DataFrame:
     windows = sigvit.open_dataset(configuration.dataset, folder=configuration.folder)
     folds = getattr(sigvit.folds, configuration.protocol)(windows.metadata, configuration.k, validation=0, filter_support_s=windows.filter_support_s)
     check_shots(configuration, windows, folds)
+    others = [sigvit.open_dataset(name, folder=configuration.folder) for name in configuration.others]
     output = configuration.output or Path("results") / f"transfer-{windows.name}-{configuration.protocol}"
     starts.fresh(windows, starts.Sizes(configuration.width, configuration.depth, configuration.window_s), seed=0)
-    if configuration.others and not starts.has_places(windows):
+    if others and not starts.has_places(windows):
         raise ValueError(f"None of the electrodes of {windows.name} has a known place, so that no model of other caps can start one; leave --others out.")
-    claim_folder(output, describe(configuration, windows))  # after all that may refuse it, so that a mended command finds the folder free
-    folders = pretrain(configuration, windows, folds, output / "models")
+    claim_folder(output, describe(configuration, windows, others))  # after all that may refuse it, so that a mended command finds the folder free
+    folders = pretrain(configuration, windows, others, folds, output / "models")
     certificate = sigvit.certify(windows, folds, pretrained={fold.number: sorted(set(folders[fold.number].values())) for fold in folds})
     certificate.write(output / "certificate.json")
     console.print(f"{windows.name}: {len(windows)} windows, {len(folds)} folds; the certificate says: {certificate.verdict}.")
@@ -121,11 +124,12 @@ def check_shots(configuration: Configuration, windows: sigvit.Windows, folds: li
         )
 
 
-def pretrain(configuration: Configuration, windows: sigvit.Windows, folds: list[sigvit.Fold], folder: Path) -> dict[int, dict[tuple[str, int], str]]:
+def pretrain(
+    configuration: Configuration, windows: sigvit.Windows, others: list[sigvit.Windows], folds: list[sigvit.Fold], folder: Path
+) -> dict[int, dict[tuple[str, int], str]]:
     """Fold number → (start, seed) → folder of the model; those of other recordings serve all folds."""
     sizes = starts.Sizes(configuration.width, configuration.depth, configuration.window_s)
     how = starts.Training(configuration.objective, configuration.pretraining_steps, configuration.batch_size, configuration.learning_rate)
-    others = [sigvit.open_dataset(name, folder=configuration.folder) for name in configuration.others]
     found: dict[int, dict[tuple[str, int], str]] = {fold.number: {} for fold in folds}
     for seed in range(configuration.seeds):
         elsewhere = {}
@@ -280,10 +284,14 @@ def words(shots: int) -> str:
     return "all trials" if shots == ALL else f"{shots} a class"
 
 
-def describe(configuration: Configuration, windows: sigvit.Windows) -> dict[str, Any]:
-    """What decides the cells, for config.toml, which has no None."""
+def describe(configuration: Configuration, windows: sigvit.Windows, others: list[sigvit.Windows]) -> dict[str, Any]:
+    """What decides the cells, for config.toml, which has no None: other windows or weights under the same name have other ones."""
     asked = {name: str(value) for name, value in asdict(configuration).items() if name not in ("output", "folder")}
-    return {"sigvit": sigvit.__version__, "asked": asked, "windows": len(windows)}
+    names, image = (configuration.dataset, *configuration.others), configuration.image_model
+    hashes = dict(zip(names, map(windows_sha256, (windows, *others)), strict=True))
+    files = [] if image is None else [image / "model.safetensors", image / "config.json"]
+    image_hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {"sigvit": sigvit.__version__, "asked": asked, "windows": len(windows), "data_sha256": hashes, "image_model_sha256": image_hashes}
 
 
 def read_cells(path: Path) -> pd.DataFrame:

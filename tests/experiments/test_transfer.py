@@ -77,6 +77,27 @@ def test_other_recordings_of_tested_people_are_refused(script, tmp_path):
         script("--dataset", "own", "--others", "leaking", *FEW, "--output", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["own", "other"])
+def test_cells_of_other_windows_are_not_taken_for_those_of_the_same_name(script, tmp_path, name):
+    arguments = ("--dataset", "own", "--others", "other", "--tunings", "ridge", *FEW, "--output", tmp_path)
+    script(*arguments)
+    script.sets[name] = replace(script.sets[name], values=2 * script.sets[name].values)
+    with pytest.raises(ValueError, match=rf"another protocol \(there: {name} = .*now: {name} = "):
+        script(*arguments)
+
+
+def test_cells_of_other_weights_are_not_taken_for_those_of_the_same_folder(script, tmp_path):
+    model = sigvit.vit("Ti/2", 8, 10, 1, width=12, depth=1, heads=2, mlp_width=11, pool="mean")
+    model.save_pretrained(tmp_path / "image")
+    image = ("--image-model", tmp_path / "image", "--through", "electrode_time")
+    arguments = ("--dataset", "own", *image, "--tunings", "ridge", *FEW, "--output", tmp_path / "out")
+    script(*arguments)
+    model.head.bias.data += 1
+    model.save_pretrained(tmp_path / "image")
+    with pytest.raises(ValueError, match=r'another protocol \(there: "model\.safetensors" = '):
+        script(*arguments)
+
+
 def test_gains_are_paired_by_fold_and_an_image_model_s_over_its_own_shape(script):
     scores = {
         "scratch": (0.5, 0.7, 0.6),
