@@ -20,9 +20,19 @@ def placed_electrodes(info: Any) -> list[int]:
 
 
 def can_draw_scalp(info: Any) -> bool:
-    """Whether enough electrodes have a place, and not all the same."""
-    sites = np.array([info["chs"][number]["loc"][:3] for number in placed_electrodes(info)])
-    return len(sites) >= FEWEST_ELECTRODES and len(np.unique(sites.round(6), axis=0)) == len(sites)
+    """Whether enough electrodes have a place, each its own, and triangles can be laid between them: not where all lie on one circle or line."""
+    placed = placed_electrodes(info)
+    sites = np.array([info["chs"][number]["loc"][:3] for number in placed])
+    if len(sites) < FEWEST_ELECTRODES or len(np.unique(sites.round(6), axis=0)) < len(sites):
+        return False
+    import mne
+    from scipy.spatial import QhullError
+
+    try:  # mne projects the sites and adds points of its own, so that nothing but a map tells
+        mne.viz.plot_topomap(np.zeros(len(placed)), mne.pick_info(info, placed), axes=Figure().subplots(), show=False, vlim=(-1, 1), contours=0)
+    except QhullError:
+        return False
+    return True
 
 
 @matplotlib.rc_context(STYLE)

@@ -117,6 +117,24 @@ def test_scalps_leave_out_electrodes_without_a_place():
     assert not scalp_figures.can_draw_scalp(make_info(("w", "x", "y", "z"), 100.0))
 
 
+@pytest.mark.parametrize(
+    ("names", "possible"),
+    [
+        (("C3", "C4", "P3", "P4"), False),  # on one circle, as any two symmetric pairs
+        (("Fp1", "Fp2", "O1", "O2"), False),
+        (("Fz", "Cz", "Pz", "Oz"), False),  # on one line
+        (("Fz", "Cz", "Pz", "Oz", "FCz"), False),
+        (("C3", "Cz", "C4", "Pz"), True),
+        (NINE, True),
+    ],
+)
+def test_a_scalp_is_drawn_where_its_sites_can_be_triangulated(names, possible):
+    info = make_info(names, 100.0)
+    assert scalp_figures.can_draw_scalp(info) == possible
+    if possible:
+        assert len(scalp_figures.draw_topographies(np.random.default_rng(0).standard_normal((1, len(names))), info, ["x"], "logit").axes) == 2
+
+
 def test_electrodes_are_chosen_far_apart():
     info = make_info(NINE, 100.0)
     chosen = [NINE[number] for number in scalp_figures.spread_electrodes(info, 5)]

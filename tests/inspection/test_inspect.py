@@ -83,6 +83,15 @@ def test_a_recording_s_page_stands_alone_and_has_every_figure(kind, pool, positi
 
 
 @pytest.mark.slow
+def test_a_band_of_two_symmetric_pairs_has_a_page_without_scalps(shared_data, tmp_path):
+    windows = sigvit.open_dataset("muse_p300")
+    tokenizer = ElectrodeTimePatches.from_info(windows.info, 0.1, 0.1, electrodes=1, width=12)
+    folder = saved(sigvit.signal_vit(windows.info, windows.values.shape[2], num_classes=2, tokenizer=tokenizer, heads=2), tmp_path)
+    assert main(["inspect", str(folder), "--data", "muse_p300", "--inputs", "7", "--references", "2", "--permutations", "19"]) == 0
+    assert "over the scalp" not in (folder / "inspection.html").read_text()
+
+
+@pytest.mark.slow
 def test_the_same_model_and_data_give_the_same_page(planted_page, tmp_path):
     folder = saved(sigvit.signal_vit(7, 67, num_classes=2, tokenizer=tokenizers()["all electrodes"], heads=2), tmp_path)
     assert inspected(folder) == inspected(folder)
