@@ -2,7 +2,7 @@
 
     python experiments/pretraining.py --data digits                                              # half a minute on 2 cores
     python experiments/pretraining.py --data mnist --objective masked_autoencoder --steps 5000
-    python experiments/pretraining.py --data muse_p300 --target band_power --subjects 01 02      # one dataset page, some of its people
+    python experiments/pretraining.py --data muse_p300 --target band_power --window-s 0.4 --subjects 01 02   # one dataset page, some of its people
     python experiments/pretraining.py --data muse_p300 eegmat smni_group --masking time          # several caps and rates in one batch
 
 Killed and started again with the same command, it ends with the same weights. Under torchrun several processes share the steps.

@@ -1,0 +1,62 @@
+"""The command lines that the scripts' docstrings print are taken: each is run as far as it claims its results folder, or stops at a file that isn't here."""
+
+import ast
+import importlib
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+import sigvit
+from sigvit.evaluation import few_shot
+from sigvit.evidence import results_folder
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+ELSEWHERE = ("B_16.npz", "/path/of/imagenet")  # that a reader has to put in place
+SLOW = ("eegmat", "scp1", "cifar10", "results/mnist/model")
+
+
+class ReachedError(Exception):
+    """Nothing refused the command."""
+
+
+def examples():
+    """The script and arguments of every command in a docstring."""
+    for path in sorted(EXPERIMENTS.glob("*.py")):
+        for line in (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines():
+            words = shlex.split(line, comments=True) if f"experiments/{path.name}" in line else []
+            if words and words[0] in ("python", "torchrun"):
+                arguments = words[words.index(f"experiments/{path.name}") + 1 :]
+                marks = [pytest.mark.slow] if set(SLOW) & set(arguments) else []
+                yield pytest.param(path, arguments, id=" ".join([path.stem, *arguments]), marks=marks)
+
+
+@pytest.fixture
+def stopped(monkeypatch, tmp_path):
+    """Runs a script as the shell does, in a folder with a small model, until all that may refuse it is behind."""
+
+    def reached(*given, **named):
+        raise ReachedError
+
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    for module in (importlib.import_module("image_session"), results_folder):  # in this order: the first stays imported, with its own
+        monkeypatch.setattr(module, "claim_folder", reached)
+    monkeypatch.setattr(few_shot, "few_shot", reached)
+    monkeypatch.chdir(tmp_path)
+    sigvit.vit("Ti/14", 28, 10, 1, width=12, depth=1, heads=2, mlp_width=7, pool="mean").save_pretrained("results/mnist/model")
+
+    def run(path, arguments):
+        monkeypatch.setattr(sys, "argv", [str(path), *arguments])
+        runpy.run_path(str(path), run_name="__main__")
+
+    return run
+
+
+@pytest.mark.parametrize(("path", "arguments"), list(examples()))
+def test_an_example_is_taken(path, arguments, stopped, shared_data):
+    with pytest.raises((ReachedError, SystemExit)) as end:
+        stopped(path, arguments)
+    missing = [file for file in ELSEWHERE if file in arguments]
+    assert end.type is ReachedError or any(file in str(end.value) for file in missing), end.value
