@@ -94,9 +94,7 @@ def main(configuration: Configuration) -> pd.DataFrame:
     check_shots(configuration, windows, folds)
     others = [sigvit.open_dataset(name, folder=configuration.folder) for name in configuration.others]
     output = configuration.output or Path("results") / f"transfer-{windows.name}-{configuration.protocol}"
-    starts.fresh(windows, starts.Sizes(configuration.width, configuration.depth, configuration.window_s), seed=0)
-    if others and not starts.has_places(windows):
-        raise ValueError(f"None of the electrodes of {windows.name} has a known place, so that no model of other caps can start one; leave --others out.")
+    require_possible(configuration, windows, others)
     claim_folder(output, describe(configuration, windows, others))  # after all that may refuse it, so that a mended command finds the folder free
     folders = pretrain(configuration, windows, others, folds, output / "models")
     certificate = sigvit.certify(windows, folds, pretrained={fold.number: sorted(set(folders[fold.number].values())) for fold in folds})
@@ -124,12 +122,42 @@ def check_shots(configuration: Configuration, windows: sigvit.Windows, folds: li
         )
 
 
+def require_possible(configuration: Configuration, windows: sigvit.Windows, others: list[sigvit.Windows]) -> None:
+    """ValueError or OSError for what would be refused after the folder is claimed: a model that can't be made of these windows, or a recipe."""
+    starts.fresh(windows, sizes_of(configuration), seed=0)
+    if others and not starts.has_places(windows):
+        raise ValueError(f"None of the electrodes of {windows.name} has a known place, so that no model of other caps can start one; leave --others out.")
+    if configuration.image_model is not None:
+        for through in configuration.through:
+            starts.of_image(configuration.image_model, windows, through, configuration.window_s, random=False, seed=0)
+    pretraining(configuration).recipe()
+    fine_tuning(configuration)
+
+
+def sizes_of(configuration: Configuration) -> starts.Sizes:
+    return starts.Sizes(configuration.width, configuration.depth, configuration.window_s)
+
+
+def pretraining(configuration: Configuration) -> starts.Training:
+    return starts.Training(configuration.objective, configuration.pretraining_steps, configuration.batch_size, configuration.learning_rate)
+
+
+def fine_tuning(configuration: Configuration) -> Recipe:
+    return Recipe(
+        steps=configuration.steps,
+        batch_size=configuration.batch_size,
+        learning_rate=configuration.learning_rate,
+        warmup_steps=configuration.steps // 10,
+        ema_decay=0.9,
+        time_shift=0.05,
+    )
+
+
 def pretrain(
     configuration: Configuration, windows: sigvit.Windows, others: list[sigvit.Windows], folds: list[sigvit.Fold], folder: Path
 ) -> dict[int, dict[tuple[str, int], str]]:
     """Fold number → (start, seed) → folder of the model; those of other recordings serve all folds."""
-    sizes = starts.Sizes(configuration.width, configuration.depth, configuration.window_s)
-    how = starts.Training(configuration.objective, configuration.pretraining_steps, configuration.batch_size, configuration.learning_rate)
+    sizes, how = sizes_of(configuration), pretraining(configuration)
     found: dict[int, dict[tuple[str, int], str]] = {fold.number: {} for fold in folds}
     for seed in range(configuration.seeds):
         elsewhere = {}
@@ -145,7 +173,7 @@ def pretrain(
 
 def make_starts(configuration: Configuration, windows: sigvit.Windows, folders: dict[int, dict[tuple[str, int], str]]) -> dict[str, Start]:
     """Name → the model that a fold's training begins with."""
-    sizes = starts.Sizes(configuration.width, configuration.depth, configuration.window_s)
+    sizes = sizes_of(configuration)
     made: dict[str, Start] = {"scratch": lambda fold, seed: starts.fresh(windows, sizes, seed)}
     for name in dict.fromkeys(name for names in folders.values() for name, _ in names):
         made[name] = lambda fold, seed, name=name: sigvit.VisionTransformer.from_pretrained(folders[fold.number][name, seed])  # type: ignore[misc]
@@ -203,16 +231,9 @@ def tune(
     copies = {run: copy.deepcopy(model) for run, model in models.items()}
     if tuning == "ridge":
         return {run: ridge(model.eval(), *labelled[run[1]]) for run, model in copies.items()}
-    recipe = Recipe(
-        steps=configuration.steps,
-        batch_size=configuration.batch_size,
-        learning_rate=configuration.learning_rate,
-        warmup_steps=configuration.steps // 10,
-        ema_decay=0.9,
-        time_shift=0.05,
-    )
     for (_, seed), model in copies.items():
         choose_trained(model, "all" if tuning == "full" else "lora", seed=seed)
+    recipe = fine_tuning(configuration)
     train_many([Member(model, *labelled[seed], recipe, seed, model.config.num_classes) for (_, seed), model in copies.items()])
     return {run: partial(probabilities_of, merge(model).eval()) for run, model in copies.items()}
 

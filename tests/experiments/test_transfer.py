@@ -130,3 +130,23 @@ def test_more_labelled_trials_than_there_are_are_refused_before_anything_is_trai
     with pytest.raises(ValueError, match="in fold 0 training has 12 of "):
         script("--dataset", "own", *FEW, "--shots", 2, shots, "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (("--steps", 0), "steps is 0; it must be at least 1"),
+        (("--pretraining-steps", 0), "steps is 0; it must be at least 1"),
+        (("--learning-rate", 0), "learning_rate is 0.0; it must be above 0"),
+        (("--image-model", "nowhere"), "There is no nowhere"),
+        (("--image-model", "image", "--through", "scalp_map"), "A picture of the scalp needs every position"),
+    ],
+)
+def test_what_can_not_be_started_leaves_the_folder_free(script, tmp_path, monkeypatch, given, sentence):
+    monkeypatch.chdir(tmp_path)
+    sigvit.vit("Ti/2", 8, 10, 1, width=12, depth=1, heads=2, mlp_width=7, pool="mean").save_pretrained("image")
+    script.sets["muscles"] = replace(synthetic_windows(n_trials=6, electrodes=("EMG0", "EMG1", "EMG2"), effect=2.0), name="muscles")
+    dataset = "muscles" if "scalp_map" in given else "own"
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        script("--dataset", dataset, *FEW, *given, "--output", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
