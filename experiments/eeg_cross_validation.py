@@ -25,6 +25,7 @@ import sigvit
 from sigvit.evidence.convnets import ConvNetClassifier
 from sigvit.evidence.fit_store import describe
 from sigvit.evidence.results_folder import claim_folder, write_results
+from sigvit.training.recipe import require_unset
 
 NETWORKS: dict[str, Any] = {
     "ViT": sigvit.SignalViTClassifier(),
@@ -87,6 +88,7 @@ def make_folds(configuration: Configuration, windows: sigvit.Windows) -> tuple[s
         protocol = "shipped" if "shipped" in metadata else "cross_subject" if several else "within_session"
     guard_s, support_s = configuration.guard_s, windows.filter_support_s
     if protocol == "shipped":
+        require_unset(configuration, ("k",), "the split that the page ships is one fold; name another --protocol")
         return protocol, sigvit.folds.shipped(metadata, guard_s=guard_s, filter_support_s=support_s)
     if protocol == "within_session":
         folds = sigvit.folds.within_session(metadata, configuration.k, undividable="leave out", guard_s=guard_s, filter_support_s=support_s)

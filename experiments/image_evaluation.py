@@ -59,6 +59,8 @@ class Options:
 
 
 def main(options: Options) -> None:
+    if options.probe_images < 1:
+        raise ValueError(f"--probe-images is {options.probe_images}; neighbours and linear probe learn from at least 1.")
     console = Console()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = read_model(options).to(device).eval()
@@ -72,7 +74,11 @@ def main(options: Options) -> None:
         table.add_row("its head", f"{evaluate_images(model, test, augmentation, size).accuracy:.2%}")
     read = reader(model, augmentation, size, device)
     known, asked = read(part_of(train, options.probe_images)), read(test)
-    few = few_shot(*known, *asked, shots=[shots for shots in options.shots if shots <= int(torch.bincount(known[1]).min())])
+    fewest = int(torch.bincount(known[1]).min())
+    possible, beyond = [shots for shots in options.shots if shots <= fewest], [shots for shots in options.shots if shots > fewest]
+    if beyond:
+        table.caption = f"{seen}; left out: {', '.join(map(str, beyond))} labels a class, because a class has {fewest}"
+    few = few_shot(*known, *asked, shots=possible) if possible else {}
     for shots, accuracy in few.items():
         table.add_row(f"{shots} labels a class, mean of 3 draws", f"{accuracy:.2%}")
     table.add_row(f"20 nearest of {len(known[1]):,} images", f"{nearest_neighbours(*known, *asked):.2%}")

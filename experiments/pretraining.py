@@ -41,7 +41,7 @@ from sigvit.training.masks import Masking
 from sigvit.training.mixed_batches import MixedRecordingBatches, RecordingSet
 from sigvit.training.patch_targets import patch_target, patches_of
 from sigvit.training.randomness import derive_seed
-from sigvit.training.recipe import Recipe
+from sigvit.training.recipe import Recipe, require_unset
 from sigvit.training.unlabelled import UnlabelledBatches
 
 IMAGE_SETS = ("digits", "mnist", "cifar10")
@@ -134,10 +134,14 @@ def main(configuration: Configuration) -> Path:
 
 def prepare(configuration: Configuration, device: torch.device) -> tuple[Objective, Batches, list[sigvit.Windows], dict[str, str]]:
     """The objective, its batches, the window sets that it will see, and the hash of what each name of data stands for today."""
+    if not configuration.data:
+        raise ValueError("--data names nothing; it is an image set, or one dataset page or more.")
     if configuration.of_images:
+        require_unset(configuration, ("folder", "subjects", "window_s"), f"{configuration.data[0]} are images")
         images = open_training_images(configuration)
         objective, batches = of_images(configuration, images, device)
         return objective.to(device), batches, [], {configuration.data[0]: images.sha256()}
+    require_unset(configuration, ("patch",), f"{configuration.data[0]} are recordings")
     sets = [open_windows(name, configuration) for name in configuration.data]
     objective, batches = of_recordings(configuration, sets, device)
     return objective.to(device), batches, sets, dict(zip(configuration.data, map(windows_sha256, sets), strict=True))

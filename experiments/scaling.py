@@ -39,7 +39,7 @@ from sigvit.training.batches import Batches, RecordingBatches
 from sigvit.training.image_batches import ImageBatches
 from sigvit.training.loop import train
 from sigvit.training.randomness import derive_seed
-from sigvit.training.recipe import Recipe
+from sigvit.training.recipe import Recipe, require_unset
 
 IMAGE_SETS = {"digits": 2, "mnist": 4, "cifar10": 4}  # with the patch, in pixels
 HEADS = 4
@@ -85,10 +85,7 @@ class Task(NamedTuple):
 def main(configuration: Configuration) -> pd.DataFrame:
     """Train what isn't trained yet, fit the curves and write them; returns the cells."""
     console = Console(soft_wrap=True)
-    if not all(0 < share <= 1 for share in configuration.shares):
-        raise ValueError(f"--shares are parts of the training samples, above 0 and at most 1, but are {configuration.shares}.")
-    if len(set(configuration.shares)) < len(configuration.shares) or len(set(configuration.sizes)) < len(configuration.sizes):
-        raise ValueError(f"--shares and --sizes are each measured once, but are {configuration.shares} and {configuration.sizes}.")
+    require_measurable(configuration)
     output = configuration.output or Path("results") / f"scaling-{slug(configuration.data)}"
     task = images(configuration) if configuration.data in IMAGE_SETS else recordings(configuration)
     for size in configuration.sizes:
@@ -112,6 +109,17 @@ def main(configuration: Configuration) -> pd.DataFrame:
     draw({"all training samples": table[table["share"] == max(configuration.shares)]}, "flops").savefig(output / "by_compute.png", dpi=150)
     console.print((output / "scaling.md").read_text(encoding="utf-8"), highlight=False)
     return table
+
+
+def require_measurable(configuration: Configuration) -> None:
+    """ValueError for sizes, shares and seeds that no table can be made of."""
+    if not configuration.sizes or not configuration.shares or configuration.seeds < 1:
+        told = f"--sizes are {configuration.sizes}, --shares {configuration.shares} and --seeds {configuration.seeds}"
+        raise ValueError(f"{told}: at least one size is measured, at one share and with one seed.")
+    if not all(0 < share <= 1 for share in configuration.shares):
+        raise ValueError(f"--shares are parts of the training samples, above 0 and at most 1, but are {configuration.shares}.")
+    if len(set(configuration.shares)) < len(configuration.shares) or len(set(configuration.sizes)) < len(configuration.sizes):
+        raise ValueError(f"--shares and --sizes are each measured once, but are {configuration.shares} and {configuration.sizes}.")
 
 
 def describe(configuration: Configuration, hashes: dict[str, str]) -> dict[str, Any]:
@@ -151,6 +159,7 @@ def subset(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def images(configuration: Configuration) -> Task:
+    require_unset(configuration, ("folder", "window_s", "k"), f"{configuration.data} are images")
     training, test = (open_images(configuration.data, part).in_memory() for part in ("train", "test"))
     assert training.size is not None
     pixels, channels, patch = training.size, training.channels, IMAGE_SETS[configuration.data]
@@ -210,11 +219,12 @@ def law_of(cells: pd.DataFrame, by: str) -> ScalingLaw | None:
 
 def report(table: pd.DataFrame, laws: dict[str, ScalingLaw | None], configuration: Configuration) -> str:
     """A row a size, a column a subset; then the curves' exponents and what twice the data would bring."""
-    samples = sorted(table["samples"].unique())
+    samples, several = sorted(table["samples"].unique()), configuration.seeds > 1
+    seeds = f"mean ± standard deviation of {configuration.seeds} seeds" if several else "one seed"
     lines = [
         f"# Scaling: {configuration.data}",
         "",
-        f"Balanced accuracy on the test part, mean ± standard deviation of {configuration.seeds} seeds, {configuration.steps} steps each. Error = floor + "
+        f"Balanced accuracy on the test part, {seeds}, {configuration.steps} steps each. Error = floor + "
         "scale · samples^(-exponent); intervals of 95 % from fits to seeds drawn anew. What lies beyond the largest subset is an extrapolation.",
         "",
         f"| size | operations of a training | {' | '.join(f'{count} samples' for count in samples)} | exponent | with twice the data |",
@@ -223,7 +233,7 @@ def report(table: pd.DataFrame, laws: dict[str, ScalingLaw | None], configuratio
     for size, law in laws.items():
         own = table[table["size"] == size]
         told = own.groupby("samples")["accuracy"].agg(["mean", "std"])
-        cells = [f"{told.loc[count, 'mean']:.3f} ± {told.loc[count, 'std']:.3f}" for count in samples]
+        cells = [f"{told.loc[count, 'mean']:.3f}" + (f" ± {told.loc[count, 'std']:.3f}" if several else "") for count in samples]
         lines.append(f"| {size} | {own['flops'].max():.2g} | {' | '.join(cells)} | {' | '.join(of_law(law, max(samples)))} |")
     return "\n".join(lines) + "\n"
 

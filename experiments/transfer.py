@@ -38,7 +38,7 @@ from sigvit.model.scaling import Scaling
 from sigvit.training.fine_tuning import choose_trained, merge
 from sigvit.training.many import Member, train_many
 from sigvit.training.randomness import derive_seed
-from sigvit.training.recipe import Recipe
+from sigvit.training.recipe import Recipe, require_unset
 
 COLUMNS = ("start", "tuning", "shots", "fold", "seed", "labelled", "score", "metric")
 ALL = 0  # shots: every labelled trial of the training part
@@ -89,6 +89,7 @@ class Configuration:
 def main(configuration: Configuration) -> pd.DataFrame:
     """Write certificate.json, cells.csv and transfer.md; returns the cells."""
     console = Console(soft_wrap=True)
+    require_named(configuration)
     windows = sigvit.open_dataset(configuration.dataset, folder=configuration.folder)
     folds = getattr(sigvit.folds, configuration.protocol)(windows.metadata, configuration.k, validation=0, filter_support_s=windows.filter_support_s)
     check_shots(configuration, windows, folds)
@@ -108,6 +109,15 @@ def main(configuration: Configuration) -> pd.DataFrame:
     (output / "transfer.md").write_text(report(cells, configuration, certificate.verdict, overlap_of(configuration, folds)), encoding="utf-8")
     console.print((output / "transfer.md").read_text(), highlight=False)
     return cells
+
+
+def require_named(configuration: Configuration) -> None:
+    """ValueError for a comparison of nothing, and for an option that nothing reads."""
+    if not configuration.shots or not configuration.tunings or not configuration.through or configuration.seeds < 1:
+        told = f"--shots are {configuration.shots}, --tunings {configuration.tunings}, --through {configuration.through} and --seeds {configuration.seeds}"
+        raise ValueError(f"{told}: each names at least one.")
+    if configuration.image_model is None:
+        require_unset(configuration, ("through",), "it is for image models, and --image-model names none")
 
 
 def check_shots(configuration: Configuration, windows: sigvit.Windows, folds: list[sigvit.Fold]) -> None:

@@ -157,7 +157,7 @@ class Images:
         """Of classes, labels and every image, in their order: of its pixels in memory, else of its file, all of which are read for it."""
         digest = hashlib.sha256(repr((self.classes, self.labels.tolist(), self.channels, self.size)).encode())
         for row in range(len(self)):
-            digest.update(self.files.encoded([row])[0] if self.values is None else self.values[row].tobytes())
+            digest.update(self.read([row]).tobytes() if self.files is None else self.files.encoded([row])[0])
         return digest.hexdigest()
 
     def in_memory(self) -> Images:

@@ -14,6 +14,7 @@ from sigvit.evidence.html_parts import page
 from sigvit.inspection.inputs import look_at_images, look_at_recordings
 from sigvit.inspection.sections import lead, sections
 from sigvit.model.vision_transformer import VisionTransformer
+from sigvit.training.recipe import require_unset
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ def inspection_page(options: Options) -> str:
     if min(options.inputs, options.references, options.permutations) < 1:
         raise ValueError("--inputs, --references and --permutations must all be at least 1.")
     model = VisionTransformer.from_pretrained(options.model).float()
-    looked = (
-        look_at_images(model, options.model, options.data, options.inputs, options.references, options.seed)
-        if len(model.config.input_shape) == 3
-        else look_at_recordings(model, options.data, options.folder, options.inputs, options.references, options.seed)
-    )
+    if len(model.config.input_shape) == 3:
+        require_unset(options, ("folder",), "the model reads images, which --data names")
+        looked = look_at_images(model, options.model, options.data, options.inputs, options.references, options.seed)
+    else:
+        looked = look_at_recordings(model, options.data, options.folder, options.inputs, options.references, options.seed)
     return page(
         f"What the model in {options.model.resolve().name}/ learned", "", lead(model, looked), sections(model, looked, options.references, options.permutations)
     )

@@ -121,6 +121,22 @@ def test_evaluation_tells_head_shots_neighbours_and_probe(script, outputs, capsy
         assert part in told
 
 
+def test_evaluation_says_which_draws_it_leaves_out(script, outputs, capsys):
+    few = ("--model", outputs / "one" / "model", "--data", "digits", "--probe-images", 70)
+    script("evaluation", *few, "--shots", 2, 30, 50)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "2 labels a class" in told
+    assert "left out: 30, 50 labels a class, because a class has " in told
+    script("evaluation", *few, "--shots", 30)
+    assert "left out: 30 labels a class" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("count", [0, -5])
+def test_evaluation_needs_images_to_learn_from(script, outputs, count):
+    with pytest.raises(ValueError, match=f"--probe-images is {count}; neighbours and linear probe learn from at least 1"):
+        script("evaluation", "--model", outputs / "one" / "model", "--data", "digits", "--probe-images", count)
+
+
 def test_evaluation_shows_images_as_the_training_did(script, outputs):
     module = importlib.import_module("image_evaluation")
     trained = outputs / "shown"

@@ -128,3 +128,19 @@ def test_a_finished_run_does_not_take_other_images_under_the_same_name(script, t
 def test_a_subject_that_is_not_there_is_refused(script, pages, tmp_path):
     with pytest.raises(ValueError, match="no subject 07; it has 01, 02, 03"):
         script("--data", "three", "--subjects", "07", *FEW, "--output", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (("digits", "--subjects", "01"), r"subjects is \('01',\), but nothing reads it: digits are images"),
+        (("digits", "--window-s", 0.5), "window_s is 0.5, but nothing reads it: digits are images"),
+        (("digits", "--folder", "here"), "folder is here, but nothing reads it: digits are images"),
+        (("three", "--patch", 2, 2), r"patch is \(2, 2\), but nothing reads it: three are recordings"),
+        ((), "--data names nothing"),
+    ],
+)
+def test_what_nothing_reads_is_refused(script, pages, tmp_path, given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        script("--data", *given, *FEW, "--output", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

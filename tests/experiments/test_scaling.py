@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import sigvit
@@ -78,7 +79,16 @@ def test_shares_that_are_none_are_refused(script, tmp_path, share):
 
 @pytest.mark.parametrize(
     ("given", "sentence"),
-    [(("--sizes", "16"), "written WIDTHxDEPTH, such as 32x2, but one is '16'"), (("--shares", 0.1, 0.1, 1), "each measured once")],
+    [
+        (("--sizes", "16"), "written WIDTHxDEPTH, such as 32x2, but one is '16'"),
+        (("--shares", 0.1, 0.1, 1), "each measured once"),
+        (("--sizes",), "at least one size is measured, at one share and with one seed"),
+        (("--shares",), "at least one size is measured, at one share and with one seed"),
+        (("--seeds", 0), "--seeds 0: at least one size is measured, at one share and with one seed"),
+        (("--k", 3), "k is 3, but nothing reads it: digits are images"),
+        (("--window-s", 0.2), "window_s is 0.2, but nothing reads it: digits are images"),
+        (("--folder", "here"), "folder is here, but nothing reads it: digits are images"),
+    ],
 )
 def test_what_can_not_be_measured_leaves_the_folder_free(script, tmp_path, given, sentence):
     with pytest.raises(ValueError, match=sentence):
@@ -89,6 +99,16 @@ def test_what_can_not_be_measured_leaves_the_folder_free(script, tmp_path, given
 def test_one_seed_has_a_curve_without_an_interval(script):
     law = fit_scaling_law([100.0, 200, 400, 800], [0.41, 0.425, 0.41, 0.361])
     assert all(words.endswith("(one seed: no interval)") for words in script.module.of_law(law, 800))
+
+
+def test_one_seed_has_no_deviation(script):
+    cells = pd.DataFrame({"size": "8x1", "samples": [14, 14, 43, 43], "flops": 1e6, "accuracy": [0.5, 0.75, 0.25, 0.5]})
+    one = script.module.report(cells[::2], {"8x1": None}, script.module.Configuration(seeds=1))
+    assert "one seed, " in one
+    assert "| 0.500 | 0.250 |" in one
+    two = script.module.report(cells, {"8x1": None}, script.module.Configuration(seeds=2))
+    assert "mean ± standard deviation of 2 seeds" in two
+    assert "| 0.625 ± 0.177 | 0.375 ± 0.177 |" in two
 
 
 def test_smaller_subsets_lie_inside_larger_ones_and_hold_every_class(script):

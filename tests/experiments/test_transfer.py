@@ -138,6 +138,11 @@ def test_more_labelled_trials_than_there_are_are_refused_before_anything_is_trai
         (("--steps", 0), "steps is 0; it must be at least 1"),
         (("--pretraining-steps", 0), "steps is 0; it must be at least 1"),
         (("--learning-rate", 0), "learning_rate is 0.0; it must be above 0"),
+        (("--seeds", 0), "--seeds 0: each names at least one"),
+        (("--tunings",), r"--tunings \(\), .*: each names at least one"),
+        (("--shots",), r"--shots are \(\), .*: each names at least one"),
+        (("--image-model", "image", "--through"), r"--through \(\) .*: each names at least one"),
+        (("--through", "scalp_map"), r"through is \('scalp_map',\), but nothing reads it: it is for image models"),
         (("--image-model", "nowhere"), "There is no nowhere"),
         (("--image-model", "image", "--through", "scalp_map"), "A picture of the scalp needs every position"),
     ],
@@ -146,7 +151,7 @@ def test_what_can_not_be_started_leaves_the_folder_free(script, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     sigvit.vit("Ti/2", 8, 10, 1, width=12, depth=1, heads=2, mlp_width=7, pool="mean").save_pretrained("image")
     script.sets["muscles"] = replace(synthetic_windows(n_trials=6, electrodes=("EMG0", "EMG1", "EMG2"), effect=2.0), name="muscles")
-    dataset = "muscles" if "scalp_map" in given else "own"
+    dataset = "muscles" if given[-1] == "scalp_map" else "own"
     with pytest.raises((ValueError, FileNotFoundError), match=sentence):
         script("--dataset", dataset, *FEW, *given, "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -115,6 +115,12 @@ def test_an_image_model_s_page_shows_pictures(tmp_path):
     assert "mean (0.25,), standard deviation (0.5,)" in page
 
 
+def test_a_folder_of_recordings_is_refused_for_images(tmp_path, capsys):
+    folder = saved(sigvit.vit("Ti/2", 8, 10, 1, width=12, depth=1, heads=2), tmp_path)
+    assert main(["inspect", str(folder), "--data", "digits", "--folder", "here"]) == 2
+    assert "folder is here, but nothing reads it: the model reads images" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("n_times", "classes", "names", "rate", "sentence"),
     [
