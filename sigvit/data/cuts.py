@@ -42,7 +42,7 @@ class Cut:
 
     Raises
     ------
-    ValueError : times or bands that contradict themselves.
+    ValueError : times or bands that contradict themselves, bad spans that aren't names.
     """
 
     start_s: float | None = None
@@ -83,6 +83,10 @@ class Cut:
             value = getattr(self, name)
             if not (_is_number(value) and 0 <= value < np.inf):
                 raise ValueError(f"{name} is {value}; it must be a number of seconds, from zero upwards.")
+        if not all(isinstance(name, str) for name in self.bad_spans):
+            raise ValueError(
+                f"bad_spans are names of annotations, but are {self.bad_spans!r:.60}; mark seconds with raw.annotations.append(onset, duration, 'bad')."
+            )
         if self.window_s is not None and (self.baseline_s or self.control_s):
             raise ValueError("Windows along a span (window_s) have no cue, so neither baseline_s nor control_s.")
         if self.band_hz is not None and (self.band_hz == (None, None) or (None not in self.band_hz and not self.band_hz[0] < self.band_hz[1])):  # type: ignore[operator]

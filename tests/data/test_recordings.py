@@ -250,6 +250,7 @@ def test_electrodes_are_renamed_ordered_and_keep_measured_places():
         ({"stop_s": None}, "needs start_s and stop_s"),
         ({"stop_s": 0.001}, "less than one sample"),
         ({"reject_v": -1}, "above zero"),
+        ({"bad_spans": [(2.5, 3.0)]}, r"names of annotations, but are \[\(2.5, 3.0\)\]; mark seconds with raw.annotations.append\(onset, duration, 'bad'\)"),
         ({"window_s": 1.0, "baseline_s": (0, 1)}, "neither baseline_s nor control_s"),
         ({"bad_electrodes": "ignore"}, "must be one of refuse, drop, keep, interpolate"),
     ],
