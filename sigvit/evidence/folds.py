@@ -16,6 +16,8 @@ All raise ValueError, in a sentence: a missing column or value, fewer groups tha
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 import pandas as pd
 
@@ -80,7 +82,7 @@ def cross_session(
         if len(sessions) < 2:
             continue
         words = _words(groups, rows, "subject")
-        _require_groups(len(sessions), k or 2, "sessions", f"cross_session of {words}")
+        _require_groups(len(sessions), 2 if k is None else k, "sessions", f"cross_session of {words}")
         for part in _split(sessions, k, seed):
             test = rows[np.isin(groups.session[rows], part)]
             folds.append(division.fold(rows, test, keys, len(folds), "cross_session", f"{words}, {_words(groups, test, 'session')}"))
@@ -189,7 +191,7 @@ def _session_folds(division: Division, rows: np.ndarray, k: int | None, by: str 
     words = f"{_words(groups, rows, 'subject')}, {_words(groups, rows, 'session')}"
     n_runs = len(np.unique(groups.run[rows]))
     if by == "run" or (by is None and n_runs > 1):
-        _require_groups(n_runs, k or 2, "runs", f"within_session of {words}")
+        _require_groups(n_runs, 2 if k is None else k, "runs", f"within_session of {words}")
         return _run_folds(division, rows, k, words, first_number)
     return _block_folds(division, rows, 5 if k is None else k, words, first_number)
 
@@ -245,6 +247,8 @@ def _shuffled(codes: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _require_groups(found: int, wanted: int, kind: str, who: str) -> None:
+    if not isinstance(wanted, Integral):
+        raise ValueError(f"k is {wanted!r}; it is a whole number of folds.")
     if wanted < 2:
         raise ValueError(f"k is {wanted}; cross-validation needs 2 folds or more.")
     if found < wanted:
