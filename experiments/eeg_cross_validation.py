@@ -2,7 +2,7 @@
 
     python experiments/eeg_cross_validation.py --dataset scp1
 
-What to expect on 2 cores: docs/eeg.md has the table and the minutes for every page. Killed and started again with the same command, it goes on.
+What to expect: benchmarks/results/eeg_accuracy.md. Killed and started again with the same command, it goes on.
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ PROTOCOLS = (
     *("cross_subject", "cross_session", "within_session", "calibrated_subject", "calibrated_session"),
     *("shipped", "shuffled_trials", "index_pairs"),
 )
+USAGE = "usage: python verify.py RESULTS_FOLDER, or sigvit verify RESULTS_FOLDER"
 NOT_KEPT = "none of the predictions kept in fits is of it, by its training rows, its test rows and their labels"
 TOUCH_S = 1e-6  # windows that touch don't overlap; a microsecond is float dust, not a sample
 NOT_HERE = (
@@ -630,8 +631,11 @@ def _bytes(path: Path) -> bytes:
 def main(arguments: list[str] | None = None) -> int:
     """Judge the folder named by the one argument and print why; 0 confirmed, 1 refuted, 2 unreadable."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments in (["-h"], ["--help"]):
+        print(f"{USAGE}\nJudges a results folder from its files alone: 0 confirmed, 1 refuted with every finding in a sentence, 2 unreadable.")
+        return 0
     if len(arguments) != 1:
-        print("usage: python verify.py RESULTS_FOLDER", file=sys.stderr)
+        print(USAGE, file=sys.stderr)
         return 2
     try:
         findings = verify(arguments[0])

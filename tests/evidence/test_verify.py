@@ -346,6 +346,14 @@ def test_entries_of_the_wrong_kind_are_unreadable_not_a_crash(folder: Path, caps
     assert "usage: python verify.py RESULTS_FOLDER" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_says_how_it_is_called(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify.main([word]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("usage: python verify.py RESULTS_FOLDER, or sigvit verify RESULTS_FOLDER")
+    assert "UNREADABLE" not in told
+
+
 def test_a_hundred_thousand_lines_take_seconds(tmp_path: Path) -> None:
     table = synthetic_windows(n_subjects=20, n_runs=5, n_trials=50, electrodes=("Cz",), n_times=2, gap_s=0.0).metadata
     splitters.write_csv(tmp_path / "folds.csv", splitters.cross_subject(table), table)
