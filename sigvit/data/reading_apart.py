@@ -36,7 +36,7 @@ def check_apart(path: Path, kind: str | None) -> None:
 
     Raises
     ------
-    ValueError : the process was killed by a fault, or didn't end in time.
+    ValueError : the process was killed by a fault, or didn't end in time; the checksum of a block of samples is wrong.
     """
     if kind == "ant" and find_spec("antio") is not None:
         _run(_READ_ANT, path)
@@ -46,8 +46,10 @@ def _run(program: str, path: Path) -> None:
     limit_s = _LEAST_S + int(path.stat().st_size / _BYTES_A_SECOND)
     command = [sys.executable, "-c", program, str(path), str(limit_s)]
     try:
-        code = subprocess.run(command, capture_output=True, timeout=_BUSY * limit_s, check=False).returncode
+        done = subprocess.run(command, capture_output=True, timeout=_BUSY * limit_s, check=False)
     except subprocess.TimeoutExpired:
-        code = -1
-    if code < 0:  # a signal; what Python says it will say again when mne reads the file
+        done = None
+    if done is None or done.returncode < 0:  # a signal; what Python says it will say again when mne reads the file
         raise ValueError(f"{path} or a file beside it is damaged: its reader crashed, or didn't come to an end in {limit_s} s.")
+    if b"checksum error" in done.stdout + done.stderr:  # compiled code prints it, and goes on with wrong samples
+        raise ValueError(f"{path} is damaged: the checksum of a block of its samples is wrong.")
