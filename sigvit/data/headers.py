@@ -11,7 +11,17 @@ from pathlib import Path
 from sigvit.data.edf_header import edf_gaps, read_edf_header
 from sigvit.data.header_promise import Promise
 from sigvit.data.matlab_structure import matlab_complaint
-from sigvit.data.recorder_headers import ant_promise, curry_promise, gzip_promise, kit_promise, neuralynx_promise, nicolet_promise, persyst_promise
+from sigvit.data.recorder_headers import (
+    ant_promise,
+    curry_promise,
+    egi_promise,
+    gzip_promise,
+    kit_promise,
+    neuralynx_promise,
+    nicolet_promise,
+    nihon_promise,
+    persyst_promise,
+)
 
 # Bytes a sample by GDF's type codes.
 _GDF_BYTES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 8, 8: 8, 16: 4, 17: 8, 18: 16, 279: 3, 535: 3}
@@ -21,7 +31,7 @@ _BRAINVISION_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}
 def check_header(path: Path) -> str | None:
     """What is wrong with a recording's file, in words; None where it is as its header says, or is of a format that isn't known here.
 
-    Known are EDF, BDF, GDF, BrainVision, EEGLAB, ANT, KIT, Nicolet, Persyst, Curry, Neuralynx and gzip.
+    Known are EDF, BDF, GDF, BrainVision, EEGLAB, ANT, KIT, Nicolet, Persyst, Curry (through each of its files), Neuralynx, EGI's .raw, Nihon Kohden and gzip.
 
     Raises
     ------
@@ -135,6 +145,13 @@ _READERS: dict[str, Callable[[Path], Promise | None]] = {
     ".lay": persyst_promise,
     ".dat": curry_promise,
     ".cdt": curry_promise,
+    ".dap": curry_promise,
+    ".rs3": curry_promise,
+    ".cef": curry_promise,
+    ".dpa": curry_promise,
+    ".dpo": curry_promise,
+    ".raw": egi_promise,
+    ".eeg": nihon_promise,
     ".set": _eeglab,
     ".ncs": neuralynx_promise,
     ".cnt": ant_promise,

@@ -1,4 +1,4 @@
-"""Headers of single makers' formats: KIT, Nicolet, Persyst, Curry, Neuralynx, ANT; and compressed files."""
+"""Headers of single makers' formats: KIT, Nicolet, Persyst, Curry, Neuralynx, ANT, EGI, Nihon Kohden; and compressed files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import re
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from sigvit.data.header_promise import Promise
+
+_EGI_BYTES = {2: 2, 4: 4, 6: 8}  # a sample, by the version of an unsegmented file
+_FEWEST_NEWLINES = 4  # that each of so many samples of the value 10 should follow a 13 by chance: once in four thousand million files
 
 
 def kit_promise(path: Path) -> Promise:
@@ -61,13 +65,26 @@ def persyst_promise(path: Path) -> Promise | None:
     return Promise(data, header - (header - size) // record * record, True, record)
 
 
+def curry_samples(path: Path) -> Path | None:
+    """The .cdt or .dat of a Curry recording, whichever of its files mne was asked to open; None where there is none."""
+    if path.suffix.lower() in (".cdt", ".dat"):
+        return path
+    if path.suffix.lower() not in (".dap", ".rs3", ".cef", ".dpa", ".dpo"):
+        return None
+    beside = (path.with_suffix(""), path.with_suffix(".cdt"), path.with_suffix(".dat"))  # in the order in which mne looks for it
+    return next((file for file in beside if file.suffix in (".cdt", ".dat") and file.is_file()), None)
+
+
 def curry_promise(path: Path) -> Promise | None:
     """Curry 7 and later: parameters beside the samples, which are 4 bytes wide where they aren't text."""
-    beside = [path.with_suffix(".dap"), path.with_suffix(".rs3"), path.with_name(f"{path.name}.dpa"), path.with_name(f"{path.name}.dpo")]
+    data = curry_samples(path)
+    if data is None:
+        return None  # mne says so
+    beside = [data.with_suffix(".dap"), data.with_suffix(".rs3"), data.with_name(f"{data.name}.dpa"), data.with_name(f"{data.name}.dpo")]
     there = [file for file in beside if file.is_file()]
     text = b"".join(file.read_bytes() for file in there).decode("latin-1")
     told = dict(re.findall(r"(?m)^\s*(NumSamples|NumTrials|NumChannels|DataFormat)\s*=[ \t]*(\S+)", text))
-    if not there or "ASCII" in told.get("DataFormat", "") or (path.suffix.lower() == ".dat" and not beside[0].is_file()):
+    if not there or "ASCII" in told.get("DataFormat", "") or (data.suffix.lower() == ".dat" and not beside[0].is_file()):
         return None  # of another format, or text: every line speaks for itself
     try:
         n_channels, n_samples = int(told["NumChannels"]), int(told["NumSamples"]) * max(1, int(told.get("NumTrials", 1)))
@@ -75,7 +92,7 @@ def curry_promise(path: Path) -> Promise | None:
         raise ValueError(f"{there[0]} isn't a readable Curry header: {error!r}.") from error
     if n_channels < 1 or n_samples < 1:
         raise ValueError(f"{there[0]} promises {n_samples} samples of {n_channels} channels, which can't be.")
-    return Promise(path, 4 * n_channels * n_samples, True, 4 * n_channels)
+    return Promise(data, 4 * n_channels * n_samples, True, 4 * n_channels)
 
 
 def neuralynx_promise(path: Path) -> Promise:
@@ -127,3 +144,45 @@ def _end_of_chunk(path: Path, content: np.ndarray, start: int, stop: int, width:
         within = _end_of_chunk(path, content, within, end, width)
         within += within % 2 if within < end else 0
     return end
+
+
+def egi_promise(path: Path) -> Promise | None:
+    """EGI's simple binary files: a header, names of 4 bytes for the events, and samples of all channels and events."""
+    with path.open("rb") as file:
+        head = file.read(36)
+    version, n_channels, n_samples, n_events = struct.unpack(">i18xh6xih", head) if len(head) == 36 else (0, 0, 0, 0)
+    if version not in _EGI_BYTES:
+        return None  # segmented, or of another format: mne reads neither
+    if n_channels < 1 or n_samples < 1 or n_events < 0:
+        raise ValueError(f"{path} promises {n_samples} samples of {n_channels} channels and {n_events} events, which can't be.")
+    record = (n_channels + n_events) * _EGI_BYTES[version]
+    return Promise(path, 36 + 4 * n_events + n_samples * record, True, record)
+
+
+def nihon_promise(path: Path) -> Promise | None:
+    """Nihon Kohden: the control block says where blocks of samples begin, and each how long it is. More may follow: then only converted line endings show."""
+    with path.open("rb") as file:
+        start = file.read(2**20)
+        if not start.startswith((b"EEG-", b"QI-", b"DAE-")):
+            return None  # BrainVision's samples have the same ending
+        control = _number(file, 0x92, 4)
+        blocks = [_number(file, control + 18 + 20 * block, 4) for block in range(_number(file, control + 17, 1))]
+        n_channels = [_number(file, block + 0x26, 1) for block in blocks]
+        n_samples = [_number(file, block + 0x1C, 4) * (_number(file, block + 0x1A, 2) & 0x3FFF) // 10 for block in blocks]
+    ends = [block + 0x27 + 10 * n + 2 * (n + 1) * length for block, n, length in zip(blocks, n_channels, n_samples, strict=True)]
+    n_newlines = start.count(b"\n")
+    converted = n_newlines >= _FEWEST_NEWLINES and start.count(b"\r\n") == n_newlines
+    wrong = (
+        f"{path} isn't as it was written, its line endings were converted: each of its first {n_newlines} bytes of the value 10 follows one of the value 13"
+        if converted
+        else None
+    )
+    return Promise(path, max(ends, default=1), False, 2 * (max(n_channels, default=0) + 1), wrong)
+
+
+def _number(file: BinaryIO, place: int, n_bytes: int) -> int:
+    file.seek(place)
+    content = file.read(n_bytes)
+    if len(content) < n_bytes:
+        raise ValueError(f"{file.name} is cut short or damaged within its header: it has no byte {place + n_bytes - 1}.")
+    return int.from_bytes(content, "little")

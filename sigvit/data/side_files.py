@@ -8,6 +8,8 @@ from pathlib import Path
 
 import mne
 
+from sigvit.data.recorder_headers import curry_samples
+
 _LOWEST_HZ, _HIGHEST_HZ = 0.01, 1e6
 
 
@@ -46,8 +48,12 @@ def _samples_beside(raw: mne.io.BaseRaw) -> str | None:
 def _promised_events(path: Path) -> list[tuple[Path, int | None]]:
     """The event files beside a recording, and how many events they say they hold; None where that can't be read."""
     found: list[tuple[Path, int | None]] = []
-    for file in (path.with_suffix(".cef"), path.with_name(f"{path.name}.cef"), path.with_suffix(".ceo"), path.with_name(f"{path.name}.ceo")):
-        if path.suffix.lower() in (".dat", ".cdt") and file.is_file():
+    samples = curry_samples(path)
+    beside = (
+        [] if samples is None else [file for ending in (".cef", ".ceo") for file in (samples.with_suffix(ending), samples.with_name(samples.name + ending))]
+    )
+    for file in beside:
+        if file.is_file():
             told = re.search(rb"PointNrLocations\s*=\s*(\d+)", file.read_bytes())
             found.append((file, int(told[1]) if told else None))
     events = path.with_suffix(".evt")
