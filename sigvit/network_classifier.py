@@ -57,14 +57,15 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : float (windows, electrodes, samples) in volts; a 2-D array is one electrode; `mne.Epochs` and `Windows` bring their electrodes along.
-        y : (windows,) labels; left out, those of Epochs or Windows are taken.
+        X : float (windows, electrodes, samples) in volts; a 2-D array is one electrode; `mne.Epochs`, `Windows` and braindecode's
+            windows (as `sigvit.windows_from_braindecode` reads them) bring their electrodes along.
+        y : (windows,) labels; left out, those that X brings along are taken.
         groups : (windows,) subjects or runs; early stopping without `validation` holds out whole groups.
         validation : (X, y) that chooses the weights when `early_stopping` is on; otherwise it is trained on as well.
 
         Raises
         ------
-        ValueError : fewer than two classes, windows that are all the same, other shapes than fitted on, NaN or infinity.
+        ValueError : fewer than two classes, windows that are all the same, other shapes than fitted on, NaN or infinity, bad channels of Epochs.
         """
         part = self._prepare(X, y, groups, validation)
         self._begin(part, {})

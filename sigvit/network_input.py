@@ -1,4 +1,4 @@
-"""What network classifiers are handed: arrays, `mne.Epochs` or `Windows`."""
+"""What network classifiers are handed: arrays, `mne.Epochs`, `Windows` or braindecode's windows."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ READ = ("classes_", "signal_shape_", "n_features_in_", "electrodes_", "sampling_
 def read_input(classifier: Any, X: Any, y: Any, reset: bool) -> tuple[np.ndarray, Any, Any]:
     """Signals (windows, electrodes, samples), electrodes (Info or count) and labels of whatever a classifier was handed; `reset` where it is fitted."""
     electrodes: Any = None
+    if type(X).__module__.startswith("braindecode."):
+        from sigvit.data.braindecode import windows_from_braindecode
+
+        X = windows_from_braindecode(X)
     if isinstance(X, Windows):
         electrodes, y, X = X.info, X.labels if y is None else y, X.values
     elif hasattr(X, "get_data") and hasattr(X, "event_id"):
@@ -54,7 +58,11 @@ def _read_epochs(epochs: Any) -> tuple[np.ndarray, Any]:
     from sigvit.data.channels import pick_channels
     from sigvit.data.electrode_info import info_of
 
-    channels = pick_channels(epochs.info, None, {}, "refuse", "X")
+    channels = pick_channels(epochs.info, None, {}, "keep", "X")
+    bad = [name for name in channels if name in epochs.info["bads"]]
+    if bad:
+        choices = 'epochs.drop_channels(epochs.info["bads"]), epochs.interpolate_bads(), or sigvit.windows_from_epochs(epochs, bad_electrodes=…)'
+        raise ValueError(f"X marks the channels {bad} as bad; hand over what is left or mended by {choices}.")
     return epochs.get_data(picks=channels, copy=False, verbose="ERROR"), info_of(epochs.info, channels, epochs.info["sfreq"], {})
 
 

@@ -118,3 +118,21 @@ def test_microvolts_and_twins_are_named(braindecode):
         windows_from_braindecode(twins, unit="uV")
     with pytest.raises(ValueError, match="has no windows; cut it with"):
         windows_from_braindecode(concatenated(braindecode, raws))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("as_epochs", [False, True])
+def test_a_classifier_takes_them_as_they_are(braindecode, as_epochs):
+    estimators = pytest.importorskip("sigvit.estimators")
+    cut = braindecode.preprocessing.create_windows_from_events
+    raws = concatenated(braindecode, [synthetic_raw(seed=seed, n_trials=7) for seed in range(2)])
+    dataset = cut(raws, 80, -80, mapping=LEFT_RIGHT, preload=True, use_mne_epochs=as_epochs)
+    windows = windows_from_braindecode(dataset)
+    quick = estimators.SignalViTClassifier(training_steps=3, ensemble=False, classical=None, width=8, heads=2)
+    fitted = quick.fit(dataset)
+    assert fitted.classes_.tolist() == ["left", "right"]
+    np.testing.assert_array_equal(fitted.predict_proba(dataset), quick.fit(windows).predict_proba(windows))
+    targets = [dataset[number][1] for number in range(len(dataset))]
+    assert quick.fit(dataset, targets).score(dataset, targets) >= 0.0
+    assert quick.classes_.tolist() == [0, 1]
+    assert set(quick.predict(dataset.datasets[0])) <= {0, 1}

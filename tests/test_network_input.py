@@ -1,0 +1,44 @@
+"""What a network classifier makes of each kind of input that it may be handed."""
+
+import mne
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator
+
+from sigvit.data.synthetic import synthetic_raw
+from sigvit.network_input import read_input
+
+
+class Recorded:
+    """As much of braindecode's `EEGWindowsDataset` as is read: 5 windows of 101 samples."""
+
+    __module__ = "braindecode.datasets.base"
+    description = None
+    window_kwargs = (("WindowsCut", {"mapping": {"left": 0, "right": 1}}),)
+
+    def __init__(self):
+        self.raw = synthetic_raw()
+        first = 113 * np.arange(5)
+        self.metadata = pd.DataFrame({"i_start_in_trial": first, "i_stop_in_trial": first + 101, "target": [0, 1, 1, 0, 1]})
+
+
+def test_windows_of_braindecode_bring_electrodes_rate_and_labels():
+    classifier, dataset = BaseEstimator(), Recorded()
+    signals, info, labels = read_input(classifier, dataset, None, reset=True)
+    np.testing.assert_array_equal(signals[2], dataset.raw.get_data(start=226, stop=327).astype(np.float32))
+    assert labels.tolist() == ["left", "right", "right", "left", "right"]
+    assert info["ch_names"] == list(classifier.electrodes_) == ["C3", "Cz", "C4"]
+    assert (classifier.signal_shape_, classifier.sampling_rate_) == ((3, 101), 160.0)
+    assert read_input(classifier, dataset, [7, 7, 5, 5, 5], reset=True)[2].tolist() == [7, 7, 5, 5, 5]
+    np.testing.assert_array_equal(read_input(classifier, dataset, None, reset=False)[0], signals)
+
+
+def test_bad_channels_of_epochs_are_named_with_what_can_be_done_about_them():
+    raw = synthetic_raw(n_trials=3)
+    raw.info["bads"] = ["Cz"]
+    epochs = mne.Epochs(raw, tmin=0.0, tmax=2.0, baseline=None, preload=True, verbose="ERROR")
+    wanted = r"X marks the channels \['Cz'\] as bad; .*epochs.drop_channels\(epochs.info\[\"bads\"\]\), epochs.interpolate_bads\(\)"
+    with pytest.raises(ValueError, match=wanted):
+        read_input(BaseEstimator(), epochs, None, reset=True)
+    assert read_input(BaseEstimator(), epochs.drop_channels(epochs.info["bads"]), None, reset=True)[0].shape == (3, 2, 321)
