@@ -77,7 +77,7 @@ class Spectrum(nn.Module):
 
     Raises
     ------
-    ValueError : a band without a frequency of the patch's transform.
+    ValueError : a band without a frequency of the patch's transform; a patch of one sample, which has none above 0.
 
     >>> tone = torch.sin(torch.arange(50) / 50 * 2 * torch.pi * 10)[None]
     >>> Spectrum((1, 1, 50))(tone).argmax().item() + 1
@@ -91,6 +91,8 @@ class Spectrum(nn.Module):
         super().__init__()
         self.electrodes, self.window = shape[0], shape[2]
         bins = self.window // 2
+        if not bins:
+            raise ValueError("A patch of 1 sample has no frequency above 0, so that its spectrum tells nothing. Cut patches of 4 samples or more.")
         members = torch.eye(bins)
         if bands is not None:
             if sampling_rate is None:
@@ -164,12 +166,20 @@ class AsNumbers(nn.Module):
     ----------
     reading : what is read of a patch; (N, P) → (N, C, Q).
     normalise : each patch's numbers less their mean, by their standard deviation (He et al. 2022: better features than raw pixels).
+
+    Raises
+    ------
+    ValueError : one number a patch is to be normalised, which leaves 0 of it.
     """
 
     def __init__(self, reading: Cells | Samples | Spectrum, normalise: bool = False) -> None:
         super().__init__()
         self.reading, self.normalise = reading, normalise
         self.outputs = reading.size[0] * reading.size[1]
+        if normalise and self.outputs < 2:
+            raise ValueError(
+                f"{type(reading).__name__} of a patch is one number here, which is always 0 when normalised. Cut larger patches or take another target."
+            )
 
     def numbers(self, patches: Tensor) -> Tensor:
         """(N, P) → (N, outputs)."""
@@ -224,7 +234,7 @@ def patch_target(
 
     Raises
     ------
-    ValueError : an unknown kind, one that these patches don't have, or levels of recordings without their patches.
+    ValueError : an unknown kind, one that these patches don't have or are too small for, or levels of recordings without their patches.
 
     >>> patch_target(ImagePatches(16, 3, 7), "mean").outputs, patch_target(ImagePatches(16, 3, 7), "patch").outputs
     (512, 8192)

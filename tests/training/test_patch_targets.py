@@ -106,6 +106,22 @@ def test_a_band_that_a_short_patch_cannot_tell_is_refused():
     patch_target(ElectrodeTimePatches(3, 1, 33, 33, 7), "band_power", torch.zeros(5, 33), sampling_rate=100.0)
 
 
+@pytest.mark.parametrize(
+    ("window", "kind", "sentence"),
+    [
+        (1, "normalised", "Samples of a patch is one number here, which is always 0 when normalised"),
+        (1, "spectrum", "A patch of 1 sample has no frequency above 0"),
+        (2, "spectrum", "Spectrum of a patch is one number here"),
+        (3, "spectrum", "Spectrum of a patch is one number here"),
+    ],
+)
+def test_targets_that_are_the_same_for_every_patch_are_refused(window, kind, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        patch_target(ElectrodeTimePatches(5, 1, window, window, 7), kind)
+    # Two electrodes of a patch differ.
+    assert patch_target(ElectrodeTimePatches(6, 2, 3, 3, 7), kind).outputs > 1
+
+
 def test_quantiles_are_those_of_numpy():
     patches = torch.randn(501, 6, generator=torch.Generator().manual_seed(4))
     edges = quantile_edges(Samples((2, 1, 3)), patches)
