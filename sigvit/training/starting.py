@@ -31,10 +31,10 @@ def start_from(folder: str | Path, electrodes: Any, n_times: int, n_classes: int
     torch.Size([2, 5])
     """
     model = VisionTransformer.from_pretrained(folder)
+    _require_rate(model, electrodes, folder)
     own, names = getattr(model.tokenizer, "names", None), _names(electrodes)
     if own is not None and names is not None and tuple(own) != names:
         model = adapt(model, electrodes=electrodes)
-    _require_rate(model, electrodes, folder)
     model.reset_head(n_classes)
     count = len(names) if names is not None else electrodes if isinstance(electrodes, int) else len(electrodes)
     try:

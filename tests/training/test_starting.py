@@ -1,5 +1,6 @@
 """A classifier that starts from a pre-trained model: what is frozen stays, what isn't learns, and what can't fit is refused."""
 
+import mne
 import pytest
 import torch
 
@@ -50,8 +51,9 @@ def test_cross_validation_starts_every_fold_from_it(windows, folder):
 def test_what_cannot_fit_is_refused(windows, folder):
     with pytest.raises(ValueError, match=r"can't start a training on 3 electrodes × 134 samples"):
         start_from(folder, windows.info, 134, 2)
-    with pytest.raises(ValueError, match=r"made for 64 Hz, but these recordings have 50 Hz"):
-        start_from(folder, {"ch_names": list(windows.electrodes), "sfreq": 50.0}, 67, 2)
+    for electrodes in (list(windows.electrodes), ["C4", "Cz"]):  # the second cap is another one as well
+        with pytest.raises(ValueError, match=r"made for 64 Hz, but these recordings have 50 Hz"):
+            start_from(folder, mne.create_info(electrodes, 50.0, "eeg"), 67, 2)
     with pytest.raises(ValueError, match="give `pretrained`"):
         sigvit.SignalViTClassifier(trained="head").build(3, 67, 2)
     with pytest.raises(ValueError, match="own tokenizer"):
