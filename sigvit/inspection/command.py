@@ -30,7 +30,7 @@ class Options:
     folder: Path | None = None
     """Where the recordings lie, for pages that need local files."""
     inputs: int = 60
-    """Windows or images that are looked at, as many of each class as can be."""
+    """Windows (2 and more) or images that are looked at, as many of each class as can be."""
     references: int = 8
     """Other inputs that each one is compared with for its attribution."""
     permutations: int = 999
@@ -46,6 +46,8 @@ def main(arguments: list[str]) -> int:
     try:
         if output.is_dir():
             raise ValueError(f"{output} is a folder; --output names the HTML file.")
+        if options.output is not None and not output.parent.is_dir():
+            raise ValueError(f"There is no folder {output.parent} that {output.name} could be written to; make it first.")
         write_atomically(output, inspection_page(options))
     except (ValueError, OSError) as error:
         print(f"sigvit inspect: {error}", file=sys.stderr)
@@ -62,6 +64,8 @@ def inspection_page(options: Options) -> str:
     if len(model.config.input_shape) == 3:
         require_unset(options, ("folder",), "the model reads images, which --data names")
         looked = look_at_images(model, options.model, options.data, options.inputs, options.references, options.seed)
+    elif options.inputs < 2:
+        raise ValueError("--inputs is 1, but of recordings 2 and more are looked at: classes are compared with each other.")
     else:
         looked = look_at_recordings(model, options.data, options.folder, options.inputs, options.references, options.seed)
     return page(

@@ -148,6 +148,18 @@ def test_a_folder_without_a_model_and_a_page_that_is_not_there_get_a_sentence(tm
     assert "the nearest is 'scp" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [(["--inputs", "1"], "--inputs is 1, but of recordings 2 and more"), (["--output", "new/x.html"], "There is no folder new that x.html")],
+)
+def test_what_can_not_end_well_is_refused_before_anything_is_opened(options, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pages, "open_dataset", lambda name, folder=None: pytest.fail("the recordings were opened"))
+    folder = saved(sigvit.signal_vit(7, 67, num_classes=2), tmp_path)
+    assert main(["inspect", str(folder), "--data", "planted", *options]) == 2
+    assert sentence in capsys.readouterr().err
+
+
 def test_inputs_are_balanced_and_references_are_others():
     labels = np.repeat([0, 1, 2], [40, 20, 5])
     own, others = choose(labels, 15, 4, seed=0)
