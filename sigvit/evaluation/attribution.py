@@ -13,6 +13,8 @@ from sigvit.evaluation.attention import Numbers, as_tensor
 
 # n = inputs, K = classes, R = references, F = frequencies
 
+_HALVES = (torch.float16, torch.bfloat16)
+
 
 class Attribution(NamedTuple):
     """What each number of each input adds to the score of each class.
@@ -47,7 +49,8 @@ def attribution(
 
     Parameters
     ----------
-    model : inputs → logits (n, K); in evaluation mode (ValueError where it is a module in training mode).
+    model : inputs → logits (n, K); in evaluation mode (ValueError where it is a module in training mode). One in half precision computes in it; its answers
+        and gradients are summed in float32, and the few digits that it has show in `missing`.
     inputs : (n, …), scaled as the model wants them.
     references : (R, …) other inputs, as many of each class; None is zero, the mean of standardised signals.
     n_references : how many are drawn without repeats for one input after the other, by `seed`; all where there are no more.
@@ -69,6 +72,8 @@ def attribution(
     if min(n_references, points, batch_size) < 1:
         raise ValueError(f"n_references ({n_references}), points ({points}) and batch_size ({batch_size}) must all be at least 1.")
     x, others = _read(model, inputs, references)
+    if x.dtype in _HALVES:
+        model, x, others = _in_half(model, x.dtype), x.float(), others.float()
     generator = np.random.default_rng(seed)
     known = None if reference_labels is None else as_tensor(reference_labels).numpy()
     wanted = None if targets is None else as_tensor(targets).tolist()
@@ -90,6 +95,11 @@ def attribution(
 def class_scores(logits: Tensor) -> Tensor:
     """(n, K) → (n, K): each logit less the mean of all."""
     return logits - logits.mean(-1, keepdim=True)
+
+
+def _in_half(model: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """The model as a function of float32: neither numpy nor Fourier transforms know its numbers."""
+    return lambda points: model(points.to(dtype)).float()
 
 
 def _one(
