@@ -118,12 +118,13 @@ def main(configuration: Configuration) -> Path:
         console = Console(quiet=not processes.first, soft_wrap=True)
         torch.manual_seed(derive_seed(configuration.seed, "weights"))
         objective, batches, sets, hashes = prepare(configuration, processes.device)
+        hidden = UnlabelledBatches(batches, configuration.seed)
+        require_hideable(objective, hidden)
         if processes.first:
             claim_folder(output, describe(configuration, hashes))  # after all that may refuse the task, so that a mended one finds the folder free
         console.print(f"{configuration.objective} on {', '.join(configuration.data)}: {count(objective):,} parameters.", highlight=False)
         journal = Journal(output, configuration.every, configuration.batch_size, console=console)
         checkpoints = Checkpoints(output / "checkpoints", every=configuration.checkpoint_every)
-        hidden = UnlabelledBatches(batches, configuration.seed)
         train(objective, hidden, configuration.recipe, configuration.seed, checkpoints=checkpoints, processes=processes, journal=journal)
         weights = processes.full(objective.state_dict())
         if processes.first:
@@ -207,6 +208,13 @@ def make_objective(configuration: Configuration, model: sigvit.VisionTransformer
     share = SHARES[configuration.objective] if configuration.share is None else configuration.share
     masking = Masking(share, configuration.masking)
     return MaskedPatches(model, target, masking) if configuration.objective == "masked_patches" else MaskedAutoencoder(model, target, masking)
+
+
+@torch.no_grad()
+def require_hideable(objective: Objective, hidden: UnlabelledBatches) -> None:
+    """ValueError where the masking doesn't fit the tokens of the first batch."""
+    first, _ = hidden.batch(0)
+    objective.masking.hidden(objective.model.cut(first.signal), first.seeds)
 
 
 def target_name(configuration: Configuration) -> str:

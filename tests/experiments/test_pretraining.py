@@ -97,6 +97,14 @@ def test_a_refused_command_leaves_the_folder_free(script, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("data", "masking", "sentence"), [("digits", "electrode", "sit on the axes"), ("three", "time", "share the one step of time")])
+def test_a_masking_that_does_not_fit_leaves_the_folder_free(script, pages, tmp_path, data, masking, sentence):
+    long = () if data == "digits" else ("--window-s", 1.0)
+    with pytest.raises(ValueError, match=sentence):
+        script("--data", data, "--masking", masking, *long, *FEW, "--output", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_objective_in_the_same_folder_is_refused(script, tmp_path):
     script("--data", "digits", *FEW, "--output", tmp_path)
     with pytest.raises(ValueError, match="another protocol"):
