@@ -225,7 +225,7 @@ def report(table: pd.DataFrame, laws: dict[str, ScalingLaw | None], configuratio
         f"# Scaling: {configuration.data}",
         "",
         f"Balanced accuracy on the test part, {seeds}, {configuration.steps} steps each. Error = floor + "
-        "scale · samples^(-exponent); intervals of 95 % from fits to seeds drawn anew. What lies beyond the largest subset is an extrapolation.",
+        "scale · samples^(-exponent); intervals of 95 % from fits to errors drawn anew. What lies beyond the largest subset is an extrapolation.",
         "",
         f"| size | operations of a training | {' | '.join(f'{count} samples' for count in samples)} | exponent | with twice the data |",
         "|---" * (len(samples) + 4) + "|",
