@@ -6,17 +6,17 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from joblib import Parallel, delayed
 from torch import distributed
 
 from sigvit.training.group import Group
 from sigvit.training.measured import NotFiniteError
 from sigvit.training.member import Member, train_alone
-from sigvit.training.plan import Plan, choose_plan
+from sigvit.training.plan import Plan, choose_plan, threads
 from sigvit.training.snapshots import Snapshots, described, require_same
 from sigvit.training.stacked import architecture, can_stack
 from sigvit.training.stacked_optimizer import KERNELS
+from sigvit.workers import possible_processes
 
 __all__ = ["Member", "Plan", "Snapshots", "train_many"]
 
@@ -36,7 +36,8 @@ def train_many(
     Parameters
     ----------
     members : of any number of architectures; those of one architecture, batch size and number format are stacked.
-    plan : how many are stacked, and in how many processes; None takes the fastest way on this machine (`sigvit.training.plan.choose_plan`).
+    plan : how many are stacked, and in how many processes, where joblib's backend has so many; None takes the fastest way on this machine
+        (`sigvit.training.plan.choose_plan`).
     snapshots : where every member's state is kept, and from where training goes on where it ended.
     on_step : called with the number of steps done by all members together.
     processes : at most so many where no plan is given; None: as many as torch has threads.
@@ -162,8 +163,9 @@ def _train_kind(members: Sequence[Member], plan: Plan | None, snapshots: Snapsho
         if not waiting:
             return
     chosen = plan or (choose_plan(waiting, processes) if len(waiting) > 1 else Plan(1))
-    if chosen.processes > 1:
-        _train_in_processes(members, chosen, snapshots, outcome)
+    count = possible_processes(min(chosen.processes, len(members)))
+    if count > 1:
+        _train_in_processes(members, Plan(chosen.size, count), snapshots, outcome)
     elif chosen.size > 1 or any(member.key in saved for member in waiting):
         _train_stacked(members, chosen.size, snapshots, outcome)
     else:
@@ -227,9 +229,9 @@ def _train_spread(members: Sequence[Member], plan: Plan | None, snapshots: Snaps
 
 def _train_share(number: int, members: Sequence[Member], size: int, snapshots: Snapshots | None) -> tuple[int, list[dict[str, Any] | None], list[str]]:
     """The share's number, and for each member its final state, or None and what went wrong."""
-    torch.set_num_threads(1)
     outcome = _Outcome(None)
-    _train_stacked(members, size, snapshots, outcome)
+    with threads(1):
+        _train_stacked(members, size, snapshots, outcome)
     return number, [outcome.final(member) for member in members], [outcome.fault(member) for member in members]
 
 

@@ -23,6 +23,7 @@ from sigvit.training.loop import update
 from sigvit.training.member import Member
 from sigvit.training.stacked import architecture
 from sigvit.training.state import TrainingState
+from sigvit.workers import possible_processes
 
 # Below so many seconds of training all sizes are not worth measuring: then SHORT_SIZE against one after the other, two steps of each.
 WORTH_MEASURING_S = 20.0
@@ -73,7 +74,7 @@ _remembered: dict[str, Seconds] = {}
 
 
 def choose_plan(members: Sequence[Member], processes: int | None = None) -> Plan:
-    """The fastest way to train members that one stack could hold, in up to so many processes; None: as many as torch has threads.
+    """The fastest way to train members that one stack could hold, in up to so many processes of joblib's backend; None: as many as torch has threads.
 
     Measured: one model after the other against stacks; for a training of more than a few seconds stacks of several sizes, with all threads, and with one
     thread for each of as many processes. What was measured is remembered in this process and in a file of the user's cache folder (`XDG_CACHE_HOME`, else
@@ -82,7 +83,7 @@ def choose_plan(members: Sequence[Member], processes: int | None = None) -> Plan
     first, steps = members[0], sum(member.recipe.steps for member in members)
     if first.values.device.type == "cuda":
         return Plan(min(len(members), _largest_in_memory(members)))
-    processes = min(processes or torch.get_num_threads(), len(members))
+    processes = possible_processes(min(processes or torch.get_num_threads(), len(members)))
     key = _key(members, processes)
     known = _remembered.get(key) or _read_seconds(key)
     with torch.random.fork_rng(devices=[]):
@@ -108,7 +109,7 @@ def _measure_all(members: Sequence[Member], processes: int) -> Seconds:
     alone, *stacked = _measure([_alone(members[0])] + [groups[size].step for size in sizes])
     shared: list[float] = []
     if shares:
-        with _threads(1):
+        with threads(1):
             shared = _measure([groups[size].step for size in shares])
     each = {size: seconds / size / processes for size, seconds in zip(shares, shared, strict=True)}
     return Seconds(alone, {size: seconds / size for size, seconds in zip(sizes, stacked, strict=True)}, each, processes, complete=True)
@@ -146,7 +147,8 @@ def _largest_in_memory(members: Sequence[Member]) -> int:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads(count: int) -> Iterator[None]:
+    """Torch with so many threads; at the end it has as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -31,6 +31,7 @@ from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.judging import Fit, fit_and_judge, judge_fits
 from sigvit.tokenizers import ElectrodeTimePatches
+from sigvit.training.many import Plan, _train_stacked
 
 QUICK = {
     "ViT": SignalViTClassifier(training_steps=7, ensemble=False, width=8, heads=2, mlp_width=16),
@@ -399,6 +400,17 @@ def test_few_fits_that_leave_a_process_idle_are_shared_out_network_by_network(wi
     # Even shares, many fits, single networks, and pipelines that fit one after the other go to the processes whole.
     assert [_shares_out_itself(several, count, n_jobs=2) for count in (1, 6, 7, 9)] == [True, False, True, False]
     assert not any(_shares_out_itself(each, 3, n_jobs=2) for each in (QUICK["ViT"], QUICK["EEGNet"], baselines.shrinkage_lda()))
+
+
+def test_one_process_trains_with_its_own_threads_and_keeps_them(windows, folds, monkeypatch):
+    threads, seen = [2], []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr("sigvit.training.many.choose_plan", lambda members, processes: Plan(2, processes=2))
+    spy = lambda members, *others: seen.append((len(members), threads[-1])) or _train_stacked(members, *others)  # noqa: E731
+    monkeypatch.setattr("sigvit.training.many._train_stacked", spy)
+    cross_validate({"ViT": clone(QUICK["ViT"]).set_params(classical=None)}, windows, folds)
+    assert (seen, threads[-1]) == ([(3, 2)], 2)
 
 
 def test_what_has_no_stable_description_is_refused():

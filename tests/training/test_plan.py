@@ -2,6 +2,7 @@
 
 import json
 
+import joblib
 import pytest
 import torch
 
@@ -88,6 +89,16 @@ def test_as_many_processes_are_measured_as_are_asked_for(monkeypatch, cache):
     choose_plan(members(), processes=3)
     choose_plan(members(), processes=1)
     assert sorted((told["processes"], bool(told["shared"])) for told in json.loads(cache.read_text()).values()) == [(1, False), (3, True)]
+
+
+@pytest.mark.parametrize("backend", ["sequential", "threading"])
+def test_where_joblib_has_no_other_process_none_is_chosen(monkeypatch, cache, backend):
+    monkeypatch.setattr(plan, "WORTH_MEASURING_S", 0.0)
+    monkeypatch.setattr("sigvit.training.many._train_in_processes", None)
+    with joblib.parallel_config(backend):
+        assert choose_plan(members(), processes=2).processes == 1
+        assert [(told["processes"], told["shared"]) for told in json.loads(cache.read_text()).values()] == [(1, {})]
+        assert [history[-1]["step"] for history in train_many(members(), Plan(3, processes=2))] == [3] * 5
 
 
 def test_measuring_leaves_models_and_the_callers_random_state_alone(monkeypatch):
