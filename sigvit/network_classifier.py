@@ -84,6 +84,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError : as for `fit`, with the job's name; where a training's numbers are no longer finite, the others are ended first.
+        BlockingIOError : another process trains the same jobs into the folder.
         """
         fitted = [clone(self).set_params(random_state=job.seed, **job.parameters) for job in jobs]
         snapshots = None if folder is None else Snapshots(folder)

@@ -1,9 +1,17 @@
-"""Processes of joblib that share work."""
+"""Processes of joblib that share work: how many there are, and their end when the one that they work for is gone."""
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from functools import cache
+
 from joblib import effective_n_jobs
-from joblib.parallel import get_active_backend
+from joblib.parallel import LokyBackend, get_active_backend
+
+# How often a worker looks whether it still works for somebody.
+LOOK_S = 0.5
 
 
 def possible_processes(asked: int) -> int:
@@ -17,3 +25,25 @@ def possible_processes(asked: int) -> int:
     backend, _ = get_active_backend()
     here = getattr(backend, "supports_sharedmem", False)  # backends of processes don't say it
     return 1 if asked < 2 or here else min(asked, effective_n_jobs(asked))
+
+
+def employer() -> int | None:
+    """This process' number, for `end_with`, where joblib's workers are its children; None where they may be threads or on another machine.
+
+    Ask in the thread that chose the backend: joblib hands out work from others too.
+    """
+    backend, _ = get_active_backend()
+    return os.getpid() if isinstance(backend, LokyBackend) else None
+
+
+@cache  # a worker is given many pieces of work by one process
+def end_with(parent: int | None) -> None:
+    """From now on this worker ends soon after its parent, which a kill wouldn't tell it: it would train on, into the folder of the next start."""
+    if parent not in (None, os.getpid()):  # joblib may find that this process is all there is
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK_S)
+    os._exit(1)  # whatever the other threads are in

@@ -25,6 +25,7 @@ from sigvit.evidence.index_pairs import as_folds
 from sigvit.evidence.judging import TABLE_COLUMNS, Fit, fits_many, has_seed, judge_fits, last_step
 from sigvit.evidence.searched_values import parameters_of
 from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
+from sigvit.workers import employer, end_with
 
 __all__ = ["TABLE_COLUMNS", "Results", "cross_validate"]
 
@@ -93,6 +94,7 @@ def cross_validate(
     Leak : the folds leak, or a pipeline's parameter `pretrained` names a model that has seen a test part (see `certify`).
     ValueError : a certificate of other folds or without that model, no pipelines or seeds, a seed twice, a pipeline without `predict_proba` or with the name
         of another's part.
+    BlockingIOError : another process trains the same fits into the folder.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> from sigvit.evidence import baselines, folds
@@ -119,7 +121,8 @@ def cross_validate(
     records: dict[tuple[str, int, int], list[dict]] = {}
     total = sum(len(share) for _, share in shares)
     with _processes(n_jobs):
-        elsewhere = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(delayed(_fit_share)(*calls[number]) for number, own in enumerate(here) if not own)
+        sent = [delayed(_fit_share)(*calls[number], parent=employer()) for number, own in enumerate(here) if not own]
+        elsewhere = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(sent)
         for number, found in chain(elsewhere, (_fit_share(*calls[number], effective_n_jobs(n_jobs)) for number, own in enumerate(here) if own)):
             name, share = shares[number]
             for (fold, seed), parts in zip(share, found, strict=True):
@@ -194,8 +197,10 @@ def _fit_share(
     identity: str,
     folder: str | Path | None,
     processes: int | None = None,
+    parent: int | None = None,
 ) -> tuple[int, list[list[dict]]]:
     """The share's number, and the records of each of its fits: those in the folder as they are, the others fitted, in so many processes, and kept."""
+    end_with(parent)
     if folder is None:
         return number, [record["parts"] for record in judge_fits(name, pipeline, windows, [Fit(*fit) for fit in share], processes=processes)]
     store = FitStore(folder)

@@ -16,7 +16,7 @@ from sigvit.training.plan import Plan, choose_plan, threads
 from sigvit.training.snapshots import Snapshots, described, require_same
 from sigvit.training.stacked import architecture, can_stack
 from sigvit.training.stacked_optimizer import KERNELS
-from sigvit.workers import possible_processes
+from sigvit.workers import employer, end_with, possible_processes
 
 __all__ = ["Member", "Plan", "Snapshots", "train_many"]
 
@@ -48,6 +48,7 @@ def train_many(
     Raises
     ------
     ValueError : a loss or gradient is not finite. The other members are trained to their end first; the message names those that weren't.
+    BlockingIOError : another process trains the same members into the folder of the snapshots.
 
     >>> import torch
     >>> from torch import nn
@@ -206,7 +207,8 @@ def _train_stacked(members: Sequence[Member], size: int, snapshots: Snapshots | 
 def _train_in_processes(members: Sequence[Member], plan: Plan, snapshots: Snapshots | None, outcome: _Outcome) -> None:
     """Stacks in several processes, each with a share of the members; joblib's backend may reach other machines."""
     shares = [members[part :: plan.processes] for part in range(plan.processes)]
-    calls = (delayed(_train_share)(number, share, plan.size, snapshots) for number, share in enumerate(shares))
+    parent = employer()
+    calls = (delayed(_train_share)(number, share, plan.size, snapshots, parent) for number, share in enumerate(shares))
     with warnings.catch_warnings():
         # Loading torch looks to joblib like a leak of memory: it starts a fresh process, and says so.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
@@ -227,8 +229,11 @@ def _train_spread(members: Sequence[Member], plan: Plan | None, snapshots: Snaps
         outcome.adopt(share, ended, faults)
 
 
-def _train_share(number: int, members: Sequence[Member], size: int, snapshots: Snapshots | None) -> tuple[int, list[dict[str, Any] | None], list[str]]:
+def _train_share(
+    number: int, members: Sequence[Member], size: int, snapshots: Snapshots | None, parent: int | None
+) -> tuple[int, list[dict[str, Any] | None], list[str]]:
     """The share's number, and for each member its final state, or None and what went wrong."""
+    end_with(parent)
     outcome = _Outcome(None)
     with threads(1):
         _train_stacked(members, size, snapshots, outcome)

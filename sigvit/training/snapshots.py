@@ -14,6 +14,9 @@ from sigvit.training.member import Member
 from sigvit.training.state import plain
 
 SECONDS = 60.0
+# The workers of a killed training take a moment to notice it and to let go of their folders (`sigvit.workers.end_with`).
+WAIT_S = 10.0
+LOOK_S = 0.2
 
 
 class TimedCheckpoints(Checkpoints):
@@ -44,13 +47,14 @@ class Snapshots:
 
     Parameters
     ----------
-    folder : one process at a time works through the same members in it.
+    folder : one process at a time works through the same members in it: they are claimed when they are loaded, as long as this object lives.
     seconds : from one snapshot to the next.
     """
 
     def __init__(self, folder: str | Path, seconds: float = SECONDS) -> None:
         self.folder, self.seconds = Path(folder), seconds
         self._last_time = time.monotonic()
+        self._claimed: dict[str, Checkpoints] = {}
 
     def require_keys(self, members: Sequence[Member]) -> None:
         """ValueError: members whose snapshots could not be told apart."""
@@ -73,7 +77,13 @@ class Snapshots:
         self.__init__(**state)  # type: ignore[misc]  # another machine's clock began at another time
 
     def load(self, members: Sequence[Member]) -> dict[str, dict[str, Any]]:
-        """Key → newest state of those members that were saved, in the order in which they ran."""
+        """Key → newest state of those members that were saved, in the order in which they ran.
+
+        Raises
+        ------
+        BlockingIOError : another process trains the same members, and went on with it for ten seconds.
+        """
+        self._together(members)
         found: dict[str, dict[str, Any]] = {}
         asked = {member.key for member in members}
         for folder in sorted(self.folder.glob("together-*")):
@@ -83,9 +93,15 @@ class Snapshots:
 
     def save(self, members: Sequence[Member], states: dict[str, dict[str, Any]]) -> None:
         """Replace what is kept of these members; the states are told apart by key."""
-        name = hashlib.sha256("".join(sorted(member.key for member in members)).encode()).hexdigest()[:16]
-        checkpoints = Checkpoints(self.folder / f"together-{name}", keep=1)
+        checkpoints = self._together(members)
         checkpoints.save(max(checkpoints.steps(), default=0) + 1, states)
+
+    def _together(self, members: Sequence[Member]) -> Checkpoints:
+        """Where these members' states are kept, claimed when it is first asked for."""
+        name = hashlib.sha256("".join(sorted(member.key for member in members)).encode()).hexdigest()[:16]
+        if name not in self._claimed:
+            self._claimed[name] = _claimed(self.folder / f"together-{name}")
+        return self._claimed[name]
 
     def due(self) -> bool:
         """Whether the interval is over; a new one begins then."""
@@ -93,6 +109,24 @@ class Snapshots:
         if over:
             self._last_time = time.monotonic()
         return over
+
+
+def _claimed(folder: Path) -> Checkpoints:
+    """The folder's checkpoints, claimed as soon as nobody else has them; the BlockingIOError of `Checkpoints.claim` where that takes too long."""
+    end, told = time.monotonic() + WAIT_S, False
+    while True:
+        checkpoints = Checkpoints(folder, keep=1)
+        try:
+            checkpoints.claim()
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise
+        else:
+            return checkpoints
+        if not told:
+            warnings.warn(f"Another process trains into {folder}; waiting up to {WAIT_S:g} s for it to end.", stacklevel=4)
+            told = True
+        time.sleep(LOOK_S)
 
 
 def _newest(checkpoints: Checkpoints) -> dict[str, dict[str, Any]]:

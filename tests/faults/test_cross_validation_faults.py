@@ -76,6 +76,27 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_table(tmp_path, monkeypatch
     assert (tmp_path / "killed" / "folds.csv").read_bytes() == (tmp_path / "whole" / "folds.csv").read_bytes()
 
 
+WORKERS = """
+import sys, sigvit
+from sigvit.data.synthetic import synthetic_windows
+windows = synthetic_windows(n_subjects=4)
+pipelines = {"ViT": sigvit.SignalViTClassifier(training_steps=1_000_000, ensemble=False, width=8, heads=2, classical=None)}
+sigvit.cross_validate(pipelines, windows, sigvit.folds.cross_subject(windows.metadata), folder=sys.argv[1], n_jobs=2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there nothing says that a parent is gone")
+def test_the_workers_of_a_killed_run_end(tmp_path):
+    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", WORKERS, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        while len([*tmp_path.glob("fits/training/together-*/lock")]) < 2:
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.kill()
+        # The workers hold the pipe as well: it ends with the last of them.
+        process.communicate(timeout=30)
+
+
 def test_a_full_disk_is_a_sentence_and_the_old_file_survives(tmp_path):
     path = tmp_path / "fit.json"
     write_atomically(path, "old")

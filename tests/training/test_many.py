@@ -2,6 +2,9 @@
 
 import copy
 import pickle
+import subprocess
+import sys
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -273,6 +276,61 @@ def test_the_clock_of_snapshots_is_that_of_the_machine_they_are_on(tmp_path, mon
     assert (received.folder, received.due()) == (tmp_path, False)
     monkeypatch.setattr("sigvit.training.snapshots.time.monotonic", lambda: 64.0)
     assert received.due()
+
+
+HOLD = """
+import fcntl, os, sys, time
+lock = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR)
+fcntl.lockf(lock, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+TRY = "import fcntl, os, sys; fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+
+
+@contextmanager
+def held_elsewhere(folder, seconds: float):
+    """While another process trains into the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(folder / "lock"), str(seconds)], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        yield
+        process.kill()
+
+
+@pytest.mark.parametrize("plan", [Plan(4), Plan(1)])
+def test_a_second_start_of_a_training_in_stacks_is_refused(tmp_path, monkeypatch, plan):
+    monkeypatch.setattr("sigvit.training.snapshots.WAIT_S", 0.3)
+    train_many(different(), plan, Snapshots(tmp_path, seconds=0))
+    (folder,) = tmp_path.glob("together-*")
+    with (
+        held_elsewhere(folder, 60),
+        pytest.warns(UserWarning, match=r"trains into .*waiting up to 0.3 s"),
+        pytest.raises(BlockingIOError, match="Another process writes its checkpoints into"),
+    ):
+        train_many(different(), plan, Snapshots(tmp_path))
+
+
+def test_members_stay_claimed_as_long_as_they_train(tmp_path):
+    """Not from one snapshot to the next alone."""
+    refused = []
+
+    def on_step(steps: int) -> None:
+        if steps in (3, 18):  # before the first snapshot and between two
+            (folder,) = tmp_path.glob("together-*")
+            refused.append(subprocess.run([sys.executable, "-c", TRY, str(folder / "lock")], stderr=subprocess.DEVNULL).returncode)
+
+    train_many(different()[:3], Plan(3), Snapshots(tmp_path, seconds=0), on_step=on_step)
+    assert refused == [1, 1]
+
+
+def test_a_start_waits_for_the_workers_of_a_killed_one_to_end(tmp_path):
+    expected = train_many(different(), Plan(4), Snapshots(tmp_path, seconds=0))
+    (folder,) = tmp_path.glob("together-*")
+    with held_elsewhere(folder, 0.3), pytest.warns(UserWarning, match="waiting up to 10 s"):
+        assert train_many(different(), Plan(4), Snapshots(tmp_path)) == expected
 
 
 def test_who_has_ended_is_not_trained_again_even_if_asked_for_alone(tmp_path):
