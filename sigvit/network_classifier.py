@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -243,16 +244,15 @@ def network_log_probabilities(model: nn.Module, values: Tensor) -> np.ndarray:
 
 
 def mean_history(histories: Sequence[list[dict[str, float]]]) -> list[dict[str, float]]:
-    """One history of several networks: the mean of each number over those that are still in training at that step.
+    """One history of several networks: the mean of each number at each step over those that have an entry there.
 
-    >>> mean_history([[{"step": 5, "train_loss": 1.0}, {"step": 10, "train_loss": 0.5}], [{"step": 5, "train_loss": 3.0}]])
-    [{'step': 5, 'train_loss': 2.0}, {'step': 10, 'train_loss': 0.5}]
+    >>> mean_history([[{"step": 5, "train_loss": 1.0}, {"step": 10, "train_loss": 0.5}], [{"step": 5, "train_loss": 3.0}, {"step": 7, "train_loss": 2.0}]])
+    [{'step': 5, 'train_loss': 2.0}, {'step': 7, 'train_loss': 2.0}, {'step': 10, 'train_loss': 0.5}]
     """
-    history = []
-    for look in range(max(len(other) for other in histories)):
-        found = [other[look] for other in histories if look < len(other)]
-        history.append(found[0] | {name: float(np.mean([entry[name] for entry in found])) for name in found[0] if name != "step"})
-    return history
+    by_step: dict[float, list[dict[str, float]]] = {}
+    for entry in chain.from_iterable(histories):
+        by_step.setdefault(entry["step"], []).append(entry)
+    return [found[0] | {name: float(np.mean([entry[name] for entry in found])) for name in found[0] if name != "step"} for _, found in sorted(by_step.items())]
 
 
 def _member_seed(seed: int, number: int) -> int:

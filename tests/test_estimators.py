@@ -26,7 +26,7 @@ from sigvit.evidence.log_linear_pool import PULL, blend_weights, pooled
 from sigvit.fine_tuned import FineTuned
 from sigvit.mixed_classifier import MixedRecordingClassifier
 from sigvit.model.vision_transformer import VisionTransformer
-from sigvit.network_classifier import network_log_probabilities
+from sigvit.network_classifier import mean_history, network_log_probabilities
 from sigvit.tokenizers import ConvStem, ElectrodeTimePatches, TimeStepTokens
 from sigvit.tokens import Tokens
 
@@ -239,6 +239,13 @@ def test_fit_many_equals_one_by_one(windows, name):
         assert vars(fitted).keys() == vars(single).keys()
         assert [entry["step"] for entry in fitted.history_] == [entry["step"] for entry in single.history_]
         assert (fitted.selection_, fitted.n_parameters_) == (single.selection_, single.n_parameters_)
+
+
+def test_the_history_of_networks_of_unequal_length_is_their_mean_by_step():
+    # Three networks that look every 25 steps and at their ends, as `epochs` has it on inner folds of unequal size.
+    losses = [{25: 4.0, 50: 2.0, 53: 1.0}, {25: 2.0, 47: 7.0}, {25: 3.0, 50: 6.0, 53: 2.0}]
+    histories = [[{"step": step, "train_loss": loss} for step, loss in network.items()] for network in losses]
+    assert [(entry["step"], entry["train_loss"]) for entry in mean_history(histories)] == [(25, 3.0), (47, 7.0), (50, 4.0), (53, 1.5)]
 
 
 class Half(ClassifierMixin, BaseEstimator):
