@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -73,7 +73,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self._complete(part, self._train(self._members(part)))
         return self
 
-    def fit_many(self, windows: Windows, jobs: Sequence[FitJob], folder: str | Path | None = None, processes: int | None = None) -> list[Self]:
+    def fit_many(self, windows: Windows, jobs: Iterable[FitJob], folder: str | Path | None = None, processes: int | None = None) -> list[Self]:
         """One fitted classifier a job, each equal to `fit` on the job's rows with its seed; networks of one architecture are trained at once.
 
         Parameters
@@ -84,10 +84,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
         Raises
         ------
-        ValueError : as for `fit`, with the job's name; where a training's numbers are no longer finite, the others are ended first.
+        ValueError : as for `fit`, rows that the windows don't have, a parameter that doesn't exist, each with the job's name; where a training's numbers are
+            no longer finite, the others are ended first.
         BlockingIOError : another process trains the same jobs into the folder.
         """
-        fitted = [clone(self).set_params(random_state=job.seed, **job.parameters) for job in jobs]
+        jobs = list(jobs)
+        fitted = [self._copy_for(job, len(windows)) for job in jobs]
         snapshots = None if folder is None else Snapshots(folder)
         for block in blocks(windows, jobs):
             parts = prepare_all(windows, [(fitted[number], jobs[number]) for number in block])
@@ -101,6 +103,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             for number, part, several in zip(block, parts, members, strict=True):
                 fitted[number]._complete(part, [next(histories) for _ in several])
         return fitted
+
+    def _copy_for(self, job: FitJob, n_windows: int) -> Self:
+        with named(job):
+            job.require_rows(n_windows)
+            return clone(self).set_params(**{"random_state": job.seed, **job.parameters})  # a search may be over seeds
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """(windows, classes) probabilities, in the order of `classes_`."""

@@ -248,6 +248,13 @@ def test_the_history_of_networks_of_unequal_length_is_their_mean_by_step():
     assert [(entry["step"], entry["train_loss"]) for entry in mean_history(histories)] == [(25, 3.0), (47, 7.0), (50, 4.0), (53, 1.5)]
 
 
+def test_jobs_may_come_one_by_one_and_bring_a_seed_of_their_own(windows):
+    jobs = (FitJob(np.arange(40), [], seed, changed) for seed, changed in enumerate(({}, {"random_state": 7}), 3))
+    fitted = clone(QUICK).set_params(training_steps=2).fit_many(windows, jobs)
+    assert [each.random_state for each in fitted] == [3, 7]
+    assert all(hasattr(each, "model_") for each in fitted)
+
+
 class Half(ClassifierMixin, BaseEstimator):
     """Gives every window the shares of the classes at the middle of a long list, which its text leaves out."""
 
@@ -418,6 +425,9 @@ def at_another_rate(windows):
         (lambda w: clone(QUICK).fit(w).predict(at_another_rate(w)), "X is sampled at 256 Hz, but the classifier was fitted on 64 Hz"),
         (lambda w: FitJob(np.array([-1, 3]), [], 0), "train holds the row -1; rows are numbered from 0"),
         (lambda w: FitJob(np.arange(9), [8, 9], 0), "Row 8 is to be trained on and to be validated on; 1 rows are"),
+        (lambda w: QUICK.fit_many(w, [FitJob([3, 67], [], 0, name="a job")]), "a job: train holds the row 67, but there are 60 windows"),
+        (lambda w: QUICK.fit_many(w, [FitJob([3, 5], [60], 0, name="a job")]), "a job: validation holds the row 60"),
+        (lambda w: QUICK.fit_many(w, [FitJob([3, 5], [], 0, {"foo": 1}, name="a job")]), "a job: Invalid parameter 'foo'"),
         (lambda w: FineTuned(QUICK).fit(w, w.labels[:50]), "inconsistent numbers of samples"),
         (lambda w: FitJob(np.arange(60) > 30, [], 0), "train holds bool .* np.flatnonzero makes them of a mask"),
         (lambda w: clone(QUICK).set_params(classical="best").fit(w), "classical is 'best'"),

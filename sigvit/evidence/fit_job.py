@@ -16,7 +16,7 @@ class FitJob:
     Attributes
     ----------
     train : rows to train on. validation : rows that choose the stopping point, or are trained on as well where nothing is chosen; None for none.
-    seed : becomes `random_state`. parameters : what differs from the estimator's own parameters.
+    seed : becomes `random_state`. parameters : what differs from the estimator's own parameters; a `random_state` among them is taken before `seed`.
     groups : (train rows,) what inner folds keep whole; None where there is nothing to keep.
     name : what messages call it. key : names what is kept of it on disk; made of everything that decides the fit.
     """
@@ -35,6 +35,13 @@ class FitJob:
         both = np.intersect1d(self.train, self.validation)
         if len(both):
             raise ValueError(f"Row {both[0]} is to be trained on and to be validated on; {len(both)} rows are.")
+
+    def require_rows(self, count: int) -> None:
+        """ValueError: a row that a set of so many windows doesn't have."""
+        for part in ("train", "validation"):
+            rows = getattr(self, part)
+            if len(rows) and rows.max() >= count:
+                raise ValueError(f"{part} holds the row {rows.max()}, but there are {count} windows, whose rows are numbered from 0 to {count - 1}.")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from numbers import Integral
@@ -18,7 +18,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sigvit.data.windows import Windows, concatenate
-from sigvit.evidence.fit_job import FitJob
+from sigvit.evidence.fit_job import FitJob, named
 from sigvit.evidence.inner_folds import inner_folds
 from sigvit.evidence.metrics import window_log_loss
 from sigvit.evidence.window_steps import NO_ALIGNMENT, WithOrigin, alignment_of, routed
@@ -111,8 +111,12 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         return self._adopt(fitted(self.best_params_, np.arange(len(y))))
 
     @_has("fit_many")
-    def fit_many(self, windows: Windows, jobs: Sequence[FitJob], folder: str | Path | None = None) -> list[GridSearch]:
+    def fit_many(self, windows: Windows, jobs: Iterable[FitJob], folder: str | Path | None = None) -> list[GridSearch]:
         """One search a job, each equal to `fit` on the job's rows with its seed: the inner fits of all jobs at once, then the final ones at once."""
+        jobs = list(jobs)
+        for job in jobs:
+            with named(job):
+                job.require_rows(len(windows))
         searches = [clone(self) for _ in jobs]
         folds = [search._folds(windows.labels[job.train], job.groups) for search, job in zip(searches, jobs, strict=True)]
         proposals = [Proposals(search._proposals(job.seed)) for search, job in zip(searches, jobs, strict=True)]

@@ -106,6 +106,20 @@ def test_a_nested_search_is_a_pipeline_like_any_other(windows):
     np.testing.assert_allclose(found, alone.predict_proba(windows[fold.test]), atol=ROUNDING)
 
 
+def test_seeds_can_be_searched(windows):
+    search = GridSearch(vit(), {"random_state": [3, 5]}).fit(windows)
+    assert search.best_params_["random_state"] in (3, 5)
+    assert search.best_estimator_.random_state == search.best_params_["random_state"]
+
+
+def test_jobs_may_come_one_by_one_and_are_named_where_their_rows_are_not_there(windows):
+    search = GridSearch(vit(), GRID)
+    (found,) = search.fit_many(windows, iter([FitJob(np.arange(40), [], 0)]))
+    assert found.best_params_["learning_rate"] in GRID["learning_rate"]
+    with pytest.raises(ValueError, match=rf"a job: train holds the row {len(windows)}, but there are"):
+        search.fit_many(windows, [FitJob([3, len(windows)], [], 0, name="a job")])
+
+
 def test_another_score_may_choose(windows):
     search = GridSearch(baselines.tangent_space(), CLASSICAL, scoring="balanced_accuracy")
     assert 0.5 < search.fit(windows.values, windows.labels).best_score_ <= 1
