@@ -94,6 +94,9 @@ class ShallowConvNet(nn.Module):
         filtered = n_times - kernel + 1
         self.window, self.stride = min(filtered, max(1, round(75 * rate))), max(1, round(15 * rate))
         self.temporal = nn.Conv2d(1, 40, (1, kernel))
+        assert self.temporal.bias is not None
+        # BatchNorm takes it out again: its gradient would be rounding noise, of which Adam makes full steps.
+        self.temporal.bias.requires_grad_(False)
         self.spatial = nn.Conv2d(40, 40, (n_electrodes, 1), bias=False)
         self.norm = nn.BatchNorm1d(40)
         self.dropout_rate = dropout

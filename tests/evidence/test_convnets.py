@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from sigvit.evidence.convnets import EEGNet, ShallowConvNet, bounded_rows
 from sigvit.training.group import Group
-from sigvit.training.many import Member, train_many
+from sigvit.training.many import Member, Plan, train_many
 from sigvit.training.member import train_alone
 from sigvit.training.member_draws import MemberDraws
 from sigvit.training.recipe import Recipe
@@ -89,6 +89,32 @@ def test_stacked_networks_equal_their_serial_twins(network):
         for name, tensor in twin.model.state_dict().items():
             # 20 steps of AdamW in float64; the contract's bound.
             torch.testing.assert_close(member.model.state_dict()[name], tensor, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("network", [ShallowConvNet])
+def test_stacked_networks_in_float32_predict_as_their_serial_twins(network):
+    stacked = [
+        replace(each, model=each.model.float(), values=each.values.float(), validation=None, recipe=replace(each.recipe, dtype="float32"))
+        for each in members(network)
+    ]
+    serial = [replace(member, model=copy.deepcopy(member.model)) for member in stacked]
+    train_many(stacked, Plan(3))
+    for member, twin in zip(stacked, serial, strict=True):
+        train_alone(twin)
+        with torch.no_grad():
+            # The contract's bound on logits: what rounding in another order makes of 20 steps in float32.
+            torch.testing.assert_close(member.model(member.values), twin.model(member.values), rtol=0, atol=1e-5)
+
+
+def test_an_offset_that_batch_norm_takes_out_again_is_not_trained():
+    network = ShallowConvNet(E, S, 3, 128.0, dropout=0.0).double()
+    values = torch.randn(7, E, S, dtype=torch.float64)
+    before = network(values)
+    with torch.no_grad():
+        network.temporal.bias.add_(3.0)
+    # Offsets of a few units are taken out of a few hundred numbers each.
+    torch.testing.assert_close(network(values), before, rtol=0, atol=1e-10)
+    assert [name for name, parameter in network.named_parameters() if not parameter.requires_grad] == ["temporal.bias"]
 
 
 @pytest.mark.parametrize("network", [EEGNet, ShallowConvNet])
