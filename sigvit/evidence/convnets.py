@@ -39,6 +39,8 @@ class EEGNet(nn.Module):
         self.temporal_norm = nn.BatchNorm2d(8, eps=1e-3, momentum=0.01)
         self.spatial = nn.Conv2d(8, 16, (n_electrodes, 1), groups=8, bias=False)
         self.spatial_norm = nn.BatchNorm2d(16, eps=1e-3, momentum=0.01)
+        # The second BatchNorm takes the first one's offset out again: its gradient would be rounding noise, of which Adam makes full steps.
+        self.temporal_norm.bias.requires_grad_(False)
         self.depthwise = nn.Conv2d(16, 16, (1, 16), groups=16, bias=False)
         self.pointwise = nn.Conv2d(16, 16, 1, bias=False)
         self.separable_norm = nn.BatchNorm2d(16, eps=1e-3, momentum=0.01)

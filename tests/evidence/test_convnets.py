@@ -61,7 +61,7 @@ def as_in_the_paper(network: EEGNet) -> nn.Sequential:
 @pytest.mark.parametrize(("samples", "rate"), [(S, 128.0), (23, 128.0), (S, 400.0)])
 def test_eegnet_is_the_papers_convolutions(samples, rate):
     torch.manual_seed(0)
-    network = EEGNet(E, samples, 3, rate, dropout=0.0).double()
+    network = EEGNet(E, samples, 3, rate, dropout=0.0).double().requires_grad_()  # also of the offset that isn't trained
     twin = copy.deepcopy(network)
     for parameter in [*network.temporal_norm.parameters(), *twin.temporal_norm.parameters()]:
         nn.init.uniform_(parameter, 0.5, 2.0, generator=torch.Generator().manual_seed(parameter.numel()))
@@ -91,7 +91,7 @@ def test_stacked_networks_equal_their_serial_twins(network):
             torch.testing.assert_close(member.model.state_dict()[name], tensor, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("network", [ShallowConvNet])
+@pytest.mark.parametrize("network", [EEGNet, ShallowConvNet])
 def test_stacked_networks_in_float32_predict_as_their_serial_twins(network):
     stacked = [
         replace(each, model=each.model.float(), values=each.values.float(), validation=None, recipe=replace(each.recipe, dtype="float32"))
@@ -106,15 +106,17 @@ def test_stacked_networks_in_float32_predict_as_their_serial_twins(network):
             torch.testing.assert_close(member.model(member.values), twin.model(member.values), rtol=0, atol=1e-5)
 
 
-def test_an_offset_that_batch_norm_takes_out_again_is_not_trained():
-    network = ShallowConvNet(E, S, 3, 128.0, dropout=0.0).double()
+@pytest.mark.parametrize(("network", "offset"), [(EEGNet, "temporal_norm.bias"), (ShallowConvNet, "temporal.bias")])
+def test_an_offset_that_batch_norm_takes_out_again_is_not_trained(network, offset):
+    torch.manual_seed(0)
+    network = network(E, S, 3, 128.0, dropout=0.0).double()
     values = torch.randn(7, E, S, dtype=torch.float64)
     before = network(values)
     with torch.no_grad():
-        network.temporal.bias.add_(3.0)
-    # Offsets of a few units are taken out of a few hundred numbers each.
+        network.get_parameter(offset).add_(3.0)
+    # Offsets of a few units, in sums of a thousand numbers in float64.
     torch.testing.assert_close(network(values), before, rtol=0, atol=1e-10)
-    assert [name for name, parameter in network.named_parameters() if not parameter.requires_grad] == ["temporal.bias"]
+    assert [name for name, parameter in network.named_parameters() if not parameter.requires_grad] == [offset]
 
 
 @pytest.mark.parametrize("network", [EEGNet, ShallowConvNet])
