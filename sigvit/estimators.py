@@ -15,6 +15,7 @@ from sigvit.evidence.blend import Blend, fit_with_groups
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.inner_folds import first_alike, inner_folds, telling_windows
 from sigvit.evidence.log_linear_pool import blend_weights, log_of, pooled
+from sigvit.halves import Halves
 from sigvit.model.vision_transformer import signal_vit
 from sigvit.network_classifier import NetworkClassifier, network_log_probabilities
 from sigvit.network_input import read_input
@@ -226,12 +227,10 @@ class SignalViTClassifier(NetworkClassifier):
         folds: list[np.ndarray | None] = [np.flatnonzero(np.isin(first, judge)) for _, judge in divided]
         return folds if len(folds) >= FEWEST_FOLDS else folds + [None] * (NETWORKS - len(folds))
 
-    def _begin(self, part: TrainingPart, shared: dict) -> None:
+    def _begin(self, part: TrainingPart, halves: Halves) -> None:
         """The classical half, which says what the networks read; fits on the same part share it where it is ours."""
-        asked = (id(part), self.classical if isinstance(self.classical, str | None) else id(self))
-        if asked not in shared:
-            shared[asked] = self._fit_classical(part)
-        self.classical_ = shared[asked]
+        ours = isinstance(self.classical, str | None)
+        self.classical_ = halves.once(part, self.classical, self._fit_classical) if ours else self._fit_classical(part)
         self.whitened_ = self._whitens()
 
     def _whitens(self) -> bool:

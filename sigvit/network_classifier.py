@@ -21,6 +21,7 @@ from sigvit.data.windows import Windows
 from sigvit.evidence.fit_job import FitJob, named
 from sigvit.evidence.silence import alike
 from sigvit.fit_blocks import blocks, prepare_all
+from sigvit.halves import Halves
 from sigvit.model.scaling import Scaling
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.network_input import read_input
@@ -69,7 +70,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         ValueError : fewer than two classes, windows that are all the same, other shapes than fitted on, NaN or infinity, bad channels of Epochs.
         """
         part = self._prepare(X, y, groups, validation)
-        self._begin(part, {})
+        self._begin(part, Halves())
         self._complete(part, self._train(self._members(part)))
         return self
 
@@ -79,7 +80,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         windows : of which each job says its rows; no job sees another's.
-        folder : where the trainings keep their state about once a minute, and from where they go on after a kill; every job needs a key then.
+        folder : where the trainings keep their state about once a minute, beside what else they are made of (classical halves that are ours), and from where
+            they go on after a kill; every job needs a key then. Nobody else should write there: the halves are pickled.
         processes : at most so many train; None: as many as torch has threads.
 
         Raises
@@ -93,11 +95,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         snapshots = None if folder is None else Snapshots(folder)
         for block in blocks(windows, jobs):
             parts = prepare_all(windows, [(fitted[number], jobs[number]) for number in block])
-            shared: dict = {}
+            halves = Halves(None if folder is None else Path(folder) / "halves")
             members = []
             for number, part in zip(block, parts, strict=True):
                 with named(jobs[number]):
-                    fitted[number]._begin(part, shared)
+                    fitted[number]._begin(part, halves)
                     members.append(fitted[number]._members(part, jobs[number].name, jobs[number].key))
             histories = iter(self._train([member for several in members for member in several], snapshots, processes))
             for number, part, several in zip(block, parts, members, strict=True):
@@ -202,8 +204,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         named = recipe.hemisphere_flip > 0 and not isinstance(part.electrodes, int)
         return Mirror.from_names(part.electrodes["ch_names"], self.classes_.tolist()) if named else None
 
-    def _begin(self, part: TrainingPart, shared: dict) -> None:
-        """What a fit does before its networks are built; `shared` holds what fits on the same part have in common."""
+    def _begin(self, part: TrainingPart, halves: Halves) -> None:
+        """What a fit does before its networks are built; `halves` are those that fits on the same part have in common."""
 
     def _complete(self, part: TrainingPart, histories: list[list[dict[str, float]]]) -> None:
         """What a fit does behind the training of its networks."""

@@ -83,7 +83,8 @@ def cross_validate(
         `protocol` says, as in `certify`.
     seeds : a parameter called `random_state`, of the pipeline or a step, receives each; a pipeline without one is fitted once and stands for all seeds.
     certificate : of these windows and folds; made here where it is left out.
-    folder : where finished fits are kept, in `fits`, and about once a minute the state of those that train, so that a killed run goes on with what is missing.
+    folder : where finished fits are kept, in `fits`, and about once a minute the state of those that train, so that a killed run goes on with what is missing;
+        the classical halves of those that train are pickled there.
     on_fit : called with (done, total, what was just fitted).
     n_jobs : processes, each with one thread, that share the fits; 1 stays in this process with its threads. A pipeline with `fit_many` gets all fits of a
         process at once, every fold × seed; behind steps that take `Windows`, all seeds of a fold; of an `ensemble` few fits that don't divide evenly are

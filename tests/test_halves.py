@@ -1,0 +1,83 @@
+"""Classical halves are fitted once for all fits that have them in common, and once for all starts of a run that is killed."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.estimators import FitJob, SignalViTClassifier
+from sigvit.evidence import baselines
+from sigvit.halves import Halves
+from sigvit.training_part import TrainingPart
+
+
+class OtherVersion:
+    """Warns when it is read again, as scikit-learn's estimators do in another version."""
+
+    def __setstate__(self, state):
+        warnings.warn("made by another version", UserWarning, stacklevel=1)
+
+    def __getstate__(self):
+        return {"is": "here"}
+
+
+def part(seed: int = 0, groups: np.ndarray | None = None) -> TrainingPart:
+    return TrainingPart(np.random.default_rng(seed).normal(size=(7, 3, 11)), np.arange(7) % 2, groups, None, 3)
+
+
+def numbered(fits: list):
+    """Fits a new half each time it is asked."""
+    return lambda part: fits.append(part) or f"half {len(fits)}"
+
+
+def test_fits_on_one_part_share_a_half_and_other_starts_find_it(tmp_path):
+    fits, one, same = [], part(), part()
+    halves = Halves(tmp_path)
+    assert [halves.once(each, "auto", numbered(fits)) for each in (one, one, same)] == ["half 1"] * 3
+    assert Halves(tmp_path).once(part(), "auto", numbered(fits)) == "half 1"
+    assert [path.suffix for path in tmp_path.iterdir()] == [".pickle"]
+
+
+@pytest.mark.parametrize("other", [part(1), part(0, np.arange(7) % 3), TrainingPart(part().signals, np.arange(7) % 3, None, None, 3)])
+def test_other_windows_groups_or_labels_have_another_half(tmp_path, other):
+    fits = []
+    for each in (part(), other):
+        Halves(tmp_path).once(each, "auto", numbered(fits))
+    assert len(fits) == 2
+
+
+def test_what_can_not_be_read_as_it_was_written_is_fitted_again(tmp_path):
+    Halves(tmp_path).once(part(), "auto", numbered([]))
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-3])
+    assert Halves(tmp_path).once(part(), "auto", lambda part: "another") == "another"
+    path.unlink()
+    Halves(tmp_path).once(part(), "auto", lambda part: OtherVersion())
+    assert Halves(tmp_path).once(part(), "auto", lambda part: "a new one") == "a new one"
+
+
+class KilledError(Exception):
+    pass
+
+
+def test_a_killed_training_does_not_fit_its_halves_again(tmp_path, monkeypatch):
+    windows, fits = synthetic_windows(n_subjects=3), []
+    half = lambda self, part: fits.append(part) or baselines.shrinkage_lda().fit(part.signals, part.targets)  # noqa: E731
+    monkeypatch.setattr(SignalViTClassifier, "_fit_classical", half)
+    classifier = SignalViTClassifier(training_steps=3, width=8, heads=2, ensemble=False)
+    jobs = [FitJob(np.arange(rows), [], seed, key=f"{rows}-{seed}") for rows in (40, 50) for seed in (0, 1)]
+    with monkeypatch.context() as during:
+        during.setattr("sigvit.network_classifier.train_many", killed)
+        with pytest.raises(KilledError):
+            classifier.fit_many(windows, jobs, tmp_path)
+    assert len(fits) == 2
+    found = classifier.fit_many(windows, jobs, tmp_path)
+    assert len(fits) == 2
+    for one, other in zip(found, classifier.fit_many(windows, jobs), strict=True):
+        np.testing.assert_array_equal(one.predict_proba(windows), other.predict_proba(windows))
+
+
+def killed(*_, **__):
+    raise KilledError
