@@ -1,4 +1,4 @@
-"""Processes of joblib that share work: how many there are, and their end when the one that they work for is gone."""
+"""Processes of joblib that share work: how many there are, and their end when their parent is gone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cache
 from joblib import effective_n_jobs
 from joblib.parallel import LokyBackend, get_active_backend
 
-# How often a worker looks whether it still works for somebody.
+# How often a worker looks whether its parent is still there.
 LOOK_S = 0.5
 
 
@@ -27,7 +27,7 @@ def possible_processes(asked: int) -> int:
     return 1 if asked < 2 or here else min(asked, effective_n_jobs(asked))
 
 
-def employer() -> int | None:
+def parent_of_workers() -> int | None:
     """This process' number, for `end_with`, where joblib's workers are its children; None where they may be threads or on another machine.
 
     Ask in the thread that chose the backend: joblib hands out work from others too.

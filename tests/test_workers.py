@@ -1,4 +1,4 @@
-"""Workers end with the process that they work for."""
+"""Workers end with their parent."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import joblib
 import pytest
 
-from sigvit.workers import employer, end_with
+from sigvit.workers import end_with, parent_of_workers
 
 ORPHAN = """
 import os, time
@@ -27,8 +27,8 @@ def test_a_worker_ends_soon_after_its_parent():
 
 
 def test_nobody_ends_with_who_may_be_a_thread_or_elsewhere():
-    assert employer() == os.getpid()
+    assert parent_of_workers() == os.getpid()
     with joblib.parallel_config("threading"):
-        assert employer() is None
+        assert parent_of_workers() is None
     end_with(os.getpid())  # where joblib finds that this process is all there is
     end_with(None)

@@ -25,7 +25,7 @@ from sigvit.evidence.index_pairs import as_folds
 from sigvit.evidence.judging import TABLE_COLUMNS, Fit, fits_many, has_seed, judge_fits, last_step
 from sigvit.evidence.searched_values import parameters_of
 from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
-from sigvit.workers import employer, end_with
+from sigvit.workers import end_with, parent_of_workers
 
 __all__ = ["TABLE_COLUMNS", "Results", "cross_validate"]
 
@@ -122,7 +122,7 @@ def cross_validate(
     records: dict[tuple[str, int, int], list[dict]] = {}
     total = sum(len(share) for _, share in shares)
     with _processes(n_jobs):
-        sent = [delayed(_fit_share)(*calls[number], parent=employer()) for number, own in enumerate(here) if not own]
+        sent = [delayed(_fit_share)(*calls[number], parent=parent_of_workers()) for number, own in enumerate(here) if not own]
         elsewhere = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(sent)
         for number, found in chain(elsewhere, (_fit_share(*calls[number], effective_n_jobs(n_jobs)) for number, own in enumerate(here) if own)):
             name, share = shares[number]

@@ -16,7 +16,7 @@ from sigvit.training.plan import Plan, choose_plan, threads
 from sigvit.training.snapshots import Snapshots, described, require_same
 from sigvit.training.stacked import architecture, can_stack
 from sigvit.training.stacked_optimizer import KERNELS
-from sigvit.workers import employer, end_with, possible_processes
+from sigvit.workers import end_with, parent_of_workers, possible_processes
 
 __all__ = ["Member", "Plan", "Snapshots", "train_many"]
 
@@ -207,7 +207,7 @@ def _train_stacked(members: Sequence[Member], size: int, snapshots: Snapshots | 
 def _train_in_processes(members: Sequence[Member], plan: Plan, snapshots: Snapshots | None, outcome: _Outcome) -> None:
     """Stacks in several processes, each with a share of the members; joblib's backend may reach other machines."""
     shares = [members[part :: plan.processes] for part in range(plan.processes)]
-    parent = employer()
+    parent = parent_of_workers()
     calls = (delayed(_train_share)(number, share, plan.size, snapshots, parent) for number, share in enumerate(shares))
     with warnings.catch_warnings():
         # Loading torch looks to joblib like a leak of memory: it starts a fresh process, and says so.
