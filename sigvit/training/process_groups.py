@@ -7,10 +7,12 @@ state in each of w processes and gathers one block at a time (Rajbhandari et al.
 from __future__ import annotations
 
 import ctypes
+import gc
 import itertools
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -113,8 +115,20 @@ def join_group(kind: str) -> Iterator[Processes]:
     distributed.init_process_group(backend, store=distributed.PrefixStore(f"group {next(GROUPS)}", store), rank=rank, world_size=world, device_id=bound)
     try:
         yield {"ddp": DataParallel, "fsdp2": FullySharded}[kind](rank, world, device)
+    except BaseException as error:
+        _empty_frames(error)
+        raise
     finally:
+        # A wrapped model that outlives its group joins gloo's threads while it holds Python's lock, which they may wait for.
+        gc.collect()
         distributed.destroy_process_group()
+
+
+def _empty_frames(error: BaseException | None) -> None:
+    """Let go of what the functions held that an error came through, the wrapped model among it."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 class _Announced:

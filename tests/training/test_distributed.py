@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sigvit.training.checkpoint import Checkpoints
+from sigvit.training import process_groups
+from sigvit.training.checkpoint import Checkpoints, Stopped
 from sigvit.training.distributed import Processes
 from sigvit.training.optimizer import MovingAverage, make_optimizer
 
@@ -181,3 +183,40 @@ def test_an_optimiser_of_other_groups_is_refused():
 def test_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="kind is 'dp'; there are 'ddp'"), Processes.from_torchrun("dp"):
         pass
+
+
+@pytest.mark.parametrize("how", ["to its end", "stopped", "an error after an error"])
+def test_no_wrapped_model_outlives_its_group(monkeypatch: pytest.MonkeyPatch, how: str):
+    for name, value in {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "MASTER_ADDR": "localhost", "MASTER_PORT": 0}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(process_groups, "_end_with_parent", lambda: None)  # this process is no child of torchrun
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    wrapped: list[weakref.ref[nn.Module]] = []
+    outlived: list[bool] = []
+    destroy = process_groups.distributed.destroy_process_group
+
+    def look_and_destroy() -> None:
+        outlived.append(wrapped[0]() is not None)
+        destroy()
+
+    def step(processes: Processes) -> None:
+        module = processes.wrap(nn.Linear(3, 5))
+        wrapped.append(weakref.ref(module))
+        module(torch.ones(2, 3)).sum().backward()
+        if how != "to its end":
+            raise Stopped(1)
+
+    def end() -> None:
+        with Processes.from_torchrun() as processes:
+            try:
+                step(processes)
+            except Stopped as error:
+                raise error if how == "stopped" else ValueError("after a step") from None
+
+    monkeypatch.setattr(process_groups.distributed, "destroy_process_group", look_and_destroy)
+    if how == "to its end":
+        end()
+    else:
+        with pytest.raises(Stopped if how == "stopped" else ValueError):
+            end()
+    assert outlived == [False]
