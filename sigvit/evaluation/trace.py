@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -94,18 +93,33 @@ def _trace(model: nn.Module, shape: tuple[int, ...], dtype: str, train: bool, gp
     model.train(train)
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), torch.set_grad_enabled(train):
-            state = dict(_fake_state(model, train))
             inputs = torch.empty(shape, dtype=torch.float64 if dtype == "float64" else torch.float32)
-            with _Recorder() as recorder, _OneKernelDropout() if gpu else nullcontext():
-                with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-                    outputs = torch.func.functional_call(model, state, (inputs,))
-                    loss = functional.cross_entropy(outputs, torch.ones_like(outputs)) if train else None
-                kept_bytes = recorder.alive
-                if loss is not None:
-                    loss.backward()
+            recorder = _Recorder()
+            step = _Step(model, dtype, train, recorder)
+            state = dict(_fake_state(step, train))
+            with recorder, _one_kernel_dropout() if gpu else nullcontext():
+                kept_bytes = torch.func.functional_call(step, state, (inputs,))
             return Trace(recorder.work, recorder.peak, kept_bytes)
     finally:
         model.train(kept)
+
+
+class _Step(nn.Module):
+    """Forward and backward in one call, so that activations which are computed again on the way back meet the fake weights too."""
+
+    def __init__(self, model: nn.Module, dtype: str, train: bool, recorder: _Recorder) -> None:
+        super().__init__()
+        self.model, self.dtype, self.train_too, self.recorder = model, dtype, train, recorder
+
+    def forward(self, inputs: Tensor) -> int:
+        """Returns the bytes that are alive between forward and backward."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == "bfloat16"):
+            outputs = self.model(inputs)
+            loss = functional.cross_entropy(outputs, torch.ones_like(outputs)) if self.train_too else None
+        kept_bytes = self.recorder.alive
+        if loss is not None:
+            loss.backward()
+        return kept_bytes
 
 
 def _fake_state(model: nn.Module, train: bool) -> Iterator[tuple[str, Tensor]]:
@@ -116,14 +130,20 @@ def _fake_state(model: nn.Module, train: bool) -> Iterator[tuple[str, Tensor]]:
         yield name, torch.empty(buffer.shape, dtype=buffer.dtype, device="cpu")
 
 
-class _OneKernelDropout(TorchFunctionMode):
+@contextmanager
+def _one_kernel_dropout() -> Iterator[None]:
     """Dropout as GPUs do it, in one operation; CPUs draw, divide and multiply."""
 
-    def __torch_function__(self, function: Any, types: Any, arguments: tuple = (), keywords: dict | None = None) -> Any:
-        if function is functional.dropout:
-            values, rate, training, *_ = (*arguments, *(keywords or {}).values(), True)
-            return torch.native_dropout(values, rate, True)[0] if training else values
-        return function(*arguments, **(keywords or {}))
+    def one_kernel(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        return torch.native_dropout(input, p, True)[0] if training else input
+
+    several = functional.dropout
+    # In its place and not by a mode for functions, which backward lifts from what checkpointing computes again.
+    functional.dropout = one_kernel
+    try:
+        yield
+    finally:
+        functional.dropout = several
 
 
 class _Recorder(TorchDispatchMode):

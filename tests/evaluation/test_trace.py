@@ -76,6 +76,18 @@ def test_shapes_alone_tell_as_much_as_the_model():
     assert trace_training(shapes, (2, 15, 35), batch=3) == trace_training(small(), (2, 15, 35), batch=3)
 
 
+@pytest.mark.parametrize("gpu", [False, True])
+def test_shapes_alone_tell_what_checkpointing_computes_again(gpu):
+    choices = {"checkpointing": True, "dropout": 0.1, "stochastic_depth": 0.1}
+    with torch.device("meta"):
+        shapes = small(**choices)
+    found = trace_training(shapes, (2, 15, 35), batch=3, gpu=gpu)
+    assert found == trace_training(small(**choices), (2, 15, 35), batch=3, gpu=gpu)
+    # Of the forward pass, the blocks come again; patches and head don't.
+    forward, plain = flops_by_module(shapes), trace_training(small(), (2, 15, 35), batch=3)
+    assert found.work.flops - plain.work.flops == 3 * (sum(forward.values()) - forward["patches"] - forward["head"])
+
+
 @pytest.mark.slow
 def test_activations_grow_with_the_batch_and_checkpointing_spares_them():
     plain, sparing = small(depth=5), small(depth=5, checkpointing=True)
