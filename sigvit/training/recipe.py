@@ -82,7 +82,8 @@ class Recipe:
     validate_every : steps between looks at the validation part, where there is one.
     patience : looks without a better validation loss until training stops; 0 never stops early. The best look's weights are returned.
     dtype : "float32", "float64", or "bfloat16" (autocast over float32 weights).
-    compile : run the model through `torch.compile`: minutes at first, then faster.
+    compile : run the model through `torch.compile`: minutes at first, then faster. Dropout and stochastic depth draw other masks then, so that a training
+        with either goes on only with the choice that it began with.
 
     Raises
     ------

@@ -5,13 +5,16 @@ Schedule and randomness are functions of the step and carry nothing; bfloat16 ha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sigvit.model.config import ModelConfig
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.distributed import Processes
@@ -19,7 +22,7 @@ from sigvit.training.measured import Measured
 from sigvit.training.optimizer import MovingAverage, make_optimizer
 from sigvit.training.recipe import Recipe
 
-# They say how the same training is computed: another number of processes may need other ones.
+# They say how the same training is computed: another number of processes may need other ones. But see `_draws` for `compile`.
 FREE_FIELDS = ("accumulation", "compile")
 
 
@@ -122,11 +125,19 @@ class TrainingState:
         if found is None:
             return
         self.step, saved = found
-        _require_same(checkpoints, self.step, saved, {"seed": self.seed} | plain(self.recipe))
+        self._require_same(checkpoints.path(self.step), saved)
         self.processes.load_full_state(saved, self.model, self.optimizer, self.average.averages)
         self.keeper.best, self.keeper.waited, self.keeper.weights = (saved["keeper"][name] for name in ("best", "waited", "weights"))
         self.reported, self.ended, self.history = saved["reported"], saved["ended"], saved["history"]
         self.measured.numbers = saved["measured"]
+
+    def _require_same(self, path: Path, saved: dict[str, Any]) -> None:
+        own = {"seed": self.seed} | plain(self.recipe)
+        free = FREE_FIELDS if not _draws(self.model) else [name for name in FREE_FIELDS if name != "compile"]
+        _require_equal(path, "recipe", saved["recipe"], own, free)
+        before, architecture = saved.get("architecture"), _architecture(self.model)  # checkpoints of earlier versions don't say it
+        if before is not None and architecture is not None:
+            _require_equal(path, "architecture", before, architecture, ())
 
     def _plain(self) -> dict[str, Any]:
         keeper = {"best": self.keeper.best, "waited": self.keeper.waited, "weights": self.keeper.weights}
@@ -135,6 +146,7 @@ class TrainingState:
             "keeper": keeper,
             "history": self.history,
             "recipe": {"seed": self.seed} | plain(self.recipe),
+            "architecture": _architecture(self.model),
             "measured": self.measured.numbers,
             "reported": self.reported,
             "ended": self.ended,
@@ -150,14 +162,33 @@ def plain(recipe: Recipe) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()}
 
 
-def _require_same(checkpoints: Checkpoints, step: int, saved: dict[str, Any], own: dict[str, Any]) -> None:
-    before = saved["recipe"]
-    names = [name for name in own | before if name not in FREE_FIELDS and own.get(name) != before.get(name)]
+def _config(model: nn.Module) -> ModelConfig | None:
+    """That of the model, or of the one inside an objective or a compiler's wrapper."""
+    return next((module.config for module in model.modules() if isinstance(getattr(module, "config", None), ModelConfig)), None)
+
+
+def _architecture(model: nn.Module) -> dict[str, Any] | None:
+    """What decides the model's numbers, also where shapes don't tell, as a checkpoint gives it back; None where the model doesn't say."""
+    config = _config(model)
+    if config is None:
+        return None
+    told = json.loads(json.dumps(asdict(config), default=lambda number: number.item()))  # numpy's
+    del told["checkpointing"]
+    return told
+
+
+def _draws(model: nn.Module) -> bool:
+    """Whether a step draws masks: compiled, it draws others."""
+    config = _config(model)
+    rates = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
+    return any(rates) or (config is not None and (config.dropout > 0 or config.stochastic_depth > 0))
+
+
+def _require_equal(path: Path, kind: str, before: dict[str, Any], own: dict[str, Any], free: Sequence[str]) -> None:
+    names = [name for name in own | before if name not in free and own.get(name) != before.get(name)]
     if names:
         differ = "; ".join(f"{name} was {before.get(name)!r} and is {own.get(name)!r}" for name in names)
-        raise ValueError(
-            f"The checkpoint {checkpoints.path(step)} is of another recipe: {differ}. Train with the recipe it was made with, or into another folder."
-        )
+        raise ValueError(f"The checkpoint {path} is of another {kind}: {differ}. Train with the {kind} it was made with, or into another folder.")
 
 
 def _require_format(model: nn.Module, recipe: Recipe) -> None:

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+import sigvit
 from sigvit.training.batches import RecordingBatches
 from sigvit.training.checkpoint import Checkpoints, Stopped
 from sigvit.training.journal import COLUMNS, TIMES, Journal
@@ -195,6 +196,54 @@ def test_another_architecture_is_refused_with_what_differs(tmp_path):
     model = nn.Sequential(nn.Flatten(), nn.Linear(E * S, 7), nn.BatchNorm1d(7), nn.GELU(), nn.Dropout(0.3), nn.Linear(7, C))
     with pytest.raises(ValueError, match=r"another architecture.*1\.weight"):
         train(model, RecordingBatches(*windows(0), RECIPE, 3), RECIPE, 3, checkpoints=Checkpoints(tmp_path / "checkpoints", every=7))
+
+
+def image_model(**choices):
+    torch.manual_seed(0)
+    return sigvit.vit("Ti/5", **({"image_size": 5, "num_classes": C, "in_channels": 1, "width": 6, "depth": 1, "heads": 2, "mlp_width": 7} | choices))
+
+
+def train_images(folder: Path, model: nn.Module, compiled: bool = False) -> None:
+    recipe = replace(RECIPE, steps=1, time_shift=0.0, compile=compiled)
+    targets = torch.arange(N) % C
+    values = torch.randn(N, 1, 5, 5, generator=torch.Generator().manual_seed(0))
+    train(model, RecordingBatches(values, targets, recipe, 3), recipe, 3, checkpoints=Checkpoints(folder))
+
+
+@pytest.mark.parametrize(
+    ("choices", "sentence"),
+    [
+        ({"heads": 3}, "heads was 2 and is 3"),
+        ({"gelu": "tanh"}, "gelu was 'erf' and is 'tanh'"),
+        ({"eps": np.float64(1e-2)}, r"eps was 1e-06 and is 0\.01"),
+        ({"pool": "mean", "class_token": True}, "pool was 'class' and is 'mean'"),
+    ],
+)
+def test_an_architecture_of_the_same_shapes_is_refused_with_what_differs(tmp_path, choices, sentence):
+    train_images(tmp_path, image_model(width=np.int64(6)))
+    with pytest.raises(ValueError, match=rf"step_00000001 is of another architecture: {sentence}\. Train with the architecture it was made with"):
+        train_images(tmp_path, image_model(**choices))
+    train_images(tmp_path, image_model(checkpointing=True))  # the same numbers
+
+
+def test_a_checkpoint_that_does_not_say_its_architecture_is_taken(tmp_path):
+    train_images(tmp_path, image_model())
+    checkpoints = Checkpoints(tmp_path)
+    step, state = checkpoints.latest()
+    del state["architecture"]
+    checkpoints.save(step, state)
+    del checkpoints  # it holds the folder
+    train_images(tmp_path, image_model(gelu="tanh"))
+
+
+@pytest.mark.parametrize("rate", ["dropout", "stochastic_depth"])
+def test_a_training_that_draws_masks_does_not_go_on_compiled(tmp_path, monkeypatch, rate):
+    monkeypatch.setattr(torch, "compile", lambda module: module)  # a compiler takes long
+    train_images(tmp_path / "drawn", image_model(**{rate: 0.1}))
+    with pytest.raises(ValueError, match="another recipe: compile was False and is True"):
+        train_images(tmp_path / "drawn", image_model(**{rate: 0.1}), compiled=True)
+    train_images(tmp_path / "same", image_model())
+    train_images(tmp_path / "same", image_model(), compiled=True)
 
 
 def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint_and_none_is_written_after_it(tmp_path):
