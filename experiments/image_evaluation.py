@@ -22,7 +22,8 @@ from torch import Tensor
 
 import sigvit
 from sigvit.data.images import Images, open_images, require_same_classes
-from sigvit.evaluation.few_shot import few_shot
+from sigvit.evaluation.features import read_split
+from sigvit.evaluation.few_shot import FewShot, draw, judge_draws
 from sigvit.evaluation.linear_probe import linear_probe
 from sigvit.evaluation.nearest_neighbours import nearest_neighbours
 from sigvit.training.augment_images import ImageAugmentation, evaluation_crop, preprocess
@@ -74,16 +75,25 @@ def main(options: Options) -> None:
         table.add_row("its head", f"{evaluate_images(model, test, augmentation, size).accuracy:.2%}")
     read = reader(model, augmentation, size, device)
     known, asked = read(part_of(train, options.probe_images)), read(test)
-    fewest = int(torch.bincount(known[1]).min())
+    fewest = int(torch.bincount(torch.as_tensor(train.labels), minlength=len(train.classes)).min())
     possible, beyond = [shots for shots in options.shots if shots <= fewest], [shots for shots in options.shots if shots > fewest]
     if beyond:
         table.caption = f"{seen}; left out: {', '.join(map(str, beyond))} labels a class, because a class has {fewest}"
-    few = few_shot(*known, *asked, shots=possible) if possible else {}
+    few = few_shot_of(train, asked, read, possible) if possible else {}
     for shots, accuracy in few.items():
         table.add_row(f"{shots} labels a class, mean of 3 draws", f"{accuracy:.2%}")
     table.add_row(f"20 nearest of {len(known[1]):,} images", f"{nearest_neighbours(*known, *asked):.2%}")
     table.add_row(f"linear probe on {len(known[1]):,} images", f"{linear_probe(*known, *asked):.2%}")
     console.print(table)
+
+
+def few_shot_of(train: Images, asked: tuple[Tensor, Tensor], read: Callable[[Images], tuple[Tensor, Tensor]], shots: list[int]) -> FewShot:
+    """`sigvit.few_shot` on the whole training part, of which only the images that are drawn are read."""
+    labels = torch.as_tensor(train.labels)
+    draws = {count: [draw(labels, count, seed) for seed in range(3)] for count in shots}
+    drawn = torch.cat([rows for several in draws.values() for rows in several]).unique()
+    split = read_split(*read(train.part(drawn.numpy())), *asked)
+    return judge_draws(split, {count: [torch.searchsorted(drawn, rows) for rows in several] for count, several in draws.items()})
 
 
 def preprocessing(options: Options) -> ImageAugmentation:

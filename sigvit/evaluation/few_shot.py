@@ -6,14 +6,14 @@ Dosovitskiy et al. 2021 (arXiv:2010.11929), section 4.1; constants as in big_vis
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sigvit.evaluation.features import Features, Labels, Standardiser, read_split
+from sigvit.evaluation.features import Features, Labels, Split, Standardiser, read_split
 
 BIAS = 100.0  # large, so that the bias is almost free of the ridge
 RIDGE = 2.0**10
@@ -125,14 +125,15 @@ def few_shot(
     split = read_split(train_features, train_labels, test_features, test_labels)
     shots, seeds = tuple(shots), tuple(seeds)
     _check_draws(split.train_labels, split.classes, shots, seeds)
+    return judge_draws(split, {count: [draw(split.train_labels, count, seed) for seed in seeds] for count in shots}, ridge)
+
+
+def judge_draws(split: Split, draws: Mapping[int, Sequence[Tensor]], ridge: float = RIDGE) -> FewShot:
+    """As `few_shot`, with the rows of training given for each number of shots: so the features of a large set are needed of drawn rows alone."""
     accuracies: dict[int, tuple[float, ...]] = {}
-    for count in shots:
-        found = []
-        for seed in seeds:
-            rows = draw(split.train_labels, count, seed)
-            fitted = fit_ridge(split.train[rows], split.train_labels[rows], len(split.classes), ridge)
-            found.append(fitted.accuracy(split.test, split.test_labels))
-        accuracies[count] = tuple(found)
+    for shots, several in draws.items():
+        fitted = (fit_ridge(split.train[rows], split.train_labels[rows], len(split.classes), ridge) for rows in several)
+        accuracies[shots] = tuple(classifier.accuracy(split.test, split.test_labels) for classifier in fitted)
     return FewShot(accuracies)
 
 

@@ -14,6 +14,7 @@ import tomli_w
 import torch
 
 import sigvit
+from sigvit.data.images import open_images
 from sigvit.training.augment_images import ImageAugmentation
 from sigvit.training.image_run import FineTuning, ImageRun, ModelChoice, open_recipe, recipe_names
 from sigvit.training.recipe import Recipe
@@ -124,12 +125,27 @@ def test_evaluation_tells_head_shots_neighbours_and_probe(script, outputs, capsy
 def test_evaluation_says_which_draws_it_leaves_out(script, outputs, capsys, monkeypatch):
     monkeypatch.setattr(importlib.import_module("image_evaluation"), "linear_probe", lambda *given: 0.5)  # which takes seconds
     few = ("--model", outputs / "one" / "model", "--data", "digits", "--probe-images", 70)
-    script("evaluation", *few, "--shots", 2, 30, 50)
+    script("evaluation", *few, "--shots", 2, 300, 500)
     told = " ".join(capsys.readouterr().out.split())
     assert "2 labels a class" in told
-    assert "left out: 30, 50 labels a class, because a class has " in told
-    script("evaluation", *few, "--shots", 30)
-    assert "left out: 30 labels a class" in " ".join(capsys.readouterr().out.split())
+    assert "left out: 300, 500 labels a class, because a class has " in told
+    script("evaluation", *few, "--shots", 300)
+    assert "left out: 300 labels a class" in " ".join(capsys.readouterr().out.split())
+
+
+def test_evaluation_draws_few_shots_from_the_whole_training_part(script, outputs, capsys, monkeypatch):
+    module, counts = importlib.import_module("image_evaluation"), []
+    reader = module.reader
+    monkeypatch.setattr(module, "linear_probe", lambda *given: 0.5)  # which takes seconds
+    monkeypatch.setattr(module, "reader", lambda *given: lambda images: counts.append(len(images)) or reader(*given)(images))
+    script("evaluation", "--model", outputs / "one" / "model", "--data", "digits", "--probe-images", 70, "--shots", 1, 30)
+    told = " ".join(capsys.readouterr().out.split())
+    model = sigvit.VisionTransformer.from_pretrained(outputs / "one" / "model")
+    read = reader(model, ImageAugmentation(), (8, 8), "cpu")
+    train, test = (read(open_images("digits", part)) for part in ("train", "test"))
+    for shots, accuracy in sigvit.few_shot(*train, *test, shots=(1, 30)).items():
+        assert f"{shots} labels a class, mean of 3 draws │ {accuracy:.2%}" in told
+    assert counts[2] < 3 * 30 * 10  # drawn twice, an image is read once
 
 
 @pytest.mark.parametrize("count", [0, -5])
