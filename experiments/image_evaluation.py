@@ -64,7 +64,7 @@ def main(options: Options) -> None:
         raise ValueError(f"--probe-images is {options.probe_images}; neighbours and linear probe learn from at least 1.")
     console = Console()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = read_model(options).to(device).eval()
+    model = read_model(options).to(device, torch.float32).eval()  # the images' format, whatever the training's
     size = options.image_size or (model.config.input_shape[1], model.config.input_shape[2])
     train, test = (open_images(options.data, split, model.config.input_shape[0]) for split in ("train", "test"))
     augmentation = preprocessing(options)

@@ -81,7 +81,8 @@ def fit(
     training, test = open_parts(task)
     with Processes.from_torchrun(session.processes) as processes:
         console = Console(quiet=not processes.first, soft_wrap=True)
-        model = make_model().to(processes.device, torch.float64 if task.recipe.dtype == "float64" else torch.float32)
+        dtype = torch.float64 if task.recipe.dtype == "float64" else torch.float32
+        model = make_model().to(processes.device, dtype)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         sizes = f"{parameters:,} parameters, {len(training):,} training images, {len(test):,} test images"
         console.print(f"{task.name}: {sizes}. {task.expectation}", *model.changes, sep="\n", highlight=False)
@@ -93,10 +94,12 @@ def fit(
             # after all that may refuse the task, so that a mended one finds the folder free
             claim_folder(folder, describe(task) | describe_start(), FREE_ENTRIES)
         train(model, batches, task.recipe, task.seed, checkpoints=checkpoints, processes=processes, journal=journal)
-        score = ImageEvaluation(test, task.augmentation, task.image_size, dtype=task.recipe.dtype, processes=processes, workers=session.workers)(model)
+        recipe = task.recipe
+        judge = ImageEvaluation(test, task.augmentation, task.image_size, dtype=recipe.dtype, loss=recipe.loss, processes=processes, workers=session.workers)
+        score = judge(model)
         weights = processes.full(model.state_dict())
         if processes.first:
-            save(folder, make_model(), weights, score)
+            save(folder, make_model().to(dtype), weights, score)
             console.print(f"{len(test):,} test images: accuracy {score.accuracy:.2%}, loss {score.loss:.4f}. Model: {folder / 'model'}", highlight=False)
     return score
 

@@ -16,6 +16,7 @@ import torch
 import sigvit
 from sigvit.data.images import open_images
 from sigvit.training.augment_images import ImageAugmentation
+from sigvit.training.evaluate import evaluate_images
 from sigvit.training.image_run import FineTuning, ImageRun, ModelChoice, open_recipe, recipe_names
 from sigvit.training.recipe import Recipe
 
@@ -59,6 +60,18 @@ def test_training_writes_what_a_reader_needs_and_is_repeatable(script, outputs):
     script("training", *few, "--output", outputs / "one")
     models = [sigvit.VisionTransformer.from_pretrained(outputs / name / "model").state_dict() for name in ("one", "two")]
     assert all(torch.equal(models[0][name], models[1][name]) for name in models[0])
+
+
+def test_a_training_is_judged_by_its_own_loss_and_saved_in_its_own_format(script, tmp_path, monkeypatch):
+    few = ("digits", "--recipe.steps", 3, "--recipe.warmup-steps", 1, "--recipe.loss", "sigmoid", "--recipe.dtype", "float64")
+    script("training", *few, "--output", tmp_path)
+    model = sigvit.VisionTransformer.from_pretrained(tmp_path / "model")
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float64}
+    task, test = open_recipe("digits"), open_images("digits", "test")
+    found = evaluate_images(model, test, task.augmentation, task.image_size, dtype="float64", loss="sigmoid")
+    assert json.loads((tmp_path / "scores.json").read_text()) == {"accuracy": found.accuracy, "loss": found.loss}  # the same sums: every bit
+    monkeypatch.setattr(importlib.import_module("image_evaluation"), "linear_probe", lambda *given: 0.5)  # which takes seconds
+    script("evaluation", "--model", tmp_path / "model", "--probe-images", 70, "--shots", 1)
 
 
 def test_another_recipe_in_the_same_folder_is_refused(script, outputs):
