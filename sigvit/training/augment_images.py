@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from sigvit.training.crops import PAPER_RESIZE, CentreCrop, InceptionCrops, draw_crops
+from sigvit.training.plain_fields import plain_value
 from sigvit.training.randomness import generator
 from sigvit.training.recipe import require_unset
 from sigvit.training.resampling import resample
@@ -43,7 +44,7 @@ class ImageAugmentation:
 
     Raises
     ------
-    ValueError : a number outside its range, named; one that the others leave without a reader.
+    ValueError : a number outside its range, not finite or of another kind, named; one that the others leave without a reader.
 
     >>> ImageAugmentation(crop_area=(0.05, 1.0), flip=True).erasing
     0.0
@@ -68,9 +69,10 @@ class ImageAugmentation:
     evaluation_resize: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("crop_area", "crop_ratio", "mean", "std"):
-            if getattr(self, name) is not None:  # TOML gives lists
-                object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
+        for field in fields(ImageAugmentation):
+            plain = plain_value(self, field)
+            if not isinstance(plain, float):  # which stays as it was written, also in config.toml
+                object.__setattr__(self, field.name, plain)
         area, ratio, resize = self.crop_area or (1.0, 1.0), self.crop_ratio, self.evaluation_resize
         self._require("crop_area", 0 < area[0] <= area[1] <= 1, "None or two shares of the area, above 0, rising, to 1 at most")
         self._require("crop_ratio", 0 < ratio[0] <= ratio[1], "two numbers above 0, the lower first")

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool | np.bool_):  # "no" would be true
-        raise TypeError
-    return bool(value)
-
+from sigvit.training.plain_fields import plain_value
 
 CHOICES = {
     "dtype": ("float32", "float64", "bfloat16"),
     "optimizer": ("adamw", "adam", "lamb", "sgd"),
     "schedule": ("cosine", "linear", "rsqrt", "constant"),
     "loss": ("softmax", "sigmoid"),
-}
-# Python's own number or word for what a field of each kind is given, and what that must be.
-PLAIN: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "int": (lambda number: operator.index(int(number) if isinstance(number, float) and number.is_integer() else number), "a whole number"),
-    "float": (float, "a number"),
-    "bool": (_truth, "True or False"),
-    "str": (str, "a word"),
-    "tuple[float, float]": (lambda pair: tuple(map(float, pair)), "two numbers"),
 }
 # What varies recordings; images are varied by `ImageAugmentation`.
 OF_RECORDINGS = (
@@ -87,7 +71,7 @@ class Recipe:
 
     Raises
     ------
-    ValueError : a number outside its range, or a fraction where a whole number belongs, named; a choice that the others leave without a reader.
+    ValueError : a number outside its range or not finite, or a fraction where a whole number belongs, named; a choice that the others leave without a reader.
 
     >>> Recipe(steps=7).steps
     7
@@ -134,7 +118,8 @@ class Recipe:
     hemisphere_flip: float = 0.0
 
     def __post_init__(self) -> None:
-        self._take_plain()
+        for field in fields(Recipe):  # a subclass may have others, of any kind
+            object.__setattr__(self, field.name, plain_value(self, field, infinite=field.name == "clip_norm"))
         for name in ("steps", "batch_size", "validate_every", "accumulation"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("warmup_steps", "weight_decay", "noise", "mixup", "cutmix", "patience", "cooldown_steps", "amplitude_scale", "frequency_shift"):
@@ -148,19 +133,10 @@ class Recipe:
         for name in ("surrogate", "recombination", "hemisphere_flip"):
             self._require(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
         self._require("final_factor", 0 <= self.final_factor <= 1, "from 0 to 1")
-        self._require("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two numbers, each at least 0 and below 1")
+        self._require("betas", all(0 <= beta < 1 for beta in self.betas), "two numbers, each at least 0 and below 1")
         for name, words in CHOICES.items():
             self._require(name, getattr(self, name) in words, ", ".join(map(repr, words[:-1])) + f" or {words[-1]!r}")
         self._require_readers()
-
-    def _take_plain(self) -> None:
-        """Numbers of numpy and lists of TOML become Python's own: a checkpoint is read back as plain data alone."""
-        for field in fields(Recipe):  # a subclass may have others, of any kind
-            value, (plain, words) = getattr(self, field.name), PLAIN[str(field.type)]
-            try:
-                object.__setattr__(self, field.name, plain(value))
-            except (TypeError, ValueError):
-                self._require(field.name, False, words)
 
     def _require(self, name: str, holds: bool, range_in_words: str) -> None:
         if not holds:

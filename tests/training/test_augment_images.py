@@ -339,6 +339,19 @@ def test_normalisation_is_by_channel():
         ({"erasing": 1.5}, "erasing is 1.5; it must be from 0 to 1"),
         ({"mean": (0.5, 0.5)}, "mean is"),
         ({"std": (0.0,)}, "std is"),
+        ({"pad": 1.5}, r"pad is 1\.5; it must be a whole number\."),
+        ({"pad": True}, r"pad is True; it must be a whole number\."),
+        ({"repeats": 1.5}, r"repeats is 1\.5; it must be a whole number\."),
+        ({"flip": "no"}, r"flip is no; it must be True or False\."),
+        ({"mean": (float("nan"),)}, r"mean is \(nan,\); it must be a number or several, and finite\."),
+        ({"std": (float("inf"),)}, r"std is \(inf,\); it must be a number or several, and finite\."),
+        ({"mean": "grey"}, r"mean is grey; it must be a number or several\."),
+        ({"crop_area": (0.1,)}, r"crop_area is \(0\.1,\); it must be None or two numbers\."),
+        ({"crop_area": (0.1, 0.5, 1.0)}, r"it must be None or two numbers\."),
+        ({"crop_area": 0.5}, r"crop_area is 0\.5; it must be None or two numbers\."),
+        ({"crop_area": (0.1, 1.0), "crop_ratio": (1.0, float("inf"))}, r"it must be two numbers, and finite\."),
+        ({"colour_jitter": float("inf")}, r"colour_jitter is inf; it must be a number, and finite\."),
+        ({"evaluation_resize": float("nan")}, r"it must be None or a number, and finite\."),
         ({"evaluation_resize": 0.5}, "evaluation_resize is 0.5; it must be None or at least 1"),
         ({"crop_ratio": (0.5, 1.0)}, "crop_ratio is .* but nothing reads it: crop_area is None"),
         ({"randaugment_magnitude": 9.0}, "randaugment_magnitude is 9.0, but nothing reads it: randaugment_layers is 0"),
@@ -347,3 +360,9 @@ def test_normalisation_is_by_channel():
 def test_numbers_outside_their_range_are_sentences(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
         ImageAugmentation(**wrong)
+
+
+def test_numbers_of_numpy_lists_and_one_for_all_are_taken():
+    given = ImageAugmentation(crop_area=[np.float64(0.1), 1], mean=0.25, std=[0.5, 0.25, 0.125], pad=np.int64(2), repeats=3.0, flip=np.bool_(True))
+    assert given == ImageAugmentation(crop_area=(0.1, 1.0), mean=(0.25,), std=(0.5, 0.25, 0.125), pad=2, repeats=3, flip=True)
+    assert [type(number) for number in (given.pad, given.repeats, given.flip)] == [int, int, bool]

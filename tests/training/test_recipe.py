@@ -33,6 +33,13 @@ KINDLESS = [
     ("learning_rate", "fast", "a number"),
     ("betas", 0.9, "two numbers"),
     ("compile", "no", "True or False"),
+    ("steps", True, "a whole number"),
+    ("noise", True, "a number"),
+    ("betas", (0.9,), "two numbers"),
+    ("learning_rate", float("inf"), "a number, and finite"),
+    ("mixup", float("inf"), "a number, and finite"),
+    ("weight_decay", float("nan"), "a number, and finite"),
+    ("clip_norm", float("nan"), "above 0"),
 ]
 UNREAD = [
     ({"momentum": 0.5}, "momentum is 0.5, but nothing reads it: optimizer is 'adamw'"),
@@ -68,6 +75,10 @@ def test_numbers_of_numpy_and_lists_become_plain():
     assert {type(getattr(recipe, name)) for name in chosen} == {int, float, bool, str}
     assert isinstance(recipe.warmup_steps, int)
     assert [type(beta) for beta in recipe.betas] == [float, float]
+
+
+def test_a_norm_without_end_clips_nothing():
+    assert Recipe(clip_norm=float("inf")).clip_norm == float("inf")
 
 
 def test_a_subclass_may_have_fields_of_its_own():

@@ -1,0 +1,83 @@
+"""Fields of a dataclass as Python's own numbers, words and tuples: a checkpoint is read back as plain data alone."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import Field
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+
+def plain_value(settings: Any, field: Field, infinite: bool = False) -> Any:
+    """What a field holds, without numpy's numbers and TOML's lists; `infinite` : whether a number may be.
+
+    Raises
+    ------
+    ValueError : it is of another kind than the field says, of another length, or not finite.
+
+    >>> from dataclasses import dataclass, fields
+    >>> @dataclass
+    ... class Window:
+    ...     edges: tuple[float, float]
+    >>> plain_value(Window([np.float64(0.5), 3]), fields(Window)[0])
+    (0.5, 3.0)
+    """
+    value, (plain, words) = getattr(settings, field.name), PLAIN[str(field.type)]
+    try:
+        found = plain(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{field.name} is {value}; it must be {words}.") from None
+    numbers = found if isinstance(found, tuple) else (found,)
+    if not infinite and any(isinstance(number, float) and not isfinite(number) for number in numbers):
+        raise ValueError(f"{field.name} is {value}; it must be {words}, and finite.")
+    return found
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):  # "no" would be true
+        raise TypeError
+    return bool(value)
+
+
+def _whole(number: Any) -> int:
+    _refuse_truth(number)
+    return operator.index(int(number) if isinstance(number, float) and number.is_integer() else number)
+
+
+def _number(number: Any) -> float:
+    _refuse_truth(number)
+    return float(number)
+
+
+def _refuse_truth(value: Any) -> None:
+    if isinstance(value, bool | np.bool_):  # which would be 1 or 0
+        raise TypeError
+
+
+def _pair(values: Any) -> tuple[float, float]:
+    first, second = map(_number, values)
+    return first, second
+
+
+def _one_or_several(values: Any) -> tuple[float, ...]:
+    return tuple(map(_number, values)) if isinstance(values, list | tuple | np.ndarray) and np.ndim(values) else (_number(values),)
+
+
+def _or_none(plain: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else plain(value)
+
+
+# For each kind of field: how its value becomes Python's own, and what it must be.
+PLAIN: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "int": (_whole, "a whole number"),
+    "float": (_number, "a number"),
+    "bool": (_truth, "True or False"),
+    "str": (str, "a word"),
+    "tuple[float, float]": (_pair, "two numbers"),
+    "tuple[float, ...]": (_one_or_several, "a number or several"),
+    "float | None": (_or_none(_number), "None or a number"),
+    "tuple[float, float] | None": (_or_none(_pair), "None or two numbers"),
+}
