@@ -191,11 +191,12 @@ class VisionTransformer(nn.Module):
         *,
         gelu: str | None = None,
         eps: float | None = None,
+        pool: str | None = None,
     ) -> VisionTransformer:
         """The model that a foreign file or state dict describes, with its weights, in evaluation mode; see `sigvit.weights.load.from_weights`."""
         from sigvit.weights.load import from_weights
 
-        return from_weights(weights, source, heads, image_size, gelu=gelu, eps=eps)
+        return from_weights(weights, source, heads, image_size, gelu=gelu, eps=eps, pool=pool)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> VisionTransformer:

@@ -16,12 +16,15 @@ from sigvit.weights.translate import Found
 NEEDED = ("tokenizer.weight", "encoder.blocks.0.attention.qkv.weight", "encoder.blocks.0.mlp.inner.weight")
 
 
-def describe(found: Found, heads: int | None, image_size: tuple[int, int] | None, gelu: str, eps: float) -> tuple[ModelConfig, nn.Module]:
+def describe(
+    found: Found, heads: int | None, image_size: tuple[int, int] | None, gelu: str, eps: float, pool: str | None = None
+) -> tuple[ModelConfig, nn.Module]:
     """The config and the tokenizer of the model whose weights these are; a file without a head gives a model for one class.
 
     Raises
     ------
-    ValueError : tensors are missing that every model has, or something that tensors can't say is unknown; the sentence asks for it.
+    ValueError : tensors are missing that every model has, or something that tensors can't say is unknown; the sentence asks for it. A pool
+        that they contradict.
     """
     tensors = found.tensors
     missing = [name for name in NEEDED if name not in tensors]
@@ -39,7 +42,7 @@ def describe(found: Found, heads: int | None, image_size: tuple[int, int] | None
         depth=1 + max(int(number) for number in _numbers(tensors, "encoder.blocks.")),
         heads=_heads(found, width, heads),
         mlp_width=len(tensors["encoder.blocks.0.mlp.inner.weight"]),
-        pool=_pool(found, width),
+        pool=_pool(found, width, pool),
         class_token="class_token" in tensors,
         registers=registers,
         positions=positions,
@@ -98,17 +101,28 @@ def _heads(found: Found, width: int, heads: int | None) -> int:
     return known
 
 
-def _pool(found: Found, width: int) -> str:
+def _pool(found: Found, width: int, pool: str | None) -> str:
+    """What is given, where the file leaves it open, else the usual."""
+    possible = _pools(found, width)
+    if pool is not None and pool not in possible:
+        raise ValueError(f"{found.where} describes a model with the pool {' or '.join(map(repr, possible))}, but pool={pool!r} was given.")
+    return pool or possible[0]
+
+
+def _pools(found: Found, width: int) -> tuple[str, ...]:
+    """Those that the file may mean, the usual one first."""
     tensors = found.tensors
     if found.pool is not None:
-        return found.pool
+        return (found.pool,)
     if "pool.probe" in tensors:
-        return "map"
+        return ("map",)
     if "pool.mean_norm.weight" in tensors:
-        return "mean_then_norm"
+        return ("mean_then_norm",)
     if found.distilled:
-        return "class_and_register"
+        return ("class_and_register",)
     if "class_token" not in tensors:
-        return "mean"
+        return ("mean",)
     inputs = tensors.get("representation.0.weight", tensors.get("head.weight"))
-    return "class_and_mean" if inputs is not None and inputs.shape[1] == 2 * width else "class"
+    if inputs is None:
+        return "class", "mean", "class_and_mean"
+    return ("class_and_mean",) if inputs.shape[1] == 2 * width else ("class", "mean")

@@ -57,7 +57,8 @@ def timm_state_dict(model: VisionTransformer) -> dict[str, Tensor]:
     """A model's weights under timm's names, as copies, for `timm.models.vision_transformer.VisionTransformer(**timm_arguments(model))`.
 
     Positions have a row for each special token; a register's is zero, because here its token and its position are one vector. Sincos positions, of which
-    timm knows nothing, are written as the table that they are.
+    timm knows nothing, are written as the table that they are. No tensor tells a mean beside a class token: `timm_arguments` does, and who reads the tensors
+    into a model of ours says `from_weights(…, pool="mean")`.
 
     Raises
     ------

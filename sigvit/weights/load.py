@@ -81,6 +81,7 @@ def from_weights(
     *,
     gelu: str | None = None,
     eps: float | None = None,
+    pool: str | None = None,
 ) -> VisionTransformer:
     """The model that a file, folder or state dict of another code describes, with its weights, in evaluation mode.
 
@@ -90,14 +91,16 @@ def from_weights(
     ----------
     weights, source, gelu, eps : as for `load_weights`.
     heads : attention heads, where neither the file nor the usual width says them.
+    pool : of a file with a class token, whose names and shapes are the same whether "class" or "mean" is read (timm's global_pool="avg" with fc_norm=False);
+        left out, "class". Without a head it may be "class_and_mean" too.
     image_size : pixels that the file was made for, where its positions aren't square, or there is no table of them: an int or (rows, columns).
 
     A file without a head (MAE, DINOv2) gives a model whose head is new, at zero, for one class: use `features` or `encode`, or call `reset_head(classes)`.
 
     Raises
     ------
-    ValueError : as for `load_weights`, or something that the file can't say; the sentence asks for it. With source="sigvit", anything beside the folder,
-        which says all of it itself.
+    ValueError : as for `load_weights`, or something that the file can't say; the sentence asks for it. A pool that the file contradicts. With
+        source="sigvit", anything beside the folder, which says all of it itself.
 
     >>> from sigvit import vit
     >>> from sigvit.weights.export import timm_state_dict
@@ -108,14 +111,14 @@ def from_weights(
     from sigvit.model.vision_transformer import VisionTransformer
 
     if source == "sigvit":
-        return _own(weights, {"heads": heads, "image_size": image_size, "gelu": gelu, "eps": eps})
+        return _own(weights, {"heads": heads, "image_size": image_size, "gelu": gelu, "eps": eps, "pool": pool})
     known = layouts(source)
     found = translate(read(weights, known[0].wrappers), source)
     found.account.settle(found.where)
     size = _pair(image_size) or found.image_size
     gelu, eps = _first(gelu, found.gelu, found.layout.gelu), _first(eps, found.eps, found.layout.eps)
     with torch.random.fork_rng(devices=[]):  # the start values are drawn and thrown away; the caller's random numbers aren't touched
-        config, tokenizer = architecture.describe(found, heads, size, gelu, eps)
+        config, tokenizer = architecture.describe(found, heads, size, gelu, eps, pool)
         model = VisionTransformer(config, tokenizer)
     return _load(model, found, (config.input_shape[1], config.input_shape[2]), gelu, eps).eval()
 

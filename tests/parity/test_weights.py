@@ -77,6 +77,13 @@ def test_timm_gets_its_weights_back(timm, name):
         agree(again(x), peer(x))
 
 
+def test_timms_mean_beside_a_class_token(timm):
+    peer = timm_model(timm, global_pool="avg", fc_norm=False)
+    model, x = from_weights(peer.state_dict(), "timm", heads=2, pool="mean"), images(3, 28, 28)
+    with torch.no_grad():
+        agree(model(x), peer(x))
+
+
 def test_timm_gets_sines_and_cosines(timm):
     model = awaken(sigvit.vit("Ti", image_size=(21, 35), **SIZES, positions="sincos", registers=2))
     peer = timm.models.vision_transformer.VisionTransformer(**timm_arguments(model)).eval()

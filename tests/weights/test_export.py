@@ -119,6 +119,13 @@ def test_timm_and_back(name):
     assert not {id(parameter) for parameter in source.parameters()} & {id(tensor) for tensor in state.values()}
 
 
+def test_timm_and_back_with_a_mean_beside_a_class_token():
+    source = vit(pool="mean", class_token=True)
+    state = timm_state_dict(source)
+    same(from_weights(state, "timm", heads=3, pool="mean"), source)
+    assert from_weights(state, "timm", heads=3).config.pool == "class"
+
+
 @pytest.mark.parametrize("choices", [{"pool": "mean"}, {"registers": 2}])
 def test_timm_gets_sines_and_cosines_as_a_table(choices):
     source = vit(positions="sincos", image_size=(14, 35), **choices)

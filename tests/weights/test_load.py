@@ -376,3 +376,19 @@ def test_the_files_that_are_read_are_named_and_no_others(tmp_path):
     assert files_of(str(tmp_path / "weights.npz")) == [tmp_path / "weights.npz"]
     with pytest.raises(FileNotFoundError, match="There is no file"):
         files_of(tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize(
+    ("choices", "pool", "possible"),
+    [
+        ({}, "avg", "'class' or 'mean'"),
+        ({}, "map", "'class' or 'mean'"),
+        ({"pool": "mean"}, "class", "'mean'"),
+        ({"pool": "map"}, "mean", "'map'"),
+        ({"pool": "mean_then_norm", "class_token": True}, "mean", "'mean_then_norm'"),
+    ],
+)
+def test_a_pool_that_the_tensors_contradict_is_refused(choices, pool, possible):
+    model = sigvit.vit("Ti/7", image_size=14, num_classes=5, depth=1, **choices)
+    with pytest.raises(ValueError, match=rf"describes a model with the pool {possible}, but pool='{pool}' was given\."):
+        from_weights(timm_state_dict(model), "timm", pool=pool)
