@@ -34,7 +34,7 @@ class EncodedImages(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """A labelled set of images: in memory as `values`, or decoded when read from `files`.
+    """A labelled set of images: in memory as `values`, or decoded when read from `files`. A part of a set may have no image of some classes.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Images:
 
     Raises
     ------
-    ValueError : no images, values that aren't uint8, labels of another number, out of range or missing for a class; each named.
+    ValueError : no images, values that aren't uint8, labels of another number or out of range; each named.
 
     >>> images = Images(np.array([1, 0, 1]), ("cat", "dog"), np.zeros((3, 5, 7, 1), np.uint8), channels=1)
     >>> len(images), images.read([2, 0]).shape
@@ -203,7 +203,8 @@ def open_images(source: str | Path, split: str = "train", channels: int | None =
 
     Raises
     ------
-    ValueError : there is no such source or split; a folder without classes; an empty class; classes that differ between train and test; see also `Images`.
+    ValueError : there is no such source or split; a folder without classes; a class without images in the asked part, whatever the source; classes that
+        differ between train and test; see also `Images`.
 
     >>> train, test = open_images("digits"), open_images("digits", "test")
     >>> len(train), len(test), train.values.shape[1:], train.classes[:3]
@@ -211,6 +212,15 @@ def open_images(source: str | Path, split: str = "train", channels: int | None =
     """
     if split not in ("train", "test"):
         raise ValueError(f'split is {split!r}; it is "train" or "test".')
+    images = _opened(source, split, channels)
+    counts = np.bincount(images.labels, minlength=len(images.classes))
+    empty = [name for name, count in zip(images.classes, counts, strict=True) if not count]
+    if empty:
+        raise ValueError(f"{images.source} has no images for {len(empty)} of its {len(counts)} classes: {', '.join(empty[:5])}.")
+    return images
+
+
+def _opened(source: str | Path, split: str, channels: int | None) -> Images:
     if source == "digits":
         from sigvit.data.images_arrays import digits
 

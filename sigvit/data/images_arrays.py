@@ -47,7 +47,8 @@ def npz_images(path: Path, split: str, channels: int | None = None) -> Images:
     """One part of an .npz file.
 
     Pixels: x_train (N, R, C) or (N, R, C, K) uint8, y_train (N,); packed: train_bytes, train_offsets (N + 1,), train_labels, and classes. The same for test.
-    Without `classes`, they are the numbers up to the largest label of both parts. Nothing in the file is unpickled.
+    Without `classes`, they are the numbers up to the largest label of both parts. Nothing in the file is unpickled. Whether every class has images is
+    looked at by `open_images`.
     A packed set whose images are all of one size is decoded at once where it takes at most 512 MiB.
 
     Raises
@@ -67,7 +68,7 @@ def _npz_images(path: Path, split: str, channels: int | None) -> Images:
         if layout is None:
             wanted = f"{' and '.join(names['pixels'])}, or {', '.join(names['packed'])}"
             raise ValueError(f"{path.name} has no {split} part: it holds {', '.join(file)}; there should be {wanted}.")
-        arrays = [file[key] for key in names[layout]]
+        arrays = [_array(file, key, path.name) for key in names[layout]]
         classes = _classes(file, path.name)
     if layout == "pixels":
         return array_images(arrays[0], arrays[1], classes, channels, source=f"{path.name} ({split})")
@@ -103,11 +104,18 @@ def digits(channels: int = 1) -> Images:
     return array_images(np.round(bunch.images * (255 / 16)).astype(np.uint8), bunch.target, channels=channels, source="digits")
 
 
+def _array(file: np.lib.npyio.NpzFile, key: str, name: str) -> np.ndarray:
+    try:
+        return file[key]
+    except ValueError as error:
+        raise ValueError(f"{name}: {key} can't be read ({error}); it must be an array of numbers, or of words for classes.") from error
+
+
 def _classes(file: np.lib.npyio.NpzFile, name: str) -> list[str]:
     """Those the file names, else as many numbers as its labels need in both parts; labels in train alone or test alone are an error."""
     if "classes" in file:
-        return [str(entry) for entry in file["classes"]]
-    parts = {key: np.unique(file[key]) for key in ("y_train", "y_test", "train_labels", "test_labels") if key in file}
+        return [str(entry) for entry in _array(file, "classes", name)]
+    parts = {key: np.unique(_array(file, key, name)) for key in ("y_train", "y_test", "train_labels", "test_labels") if key in file}
     found = [[str(label) for label in labels] for labels in parts.values()]
     if len(found) == 2:
         require_same_classes(found[0], found[1], name)

@@ -377,6 +377,15 @@ def test_bad_folders_are_sentences(values, tmp_path):
         open_images(folder)
 
 
+@pytest.mark.parametrize("named", [{}, {"classes": ["cat", "dog", "eel"]}])
+def test_a_class_without_images_is_named(values, tmp_path, named):
+    labels = 2 * (np.arange(N) % 2)
+    np.savez(tmp_path / "s.npz", x_train=values, y_train=labels, **named)
+    with pytest.raises(ValueError, match=rf"s\.npz \(train\) has no images for 1 of its 3 classes: {'dog' if named else '1'}\."):
+        open_images(tmp_path / "s.npz")
+    assert array_images(values, labels).classes == ("0", "1", "2"), "a part may lack one"
+
+
 def test_other_classes_in_test_than_in_train_are_named(values, tmp_path):
     fill(tmp_path / "train", values, np.arange(N) % 3)
     fill(tmp_path / "test", values[:2], [0, 1])
@@ -420,7 +429,10 @@ def test_bad_npz_files_are_sentences(values, tmp_path):
     with pytest.raises(ValueError, match="10 labels for 11 images"):
         open_images(tmp_path / "p.npz")
     np.savez(tmp_path / "o.npz", x_train=np.array([{}], dtype=object), y_train=np.zeros(1, int))
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ValueError, match=r"o\.npz: x_train can't be read \(.*allow_pickle.*\); it must be an array of numbers"):
+        open_images(tmp_path / "o.npz")
+    np.savez(tmp_path / "o.npz", x_train=values, y_train=np.arange(N) % 3, classes=np.array(CLASSES, dtype=object))
+    with pytest.raises(ValueError, match=r"o\.npz: classes can't be read"):
         open_images(tmp_path / "o.npz")
     np.savez(tmp_path / "d.npz", x_train=values, y_train=np.arange(N) % 3)
     damaged = bytearray((tmp_path / "d.npz").read_bytes())
