@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from math import prod
 
@@ -30,14 +31,14 @@ def resize_positions(table: Tensor, old_grid: Sequence[int], new_grid: Sequence[
 
     Raises
     ------
-    ValueError : another method, grids of unlike axes, or a table that doesn't hold prefix + old grid.
+    ValueError : another method, a size that is no whole number, grids of unlike axes, or a table that doesn't hold prefix + old grid.
 
     >>> resize_positions(torch.ones(1 + 6, 5), old_grid=(2, 3), new_grid=(4, 4), prefix=1).shape
     torch.Size([17, 5])
     """
-    old, new = tuple(old_grid), tuple(new_grid)
     if method not in METHODS:
         raise ValueError(f"There is no method {method!r} to resize positions; there are {', '.join(map(repr, METHODS))}.")
+    old, new = _sizes("old_grid", old_grid), _sizes("new_grid", new_grid)
     if len(old) != len(new) or any(size < 1 for size in old + new):
         raise ValueError(f"Positions of the grid {old} can't be resized to {new}; give as many axes, each with at least one token.")
     if table.ndim != 2 or len(table) != prefix + prod(old):
@@ -65,21 +66,30 @@ def resize_patches(weight: Tensor, new_patch: tuple[int, int], method: str = "si
 
     Raises
     ------
-    ValueError : another method, or sizes that make no patch.
+    ValueError : another method, or sizes that make no patch, such as fractions of a pixel.
 
     >>> resize_patches(torch.ones(7, 3, 2, 2), (4, 5)).shape
     torch.Size([7, 3, 4, 5])
     """
     if method not in PATCH_METHODS:
         raise ValueError(f"There is no method {method!r} to resize patches; there are {', '.join(map(repr, PATCH_METHODS))}.")
-    if weight.ndim != 4 or len(new_patch) != 2 or min(new_patch) < 1:
-        raise ValueError(f"A projection (width, channels, rows, columns) is resized to (rows, columns), but got {tuple(weight.shape)} and {tuple(new_patch)}.")
-    old = tuple(weight.shape[2:])
-    if old == tuple(new_patch):
+    old, new = tuple(weight.shape[2:]), _sizes("new_patch", new_patch)
+    if weight.ndim != 4 or len(new) != 2 or min(new) < 1:
+        raise ValueError(f"A projection (width, channels, rows, columns) is resized to (rows, columns), but got {tuple(weight.shape)} and {new}.")
+    if old == new:
         return weight
-    resizing = (PATCH_METHODS[method](before, after, np) for before, after in zip(old, new_patch, strict=True))
+    resizing = (PATCH_METHODS[method](before, after, np) for before, after in zip(old, new, strict=True))
     kernels = weight.double().permute(2, 3, 0, 1)
     return _resample(kernels, (np.linalg.pinv(matrix).T for matrix in resizing)).permute(2, 3, 0, 1).to(weight.dtype)
+
+
+def _sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
+    if torch.compiler.is_compiling():  # a size that a trace leaves open is no number yet
+        return tuple(sizes)
+    try:
+        return tuple(operator.index(size) for size in sizes)
+    except TypeError:
+        raise ValueError(f"{name} is {sizes}; it must be a whole number for each axis, such as (14, 14).") from None
 
 
 def _resample(values: Tensor, matrices: Iterable[np.ndarray | Tensor]) -> Tensor:

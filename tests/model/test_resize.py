@@ -132,6 +132,9 @@ def test_gradients_flow_to_every_row():
         (torch.zeros(6, 2), (2, 3), (0, 4), {}, "at least one token"),
         (torch.zeros(7, 2), (2, 3), (4, 4), {}, r"0 \+ 6 tokens"),
         (torch.zeros(6, 2), (2, 3), (4, 4), {"method": "nearest"}, "no method 'nearest'"),
+        (torch.zeros(7, 2), (2, 3), (4.5, 4), {"prefix": 1}, r"new_grid is \(4\.5, 4\); it must be a whole number for each axis"),
+        (torch.zeros(6, 2), (2, 3), 4, {}, r"new_grid is 4; it must be a whole number for each axis"),
+        (torch.zeros(6, 2), 6.0, (2, 3), {}, r"old_grid is 6\.0; it must be"),
     ],
 )
 def test_what_does_not_fit_is_refused(table, old, new, arguments, sentence):

@@ -85,6 +85,8 @@ def test_an_equal_patch_is_the_weight_itself():
     [
         (torch.zeros(7, 3, 5), (2, 2), "sigvit", r"got \(7, 3, 5\)"),
         (torch.zeros(7, 3, 5, 5), (0, 2), "sigvit", r"and \(0, 2\)"),
+        (torch.zeros(7, 3, 5, 5), (2.5, 2), "sigvit", r"new_patch is \(2\.5, 2\); it must be a whole number for each axis"),
+        (torch.zeros(7, 3, 5, 5), 2, "sigvit", "new_patch is 2; it must be a whole number for each axis"),
         (torch.zeros(7, 3, 5, 5), (2, 2), "google", "no method 'google' to resize patches"),
     ],
 )
