@@ -164,7 +164,8 @@ def plain(recipe: Recipe) -> dict[str, Any]:
 
 def _config(model: nn.Module) -> ModelConfig | None:
     """That of the model, or of the one inside an objective or a compiler's wrapper."""
-    return next((module.config for module in model.modules() if isinstance(getattr(module, "config", None), ModelConfig)), None)
+    told = (getattr(module, "config", None) for module in model.modules())
+    return next((config for config in told if isinstance(config, ModelConfig)), None)
 
 
 def _architecture(model: nn.Module) -> dict[str, Any] | None:
