@@ -114,10 +114,11 @@ def cross_validate(
     certificate = certificate or certify(windows, folds, pretrained=models)
     certificate.require_match(windows, folds)
     certificate.require_pretrained(models)
-    identity = "" if folder is None else _identity(windows, models)
+    # Before the first fit: what a function of the user's reads may change while it is called.
+    identities = dict.fromkeys(pipelines, "") if folder is None else _identities(pipelines, windows, models)
     divided = {name: _shares(pipeline, folds, seeds, n_jobs) for name, pipeline in pipelines.items()}
     shares = [(name, share) for name, several in divided.items() for share in several]
-    calls = [(number, name, share, pipelines[name], windows, identity, folder) for number, (name, share) in enumerate(shares)]
+    calls = [(number, name, share, pipelines[name], windows, identities[name], folder) for number, (name, share) in enumerate(shares)]
     here = [len(divided[name]) == 1 and _shares_out_itself(pipelines[name], len(share), n_jobs) for name, share in shares]
     records: dict[tuple[str, int, int], list[dict]] = {}
     total = sum(len(share) for _, share in shares)
@@ -139,13 +140,14 @@ def cross_validate(
     return _collect(found, certificate.with_alignment(_aligned(pipelines, records)))
 
 
-def _identity(windows: Windows, models: list[str]) -> str:
-    """Of everything but rows, pipeline and seed that decides a fit or stands in its table row."""
+def _identities(pipelines: dict[str, Any], windows: Windows, models: list[str]) -> dict[str, str]:
+    """Of each pipeline's name: everything but rows and seed that decides a fit or stands in its table row."""
     # A model's folder is a parameter by its name alone.
     weights = [hashlib.sha256((Path(model) / "model.safetensors").read_bytes()).hexdigest() for model in models]
     places = [channel["loc"] for channel in windows.info["chs"]]
     described = (windows.name, windows.row_hashes(), windows.metadata, windows.sampling_rate, windows.electrodes, places, windows.page)
-    return fingerprint((*described, *weights))
+    common = fingerprint((*described, *weights))
+    return {name: fingerprint((common, name, pipeline)) for name, pipeline in pipelines.items()}
 
 
 def _require_own_names(name: str, parts: list[dict], pipelines: Iterable[str]) -> None:
@@ -205,7 +207,7 @@ def _fit_share(
     if folder is None:
         return number, [record["parts"] for record in judge_fits(name, pipeline, windows, [Fit(*fit) for fit in share], processes=processes)]
     store = FitStore(folder)
-    keys = [fingerprint((identity, *vars(fold).values(), name, pipeline, seed)) for fold, seed in share]
+    keys = [fingerprint((identity, *vars(fold).values(), seed)) for fold, seed in share]
     stored: dict[str, dict | None] = {key: store.load(key) for key in keys}
     missing = [Fit(fold, seed, key) for (fold, seed), key in zip(share, keys, strict=True) if stored[key] is None]
     for fit, record in zip(missing, judge_fits(name, pipeline, windows, missing, Path(folder) / TRAINING, processes), strict=True):

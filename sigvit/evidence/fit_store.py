@@ -6,9 +6,10 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodDescriptorType, MethodType, ModuleType
 from typing import Any
@@ -18,12 +19,14 @@ import pandas as pd
 from scipy.sparse import issparse
 
 import sigvit
-from sigvit.evidence.globals_read import globals_read
+from sigvit.evidence.source_code import globals_read, source_hash, source_of
 
 # Of functions in C the name is all there is; numpy's own are of two kinds.
 IN_C = (BuiltinFunctionType, MethodDescriptorType, np.ufunc, type(np.clip))
-# Functions whose description is under way: they may call themselves, and each other.
-UNDER_WAY: ContextVar[frozenset[FunctionType]] = ContextVar("UNDER_WAY", default=frozenset())
+# Functions and classes that the description under way has met, by their ids.
+MET: ContextVar[dict[int, Any] | None] = ContextVar("MET", default=None)
+# What classes hold that says nothing of their code.
+NO_CODE = ("__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__firstlineno__", "__static_attributes__")
 
 
 class FitStore:
@@ -81,13 +84,6 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(f"{source_hash(Path(sigvit.__file__).parent)}{describe(value)}".encode()).hexdigest()
 
 
-@cache
-def source_hash(package: Path) -> str:
-    """SHA-256 of every Python file of a package: a fit is as old as its code, and a version stays while code is changed."""
-    files = [(path.relative_to(package).as_posix(), path.read_bytes()) for path in sorted(package.rglob("*.py"))]
-    return hashlib.sha256(repr(files).encode()).hexdigest()
-
-
 def describe(value: Any) -> str:
     """A text that tells values apart: parameters of estimators, bytes of arrays, weights of modules, code of functions and what it works with."""
     if value is None or isinstance(value, bool | int | float | str | bytes | np.generic):
@@ -110,7 +106,7 @@ def describe(value: Any) -> str:
         items = [describe(item) for item in value]
         return f"{type(value).__name__}(" + ",".join(sorted(items) if isinstance(value, set | frozenset) else items) + ")"
     if isinstance(value, type):
-        return f"{value.__module__}.{value.__qualname__}"
+        return _describe_class(value)
     if callable(value) and not hasattr(value, "get_params") and not hasattr(value, "state_dict"):
         return _describe_function(value)
     if isinstance(value, CodeType):
@@ -135,21 +131,61 @@ def _describe_function(function: Any) -> str:
 
 
 def _describe_python(function: FunctionType) -> str:
-    name, under_way = f"{function.__module__}.{function.__qualname__}", UNDER_WAY.get()
-    if function in under_way:
-        return name
-    token = UNDER_WAY.set(under_way | {function})
-    try:
+    name, source = f"{function.__module__}.{function.__qualname__}", source_of(function.__module__)
+    with _first_meeting(function) as first:
+        if not first:
+            return name
         bound = [function.__defaults__, function.__kwdefaults__, inspect.getclosurevars(function).nonlocals]
-        read = globals_read(function)
+        read = {} if source is not None else {name: _or_kind(value) for name, value in globals_read(function).items()}
         own = hashlib.sha256(describe(read).encode()).hexdigest() if read else ""
-        return f"{name}:{describe(function.__code__)}{describe(bound)}{own}"
+        return f"{name}:{describe(function.__code__)}{describe(bound)}{own}{source or ''}"
+
+
+def _describe_class(kind: type) -> str:
+    """Its name, and where a script of the user's holds it, its bases, constants and methods; of what it holds and may fill, such as a list, its kind."""
+    name, source = f"{kind.__module__}.{kind.__qualname__}", source_of(kind.__module__)
+    if source is not None:
+        return f"{name}{source}"
+    with _first_meeting(kind) as first:
+        if not first:
+            return name
+        held = {attribute: _or_kind(_unwrapped(value)) for attribute, value in sorted(vars(kind).items()) if attribute not in NO_CODE}
+        return f"{name}:{hashlib.sha256(describe([kind.__bases__, held]).encode()).hexdigest()}"
+
+
+@contextmanager
+def _first_meeting(value: Any) -> Iterator[bool]:
+    """Whether the description under way meets a function or class for the first time: later its name is enough, so that those that call each other end."""
+    outer = MET.get()
+    met = {} if outer is None else outer
+    token = MET.set(met)
+    first = id(value) not in met
+    met[id(value)] = value
+    try:
+        yield first
     finally:
-        UNDER_WAY.reset(token)
+        MET.reset(token)
+
+
+def _or_kind(value: Any) -> str:
+    """The description of something that a function reads; of what has none, such as a lock or a generator, that of its class."""
+    try:
+        return describe(value)
+    except TypeError:
+        return describe(type(value))
+
+
+def _unwrapped(member: Any) -> Any:
+    """A class's member without what wraps its functions; a list or dictionary as its kind, since many a class counts in one."""
+    if isinstance(member, property):
+        return (member.fget, member.fset, member.fdel)
+    if isinstance(member, list | dict | set):
+        return type(member)
+    return member.__func__ if isinstance(member, classmethod | staticmethod) else member
 
 
 def _describe_object(value: Any) -> str:
-    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    kind = describe(type(value))
     if hasattr(value, "get_params"):
         return f"{kind}{describe(value.get_params(deep=False))}"
     if hasattr(value, "detach"):

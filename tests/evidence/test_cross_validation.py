@@ -340,6 +340,48 @@ def test_a_function_is_told_apart_by_the_globals_that_it_reads(change):
     assert fingerprint(function_of(SCRIPT.replace(*change))) != kept
 
 
+@pytest.mark.parametrize(
+    "held",
+    ["rng = np.random.default_rng(0)", "rng = __import__('threading').Lock()", "class Settings:\n    low = 8\nrng = Settings()", "rng = [object()]"],
+    ids=["generator", "lock", "instance", "list"],
+)
+def test_what_a_function_reads_and_nothing_describes_stands_as_its_kind(held):
+    script = f"import numpy as np\n{held}\ndef function(x):\n    return rng, x"
+    assert fingerprint(function_of(script)) == fingerprint(function_of(script))
+
+
+@pytest.mark.parametrize("change", [("low = 8", "low = 30"), ("x * self.high", "x + self.high"), ("return 5", "return 7"), ("Filter()", "Base()")])
+def test_a_class_that_a_function_reads_is_told_apart_by_what_it_holds(change):
+    script = """
+class Base:
+    low = 8
+    @property
+    def high(self):
+        return 5
+class Filter(Base):
+    def __call__(self, x):
+        return x * self.high + self.low
+def function(x):
+    return Filter()(x)
+"""
+    assert fingerprint(function_of(script)) == fingerprint(function_of(script))
+    assert fingerprint(function_of(script.replace(*change))) != fingerprint(function_of(script))
+
+
+def test_functions_that_call_each_other_are_each_described_once():
+    calls = " + ".join(f"f{k}(x)" for k in range(20))
+    script = "\n".join(f"def f{k}(x):\n    return {calls}" for k in range(20)) + "\nfunction = f0"
+    assert fingerprint(function_of(script)) == fingerprint(function_of(script))  # by every path from one to another it would never end
+
+
+def test_a_memo_that_fills_up_hides_no_fit(windows, folds, tmp_path):
+    script = "memo = {}\ndef function(x):\n    memo[len(memo)] = len(x)\n    return x"
+    for _ in range(2):
+        pipelines = {"LDA": make_pipeline(FunctionTransformer(function_of(script)), baselines.shrinkage_lda(4))}
+        cross_validate(pipelines, windows, folds[:2], folder=tmp_path)
+    assert len(list((tmp_path / "fits").iterdir())) == 2
+
+
 def test_a_module_of_the_users_is_told_apart_by_its_file(tmp_path):
     function, module = function_of("def function(x):\n    return own_steps.step(x)"), ModuleType("own_steps")
     function.__globals__["own_steps"], module.__file__ = module, str(tmp_path / "own_steps.py")
