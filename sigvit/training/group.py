@@ -125,7 +125,7 @@ class Group:
         place = self.places[k]
         own = {name: matrix[k].to("cpu", copy=True) for name, matrix in self._matrices().items()}
         kept = None if place.kept is None else {"weights": place.kept[0].cpu(), "state": _copies(place.kept[1])}
-        return {**own, **place.told(), "kept": kept, "state": _copies(self._state(k)), "recipe": described(place.member), "ended": False}
+        return {**own, **place.told(), "kept": kept, "state": _copies(self._state(k)), **described(place.member), "ended": False}
 
     def result(self, k: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Member k's weights (N,) as training returns them, and the rest of its model's state: of its best look, else of now."""

@@ -47,7 +47,8 @@ def train_many(
 
     Raises
     ------
-    ValueError : a loss or gradient is not finite. The other members are trained to their end first; the message names those that weren't.
+    ValueError : a loss or gradient is not finite. The other members are trained to their end first; the message names those that weren't. Or a snapshot is of
+        another recipe, seed or architecture.
     BlockingIOError : another process trains the same members into the folder of the snapshots.
 
     >>> import torch
@@ -118,7 +119,7 @@ class _Outcome:
         if member not in self._found:
             return None
         history = self._found[member]
-        return {"ended": True, "step": history[-1]["step"], "model": member.model.state_dict(), "history": history, "recipe": described(member)}
+        return {"ended": True, "step": history[-1]["step"], "model": member.model.state_dict(), "history": history, **described(member)}
 
     def adopt(self, members: Sequence[Member], ended: Sequence[dict[str, Any] | None], faults: Sequence[str]) -> None:
         """What has become of members that another process trained: their final states, or None and what went wrong."""

@@ -135,7 +135,7 @@ class TrainingState:
         own = {"seed": self.seed} | plain(self.recipe)
         free = FREE_FIELDS if not _draws(self.model) else [name for name in FREE_FIELDS if name != "compile"]
         _require_equal(path, "recipe", saved["recipe"], own, free)
-        before, architecture = saved.get("architecture"), _architecture(self.model)  # checkpoints of earlier versions don't say it
+        before, architecture = saved.get("architecture"), plain_architecture(self.model)  # checkpoints of earlier versions don't say it
         if before is not None and architecture is not None:
             _require_equal(path, "architecture", before, architecture, ())
 
@@ -146,7 +146,7 @@ class TrainingState:
             "keeper": keeper,
             "history": self.history,
             "recipe": {"seed": self.seed} | plain(self.recipe),
-            "architecture": _architecture(self.model),
+            "architecture": plain_architecture(self.model),
             "measured": self.measured.numbers,
             "reported": self.reported,
             "ended": self.ended,
@@ -168,7 +168,7 @@ def _config(model: nn.Module) -> ModelConfig | None:
     return next((config for config in told if isinstance(config, ModelConfig)), None)
 
 
-def _architecture(model: nn.Module) -> dict[str, Any] | None:
+def plain_architecture(model: nn.Module) -> dict[str, Any] | None:
     """What decides the model's numbers, also where shapes don't tell, as a checkpoint gives it back; None where the model doesn't say."""
     config = _config(model)
     if config is None:

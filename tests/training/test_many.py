@@ -4,7 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -347,6 +347,26 @@ def test_a_snapshot_of_another_recipe_is_refused(tmp_path):
     changed = [replace(each, recipe=replace(each.recipe, noise=0.3)) for each in different()]
     with pytest.raises(ValueError, match="another recipe"):
         train_many(changed, snapshots=Snapshots(tmp_path, seconds=0))
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_snapshot_of_another_architecture_is_refused_where_shapes_do_not_tell(tmp_path, ended):
+    with suppress(KilledError):
+        train_many([member(seed, slice(0, 40)) for seed in range(2)], Plan(2), Snapshots(tmp_path, seconds=0), on_step=None if ended else _killing(6))
+    others = [member(seed, slice(0, 40), heads=4, gelu="tanh") for seed in range(2)]
+    with pytest.raises(ValueError, match="of member 0 is of another architecture: heads was 2 and is 4; gelu was 'erf' and is 'tanh'"):
+        train_many(others, Plan(2), Snapshots(tmp_path, seconds=0))
+
+
+def test_a_snapshot_of_a_version_that_did_not_say_the_architecture_is_taken(tmp_path):
+    members = [member(seed, slice(0, 40)) for seed in range(2)]
+    expected = train_many(members, Plan(2), Snapshots(tmp_path, seconds=0))
+    snapshots = Snapshots(tmp_path)
+    states = snapshots.load(members)
+    for state in states.values():
+        del state["architecture"]
+    snapshots.save(members, states)
+    assert train_many(twins(members), Plan(2), snapshots) == expected
 
 
 def test_members_without_keys_of_their_own_have_no_snapshots(tmp_path):
