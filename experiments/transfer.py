@@ -107,7 +107,7 @@ def main(configuration: Configuration) -> pd.DataFrame:
         append(output / "cells.csv", judge(configuration, windows, fold, shots, {run: made[run[0]](fold, run[1]) for run in runs}))
     cells = read_cells(output / "cells.csv")
     (output / "transfer.md").write_text(report(cells, configuration, certificate.verdict, overlap_of(configuration, folds)), encoding="utf-8")
-    console.print((output / "transfer.md").read_text(), highlight=False)
+    console.print((output / "transfer.md").read_text(encoding="utf-8"), highlight=False)
     return cells
 
 

@@ -1,5 +1,6 @@
-"""Shared by all tests: thread count and the folder of real recordings."""
+"""Shared by all tests: thread count, the folder of real recordings and a machine whose texts are in ASCII."""
 
+import io
 import os
 from pathlib import Path
 
@@ -18,3 +19,9 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real recordings are not at {folder} (set SIGVIT_DATA)")
     return folder
+
+
+@pytest.fixture
+def ascii_locale(monkeypatch) -> None:
+    """Files that are opened without an encoding are read in ASCII, as with LC_ALL=C and without Python's UTF-8 mode."""
+    monkeypatch.setattr(io, "text_encoding", lambda encoding, stacklevel=2: encoding or "ascii")

@@ -49,7 +49,7 @@ def write_report(
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_report(results, windows, made, results.certificate, Path(folder) / "report.html")
-    ...     Path(folder, "report.html").read_text().count("<h1>")
+    ...     Path(folder, "report.html").read_text(encoding="utf-8").count("<h1>")
     1
     """
     path = Path(path)

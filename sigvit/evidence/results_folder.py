@@ -28,7 +28,7 @@ def claim_folder(folder: str | Path, configuration: dict[str, Any], free: Collec
         raise ValueError(f"{folder} is a file, but results are kept in a folder; choose another name.")
     path, text = Path(folder) / "config.toml", tomli_w.dumps(configuration)
     path.parent.mkdir(parents=True, exist_ok=True)
-    old, new = _deciding(path.read_text() if path.exists() else text, free), _deciding(text, free)
+    old, new = _deciding(path.read_text(encoding="utf-8") if path.exists() else text, free), _deciding(text, free)
     if old != new:
         differing = "; ".join([*(f"there: {line}" for line in sorted({*old} - {*new})), *(f"now: {line}" for line in sorted({*new} - {*old}))])
         raise ValueError(f"{path.parent} holds results of another protocol ({differing}). Choose another output folder, or delete that one.")

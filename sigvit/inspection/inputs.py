@@ -158,7 +158,7 @@ def normalisation(folder: Path) -> tuple[Any, str]:
     from sigvit.training.augment_images import ImageAugmentation
 
     beside = folder.resolve().parent / "config.toml"
-    asked = tomllib.loads(beside.read_text()).get("augmentation", {}) if beside.is_file() else {}
+    asked = tomllib.loads(beside.read_text(encoding="utf-8")).get("augmentation", {}) if beside.is_file() else {}
     if not asked:
         return ImageAugmentation(), "Pixels were scaled to -1 … 1: no config.toml of a run lies beside the model's folder that says otherwise."
     known = {each.name for each in fields(ImageAugmentation)}

@@ -86,6 +86,13 @@ def test_cells_of_other_windows_are_not_taken_for_those_of_the_same_name(script,
         script(*arguments)
 
 
+@pytest.mark.usefixtures("ascii_locale")
+def test_the_report_is_printed_whatever_the_locale(script, tmp_path, capsys):
+    script.sets["Schläfrigkeit"] = script.sets["own"]
+    script("--dataset", "Schläfrigkeit", "--tunings", "ridge", *FEW, "--output", tmp_path)
+    assert "# Transfer: Schläfrigkeit, cross_subject" in capsys.readouterr().out
+
+
 def test_cells_of_other_weights_are_not_taken_for_those_of_the_same_folder(script, tmp_path):
     model = sigvit.vit("Ti/2", 8, 10, 1, width=12, depth=1, heads=2, mlp_width=11, pool="mean")
     model.save_pretrained(tmp_path / "image")

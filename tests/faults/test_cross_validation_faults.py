@@ -121,3 +121,9 @@ def test_a_folder_of_another_protocol_is_refused_with_what_differs(tmp_path):
     claim_folder(tmp_path, {"steps": 40, "start": "elsewhere"}, free=["start"])
     with pytest.raises(ValueError, match=r"protocol \(there: steps = 40; now: steps = 50\)"):
         claim_folder(tmp_path, {"steps": 50, "start": "here"}, free=["start"])
+
+
+@pytest.mark.usefixtures("ascii_locale")
+def test_a_folder_is_claimed_again_whatever_the_locale(tmp_path):
+    for _ in range(2):
+        claim_folder(tmp_path, {"data": "Schläfrigkeit"})

@@ -12,7 +12,7 @@ import sigvit
 from sigvit.__main__ import main
 from sigvit.data import pages
 from sigvit.data.synthetic import synthetic_windows
-from sigvit.inspection.inputs import choose, electrode_order, look_at_recordings
+from sigvit.inspection.inputs import choose, electrode_order, look_at_recordings, normalisation
 from sigvit.inspection.sections import distance_columns, reaching_output
 from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens
@@ -113,6 +113,12 @@ def test_an_image_model_s_page_shows_pictures(tmp_path):
     page = (folder / "inspection.html").read_text()
     assert len(figures_of(page)) == 5
     assert "mean (0.25,), standard deviation (0.5,)" in page
+
+
+@pytest.mark.usefixtures("ascii_locale")
+def test_what_the_training_says_is_read_whatever_the_locale(tmp_path):
+    (tmp_path / "config.toml").write_text('data = "Blüten"\n[augmentation]\nmean = [0.25]\n', encoding="utf-8")
+    assert normalisation(tmp_path / "model")[0].mean == (0.25,)
 
 
 def test_a_folder_of_recordings_is_refused_for_images(tmp_path, capsys):
