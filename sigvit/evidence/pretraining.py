@@ -81,14 +81,17 @@ def write_pretraining(folder: Folder, sets: Iterable[Windows], objective: str) -
 
 
 def windows_sha256(windows: Windows) -> str:
-    """SHA-256 of all that `pretraining.json` says of a set: whose windows these are, what is known of each, and its bytes.
+    """SHA-256 of all that decides what a model learns from a set: what `pretraining.json` says of it, its electrodes, their places, its rate, further columns.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> windows = synthetic_windows(n_subjects=2)
     >>> windows_sha256(windows) == windows_sha256(windows[:]), windows_sha256(windows) == windows_sha256(windows[1:])
     (True, False)
     """
-    return hashlib.sha256(json.dumps(_described(windows), default=_plain).encode()).hexdigest()
+    places = [np.float32(channel["loc"]).tolist() for channel in windows.info["chs"]]  # as a saved set keeps them
+    further = windows.metadata.drop(columns=list(METADATA_COLUMNS)).to_csv(index=False)
+    told = (_described(windows), windows.electrodes, places, windows.sampling_rate, further)
+    return hashlib.sha256(json.dumps(told, default=_plain).encode()).hexdigest()
 
 
 def _described(windows: Windows) -> dict:

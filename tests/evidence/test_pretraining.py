@@ -179,6 +179,28 @@ def test_a_hash_tells_sets_apart_by_whose_they_are_what_is_known_and_bytes(windo
         replace(windows, metadata=windows.metadata.assign(start_s=np.nan)),
         replace(windows, page={"citation": "other people"}),
         replace(windows, filter_support_s=0.5),
+        replace(windows, metadata=windows.metadata.assign(shipped="train")),
+        replace(windows, metadata=windows.metadata.assign(shipped="test")),
+        replace(windows, info=changed_info(windows, names=("C4", "Cz", "C3"))),
+        replace(windows, info=changed_info(windows, left_is=-1)),
+        replace(windows, info=changed_info(windows, rate=53.0)),
     ]
-    assert len({windows_sha256(each) for each in (windows, *others)}) == 7
+    assert len({windows_sha256(each) for each in (windows, *others)}) == 12
     assert windows_sha256(replace(windows, values=windows.values.copy())) == windows_sha256(windows)
+
+
+def test_a_hash_is_that_of_the_saved_set_also_where_places_are_not_known(windows: Windows, tmp_path: Path) -> None:
+    for number, each in enumerate((windows, replace(windows, info=changed_info(windows, left_is=np.nan)))):
+        each.save(tmp_path / str(number))
+        assert windows_sha256(Windows.load(tmp_path / str(number))) == windows_sha256(each)
+
+
+def changed_info(windows: Windows, names: tuple[str, ...] = ("C3", "Cz", "C4"), left_is: float = 1, rate: float = 64.0):
+    """The info with other names, rate, or places times `left_is` along the axis from left to right."""
+    info = windows.info.copy()
+    with info._unlock():
+        info["sfreq"] = rate
+    for channel in info["chs"]:
+        channel["loc"][0] *= left_is
+    info.rename_channels(dict(zip(windows.electrodes, names, strict=True)))
+    return info
