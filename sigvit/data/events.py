@@ -33,7 +33,8 @@ def find_events(raw: mne.io.BaseRaw, events: Mapping[str | int, str | int], wher
     """The events that have a label, in time order and numbered, and those of the names that occur.
 
     Names are annotation descriptions; a whole number means the annotation of that text, or else that code on the stimulus channels, where a change that
-    only takes bits away (257 → 1) is the end of what they stood for and no event.
+    only takes bits away (257 → 1) is the end of what they stood for and no event; but a code that is never reached in another way, as on a line that idles
+    at 255 or behind a cue 3, is taken whole.
 
     Raises
     ------
@@ -41,7 +42,7 @@ def find_events(raw: mne.io.BaseRaw, events: Mapping[str | int, str | int], wher
 
     Warns
     -----
-    UserWarning : such an end left a code that has a label; it could as well be an event, and the sentence says how to have it as one.
+    UserWarning : such changes led to a code that has a label: how they were taken, and how to have them taken in the other way.
     """
     names = {str(name): name for name in events}
     onsets = raw.annotations.onset - raw.first_time
@@ -65,18 +66,32 @@ def _stimulus_codes(raw: mne.io.BaseRaw, wanted: Sequence[int], where: str) -> l
     found = mne.find_events(raw, shortest_event=1, consecutive=True, verbose="ERROR")  # codes may follow each other without a zero between them
     found = found[np.isin(found[:, 2], wanted)]
     begins = (found[:, 2] & ~found[:, 1]) != 0
-    _warn_of_ends(Counter(found[~begins, 2].tolist()), where)
-    return [((sample - raw.first_samp) / raw.info["sfreq"], int(code)) for sample, _, code in found[begins]]
+    never_begin = ~np.isin(found[:, 2], found[begins, 2])
+    _warn_of_taken(found[never_begin, 2], where)
+    _warn_of_ends(found[~begins & ~never_begin, 2], where)
+    return [((sample - raw.first_samp) / raw.info["sfreq"], int(code)) for sample, _, code in found[begins | never_begin]]
 
 
-def _warn_of_ends(counts: Mapping[int, int], where: str) -> None:
-    if counts:
-        codes = ", ".join(f"{code} ({n})" for code, n in sorted(counts.items()))
+def _warn_of_taken(codes: np.ndarray, where: str) -> None:
+    if len(codes):
         warnings.warn(
-            f"In {where} some codes stand again after one that holds their bits and more: {codes}. That is taken for the end of the others, not for events; "
-            "if they are events, make annotations of all that are meant, or cut mne.Epochs by an array of them and call windows_from_epochs.",
+            f"In {where} some codes stand only after one that holds their bits and more: {_counted(codes)}. Nothing else begins them, so they are taken for "
+            "events; if they are the end of the others, leave them out of the events.",
             stacklevel=8,
         )
+
+
+def _warn_of_ends(codes: np.ndarray, where: str) -> None:
+    if len(codes):
+        warnings.warn(
+            f"In {where} some codes stand again after one that holds their bits and more: {_counted(codes)}. That is taken for the end of the others, not for "
+            "events; if they are events, make annotations of all that are meant, or cut mne.Epochs by an array of them and call windows_from_epochs.",
+            stacklevel=8,
+        )
+
+
+def _counted(codes: np.ndarray) -> str:
+    return ", ".join(f"{code} ({n})" for code, n in sorted(Counter(codes.tolist()).items()))
 
 
 def _what_there_is(raw: mne.io.BaseRaw, wanted: list[str]) -> str:

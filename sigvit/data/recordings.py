@@ -66,7 +66,7 @@ def windows_from_raw(
 
     Warns
     -----
-    UserWarning : an event name that doesn't occur, a code that stands again when bits beside it end (no event), or more than a tenth of the windows dropped.
+    UserWarning : an event name that doesn't occur, a code that is reached when bits beside it end, or more than a tenth of the windows dropped.
         `page["dropped"]` names all that were.
 
     >>> from sigvit.data.synthetic import synthetic_raw

@@ -144,6 +144,34 @@ def test_a_button_that_is_let_go_does_not_begin_the_stimulus_again():
     np.testing.assert_allclose(windows_from_raw(raw, {1: "a", 2: "b"}, 0, 0.4).values[:, 0, 0] * 1e6, [103, 203, 303, 403], rtol=1e-6)
 
 
+@pytest.mark.parametrize(("idle", "cue"), [(255, 255), (0, 3)])
+def test_a_code_that_is_only_reached_by_bits_that_end_is_taken_whole(idle, cue):
+    raw = ramp_raw(names=("C3", "STI"))
+    raw.set_channel_types({"STI": "stim"}, verbose="ERROR")
+    raw._data[1] = idle
+    for begin, code in ((101, 1), (307, 2), (503, 1)):
+        raw._data[1, begin - 43 : begin] = cue
+        raw._data[1, begin : begin + 13] = code
+    with pytest.warns(UserWarning, match=r"some codes stand only after one that holds their bits and more: 1 \(2\), 2 \(1\)\. .*taken for events") as told:
+        windows = windows_from_raw(raw, {1: "left", 2: "right"}, 0, 0.4)
+    assert len(told) == 1
+    np.testing.assert_allclose(windows.values[:, 0, 0] * 1e6, [101, 307, 503], rtol=1e-6)  # rounding of float32
+    assert windows.labels.tolist() == ["left", "right", "left"]
+
+
+def test_a_code_behind_a_cue_that_holds_its_bits_is_taken_beside_one_that_begins():
+    raw = ramp_raw(names=("C3", "STI"))
+    raw.set_channel_types({"STI": "stim"}, verbose="ERROR")
+    raw._data[1] = 0
+    for begin, code in ((101, 1), (307, 8), (503, 1)):
+        raw._data[1, begin - 43 : begin] = 7
+        raw._data[1, begin : begin + 13] = code
+    with pytest.warns(UserWarning, match=r"more: 1 \(2\)\. Nothing else begins them") as told:
+        windows = windows_from_raw(raw, {1: "left", 8: "right"}, 0, 0.4)
+    assert len(told) == 1  # and none that 1 occurs nowhere
+    assert windows.labels.tolist() == ["left", "right", "left"]
+
+
 def test_baseline_and_control_are_counted_from_the_cue():
     raw = annotate(ramp_raw(), [3.0, 6.0], ["a", "b"])
     windows = windows_from_raw(raw, {"a": 0, "b": 1}, 0.5, 1.5, baseline_s=(-0.5, 0.0), control_s=(-1.0, 0.0))
