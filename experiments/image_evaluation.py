@@ -62,6 +62,8 @@ class Options:
 def main(options: Options) -> None:
     if options.probe_images < 1:
         raise ValueError(f"--probe-images is {options.probe_images}; neighbours and linear probe learn from at least 1.")
+    if min(options.shots, default=1) < 1:
+        raise ValueError(f"--shots has {min(options.shots)}; a class is learned from at least 1 label.")
     console = Console()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = read_model(options).to(device, torch.float32).eval()  # the images' format, whatever the training's

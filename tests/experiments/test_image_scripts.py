@@ -167,6 +167,12 @@ def test_evaluation_needs_images_to_learn_from(script, outputs, count):
         script("evaluation", "--model", outputs / "one" / "model", "--data", "digits", "--probe-images", count)
 
 
+@pytest.mark.parametrize("shots", [(0,), (5, -1)])
+def test_evaluation_needs_labels_to_learn_from(script, outputs, shots):
+    with pytest.raises(ValueError, match=f"--shots has {min(shots)}; a class is learned from at least 1 label"):
+        script("evaluation", "--model", outputs / "one" / "model", "--data", "digits", "--shots", *shots)
+
+
 def test_evaluation_shows_images_as_the_training_did(script, outputs):
     module = importlib.import_module("image_evaluation")
     trained = outputs / "shown"
