@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
+from threading import RLock
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 EXPONENTIAL = ("gelu", "tanh", "sigmoid", "softmax", "exp", "erf", "silu", "elu")
+# Held while dropout is another function: two threads would each put back what they found, the last of them the other's.
+DROPOUT_LOCK = RLock()
 
 
 @dataclass(frozen=True)
@@ -137,13 +140,14 @@ def _one_kernel_dropout() -> Iterator[None]:
     def one_kernel(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         return torch.native_dropout(input, p, True)[0] if training else input
 
-    several = functional.dropout
-    # In its place and not by a mode for functions, which backward lifts from what checkpointing computes again.
-    functional.dropout = one_kernel
-    try:
-        yield
-    finally:
-        functional.dropout = several
+    with DROPOUT_LOCK:
+        several = functional.dropout
+        # In its place and not by a mode for functions, which backward lifts from what checkpointing computes again.
+        functional.dropout = one_kernel
+        try:
+            yield
+        finally:
+            functional.dropout = several
 
 
 class _Recorder(TorchDispatchMode):
