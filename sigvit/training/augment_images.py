@@ -71,7 +71,7 @@ class ImageAugmentation:
     def __post_init__(self) -> None:
         for field in fields(ImageAugmentation):
             plain = plain_value(self, field)
-            if not isinstance(plain, float):  # which stays as it was written, also in config.toml
+            if not (isinstance(plain, float) and type(getattr(self, field.name)) in (int, float)):  # which stays as it was written, also in config.toml
                 object.__setattr__(self, field.name, plain)
         area, ratio, resize = self.crop_area or (1.0, 1.0), self.crop_ratio, self.evaluation_resize
         self._require("crop_area", 0 < area[0] <= area[1] <= 1, "None or two shares of the area, above 0, rising, to 1 at most")

@@ -28,7 +28,7 @@ def plain_value(settings: Any, field: Field, infinite: bool = False) -> Any:
     value, (plain, words) = getattr(settings, field.name), PLAIN[str(field.type)]
     try:
         found = plain(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # torch's, of a row that is no number
         raise ValueError(f"{field.name} is {value}; it must be {words}.") from None
     numbers = found if isinstance(found, tuple) else (found,)
     if not infinite and any(isinstance(number, float) and not isfinite(number) for number in numbers):
@@ -49,6 +49,8 @@ def _whole(number: Any) -> int:
 
 def _number(number: Any) -> float:
     _refuse_truth(number)
+    if isinstance(number, str):  # "0.5" is a word
+        raise TypeError
     return float(number)
 
 
@@ -63,7 +65,11 @@ def _pair(values: Any) -> tuple[float, float]:
 
 
 def _one_or_several(values: Any) -> tuple[float, ...]:
-    return tuple(map(_number, values)) if isinstance(values, list | tuple | np.ndarray) and np.ndim(values) else (_number(values),)
+    try:
+        several = iter(values)
+    except TypeError:  # also of an array that holds one number
+        return (_number(values),)
+    return tuple(map(_number, several))
 
 
 def _or_none(plain: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -3,7 +3,9 @@
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
+import tomli_w
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -346,6 +348,9 @@ def test_normalisation_is_by_channel():
         ({"mean": (float("nan"),)}, r"mean is \(nan,\); it must be a number or several, and finite\."),
         ({"std": (float("inf"),)}, r"std is \(inf,\); it must be a number or several, and finite\."),
         ({"mean": "grey"}, r"mean is grey; it must be a number or several\."),
+        ({"mean": "5"}, r"mean is 5; it must be a number or several\."),
+        ({"erasing": "0.25"}, r"erasing is 0\.25; it must be a number\."),
+        ({"evaluation_resize": "1.5"}, r"evaluation_resize is 1\.5; it must be None or a number\."),
         ({"crop_area": (0.1,)}, r"crop_area is \(0\.1,\); it must be None or two numbers\."),
         ({"crop_area": (0.1, 0.5, 1.0)}, r"it must be None or two numbers\."),
         ({"crop_area": 0.5}, r"crop_area is 0\.5; it must be None or two numbers\."),
@@ -366,3 +371,20 @@ def test_numbers_of_numpy_lists_and_one_for_all_are_taken():
     given = ImageAugmentation(crop_area=[np.float64(0.1), 1], mean=0.25, std=[0.5, 0.25, 0.125], pad=np.int64(2), repeats=3.0, flip=np.bool_(True))
     assert given == ImageAugmentation(crop_area=(0.1, 1.0), mean=(0.25,), std=(0.5, 0.25, 0.125), pad=2, repeats=3, flip=True)
     assert [type(number) for number in (given.pad, given.repeats, given.flip)] == [int, int, bool]
+
+
+@pytest.mark.parametrize("several", [torch.tensor, pd.Series, iter])
+def test_whatever_can_be_iterated_stands_for_channels(several):
+    given = ImageAugmentation(mean=several([0.5, 0.25, 0.125]), std=several([0.25]))
+    assert (given.mean, given.std) == ((0.5, 0.25, 0.125), (0.25,))
+
+
+@pytest.mark.parametrize("one", [torch.tensor(0.25), np.array(0.25), np.float32(0.25)])
+def test_one_number_stands_for_all_channels_in_any_form(one):
+    assert ImageAugmentation(mean=one).mean == (0.25,)
+
+
+def test_numbers_of_numpy_are_written_as_toml():
+    given = ImageAugmentation(erasing=np.float32(0.25), evaluation_resize=np.float64(1.5), colour_jitter=1)
+    assert [type(number) for number in (given.erasing, given.evaluation_resize, given.colour_jitter)] == [float, float, int]
+    assert tomli_w.dumps({"erasing": given.erasing, "colour_jitter": given.colour_jitter}) == "erasing = 0.25\ncolour_jitter = 1\n"
