@@ -43,7 +43,7 @@ def stopped(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
     for module in (importlib.import_module("image_session"), results_folder):  # in this order: the first stays imported, with its own
         monkeypatch.setattr(module, "claim_folder", reached)
-    monkeypatch.setattr(few_shot, "few_shot", reached)
+    monkeypatch.setattr(few_shot, "judge_draws", reached)
     monkeypatch.chdir(tmp_path)
     sigvit.vit("Ti/14", 28, 10, 1, width=12, depth=1, heads=2, mlp_width=7, pool="mean").save_pretrained("results/mnist/model")
 
