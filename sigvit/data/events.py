@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 # How annotations are called where a recording was interrupted or joined: by mne, EEGLAB and BrainVision.
 BREAKS = ("edge", "boundary", "new segment", "bad_acq_skip")
 
+# What is said of codes that are reached as bits beside them end: of those that nothing else begins, and of the others.
+TAKEN = (
+    "only after one that holds their bits and more: {}. Nothing else begins them, so they are taken for events; if they are the end of the others, leave them "
+    "out of the events"
+)
+LEFT_OUT = (
+    "again after one that holds their bits and more: {}. That is taken for the end of the others, not for events; if they are events, make annotations of all "
+    "that are meant, or cut mne.Epochs by an array of them and call windows_from_epochs"
+)
+
 
 @dataclass(frozen=True)
 class Event:
@@ -67,31 +77,15 @@ def _stimulus_codes(raw: mne.io.BaseRaw, wanted: Sequence[int], where: str) -> l
     found = found[np.isin(found[:, 2], wanted)]
     begins = (found[:, 2] & ~found[:, 1]) != 0
     never_begin = ~np.isin(found[:, 2], found[begins, 2])
-    _warn_of_taken(found[never_begin, 2], where)
-    _warn_of_ends(found[~begins & ~never_begin, 2], where)
+    _warn(found[never_begin, 2], where, TAKEN)
+    _warn(found[~begins & ~never_begin, 2], where, LEFT_OUT)
     return [((sample - raw.first_samp) / raw.info["sfreq"], int(code)) for sample, _, code in found[begins | never_begin]]
 
 
-def _warn_of_taken(codes: np.ndarray, where: str) -> None:
+def _warn(codes: np.ndarray, where: str, words: str) -> None:
     if len(codes):
-        warnings.warn(
-            f"In {where} some codes stand only after one that holds their bits and more: {_counted(codes)}. Nothing else begins them, so they are taken for "
-            "events; if they are the end of the others, leave them out of the events.",
-            stacklevel=8,
-        )
-
-
-def _warn_of_ends(codes: np.ndarray, where: str) -> None:
-    if len(codes):
-        warnings.warn(
-            f"In {where} some codes stand again after one that holds their bits and more: {_counted(codes)}. That is taken for the end of the others, not for "
-            "events; if they are events, make annotations of all that are meant, or cut mne.Epochs by an array of them and call windows_from_epochs.",
-            stacklevel=8,
-        )
-
-
-def _counted(codes: np.ndarray) -> str:
-    return ", ".join(f"{code} ({n})" for code, n in sorted(Counter(codes.tolist()).items()))
+        counted = ", ".join(f"{code} ({n})" for code, n in sorted(Counter(codes.tolist()).items()))
+        warnings.warn(f"In {where} some codes stand {words.format(counted)}.", stacklevel=8)
 
 
 def _what_there_is(raw: mne.io.BaseRaw, wanted: list[str]) -> str:

@@ -13,7 +13,7 @@ from sigvit.evaluation.attention import Numbers, as_tensor
 
 # n = inputs, K = classes, R = references, F = frequencies
 
-_HALVES = (torch.float16, torch.bfloat16)
+_HALF_PRECISION = (torch.float16, torch.bfloat16)
 
 
 class Attribution(NamedTuple):
@@ -72,7 +72,7 @@ def attribution(
     if min(n_references, points, batch_size) < 1:
         raise ValueError(f"n_references ({n_references}), points ({points}) and batch_size ({batch_size}) must all be at least 1.")
     x, others = _read(model, inputs, references)
-    if x.dtype in _HALVES:
+    if x.dtype in _HALF_PRECISION:
         model, x, others = _in_half(model, x.dtype), x.float(), others.float()
     generator = np.random.default_rng(seed)
     known = None if reference_labels is None else as_tensor(reference_labels).numpy()

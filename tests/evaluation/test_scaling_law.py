@@ -37,7 +37,7 @@ def test_two_seeds_a_place_are_enough_to_tell_how_uncertain_it_is():
         covered += bool(low <= planted(934.0) <= high)
         lowest, highest = law.exponent_interval()
         exponents += lowest <= 0.6 <= highest
-    # Of 40 at 93 % fewer than 34 come three in a hundred times; measurements of each x drawn anew by themselves hold it 25 times.
+    # Of 40 at 93 % fewer than 34 come twice in a hundred times; measurements of each x drawn anew by themselves hold the two 24 and 25 times.
     assert min(covered, exponents) >= 34
 
 
