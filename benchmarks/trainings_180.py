@@ -3,7 +3,8 @@
     python benchmarks/trainings_180.py               # both networks, on a GPU
     python benchmarks/trainings_180.py --steps 20    # a look anywhere: prints, writes nothing
 
-One after the other such trainings of EEGNet took 8 hours on a V100. The signals are noise: time alone is measured. Writes benchmarks/results/trainings_180.md.
+One after the other, 180 of a network with 2500 parameters took 8 hours on a V100 as published. The signals are noise: time alone is measured. Writes
+benchmarks/results/trainings_180.md.
 """
 
 from __future__ import annotations
