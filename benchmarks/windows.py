@@ -27,7 +27,7 @@ from sigvit.data.recordings import Cut, LabelledRecording, windows_from_raw, win
 from sigvit.data.synthetic import synthetic_raw
 
 RESULT = Path(__file__).parent / "results" / "windows.md"
-DATA = Path(os.environ.get("SIGVIT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("SIGVIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
 ROUNDS = 15
 LABELS = {"left": "left", "right": "right"}
 Band = tuple[float, float] | None

@@ -100,7 +100,7 @@ def few_shot_of(train: Images, asked: tuple[Tensor, Tensor], read: Callable[[Ima
 
 def preprocessing(options: Options) -> ImageAugmentation:
     """How the model is shown images: as the options say, else as it was trained."""
-    beside = options.model.parent / "config.toml"
+    beside = options.model.resolve().parent / "config.toml"
     trained = tomllib.loads(beside.read_text(encoding="utf-8")).get("augmentation", {}) if beside.is_file() else {}
     said = {name: getattr(options, name) for name in PREPROCESSING if getattr(options, name) is not None}
     found = {name: value for name, value in trained.items() if name in PREPROCESSING}

@@ -49,6 +49,11 @@ def canonical_name(name: str) -> str | None:
     return _spellings().get(found[1].lower())
 
 
+def comparable_name(name: str) -> str:
+    """What an electrode is compared by: its name in the 10-05 system, or its own where it has none there."""
+    return canonical_name(name) or name
+
+
 def electrode_position(name: str) -> tuple[float, float, float] | None:
     """(x, y, z) in metres, head frame, of the electrode that a name means; None where it means none.
 

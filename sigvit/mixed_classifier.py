@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sigvit.data.windows import Windows
-from sigvit.electrodes import canonical_name
+from sigvit.electrodes import comparable_name
 from sigvit.model.scaling import one_where_flat
 from sigvit.model.vision_transformer import signal_vit
 from sigvit.network_classifier import mean_history
@@ -164,7 +164,9 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
 
     def _measure(self, sets: Sequence[Windows]) -> None:
         """Mean and deviation of each electrode name over all sets that have it, and of all electrodes together; good ones alone."""
-        good = [(_called(name), windows.values[:, at]) for windows in sets for at, name in enumerate(windows.electrodes) if name not in windows.info["bads"]]
+        good = [
+            (comparable_name(name), windows.values[:, at]) for windows in sets for at, name in enumerate(windows.electrodes) if name not in windows.info["bads"]
+        ]
         sums: dict[str, np.ndarray] = {"": np.zeros(2)}
         for name, signal in good:
             own = np.array([np.isfinite(signal).sum(), np.nansum(signal, dtype=np.float64)])
@@ -178,14 +180,10 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
         self.scale_ = dict(zip(sums, one_where_flat(deviations, np.array([*self.center_.values()])).tolist(), strict=True))
 
     def _set(self, windows: Windows, targets: np.ndarray) -> RecordingSet:
-        names = [_called(name) if _called(name) in self.center_ else "" for name in windows.electrodes]
+        names = [comparable_name(name) if comparable_name(name) in self.center_ else "" for name in windows.electrodes]
         center, scale = (np.array([numbers[name] for name in names])[:, None] for numbers in (self.center_, self.scale_))
         values = torch.as_tensor((windows.values - center) / scale, dtype=torch.float32, device=self.device)
         return RecordingSet(values, torch.as_tensor(targets, dtype=torch.int64, device=self.device), windows.info)
-
-
-def _called(name: str) -> str:
-    return canonical_name(name) or name
 
 
 def _sets(X: Any) -> list[Windows]:

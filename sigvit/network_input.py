@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from sigvit.data.windows import Windows
-from sigvit.electrodes import canonical_name
+from sigvit.electrodes import comparable_name
 
 # Attributes of a classifier that reading its training input sets.
 READ = ("classes_", "signal_shape_", "n_features_in_", "electrodes_", "sampling_rate_")
@@ -47,7 +47,7 @@ def _check_same(classifier: Any, shape: tuple[int, ...], names: tuple[str, ...] 
         raise ValueError(f"X holds windows of {shape} electrodes × samples, but the classifier was fitted on {classifier.signal_shape_}.")
     known, fitted_rate = (getattr(classifier, name, None) for name in ("electrodes_", "sampling_rate_"))  # pickles of before lack them
     for at, (name, own) in enumerate(zip(names or (), known or (), strict=False)):  # as many as the shape has, or none where they aren't known
-        if (canonical_name(name) or name) != (canonical_name(own) or own):
+        if comparable_name(name) != comparable_name(own):
             raise ValueError(f"Electrode {at + 1} of X is {name}, but the classifier was fitted on {own} there: give the electrodes in its order.")
     if fitted_rate is not None and rate is not None and not np.isclose(rate, fitted_rate, rtol=1e-6):
         raise ValueError(f"X is sampled at {rate:g} Hz, but the classifier was fitted on {fitted_rate:g} Hz: resample it.")

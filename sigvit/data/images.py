@@ -274,8 +274,7 @@ def require_same_classes(train: Sequence[str], test: Sequence[str], source: str)
 
 def _shared_folder() -> Path:
     """The folder images/ of the shared data, from the environment or beside the checkout."""
-    beside = Path(__file__).parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("SIGVIT_DATA", beside)) / "images"
+    folder = Path(os.environ.get("SIGVIT_DATA") or Path(__file__).parents[3] / "shared" / "data") / "images"
     if not folder.is_dir():
         raise ValueError(f"MNIST and CIFAR-10 are not at {folder}; set the environment variable SIGVIT_DATA to the folder that holds images/.")
     return folder

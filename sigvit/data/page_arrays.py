@@ -17,7 +17,7 @@ from sigvit.data.page_sources import files_below, pattern_expression
 from sigvit.data.page_tables import PageError
 from sigvit.data.text_series import laid_end_to_end, read_text_series, repeated_row_step
 from sigvit.data.windows import Windows
-from sigvit.electrodes import canonical_name
+from sigvit.electrodes import comparable_name
 
 VOLTS = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "nV": 1e-9}
 
@@ -109,7 +109,7 @@ def _windows(page: Page, unit: str, values: np.ndarray, found: np.ndarray, names
     # Nobody tells when these windows were recorded.
     columns = {key: value if isinstance(value, str) else value[rows] for key, value in columns.items()} | {"start_s": np.nan, "stop_s": np.nan} | shipped
     metadata = pd.DataFrame(columns | {"label": classes}, index=range(len(rows)))
-    return Windows(volts, classes, metadata, make_info([canonical_name(name) or name for name in called], rate), name=page.name)
+    return Windows(volts, classes, metadata, make_info([comparable_name(name) for name in called], rate), name=page.name)
 
 
 def _unit(page: Page, unit: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from sigvit.data.page_format import Page, matches_any
 from sigvit.data.page_sources import Recording
-from sigvit.data.windows import Windows
+from sigvit.data.windows import Windows, abridged
 
 _STEP = re.compile(r"(sub|subject|ses|session|run)[- ]([^_]+)")
 _FIELDS = {"sub": "subject", "subject": "subject", "ses": "session", "session": "session", "run": "run"}
@@ -115,8 +115,7 @@ class Selection:
         for part in (*self.only, *self.exclude, *self.include):
             if part not in self._used:
                 names = list(dict.fromkeys(self.seen))
-                there = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-                raise ValueError(f"{self.page.name} has no part {part.text!r}; its recordings are {there}.")
+                raise ValueError(f"{self.page.name} has no part {part.text!r}; its recordings are {abridged(names)}.")
 
     def _reason(self, identity: tuple[str, str, str, str]) -> tuple[str, str] | None:
         """Why a recording is left out, and by whom; an empty reason where it just wasn't asked for."""

@@ -12,6 +12,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import mne
+
+from sigvit.data.page_bids import read_bids
+from sigvit.data.page_files import read_file
 from sigvit.data.page_format import Bids, Fetched, Files, Moabb, Page, Source
 from sigvit.data.page_tables import PageError
 
@@ -120,7 +124,7 @@ def _recording_of_file(source: Files | Fetched, path: Path, fields: dict[str, st
     used = tuple(file for file in (path, annotations, labels_file) if file)
     split = (source.split_at, source.split_margin_s) if isinstance(source, Files) else (None, 0.0)
     reader = (source.reader, source.reader_options) if isinstance(source, Files) else (None, {})
-    read = partial(_read_file, path, reader, annotations, labels, labels_file)
+    read = partial(read_file, path, reader, annotations, labels, labels_file)
     return Recording(path.stem, **identity, read=read, files=used, split_at=split[0], split_margin_s=split[1])
 
 
@@ -134,12 +138,6 @@ def _beside(pattern: str, fields: dict[str, str], files: dict[str, Path], path: 
     return found[0] if found else None
 
 
-def _read_file(*what: Any) -> Any:
-    from sigvit.data.page_files import read_file
-
-    return read_file(*what)
-
-
 def _recordings_of_bids(source: Bids, folder: Path) -> list[Recording]:
     try:
         from mne_bids import BIDSPath
@@ -149,13 +147,7 @@ def _recordings_of_bids(source: Bids, folder: Path) -> list[Recording]:
     paths = sorted((path for path in paths if path.extension not in BESIDE_A_RECORDING), key=lambda path: path.basename)
     if not paths:
         raise FileNotFoundError(f"{folder} holds no {source.datatype} recording of the task {source.task!r} in BIDS order.")
-    return [Recording(path.fpath.stem, path.subject, path.session or "1", path.run or "1", partial(_read_bids, path), (path.fpath,)) for path in paths]
-
-
-def _read_bids(path: Any) -> Any:
-    from sigvit.data.page_bids import read_bids
-
-    return read_bids(path)
+    return [Recording(path.fpath.stem, path.subject, path.session or "1", path.run or "1", partial(read_bids, path), (path.fpath,)) for path in paths]
 
 
 def _recordings_fetched(source: Fetched, folder: Path | None, wanted: Callable[[str], bool]) -> list[Recording]:
@@ -210,8 +202,6 @@ def _sessions_of_moabb(dataset: Any, name: str, subject: Any) -> dict[str, dict[
 
 
 def _with_annotations(raw: Any, event_id: dict[str, int], cue_delay_s: float) -> Any:
-    import mne
-
     if not len(raw.annotations):
         events = mne.find_events(raw, shortest_event=0, verbose="error")
         names = {number: name for name, number in event_id.items()}

@@ -8,31 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from sigvit.data.windows import Windows
+from sigvit.data.windows import Windows, abridged
 
 LARGEST_V = 5e-3  # a window's standard deviation on the scalp is some 1e-5 V; above this the values were in another unit
 SMALLEST_V = 1e-9
 _ROUNDING = 1e-2  # of the signal: the mean of electrodes after rounding to 16 bits
 _WINDOWS_FOR_THE_UNIT = 16  # spread over the set; the median of their spreads tells volts from microvolts
-
-
-def check_windows(windows: Windows, constant_electrodes: str = "refuse") -> None:
-    """Everything that has to hold before windows are classified: `check_signals`, at least one window, at least two classes.
-
-    Raises
-    ------
-    ValueError : what was found, and where.
-
-    >>> from sigvit.data.synthetic import synthetic_windows
-    >>> check_windows(synthetic_windows())
-    >>> check_windows(synthetic_windows(classes=("left",)))
-    Traceback (most recent call last):
-    ...
-    ValueError: synthetic has 60 windows of one class only ('left'); classification needs at least two.
-    """
-    check_signals(windows, constant_electrodes)
-    if len(windows.classes) < 2:
-        raise ValueError(f"{windows.name} has {len(windows)} windows of one class only ({windows.classes[0]!r}); classification needs at least two.")
 
 
 def check_signals(windows: Windows, constant_electrodes: str = "refuse") -> None:
@@ -109,7 +90,8 @@ def _check_finite(windows: Windows, finite: np.ndarray) -> None:
     if finite.all():
         return
     rows, columns = np.nonzero(~finite)
-    where = f"{_few(np.unique(rows))} on {_electrodes(windows, columns)} ({_recordings(windows, rows)})"
+    recordings = abridged(windows.metadata["recording"].iloc[rows].unique().tolist(), 3)
+    where = f"{abridged(np.unique(rows).tolist())} on {_electrodes(windows, columns)} ({recordings})"
     raise ValueError(f"{windows.name} has NaN or infinite values in {len(np.unique(rows))} of {len(windows)} windows: rows {where}.")
 
 
@@ -125,7 +107,7 @@ def _check_constant(windows: Windows, moving: np.ndarray, constant_electrodes: s
             which = _electrodes(windows, dead)
             raise ValueError(f'In {recording} the electrodes {which} never move; leave them or the recording out, or say constant_electrodes="keep".')
     rows, columns = np.nonzero(~moving)
-    where = f"rows {_few(np.unique(rows))} on {_electrodes(windows, columns)}"
+    where = f"rows {abridged(np.unique(rows).tolist())} on {_electrodes(windows, columns)}"
     warnings.warn(f"{len(np.unique(rows))} of {len(windows)} windows of {windows.name} hold electrodes that don't move: {where}.", stacklevel=4)
 
 
@@ -176,15 +158,5 @@ def warn_of_references(notes: Mapping[str, Mapping[str, Any]], name: str) -> Non
         warnings.warn(f'Of {name} {which}; give reference="average" to bring all to one.', stacklevel=4)
 
 
-def _few(rows: np.ndarray) -> str:
-    return ", ".join(map(str, rows[:8].tolist())) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
-
-
 def _electrodes(windows: Windows, columns: np.ndarray) -> str:
-    names = [windows.electrodes[column] for column in np.unique(columns)]
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
-def _recordings(windows: Windows, rows: np.ndarray) -> str:
-    names = windows.metadata["recording"].iloc[rows].unique().tolist()
-    return ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return abridged([windows.electrodes[column] for column in np.unique(columns)])

@@ -19,12 +19,6 @@ FORMAT = "sigvit windows 1"
 _MANIFEST = "windows.json"
 
 
-def save_windows(windows: Windows, folder: Path, overwrite: bool) -> None:
-    """Writes beside the folder and renames; see `Windows.save`."""
-    with WindowsFolder(folder, overwrite) as written:
-        written.finish(windows)
-
-
 class WindowsFolder:
     """A folder of windows while it is written: beside its place, renamed when it is whole, gone where it didn't become so.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,9 +110,10 @@ class Windows:
         ------
         FileExistsError : the folder is there and `overwrite` wasn't asked for.
         """
-        from sigvit.data.storage import save_windows
+        from sigvit.data.storage import WindowsFolder
 
-        save_windows(self, Path(folder), overwrite)
+        with WindowsFolder(Path(folder), overwrite) as written:
+            written.finish(self)
 
     @classmethod
     def load(cls, folder: str | Path) -> Windows:
@@ -247,5 +248,13 @@ class _Joint:
 
 
 def _recordings(windows: Windows) -> str:
-    names = windows.metadata["recording"].unique().tolist()
-    return ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return abridged(windows.metadata["recording"].unique().tolist(), 3)
+
+
+def abridged(names: Sequence, most: int = 8) -> str:
+    """The first names, and how many more.
+
+    >>> abridged(["a", "b", "c", "d", "e", "f"], 4)
+    'a, b, c, d and 2 more'
+    """
+    return ", ".join(map(str, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -41,7 +41,7 @@ def draw_filter_pictures(filters: np.ndarray, shares: np.ndarray) -> Figure:
 
 
 @matplotlib.rc_context(STYLE)
-def draw_position_tiles(similarity: np.ndarray, names: tuple[str, str] = ("row", "column")) -> Figure:
+def draw_position_tiles(similarity: np.ndarray) -> Figure:
     """Similarity (rows, columns, rows, columns) as the paper's tiles: the tile at row r and column c compares that patch with all patches."""
     rows, columns = similarity.shape[:2]
     figure = Figure(figsize=(WIDTH_INCHES, 0.8 + 5.4 * rows / columns), layout="constrained")
@@ -53,7 +53,7 @@ def draw_position_tiles(similarity: np.ndarray, names: tuple[str, str] = ("row",
     image = axes.imshow(whole, cmap=UNSIGNED, vmin=-1, vmax=1, interpolation="nearest")
     axes.set_xticks(np.arange(columns) * (columns + 1) + (columns - 1) / 2, [str(number + 1) for number in range(columns)])
     axes.set_yticks(np.arange(rows) * (rows + 1) + (rows - 1) / 2, [str(number + 1) for number in range(rows)])
-    axes.set(xlabel=f"patch {names[1]} of the tile", ylabel=f"patch {names[0]} of the tile")
+    axes.set(xlabel="patch column of the tile", ylabel="patch row of the tile")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     figure.colorbar(image, ax=axes, label="cosine similarity", shrink=0.8)
@@ -109,19 +109,19 @@ def draw_over_pictures(pictures: np.ndarray, maps: np.ndarray, titles: Sequence[
 
 
 @matplotlib.rc_context(STYLE)
-def draw_matrix(matrix: np.ndarray, ticks: Sequence[float] | Sequence[str], name: str, label: str = "cosine similarity") -> Figure:
+def draw_matrix(matrix: np.ndarray, ticks: Sequence[float] | Sequence[str], name: str) -> Figure:
     """Similarity (n, n) along one axis of the grid, such as time."""
     figure = Figure(figsize=(4.4, 3.5), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(matrix, cmap=UNSIGNED, vmin=-1, vmax=1, interpolation="nearest")
     _mark(axes, ticks)
     axes.set(xlabel=name, ylabel=name)
-    figure.colorbar(image, ax=axes, label=label)
+    figure.colorbar(image, ax=axes, label="cosine similarity")
     return figure
 
 
 @matplotlib.rc_context(STYLE)
-def draw_courses(courses: np.ndarray, shares: np.ndarray, sampling_rate: float, label: str = "weight / largest") -> Figure:
+def draw_courses(courses: np.ndarray, shares: np.ndarray, sampling_rate: float) -> Figure:
     """Time courses (n, samples) and their amplitude spectra, a colour each; shares say which matters how much."""
     figure = Figure(figsize=(WIDTH_INCHES, 3.0), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -134,7 +134,7 @@ def draw_courses(courses: np.ndarray, shares: np.ndarray, sampling_rate: float, 
         left.plot(np.arange(samples) / sampling_rate, course / max(np.abs(course).max(), 1e-12), color=colour, linewidth=1.3)
         right.plot(hertz, spectrum / max(spectrum.max(), 1e-12), color=colour, linewidth=1.3, label=f"{number + 1}: {share:.0%}")
     left.axhline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
-    left.set(xlabel="time in the patch (s)", ylabel=label)
+    left.set(xlabel="time in the patch (s)", ylabel="weight / largest")
     right.set(xlabel="frequency (Hz)", ylabel="amplitude / largest", ylim=(0, 1.05))
     figure.legend(loc="outside upper center", ncols=min(6, len(courses)), title="principal filter: share of the squared weights", title_fontsize=9, fontsize=9)
     return figure
@@ -161,9 +161,7 @@ def draw_grid_map(values: np.ndarray, axes_ticks: Sequence[tuple[str, Sequence]]
 
 
 @matplotlib.rc_context(STYLE)
-def draw_class_maps(
-    maps: Mapping[str, np.ndarray], p: Mapping[str, np.ndarray], electrodes: Sequence[str], edges: np.ndarray, label: str, name: str = "time in the window (s)"
-) -> Figure:
+def draw_class_maps(maps: Mapping[str, np.ndarray], p: Mapping[str, np.ndarray], electrodes: Sequence[str], edges: np.ndarray, label: str) -> Figure:
     """A panel a class: attribution over electrodes × bins between `edges`; what permuted labels rarely reach (p ≤ .05) has an outline."""
     across = min(2, len(maps))
     down = -(-len(maps) // across)
@@ -180,7 +178,7 @@ def draw_class_maps(
         panel.set_yticks(shown, [electrodes[number] for number in shown], fontsize=9 if len(electrodes) <= 24 else 6)
     for panel in panels[len(maps) :]:
         panel.remove()
-    figure.supxlabel(name, fontsize=10)
+    figure.supxlabel("time in the window (s)", fontsize=10)
     figure.colorbar(image, ax=list(panels[: len(maps)]), label=label, shrink=min(1.0, 2.2 / (tall * down) + 0.4))
     return figure
 
@@ -229,13 +227,11 @@ def draw_scaling_curve(points: Mapping[str, np.ndarray], fits: Mapping[str, np.n
 
 def _outline(panel: Axes, inside: np.ndarray, edges: np.ndarray) -> None:
     """A line around the cells that are inside."""
-    rows, columns = inside.shape
     padded = np.pad(inside, 1)
     for row, column in np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1]):
         panel.plot([edges[column]] * 2, [row - 0.5, row + 0.5], color="black", linewidth=1.1, solid_capstyle="butt")
     for row, column in np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1]):
         panel.plot([edges[column], edges[column + 1]], [row - 0.5] * 2, color="black", linewidth=1.1, solid_capstyle="butt")
-    assert padded.shape == (rows + 2, columns + 2)
 
 
 def _mark(axes: Axes, ticks: Sequence, rows: Sequence | None = None) -> None:

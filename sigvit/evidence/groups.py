@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats.contingency import crosstab
 
 from sigvit.data.windows import METADATA_COLUMNS
 
@@ -57,23 +58,11 @@ class Groups:
     def label_follows_recording(self) -> bool:
         """Whether every recording holds one class only, where shuffled labels would do so less than once in a hundred times."""
         trials, first = np.unique(self.trial, return_index=True)
-        table = contingency(self.recording[first], self.label[first])
+        table = crosstab(self.recording[first], self.label[first]).count
         if (self.recording.max() == 0) or (table.shape[1] < 2) or ((table > 0).sum(axis=1) > 1).any():
             return False
         share = table.sum(axis=0) / len(trials)
         return bool(np.log((share ** table.sum(axis=1, keepdims=True)).sum(axis=1)).sum() < np.log(0.01))
-
-
-def contingency(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """How often each pair of codes occurs: int64 (row codes, column codes); codes that don't occur have no line.
-
-    >>> contingency(np.array([0, 0, 2]), np.array([5, 6, 6])).tolist()
-    [[1, 1], [0, 1]]
-    """
-    rows, columns = np.unique(rows, return_inverse=True)[1], np.unique(columns, return_inverse=True)[1]
-    table = np.zeros((rows.max() + 1, columns.max() + 1), np.int64)
-    np.add.at(table, (rows, columns), 1)
-    return table
 
 
 def natural_key(name: str) -> tuple:

@@ -29,14 +29,6 @@ TABLE_COLUMNS = (
 )
 
 
-def fit_and_judge(name: str, pipeline: Any, windows: Windows, fold: Fold, seeds: list[int]) -> Iterator[dict]:
-    """Fit fresh copies on the fold's training part, one a seed, and predict its test rows once with each.
-
-    Yields plain data: {"parts": [record, …]}, the pipeline's own record first, then those of its parts (see `cross_validate`).
-    """
-    return judge_fits(name, pipeline, windows, [Fit(fold, seed) for seed in seeds])
-
-
 @dataclass(frozen=True, eq=False)
 class Fit:
     """One fit that is asked for: a fold and a seed. `key` names what is kept of it on disk."""
@@ -47,9 +39,10 @@ class Fit:
 
 
 def judge_fits(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], folder: Path | None = None, processes: int | None = None) -> Iterator[dict]:
-    """What `fit_and_judge` yields, for fits of any folds: fitted all at once where the pipeline can.
+    """Fit a fresh copy on each fold's training part, all at once where the pipeline can, and predict the fold's test rows once with each.
 
     Then `folder` is for what it keeps as it trains, and up to so many processes train; None leaves that to the pipeline.
+    Yields plain data: {"parts": [record, …]}, the pipeline's own record first, then those of its parts (see `cross_validate`).
     """
     if not hasattr(pipeline, "predict_proba"):
         raise ValueError(f"Pipeline {name!r} has no predict_proba; log-loss and calibration need probabilities (wrap it in CalibratedClassifierCV).")

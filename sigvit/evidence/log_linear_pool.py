@@ -14,7 +14,7 @@ from sigvit.evidence.metrics import window_log_loss
 # n = windows, K = sources, C = classes
 
 # Far below any probability that a few hundred windows support: one mistake that a source is certain of must not decide its weight.
-SMALLEST_PROBABILITY = 1e-6
+LEAST_PROBABILITY = 1e-6
 # What holds the weights near equal ones, in windows: a few dozen windows overrule it, a handful don't.
 PULL = 1.0
 # Natural logarithms of the temperatures that are searched, and how much smaller a loss (nats) elsewhere must be to be another valley and no rounding.
@@ -84,7 +84,7 @@ def pooled(log_probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def log_of(probabilities: np.ndarray) -> np.ndarray:
     """Logarithms that a source's certainty can't make infinite."""
-    return np.log(np.maximum(probabilities, SMALLEST_PROBABILITY))
+    return np.log(np.maximum(probabilities, LEAST_PROBABILITY))
 
 
 def best_temperature(logits: np.ndarray, numbers: np.ndarray) -> tuple[float, float]:

@@ -124,18 +124,6 @@ def chance_line(counts: ArrayLike, alpha: float = 0.05) -> float:
     return _balanced_accuracy_limit(table, alpha)
 
 
-def accuracy_chance_line(counts: ArrayLike, alpha: float = 0.05) -> float:
-    """The plain accuracy that always naming the largest class exceeds with probability at most ``alpha`` (binomial, Müller-Putz et al. 2008).
-
-    >>> round(accuracy_chance_line([50, 50]), 2)
-    0.58
-    """
-    total = int(np.sum(counts))
-    if total < 1:
-        raise ValueError("A chance line needs at least one test window, but every class has none.")
-    return float(binom.ppf(1 - alpha, total, np.max(counts) / total) / total)
-
-
 def _auc_limit(table: np.ndarray, alpha: float) -> float:
     variances = (table.sum(axis=1) + 1) / (12 * table.prod(axis=1))
     shared = OF_SHARED_FOLDS if len(table) > 1 else 1.0

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import numpy as np
 from scipy.stats import chi2, chi2_contingency, norm
+from scipy.stats.contingency import crosstab
 
 from sigvit.evidence.fold import Fold, first_rows
-from sigvit.evidence.groups import Groups, contingency
+from sigvit.evidence.groups import Groups
 
 # A warning needs both: rarer than this if order were random, and large enough to matter for a score.
 RARE, MATTERS = 0.001, 0.05
@@ -45,7 +46,7 @@ def _chains(groups: Groups, trials: np.ndarray) -> list[np.ndarray]:
 
 def _recordings(groups: Groups, trials: np.ndarray) -> Iterator[str]:
     """How well the recording alone names the class, beside the same for shuffled labels (chi-squared test of independence)."""
-    table = contingency(groups.recording[trials], groups.label[trials])
+    table = crosstab(groups.recording[trials], groups.label[trials]).count
     if len(table) < 2 or len(trials) < 2 * len(table):
         return
     if groups.label_follows_recording():

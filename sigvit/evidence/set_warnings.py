@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from scipy.stats.contingency import crosstab
 
+from sigvit.data.windows import abridged
 from sigvit.evidence.fold import Fold
-from sigvit.evidence.groups import Groups, contingency
+from sigvit.evidence.groups import Groups
 from sigvit.evidence.leak_checks import claimed_group
 
 UNEQUAL_CLASSES, UNEQUAL_SUBJECTS, WIDE_INTERVAL = 2.0, 4.0, 0.05
@@ -60,18 +62,9 @@ def rejection_warnings(page: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def listed(names: list[str], most: int = 4) -> str:
-    """The first names, and how many more.
-
-    >>> listed(["a", "b", "c", "d", "e", "f"])
-    'a, b, c, d and 2 more'
-    """
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 def _not_compared(groups: Groups) -> Iterator[str]:
     if groups.missing:
-        yield f"The metadata lacks {listed(list(groups.missing), 8)}; what these would show was not compared."
+        yield f"The metadata lacks {abridged(list(groups.missing))}; what these would show was not compared."
 
 
 def _clocks(groups: Groups, folds: list[Fold]) -> Iterator[str]:
@@ -127,7 +120,7 @@ def _missing_classes(groups: Groups, folds: list[Fold]) -> Iterator[str]:
         held = [(fold, len(np.unique(groups.label[getattr(fold, part)]))) for fold in folds if len(getattr(fold, part))]
         lacking = [fold for fold, n_held in held if n_held < n_classes]
         if lacking:
-            names = listed([f"fold {fold.number} ({fold.left_out})" for fold in lacking])
+            names = abridged([f"fold {fold.number} ({fold.left_out})" for fold in lacking], 4)
             yield f"A class is missing from the {part} part of {len(lacking)} of {len(folds)} folds: {names}; {consequence}."
 
 
@@ -144,7 +137,7 @@ def _unequal(groups: Groups) -> Iterator[str]:
 
 
 def _constant_labels(groups: Groups) -> Iterator[str]:
-    table = contingency(groups.subject, groups.label)
+    table = crosstab(groups.subject, groups.label).count
     if table.shape[1] > 1 and len(table) > 1 and ((table > 0).sum(axis=1) == 1).all():
         yield (
             f"The label is constant in every subject: the effective sample size is {len(table)} subjects, not {len(groups)} windows, "
@@ -162,7 +155,7 @@ def _few_trials(groups: Groups, folds: list[Fold]) -> Iterator[str]:
 def _untested(groups: Groups, folds: list[Fold]) -> Iterator[str]:
     rows = np.setdiff1d(np.arange(len(groups)), np.concatenate([fold.test for fold in folds]))
     if len(rows) and all(fold.protocol in ("cross_session", "within_session") for fold in folds):
-        yield f"{len(rows)} of {len(groups)} windows are tested in no fold, of subject {listed(groups.distinct('subject', rows))}."
+        yield f"{len(rows)} of {len(groups)} windows are tested in no fold, of subject {abridged(groups.distinct('subject', rows), 4)}."
     counts = np.bincount(np.concatenate([fold.test for fold in folds]), minlength=len(groups))
     if (counts > 1).any():
         yield f"{(counts > 1).sum()} windows are tested in several folds: the folds' scores aren't independent."

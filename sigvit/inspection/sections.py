@@ -43,8 +43,8 @@ def sections(model: VisionTransformer, looked: Looked, n_references: int, n_perm
 
 
 def facts_section(model: VisionTransformer, looked: Looked) -> str:
-    config, grid = model.config, getattr(model, "grid", None)
-    tokens = "several grids" if grid is None else " × ".join(f"{axis.size} {axis.name}s" if axis.size > 1 else f"1 {axis.name}" for axis in grid.axes)
+    config = model.config
+    tokens = " × ".join(f"{axis.size} {axis.name}s" if axis.size > 1 else f"1 {axis.name}" for axis in model.grid.axes)
     rows = [
         ("Model", f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters, {counted(config.depth, 'layer')} of {config.heads} heads"),
         ("Tokens", f"{tokens} ({type(model.tokenizer).__name__}), width {config.width}, positions {config.positions}, pool {config.pool}"),
@@ -115,8 +115,6 @@ def one_map(parts: list[tuple[np.ndarray, np.ndarray, float]]) -> str:
 
 def positions_section(model: VisionTransformer, looked: Looked) -> str:
     title = "What the positions tell apart"
-    if getattr(model, "grid", None) is None:
-        return section(title, paragraph("The tokens sit on several grids; their positions aren't compared here."))
     vectors, grid = position_vectors(model), model.grid
     if not bool(vectors.any()):
         return section(title, paragraph(f"Positions are {model.config.positions!r}: no vector is added to the tokens that could be compared."))
@@ -148,9 +146,7 @@ def axis_similarity(similarity: np.ndarray, grid: Grid, number: int, axis: Axis,
 def attention_sections(model: VisionTransformer, looked: Looked) -> Iterator[str]:
     """Attention distance and attention rollout, in one pass over the inputs."""
     tokens = model.embed(looked.x[:1])
-    if tokens.grid is None:
-        yield section("How far attention reaches", paragraph("The tokens sit on several grids, between which there are no distances."))
-        return
+    assert tokens.grid is not None  # one input of one shape
     kinds = {name: (tokens.coordinates[..., columns], factor) for name, columns, factor in distance_columns(tokens.grid, tokens.coordinates)}
     size = max(1, MAP_NUMBERS // (model.config.depth * model.config.heads * tokens.values.shape[1] ** 2))
     sums = {name: np.zeros((model.config.depth, model.config.heads)) for name in kinds}

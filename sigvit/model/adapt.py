@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sigvit.model.montages import adapt_electrodes
 from sigvit.model.resize import resize_patches
+from sigvit.model.transformer import grid_of
 from sigvit.tokenizers import ImagePatches
 from sigvit.tokenizers.image import rows_and_columns
 
@@ -130,9 +131,7 @@ def _adapt_grid(new: VisionTransformer, image_size: Size | None, in_channels: in
     channels, *size = new.config.input_shape
     size = list(size if image_size is None else rows_and_columns("image_size", image_size))
     new.config = replace(new.config, input_shape=(channels if in_channels is None else in_channels, *size))
-    weight = next(new.tokenizer.parameters())
-    with torch.no_grad():
-        grid = new.tokenizer(torch.zeros(1, *new.config.input_shape, device=weight.device, dtype=weight.dtype)).grid
+    grid = grid_of(new.tokenizer, new.config)
     if grid.shape != new.grid.shape:
         what = WITHOUT_TABLE.get(new.config.positions, "they were resized, special tokens' kept")
         changes.append(f"Positions: the grid {new.grid.shape} became {grid.shape}; {what}.")

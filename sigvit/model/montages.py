@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sigvit.electrodes import canonical_name
+from sigvit.electrodes import comparable_name
 from sigvit.grid import Axis, Grid
 from sigvit.model.positions import FactorisedPositions, LearnedPositions, electrodes_of
+from sigvit.model.transformer import grid_of
 from sigvit.tokenizers import ElectrodeTimePatches, ScalpMapPatches, SpectrogramPatches
 from sigvit.tokenizers.electrode_sites import Position, read_electrodes
 from sigvit.tokenizers.scalp_weights import directions, spline_weights
@@ -54,11 +55,11 @@ def montage_matrix(
     old, new = (np.asarray(sites, dtype=float).reshape(-1, 3) for sites in (old_positions, new_positions))
     known = np.isfinite(old).all(axis=1)
     weights = np.full((len(new), len(old)), 1 / len(old) if unknown == "mean" else 0.0)
-    named = {_called(name): at for at, name in enumerate(old_names)}
+    named = {comparable_name(name): at for at, name in enumerate(old_names)}
     for at, place in enumerate(new):
         distances = np.where(known, np.linalg.norm(old - place, axis=1), np.inf) if np.isfinite(place).all() else np.full(len(old), np.inf)
         nearest = int(distances.argmin())
-        twin = nearest if distances[nearest] < SAME_PLACE_M else named.get(_called(new_names[at])) if at < len(new_names) else None
+        twin = nearest if distances[nearest] < SAME_PLACE_M else named.get(comparable_name(new_names[at])) if at < len(new_names) else None
         if twin is not None:
             weights[at] = np.arange(len(old)) == twin
         elif np.isfinite(place).all() and known.any():
@@ -83,9 +84,7 @@ def adapt_electrodes(new: VisionTransformer, electrodes: Any, changes: list[str]
     old_axis = next((axis for axis in new.grid.axes if axis.name == "electrode"), None)
     new.tokenizer = _moved_tokenizer(new.tokenizer, count, names, sites, changes)
     new.config = replace(new.config, input_shape=(count, new.config.input_shape[1]))
-    weight = next(new.tokenizer.parameters())
-    with torch.no_grad():
-        grid = new.tokenizer(torch.zeros(1, *new.config.input_shape, device=weight.device, dtype=weight.dtype)).grid
+    grid = grid_of(new.tokenizer, new.config)
     _move_positions(new, old_axis, grid, changes)
     new.grid = grid
     if new.scaling is not None:
@@ -167,7 +166,3 @@ def _read(values: Tensor, matrix: Tensor, axis: int) -> Tensor:
 def _require_places(positions: Sequence[Sequence[float]], names: Sequence[str] | None) -> None:
     if not np.isfinite(np.asarray(positions, dtype=float)).all(axis=1).any() and not names:
         raise ValueError("This model doesn't know where its electrodes sit nor what they are called, so nothing can be read off between them.")
-
-
-def _called(name: str) -> str:
-    return canonical_name(name) or name

@@ -74,7 +74,7 @@ class VisionTransformer(nn.Module):
         width = config.width
         self.config, self.tokenizer = config, tokenizer
         self.changes: tuple[str, ...] = ()
-        self.grid = _grid(tokenizer, config)
+        self.grid = grid_of(tokenizer, config)
         self.class_token = nn.Parameter(torch.zeros(width)) if config.class_token else None
         self.register_tokens = nn.Parameter(nn.init.normal_(torch.empty(config.registers, width), std=0.02)) if config.registers else None
         self.positions = make_positions(config.positions, self.grid, width, ("class",) if config.class_token else (), config.heads)
@@ -206,7 +206,7 @@ class VisionTransformer(nn.Module):
         return from_pretrained(folder)
 
 
-def _grid(tokenizer: nn.Module, config: ModelConfig) -> Grid:
+def grid_of(tokenizer: nn.Module, config: ModelConfig) -> Grid:
     """Where the tokens of one input of the built size sit; only shapes matter, so a tokenizer that learns from what it sees is shown nothing."""
     like = next((parameter for parameter in tokenizer.parameters()), torch.empty(0))
     training = tokenizer.training

@@ -15,7 +15,7 @@ from sigvit.tokenizers.mixed_recordings import cut_by_name
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.symmetric import inverse_root, shrink
-from sigvit.tokenizers.time_cuts import check_cut, fit_length, n_steps, real_samples, samples_of, shape_error, steps_alone, time_axis
+from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, F = filters, L = length of a filter, T = tokens, D = width
@@ -189,8 +189,7 @@ class ConvStem(nn.Module):
         """
         if isinstance(recording, RecordingBatch):
             return cut_by_name(self, recording, mask)
-        if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
-            raise shape_error(self.n_electrodes, recording)
+        check_recording(recording, self.n_electrodes)
         if mask is not None:
             mask = real_samples(mask, recording)
             recording = recording.where(mask, 0.0)

@@ -15,7 +15,7 @@ from sigvit.tokenizers.mixed_recordings import cut_by_name
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.symmetric import inverse_root, matrix_log, riemannian_mean, shrink, upper_triangle
-from sigvit.tokenizers.time_cuts import check_cut, fit_length, n_steps, real_samples, samples_of, shape_error, steps_alone, time_axis
+from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, S = steps in time, L = samples of a window, F = bands, R = rows of a matrix (E, or spatial filters), V = R (R + 1) / 2, D = width
@@ -177,8 +177,7 @@ class CovarianceTokens(nn.Module):
 
     def _covariances(self, recording: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Covariances, and which windows are real, (B, S), where there is a mask."""
-        if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
-            raise shape_error(self.n_electrodes, recording)
+        check_recording(recording, self.n_electrodes)
         steps = n_steps(recording.shape[2], self.window, self.stride, self.leftover)
         there = None if mask is None else real_samples(mask, recording)
         length = (steps - 1) * self.stride + self.window

@@ -15,7 +15,7 @@ from sigvit.tokenizers.electrode_sites import Position, check_sites, group_elect
 from sigvit.tokenizers.mixed_recordings import at_one_rate, cut_by_name, electrode_axes, own_tokens, refuse_mask, take_own
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
-from sigvit.tokenizers.time_cuts import check_cut, fit_length, n_steps, real_samples, shape_error, time_axis
+from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, time_axis
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, G = groups of k electrodes, S = steps in time, T = G · S tokens, D = width
@@ -90,7 +90,7 @@ class ElectrodeTimePatches(nn.Module):
     ) -> ElectrodeTimePatches:
         """For the channels of an `mne.Info`, with seconds instead of samples, rounded to the nearest sample (halves down)."""
         rate, names = float(info["sfreq"]), list(info["ch_names"])
-        window, stride = (int(np.ceil(seconds * rate - 0.5)) for seconds in (window_s, stride_s))
+        window, stride = (samples_of(seconds, rate) for seconds in (window_s, stride_s))
         return cls(len(names), electrodes, window, stride, width, leftover, grouping, names, sites_of_info(info), rate)
 
     def arguments(self) -> dict:
@@ -117,8 +117,7 @@ class ElectrodeTimePatches(nn.Module):
         """
         if isinstance(recording, RecordingBatch):
             return self._several_recordings(recording, mask) if len(self.groups[0]) == 1 else cut_by_name(self, recording, mask)
-        if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
-            raise shape_error(self.n_electrodes, recording)
+        check_recording(recording, self.n_electrodes)
         if mask is not None:
             mask = real_samples(mask, recording)
             recording = recording.where(mask, 0.0)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from sigvit.electrodes import canonical_name
+from sigvit.electrodes import comparable_name
 from sigvit.grid import Axis, Grid
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.resampling import resample, resampled_length
@@ -79,7 +79,7 @@ def place_by_name(batch: RecordingBatch, names: Sequence[str]) -> RecordingBatch
 @lru_cache(maxsize=1024)
 def _places(own: tuple[str, ...], names: tuple[str, ...], recording: int) -> list[int]:
     """For each of the names its number among a recording's own electrodes, -1 where it isn't there."""
-    meant, wanted = ([canonical_name(name) or name for name in each] for each in (own, names))
+    meant, wanted = (list(map(comparable_name, each)) for each in (own, names))
     doubled = [name for name in wanted if meant.count(name) > 1]
     if doubled:
         spellings = [name for name, means in zip(own, meant, strict=True) if means == doubled[0]]

@@ -18,7 +18,7 @@ from sigvit.tokenizers.mixed_recordings import OneRecording, at_one_rate, cut_al
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.scalp_weights import EXTENT_M, cap_weights, directions, inverse_distance_weights, pixel_directions, spline_weights
-from sigvit.tokenizers.time_cuts import check_cut, fit_length, n_steps, real_samples, samples_of, shape_error, steps_alone, time_axis
+from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, N = frames, H × W = pixels of a picture, Q = frames of a patch, S = patches in time, T = tokens, D = width
@@ -190,8 +190,7 @@ class ScalpMapPatches(nn.Module):
 
     def pictures(self, recording: Tensor, mask: Tensor | None = None) -> Tensor:
         """The scalp of every frame: (B, E, samples) → (B, N, H, W)."""
-        if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
-            raise shape_error(self.n_electrodes, recording)
+        check_recording(recording, self.n_electrodes)
         if mask is not None and self.weights == "spline":
             raise ValueError(NO_SPLINE)
         length = n_steps(recording.shape[2], self._span, self._span, self.leftover) * self._span

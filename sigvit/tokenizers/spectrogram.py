@@ -17,7 +17,7 @@ from sigvit.tokenizers.mixed_recordings import OneRecording, at_one_rate, cut_al
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.spectral_filters import filter_bank_filters, morlet_wavelets, stft_filters
-from sigvit.tokenizers.time_cuts import check_cut, fit_length, n_steps, real_samples, samples_of, shape_error, steps_alone, time_axis
+from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, F = frequencies, N = frames, L = samples of a filter, G × S = patches along frequency and time, p × q = their size, D = width
@@ -141,8 +141,7 @@ class SpectrogramPatches(nn.Module):
         if isinstance(recording, RecordingBatch):
             refuse_mask(mask)
             return self._several_recordings(recording)
-        if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
-            raise shape_error(self.n_electrodes, recording)
+        check_recording(recording, self.n_electrodes)
         if mask is None:
             values, real = self._projected(self.power(recording).clamp(min=POWER_FLOOR).log()), None
         else:

@@ -98,5 +98,7 @@ def samples_of(seconds: float, sampling_rate: float) -> int:
     return int(np.ceil(seconds * sampling_rate - 0.5))
 
 
-def shape_error(n_electrodes: int, recording: Tensor) -> ValueError:
-    return ValueError(f"Recordings must be (batch, {n_electrodes} electrodes, samples), but are {tuple(recording.shape)}.")
+def check_recording(recording: Tensor, n_electrodes: int) -> None:
+    """ValueError where this isn't (batch, n_electrodes, samples)."""
+    if recording.ndim != 3 or recording.shape[1] != n_electrodes:
+        raise ValueError(f"Recordings must be (batch, {n_electrodes} electrodes, samples), but are {tuple(recording.shape)}.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,7 +14,7 @@ from sigvit.tokenizers.electrode_sites import check_sites
 from sigvit.tokenizers.mixed_recordings import cut_by_name
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
-from sigvit.tokenizers.time_cuts import check_cut, n_steps, real_samples, shape_error, time_axis
+from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, time_axis
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, T = tokens, D = width
@@ -66,7 +65,7 @@ class TimeStepTokens(nn.Module):
         """For the channels of an `mne.Info`, with seconds instead of samples, rounded to the nearest sample (halves down)."""
         rate = float(info["sfreq"])
         names = list(info["ch_names"])
-        return cls(len(names), int(np.ceil(window_s * rate - 0.5)), width, leftover, rate, names)
+        return cls(len(names), samples_of(window_s, rate), width, leftover, rate, names)
 
     def arguments(self) -> dict:
         """What rebuilds this tokenizer, as plain data."""
@@ -88,8 +87,7 @@ class TimeStepTokens(nn.Module):
         """
         if isinstance(recording, RecordingBatch):
             return cut_by_name(self, recording, mask)
-        if recording.ndim != 3 or recording.shape[1] != self.n_electrodes:
-            raise shape_error(self.n_electrodes, recording)
+        check_recording(recording, self.n_electrodes)
         mask = None if mask is None else real_samples(mask, recording)
         values = functional.linear(self.averages(recording, mask), self.weight, self.bias)
         return Tokens(values, self._grid(values.shape[1]), None if mask is None else self._cut(mask).any(-1).any(-1))
@@ -112,5 +110,4 @@ class TimeStepTokens(nn.Module):
     def _cut(self, signal: Tensor) -> Tensor:
         """(B, E, samples) → (B, T, E, window); a last window that is only partly there is filled with zeros."""
         n_times = n_steps(signal.shape[2], self.window, self.window, self.leftover) * self.window
-        fitting = functional.pad(signal, (0, n_times - signal.shape[2])) if n_times > signal.shape[2] else signal[..., :n_times]
-        return fitting.unflatten(-1, (-1, self.window)).transpose(1, 2)
+        return fit_length(signal, n_times).unflatten(-1, (-1, self.window)).transpose(1, 2)

@@ -58,10 +58,18 @@ def draw_mixing(batch: int, recipe: Recipe, seed: int, step: int) -> Draws | Non
 def mix(values: Tensor, targets: Tensor, partner: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     """Each sample mixed with its partner as drawn: (B, channels, …) and target shares (B, C).
 
+    Where it is cut instead, a box is replaced by the same place of its partner, and targets are shared by the area that was really replaced: Yun et al.
+    (2019), "CutMix", arXiv:1905.04899. In a recording the box is a stretch of time on all electrodes.
+
     Parameters
     ----------
     partner : (B,) int64, the row in `values` that each sample is mixed with.
     draws : of the same B samples, on any device.
+
+    >>> signals, drawn = torch.tensor([[[1.0] * 8], [[2.0] * 8]]), Draws(torch.tensor([0.5, 1.0]), torch.tensor([True, True]), torch.full((2, 1), 0.5))
+    >>> mixed, targets = mix(signals, torch.eye(2), torch.tensor([1, 0]), drawn)
+    >>> mixed[0, 0].tolist(), targets[0].tolist()
+    ([1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 1.0, 1.0], [0.5, 0.5])
     """
     if draws.cut is None or draws.centre is None:
         return mixup(values, targets, partner, draws.own)
@@ -82,23 +90,6 @@ def mixup(values: Tensor, targets: Tensor, partner: Tensor, own: Tensor) -> tupl
     """
     own = own.to(values.device)
     return _blend(values, targets, partner, own.view(-1, *[1] * (values.ndim - 2)), own)
-
-
-def cutmix(values: Tensor, targets: Tensor, partner: Tensor, own: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
-    """A box of each sample replaced by the same place of its partner; targets are shared by the area that was really replaced.
-
-    Yun et al. (2019), "CutMix", arXiv:1905.04899. In a recording the box is a stretch of time on all electrodes.
-
-    Parameters
-    ----------
-    own : (B,) the share of the area that stays, where the box isn't cut off by an edge; centre : (B, at least as many as axes) in [0, 1).
-
-    >>> mixed, targets = cutmix(torch.tensor([[[1.0] * 8], [[2.0] * 8]]), torch.eye(2), torch.tensor([1, 0]), torch.tensor([0.5, 1.0]), torch.full((2, 1), 0.5))
-    >>> mixed[0, 0].tolist(), targets[0].tolist()
-    ([1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 1.0, 1.0], [0.5, 0.5])
-    """
-    outside = outside_box(own.to(values.device), centre.to(values.device), values.shape[2:])
-    return _blend(values, targets, partner, outside, _area(outside))
 
 
 def outside_box(own: Tensor, centre: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sigvit.data.quality import check_windows
+from sigvit.data.quality import check_signals
 from sigvit.data.synthetic import RHYTHM_HZ, synthetic_raw, synthetic_windows
 
 
@@ -22,7 +22,7 @@ def test_seeds_differ_and_repeat():
 
 def test_windows_are_sound_balanced_and_do_not_overlap():
     windows = synthetic_windows(classes=("a", "b", "c"), n_trials=12, gap_s=0.25)
-    check_windows(windows)
+    check_signals(windows)
     assert windows.metadata.groupby(["recording", "label"]).size().unique().tolist() == [4]
     for _, run in windows.metadata.groupby("recording"):
         assert (run["start_s"].iloc[1:].to_numpy() >= run["stop_s"].iloc[:-1].to_numpy() + 0.25 - 1e-12).all()  # rounding of sums

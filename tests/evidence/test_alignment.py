@@ -14,7 +14,7 @@ from sigvit.evidence.alignment import METRICS, MODES, Alignment, inverse_root
 from sigvit.evidence.certificate import Certificate, certify
 from sigvit.evidence.cross_validation import cross_validate
 from sigvit.evidence.folds import cross_session, cross_subject
-from sigvit.evidence.judging import Fit, fit_and_judge, fits_many, judge_fits
+from sigvit.evidence.judging import Fit, fits_many, judge_fits
 from sigvit.evidence.scaling import ChannelScaler
 from sigvit.evidence.window_steps import alignment_of, origin_of, takes_windows, uses_test_windows
 
@@ -159,7 +159,7 @@ def test_test_rows_change_no_fitted_artefact(windows, name, monkeypatch):
     kept = []
     monkeypatch.setattr("sigvit.evidence.judging._predict", lambda estimator, w, f: kept.append(estimator) or {"": np.full((len(f.test), 2), 0.5)})
     for each in (windows, type(windows)(values, windows.labels, windows.metadata, windows.info)):
-        list(fit_and_judge(name, aligned_pipelines()[name], each, fold, [3]))
+        list(judge_fits(name, aligned_pipelines()[name], each, [Fit(fold, 3)]))
     one, other = (fitted_numbers(estimator) for estimator in kept)
     assert one == other
     assert len(one) > 100
@@ -186,7 +186,7 @@ def test_only_online_and_transductive_predictions_depend_on_other_test_windows(w
     values[fold.test[0]] = 3e-5 * np.random.default_rng(0).normal(0, 1, values[0].shape)
     pipeline, answers = make_pipeline(Alignment(mode=mode), baselines.tangent_space()), []
     for each in (windows, type(windows)(values, windows.labels, windows.metadata, windows.info)):
-        answers.append(next(fit_and_judge("each", pipeline, each, fold, [0]))["parts"][0]["predictions"][1:])
+        answers.append(next(judge_fits("each", pipeline, each, [Fit(fold, 0)]))["parts"][0]["predictions"][1:])
     assert (answers[0] != answers[1]) == changes
 
 
@@ -261,7 +261,7 @@ def test_the_last_step_of_a_pipeline_is_told_the_groups_of_its_inner_folds(windo
     kept = []
     monkeypatch.setattr("sigvit.evidence.judging._predict", lambda estimator, w, f: kept.append(estimator) or {"": np.full((len(f.test), 2), 0.5)})
     fold = cross_subject(windows.metadata)[0]
-    list(fit_and_judge("deep", make_pipeline(Alignment(), make_pipeline(ChannelScaler(), Asking())), windows, fold, [0]))
+    list(judge_fits("deep", make_pipeline(Alignment(), make_pipeline(ChannelScaler(), Asking())), windows, [Fit(fold, 0)]))
     assert set(kept[0][-1][-1].groups_) == {"02", "03"}
 
 

@@ -29,7 +29,7 @@ from sigvit.evidence.convnets import ConvNetClassifier
 from sigvit.evidence.cross_validation import TABLE_COLUMNS, _shares_out_itself, cross_validate
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.fit_store import FitStore, fingerprint
-from sigvit.evidence.judging import Fit, fit_and_judge, judge_fits
+from sigvit.evidence.judging import Fit, judge_fits
 from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.training.many import Plan, _train_stacked
 
@@ -68,7 +68,7 @@ def test_test_rows_change_no_fitted_artefact(windows, folds, name, monkeypatch):
     for each in (windows, other_test_values(windows, folds[1])):
         kept = []
         monkeypatch.setattr("sigvit.evidence.judging._predict", lambda estimator, w, f, kept=kept: _keep(kept, estimator, w, f))
-        list(fit_and_judge(name, everything(windows)[name], each, folds[1], [3]))
+        list(judge_fits(name, everything(windows)[name], each, [Fit(folds[1], 3)]))
         artefacts.append(every_bit(kept[0]))
     assert artefacts[0] == artefacts[1]
 
@@ -99,7 +99,7 @@ def test_training_rows_do_change_the_fitted_artefact(windows, folds, monkeypatch
         values[folds[1].train[0], 0, 0] *= np.float32(factor)
         each = sigvit.Windows(values, windows.labels, windows.metadata, windows.info)
         monkeypatch.setattr("sigvit.evidence.judging._predict", lambda estimator, w, f, kept=kept: _keep(kept, estimator, w, f))
-        list(fit_and_judge("LDA", baselines.shrinkage_lda(), each, folds[1], [3]))
+        list(judge_fits("LDA", baselines.shrinkage_lda(), each, [Fit(folds[1], 3)]))
         artefacts.append(every_bit(kept[0]))
     assert artefacts[0] != artefacts[1]
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 
-from sigvit.evidence.metrics import accuracy_chance_line, calibration_error, chance_line, score_predictions
+from sigvit.evidence.metrics import calibration_error, chance_line, score_predictions
 
 
 def random_predictions(n_windows, classes, seed=0):
@@ -92,12 +92,6 @@ def guessed_scores(generator, counts, n_draws=5000):
     return np.mean([generator.binomial(count, 1 / len(counts), n_draws) / count for count in counts], axis=0)
 
 
-def test_accuracy_chance_line_starts_from_the_largest_class():
-    assert accuracy_chance_line([10, 90]) > 0.9
-    # Müller-Putz et al. 2008, table 1: two classes, 40 trials a class, 5 %: 58.8 % by the adjusted Wald interval; the exact binomial lies within a trial of it.
-    assert accuracy_chance_line([40, 40]) == pytest.approx(0.588, abs=1 / 80)
-
-
 def test_folds_of_one_class_have_no_part_in_the_chance_line():
     assert chance_line([[10, 10], [7, 0]]) == chance_line([10, 10])
     assert np.isnan(chance_line([[0, 7]]))
@@ -107,11 +101,6 @@ def test_folds_of_one_class_have_no_part_in_the_chance_line():
 def test_a_chance_line_of_one_class_is_refused(counts):
     with pytest.raises(ValueError, match="at least two classes"):
         chance_line(counts)
-
-
-def test_an_accuracy_chance_line_without_windows_is_refused():
-    with pytest.raises(ValueError, match="at least one test window"):
-        accuracy_chance_line([0, 0])
 
 
 @pytest.mark.parametrize("n_folds", [2, 5])

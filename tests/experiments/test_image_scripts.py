@@ -184,10 +184,13 @@ def test_evaluation_shows_images_as_the_training_did(script, outputs):
 
 
 @pytest.mark.usefixtures("ascii_locale", "script")
-def test_evaluation_reads_what_the_training_says_whatever_the_locale(tmp_path):
+def test_evaluation_reads_what_the_training_says_whatever_the_locale(tmp_path, monkeypatch):
     module = importlib.import_module("image_evaluation")
     (tmp_path / "config.toml").write_text('data = "Blüten"\n[augmentation]\nmean = [0.25]\n', encoding="utf-8")
     assert module.preprocessing(module.Options(tmp_path / "model")).mean == (0.25,)
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path / "model")
+    assert module.preprocessing(module.Options(Path())).mean == (0.25,)  # the folder that one stands in has a parent, too
 
 
 def test_every_recipe_builds_its_model_and_says_what_to_expect():

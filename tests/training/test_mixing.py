@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sigvit.training.mixing import Draws, cutmix, draw_mixing, mix, mixup, outside_box
+from sigvit.training.mixing import Draws, draw_mixing, mix, mixup, outside_box
 from sigvit.training.recipe import Recipe
 
 B, C = 13, 3
@@ -76,7 +76,7 @@ def test_a_share_of_the_batch_mixes_as_the_whole_does(recipe):
 def test_an_unmixed_sample_keeps_its_bits():
     values, targets = torch.randn(B, 3, 7), torch.eye(B)
     partner, own = torch.arange(B).flip(0), torch.ones(B, dtype=torch.float64)
-    for mixed, shares in (mixup(values, targets, partner, own), cutmix(values, targets, partner, own, torch.rand(B, 2))):
+    for mixed, shares in (mixup(values, targets, partner, own), mix(values, targets, partner, Draws(own, torch.ones(B, dtype=torch.bool), torch.rand(B, 2)))):
         assert torch.equal(mixed, values)
         assert torch.equal(shares, targets)
 
