@@ -40,6 +40,7 @@ from sigvit.training.image_batches import ImageBatches
 from sigvit.training.loop import train
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe, require_unset
+from sigvit.whole_file import write_atomically
 
 IMAGE_SETS = {"digits": 2, "mnist": 4, "cifar10": 4}  # with the patch, in pixels
 HEADS = 4
@@ -99,9 +100,7 @@ def main(configuration: Configuration) -> pd.DataFrame:
             for seed in range(configuration.seeds):
                 if (size, share, seed) not in there:
                     cells.append(measure(configuration, task, size, share, seed))  # type: ignore[arg-type]
-                    beside = path.with_name("cells.csv.part")
-                    pd.DataFrame(cells).to_csv(beside, index=False)
-                    beside.replace(path)
+                    write_atomically(path, pd.DataFrame(cells).to_csv(index=False))
     table = pd.DataFrame(cells)
     laws = {size: law_of(table[table["size"] == size], "samples") for size in configuration.sizes}
     (output / "scaling.md").write_text(report(table, laws, configuration), encoding="utf-8")

@@ -39,6 +39,7 @@ from sigvit.training.fine_tuning import choose_trained, merge
 from sigvit.training.many import Member, train_many
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe, require_unset
+from sigvit.whole_file import whole_file
 
 COLUMNS = ("start", "tuning", "shots", "fold", "seed", "labelled", "score", "metric")
 ALL = 0  # shots: every labelled trial of the training part
@@ -333,14 +334,12 @@ def read_cells(path: Path) -> pd.DataFrame:
 
 
 def append(path: Path, scores: list[dict[str, Any]]) -> None:
-    """Beside and renamed: a kill leaves the cells of before or all of these as well."""
+    """A kill leaves the cells of before or all of these as well."""
     before: list[dict[str, Any]] = [dict(zip(COLUMNS, row, strict=True)) for row in read_cells(path).itertuples(index=False)]
-    beside = path.with_name(f"{path.name}.part")
-    with beside.open("w", newline="") as file:
+    with whole_file(path) as beside, beside.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows([*before, *scores])
-    beside.replace(path)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sigvit.evidence.fit_store import fingerprint, write_atomically
+from sigvit.evidence.fit_store import fingerprint
 from sigvit.training_part import TrainingPart
+from sigvit.whole_file import write_atomically
 
 
 class Halves:

@@ -26,6 +26,7 @@ from sigvit.evidence.leak_checks import CHECKS, Finding, Judged, check_fold
 from sigvit.evidence.order_warnings import order_warnings
 from sigvit.evidence.pretraining import Pretrained, by_fold, check_pretraining, read_pretraining
 from sigvit.evidence.set_warnings import rejection_warnings, set_warnings
+from sigvit.whole_file import write_atomically
 
 __all__ = ["Aligned", "Certificate", "Check", "Leak", "certify", "rows_sha256"]
 
@@ -164,13 +165,7 @@ class Certificate:
 
     def write(self, path: str | Path) -> None:
         """Write certificate.json, beside and renamed."""
-        path = Path(path)
-        beside = path.with_name(f"{path.name}.part")
-        try:
-            beside.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_atomically(Path(path), json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def read(cls, path: str | Path) -> Certificate:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +19,7 @@ from scipy.sparse import issparse
 
 import sigvit
 from sigvit.evidence.source_code import globals_read, source_hash, source_of
+from sigvit.whole_file import write_atomically
 
 # Of functions in C the name is all there is; numpy's own are of two kinds.
 IN_C = (BuiltinFunctionType, MethodDescriptorType, np.ufunc, type(np.clip))
@@ -55,20 +55,6 @@ def _plain(value: Any) -> Any:
     if not hasattr(value, "tolist"):
         raise TypeError(f"A fit holds {value!r} ({type(value).__name__}), which JSON has no form for; keep numbers and texts in history_.")
     return value.tolist()
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write beside and rename: readers see the old file or the whole new one, never a part."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise OSError(error.errno, f"{path} could not be written ({error.strerror}); what was there before is untouched.") from error
 
 
 def fingerprint(value: Any) -> str:

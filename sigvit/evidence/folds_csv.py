@@ -14,6 +14,7 @@ import pandas as pd
 from sigvit.data.windows import METADATA_COLUMNS, Windows
 from sigvit.evidence.fold import PARTS, Fold
 from sigvit.evidence.groups import read_groups
+from sigvit.whole_file import whole_file
 
 COLUMNS = (
     *("fold", "protocol", "left_out", "row", "part", "subject", "session", "run", "recording", "trial"),
@@ -42,14 +43,8 @@ def write_csv(path: str | Path, folds: Iterable[Fold], windows: Windows | pd.Dat
     ...     read_csv(f"{folder}/folds.csv")[2].left_out
     'subject 03'
     """
-    path = Path(path)
-    beside = path.with_name(f"{path.name}.part")
-    try:
-        with beside.open("w", newline="", encoding="utf-8") as file:
-            file.writelines(_chunks(folds, windows, hashes))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole_file(Path(path)) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        file.writelines(_chunks(folds, windows, hashes))
 
 
 def folds_sha256(folds: Iterable[Fold], windows: Windows | pd.DataFrame, hashes: Sequence[str] | None = None) -> str:

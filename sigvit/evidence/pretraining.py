@@ -15,6 +15,7 @@ from sigvit.data.windows import METADATA_COLUMNS, Windows
 from sigvit.evidence.fold import Fold
 from sigvit.evidence.groups import read_groups
 from sigvit.evidence.leak_checks import Finding, Judged, check_fold
+from sigvit.whole_file import write_atomically
 
 FILE = "pretraining.json"
 FORMAT = 1
@@ -75,9 +76,7 @@ def write_pretraining(folder: Folder, sets: Iterable[Windows], objective: str) -
     described = [_described(windows) for windows in sets]
     into = Path(folder)
     into.mkdir(parents=True, exist_ok=True)
-    beside = into / f"{FILE}.part"
-    beside.write_text(json.dumps({"format": FORMAT, "objective": objective, "sets": described}, indent=1, default=_plain) + "\n", encoding="utf-8")
-    beside.replace(into / FILE)
+    write_atomically(into / FILE, json.dumps({"format": FORMAT, "objective": objective, "sets": described}, indent=1, default=_plain) + "\n")
 
 
 def windows_sha256(windows: Windows) -> str:

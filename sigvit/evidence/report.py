@@ -12,12 +12,12 @@ from sigvit.data.windows import Windows
 from sigvit.evidence import figures, statistics
 from sigvit.evidence.certificate import Certificate
 from sigvit.evidence.cross_validation import Results
-from sigvit.evidence.fit_store import write_atomically
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.html_parts import bullets, listed, page, paragraph, section, side_by_side, stamp, table, text
 from sigvit.evidence.machine import describe_machine, package_versions
 from sigvit.evidence.report_data import protocol_section, responses_section, task_section
 from sigvit.evidence.report_scores import OWN, calibration_section, confusions_section, interval_words, learning_section, scores_section
+from sigvit.whole_file import write_atomically
 
 VERDICTS = {
     "proved": "Proved: in every fold, train, validation and test share nothing of what the checks below compare.",

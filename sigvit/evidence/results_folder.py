@@ -12,9 +12,9 @@ import tomli_w
 from sigvit.data.windows import Windows
 from sigvit.evidence import folds as folds_module
 from sigvit.evidence.cross_validation import Results
-from sigvit.evidence.fit_store import write_atomically
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.report import write_report
+from sigvit.whole_file import write_atomically
 
 
 def claim_folder(folder: str | Path, configuration: dict[str, Any], free: Collection[str] = ()) -> None:

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import tyro
 
-from sigvit.evidence.fit_store import write_atomically
 from sigvit.evidence.html_parts import page
 from sigvit.inspection.inputs import look_at_images, look_at_recordings
 from sigvit.inspection.sections import lead, sections
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.training.recipe import require_unset
+from sigvit.whole_file import write_atomically
 
 
 @dataclass(frozen=True)

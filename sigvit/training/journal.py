@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+
+from sigvit.whole_file import write_atomically
 
 METRICS = ("loss", "accuracy", "learning_rate", "gradient_norm", "validation_loss")
 # What a second run of the same training measures anew.
@@ -176,9 +177,7 @@ def _cut(path: Path, step: int) -> None:
         if header.strip() != kept[0]:
             raise ValueError(f"{path} has the columns {header.strip()!r} instead of {kept[0]!r}: it is of another program; move it away.")
         kept += [line.strip() for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
-    beside = path.with_name(path.name + ".unfinished")
-    beside.write_text("\r\n".join(kept) + "\r\n", newline="")
-    os.replace(beside, path)
+    write_atomically(path, "\r\n".join(kept) + "\r\n")
 
 
 def _board_class() -> Any:

@@ -23,6 +23,7 @@ from sigvit.training.loop import update
 from sigvit.training.member import Member
 from sigvit.training.stacked import architecture
 from sigvit.training.state import TrainingState
+from sigvit.whole_file import write_atomically
 from sigvit.workers import possible_processes
 
 # Below so many seconds of training all sizes are not worth measuring: then SHORT_SIZE against one after the other, two steps of each.
@@ -190,16 +191,9 @@ def _read_seconds(key: str) -> Seconds | None:
 
 
 def _remember(key: str, seconds: Seconds) -> Seconds:
-    """Written beside and renamed. Where the folder can't be written the next process measures again."""
-    beside = None
-    try:
+    """Where the folder can't be written the next process measures again."""
+    with suppress(OSError, RuntimeError):
         path = _file()
-        beside = path.with_name(f"{path.name}.{os.getpid()}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(_read_file() | {key: asdict(seconds)}))
-        beside.replace(path)
-    except (OSError, RuntimeError):
-        with suppress(OSError):
-            if beside is not None:
-                beside.unlink(missing_ok=True)
+        write_atomically(path, json.dumps(_read_file() | {key: asdict(seconds)}))
     return seconds

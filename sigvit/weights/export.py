@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from sigvit.weights import google, timm
 from sigvit.weights.forms import FORMS
 from sigvit.weights.layout import Layout, fill, match
 from sigvit.weights.read import OWN_ENTRY
+from sigvit.whole_file import whole_file
 
 if TYPE_CHECKING:
     from sigvit.model.vision_transformer import VisionTransformer
@@ -46,11 +46,8 @@ def save_npz(model: VisionTransformer, path: str | Path) -> None:
     mean_beside_class = config.pool == "mean" and config.class_token
     if (config.gelu, config.eps, standardisation) != usual or len(set(model.grid.shape)) > 1 or mean_beside_class:
         arrays[OWN_ENTRY] = np.array(json.dumps(said | {"standardisation": standardisation}))
-    into = Path(path)
-    beside = into.with_name(into.name + ".partial")
-    with beside.open("wb") as file:
+    with whole_file(Path(path)) as beside, beside.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-    os.replace(beside, into)
 
 
 def timm_state_dict(model: VisionTransformer) -> dict[str, Tensor]:

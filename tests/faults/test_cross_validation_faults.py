@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sigvit.evidence.fit_store import write_atomically
 from sigvit.evidence.results_folder import claim_folder
 from sigvit.training.snapshots import Snapshots
+from sigvit.whole_file import write_atomically
 
 RUN = """
 import sys, torch, sigvit
