@@ -97,6 +97,7 @@ def windows_from_epochs(
     electrodes, bad_electrodes, constant_electrodes : as in `sigvit.windows_from_raw`; "interpolate" is `epochs.interpolate_bads()` and done before.
     filter_support_s : how far earlier filters smear, seconds. None: half the length of mne's default FIR filter for the info's highpass and lowpass, where
         these say more than nothing and half the sampling rate. An amplifier's own (causal, unknown) filter can't be told from a later one there: then say it.
+        How far `epochs.baseline` lies outside of the window (of cropped epochs) is added to either, as `sigvit.windows_from_raw` does.
 
     Raises
     ------
@@ -119,7 +120,7 @@ def windows_from_epochs(
     labels = np.array([names[code] for code in epochs.events[:, 2]])
     given = {"subject": subject, "session": session, "run": run, "recording": recording}
     info = info_of(epochs.info, channels, epochs.info["sfreq"], {})
-    support = support_of_info(epochs.info) if filter_support_s is None else filter_support_s
+    support = (support_of_info(epochs.info) if filter_support_s is None else filter_support_s) + baseline_reach_s(epochs)
     return windows_from_arrays(values, labels, info, None, _epochs_table(epochs, given), support, constant_electrodes=constant_electrodes, name=name)
 
 
@@ -185,6 +186,19 @@ def support_of_info(info: mne.Info) -> float:
     low = info["highpass"] if info["highpass"] > 0 else None
     high = info["lowpass"] if info["lowpass"] < info["sfreq"] / 2 else None
     return 0.0 if low is None and high is None else band_support_s(low, high, info["sfreq"])
+
+
+def baseline_reach_s(epochs: mne.BaseEpochs) -> float:
+    """How far the baseline of cropped epochs lies outside of them, in whole samples: values depend on the signal there too.
+
+    >>> epochs = mne.EpochsArray(np.zeros((7, 2, 151)), mne.create_info(2, 100.0), tmin=-0.5, baseline=(-0.5, 0), verbose="ERROR")
+    >>> baseline_reach_s(epochs), baseline_reach_s(epochs.crop(0.4))
+    (0.0, 0.9)
+    """
+    if epochs.baseline is None:
+        return 0.0
+    reach_s = max(epochs.tmin - epochs.baseline[0], epochs.baseline[1] - epochs.tmax, 0.0)
+    return round(reach_s * epochs.info["sfreq"]) / epochs.info["sfreq"]
 
 
 def _epochs_table(epochs: mne.BaseEpochs, given: Mapping[str, str | None]) -> pd.DataFrame:

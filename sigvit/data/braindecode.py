@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sigvit.data.arrays import support_of_info, windows_from_arrays
+from sigvit.data.arrays import baseline_reach_s, support_of_info, windows_from_arrays
 from sigvit.data.channels import pick_channels
 from sigvit.data.electrode_info import info_of
 from sigvit.data.windows import Windows, concatenate
@@ -60,6 +60,7 @@ def windows_from_braindecode(
         channels = pick_channels(info, electrodes, {}, bad_electrodes, where)
         values = _UNITS[unit] * (_of_recording(part, table, channels) if epochs is None else epochs.get_data(picks=channels, copy=False, verbose="ERROR"))
         support = support_of_info(info) if filter_support_s is None else filter_support_s
+        support += 0.0 if epochs is None else baseline_reach_s(epochs)
         kept = info_of(info, channels, info["sfreq"], {})
         table = table.drop(columns=["first", "last"])
         parts.append(windows_from_arrays(values, labels, kept, None, table, support, constant_electrodes=constant_electrodes, name=name))

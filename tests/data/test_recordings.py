@@ -487,6 +487,17 @@ def test_epochs_carry_times_metadata_and_support():
     assert windows_from_epochs(mne.Epochs(raw, verbose="ERROR")).filter_support_s == 0
 
 
+def test_a_baseline_outside_of_cropped_epochs_counts_as_support():
+    raw = synthetic_raw()
+    epochs = mne.Epochs(raw, tmin=-0.5, tmax=1, baseline=(-0.5, 0), preload=True, verbose="ERROR")
+    assert windows_from_epochs(epochs).filter_support_s == 0
+    cropped = windows_from_epochs(epochs.copy().crop(0.4, 0.9, include_tmax=False))
+    assert cropped.filter_support_s == windows_from_raw(raw, LEFT_RIGHT, 0.4, 0.9, baseline_s=(-0.5, 0.0)).filter_support_s == 0.9
+    assert windows_from_epochs(epochs.copy().crop(None, -0.3), filter_support_s=0.5).filter_support_s == 0.5 + 0.3
+    # mne takes the baseline of its nearest samples: one that ends less than a sample (1 / 160 s) early or late is inside.
+    assert windows_from_epochs(mne.Epochs(raw, tmin=-0.302, tmax=1, baseline=(-0.302, 0), verbose="ERROR")).filter_support_s == 0
+
+
 def test_decimated_epochs_keep_the_clock_of_the_recording():
     epochs = mne.Epochs(synthetic_raw().filter(None, 20, verbose="ERROR"), tmin=0, tmax=2, baseline=None, decim=2, preload=True, verbose="ERROR")
     windows = windows_from_epochs(epochs)
