@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -177,7 +178,8 @@ def concatenate(parts: Iterable[Windows], name: str | None = None, page: dict | 
     """One set from many, such as one a recording; given a generator, no part need stay in memory beside the result.
 
     `new_rows` says where the values grow, such as `sigvit.data.storage.WindowsFolder.rows`; None: in memory.
-    Electrodes are brought into the order of the first part. The filter support is the longest of all; name and page are the first part's unless given.
+    Electrodes are brought into the order of the first part. The filter support is the longest of all; name and page are the first part's unless given,
+    but `page["recordings"]` and `page["dropped"]` tell of all parts, and `page["cut"]["reject_v"]` is "autoreject" where any part's is.
 
     Raises
     ------
@@ -214,6 +216,7 @@ class _Joint:
         self.control = None if first.control_values is None else new_rows("control_values", first.control_values.shape[1:])
         self.labels: list[np.ndarray] = []
         self.tables: list[pd.DataFrame] = []
+        self.pages: list[dict] = []
         self.support_s = 0.0
         self.add(first)
 
@@ -224,12 +227,14 @@ class _Joint:
             self.control.extend(len(part))[:] = part.control_values[:, order]
         self.labels.append(part.labels)
         self.tables.append(part.metadata)
+        self.pages.append(part.page)
         self.support_s = max(self.support_s, part.filter_support_s)
 
     @property
     def whole(self) -> Windows:
         table, control = pd.concat(self.tables, ignore_index=True), None if self.control is None else self.control.take()
-        return Windows(self.values.take(), np.concatenate(self.labels), table, self.head.info, self.support_s, self.head.name, self.head.page, control)
+        page = _joint_page(self.pages)
+        return Windows(self.values.take(), np.concatenate(self.labels), table, self.head.info, self.support_s, self.head.name, page, control)
 
     def _common_order(self, part: Windows) -> slice | list[int]:
         """Where the first part's electrodes are in another; a sentence where the two don't fit."""
@@ -245,6 +250,27 @@ class _Joint:
         if different:
             raise ValueError(f"The electrodes {different} are only in one of {where}; pick the common ones with electrodes=….")
         return slice(None) if part.electrodes == head.electrodes else [part.electrodes.index(name) for name in head.electrodes]
+
+
+def _joint_page(pages: list[dict]) -> dict:
+    """The first page, with what all pages say of recordings, dropped windows and the limit that dropped them."""
+    told: list[list[dict]] = []
+    for page in pages:
+        mine = [page.get(key) or {} for key in ("recordings", "dropped", "cut")]
+        if mine not in told:  # parts of one set have one page
+            told.append(mine)
+    if len(told) == 1:
+        return pages[0]
+    joint = dict(pages[0])
+    if any(recordings for recordings, _, _ in told):
+        joint["recordings"] = {name: note for recordings, _, _ in told for name, note in recordings.items()}
+    if dropped := [each for _, each, _ in told if each]:
+        reasons = sum((Counter(each["reasons"]) for each in dropped), Counter())
+        joint["dropped"] = {key: sum(each[key] for each in dropped) for key in ("planned", "kept")}
+        joint["dropped"] |= {"reasons": dict(reasons.most_common()), "windows": [window for each in dropped for window in each["windows"]]}
+    if limits := [cut["reject_v"] for _, _, cut in told if "reject_v" in cut]:
+        joint["cut"] = {**(pages[0].get("cut") or {}), "reject_v": "autoreject" if "autoreject" in limits else limits[0]}
+    return joint
 
 
 def _recordings(windows: Windows) -> str:

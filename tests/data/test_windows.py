@@ -151,6 +151,25 @@ def test_joining_brings_electrodes_into_one_order_and_keeps_the_longest_support(
     np.testing.assert_array_equal(joined.values[60:], other.values[:, [1, 2, 0]])
 
 
+def cut_page(recording: str, *swings_v: float, **cut: float | str) -> dict:
+    windows = [{"recording": recording, "reason": "swings", "peak_to_peak_v": swing} for swing in swings_v]
+    dropped = {"planned": 20, "kept": 20 - len(windows), "reasons": {"swings": len(windows)} if windows else {}, "windows": windows}
+    return {"title": recording, "cut": {"start_s": 0.5, **cut}, "recordings": {recording: {"padding_s": 0.0}}, "dropped": dropped}
+
+
+def test_joining_keeps_what_every_part_says_of_its_recordings(windows):
+    pages = [cut_page("one"), cut_page("two", 3e-4, 5e-4, reject_v="autoreject"), cut_page("three", 7e-4, reject_v=6e-4), {"notes": ["of arrays"]}]
+    before = json.dumps(pages)
+    parts = [replace(windows, page=page) for page in pages]
+    page = concatenate([parts[0][:7], parts[0][7:], *parts[1:]]).page
+    assert (page["title"], page["cut"]) == ("one", {"start_s": 0.5, "reject_v": "autoreject"})
+    assert list(page["recordings"]) == ["one", "two", "three"]
+    assert (page["dropped"]["planned"], page["dropped"]["kept"], page["dropped"]["reasons"]) == (60, 57, {"swings": 3})
+    assert [each["peak_to_peak_v"] for each in page["dropped"]["windows"]] == [3e-4, 5e-4, 7e-4]
+    assert concatenate([parts[3], parts[2]]).page["cut"]["reject_v"] == 6e-4
+    assert json.dumps(pages) == before
+
+
 @pytest.mark.parametrize(
     ("other", "sentence"),
     [
