@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 # A probability below this counts as this: one certain mistake costs 16.1 nats, and a float32 softmax is judged like a float64 one.
 SMALLEST_PROBABILITY = 1e-7
-# Times the variance of independent guesses: a mean ROC-AUC over folds whose test parts train each other, of linear classifiers without signal (docs/log.md).
+# Times the variance of independent guesses: a mean score over folds whose test parts train each other, of linear classifiers without signal (docs/log.md).
 OF_SHARED_FOLDS = 2.0
 # Into so many steps a balanced accuracy is cut where recalls of unequal classes are added up.
 STEPS = 100_000
@@ -100,11 +100,11 @@ def chance_line(counts: ArrayLike, alpha: float = 0.05) -> float:
 
     Returns
     -------
-    float : for two classes the limit of ROC-AUC, from the Mann–Whitney statistic's null variance, (n₁ + n₂ + 1) / (12 n₁ n₂), twice that for several folds:
-        each fold's test part trains the others, so that what one pair of folds has in common by chance counts in both;
+    float : for two classes the limit of ROC-AUC, from the Mann–Whitney statistic's null variance, (n₁ + n₂ + 1) / (12 n₁ n₂);
         for more the limit of balanced accuracy, from the binomial distribution of hits (Müller-Putz et al. 2008, "Better than
         random? A closer look on BCI results"): exact for one part, where the classes' own distributions are convolved if their windows
-        are unequally many; over folds of unequal classes with as many windows as a balanced part of the same variance would have.
+        are unequally many; over folds with as many windows as a balanced part of the same variance would have.
+        For several folds twice the variance: each fold's test part trains the others, so that what one pair of folds has in common by chance counts in both.
         NaN where no fold holds two classes.
 
     >>> round(chance_line([50, 50]), 3), round(chance_line([10, 10, 10, 10]), 3)
@@ -124,16 +124,20 @@ def chance_line(counts: ArrayLike, alpha: float = 0.05) -> float:
     return _balanced_accuracy_limit(table, alpha)
 
 
+def shared_variance(n_folds: int) -> float:
+    """Times the variance of independent guesses, a mean score over so many folds of one set varies."""
+    return OF_SHARED_FOLDS if n_folds > 1 else 1.0
+
+
 def _auc_limit(table: np.ndarray, alpha: float) -> float:
     variances = (table.sum(axis=1) + 1) / (12 * table.prod(axis=1))
-    shared = OF_SHARED_FOLDS if len(table) > 1 else 1.0
-    return float(min(1.0, 0.5 + norm.ppf(1 - alpha) * np.sqrt(shared * variances.sum()) / len(table)))
+    return float(min(1.0, 0.5 + norm.ppf(1 - alpha) * np.sqrt(shared_variance(len(table)) * variances.sum()) / len(table)))
 
 
 def _balanced_accuracy_limit(table: np.ndarray, alpha: float) -> float:
     """A class without windows has no recall; the mean is over those that are there."""
     variances = [np.sum(1 / fold[fold > 0]) / np.sum(fold > 0) ** 2 for fold in table]
-    alike = max(1, int(np.floor(len(table) ** 2 / np.sum(variances) + 1e-9)))
+    alike = max(1, int(np.floor(len(table) ** 2 / (shared_variance(len(table)) * np.sum(variances)) + 1e-9)))
     return float(binom.ppf(1 - alpha, alike, 1 / table.shape[1]) / alike)
 
 

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence.certificate import certify
-from sigvit.evidence.control_score import _auc, control_score
+from sigvit.evidence.control_score import _auc, control_score, control_warnings
 from sigvit.evidence.folds import cross_subject
 from sigvit.evidence.groups import read_groups
 
@@ -28,6 +28,18 @@ def test_a_class_known_before_the_cue_is_told_and_noise_is_not(classes: tuple[st
     assert certificate.control["score"] > 0.9
     assert certificate.control["metric"] == ("roc_auc" if len(classes) == 2 else "balanced_accuracy")
     assert any("The signal before the cue already tells the class" in sentence for sentence in certificate.warnings)
+
+
+@pytest.mark.slow
+def test_noise_before_the_cue_is_told_in_no_more_than_one_set_of_twenty(monkeypatch) -> None:
+    """Its folds train each other: of labels shuffled in each test part alone 10 % of such sets are beyond."""
+    monkeypatch.setattr("sigvit.evidence.control_score.PERMUTATIONS", 99)
+    metadata, generator, n_sets = synthetic_windows(n_subjects=3, n_trials=20).metadata, np.random.default_rng(0), 400
+    groups, folds = read_groups(metadata), cross_subject(metadata)
+    noise = (1e-5 * generator.standard_normal((len(groups), 5, 7)).astype(np.float32) for _ in range(n_sets))
+    told = sum(bool(control_warnings(control_score(values, groups, folds))) for values in noise)
+    # A share of .05 of 400 sets is off by .011 (one standard deviation).
+    assert told / n_sets <= 0.05 + 3 * 0.011
 
 
 def test_test_rows_do_not_train_the_control() -> None:

@@ -117,3 +117,25 @@ def test_the_line_of_folds_that_train_each_other_holds_for_pipelines_that_know_n
         above += np.mean(scores) > chance_line([np.bincount(y[test]) for test in folds])
     # A share of .05 of 400 sets is off by .011 (one standard deviation).
     assert above / n_sets <= 0.05 + 3 * 0.011
+
+
+@pytest.mark.parametrize("n_folds", [2, 5])
+def test_the_line_of_such_folds_holds_for_more_classes_too(n_folds):
+    """Of independent guesses' line 8 % of such sets are beyond."""
+    generator, above, n_sets = np.random.default_rng(0), 0, 2000
+    for _ in range(n_sets):
+        y, x = generator.permutation(np.tile(np.arange(4), 30)), generator.normal(size=(120, 7))
+        folds = [np.arange(120) // (120 // n_folds) == fold for fold in range(n_folds)]
+        scores = [mean_recall(y[test], nearest_mean(x[~test], y[~test], x[test])) for test in folds]
+        above += np.mean(scores) > chance_line([np.bincount(y[test], minlength=4) for test in folds])
+    # A share of .05 of 2000 sets is off by .005 (one standard deviation).
+    assert above / n_sets <= 0.05 + 3 * 0.005
+
+
+def nearest_mean(x, y, more):
+    means = np.stack([x[y == label].mean(axis=0) for label in range(4)])
+    return (more @ means.T - (means**2).sum(axis=1) / 2).argmax(axis=1)
+
+
+def mean_recall(y, answers):
+    return np.mean([np.mean(answers[y == label] == label) for label in np.unique(y)])
