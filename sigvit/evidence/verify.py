@@ -40,7 +40,8 @@ CERTIFICATE_ENTRIES = (
 )
 PARTS = ("train", "validation", "test")
 PAIRS = (("train", "test"), ("validation", "test"), ("train", "validation"))
-SCORES = ("score", "accuracy", "balanced_accuracy", "log_loss")
+SCORES = ("score", "accuracy", "balanced_accuracy", "log_loss", "calibration_error", "n_classes")
+STATED = ("channels", "n_sessions", "n_times", "sampling_rate", "parameters", "time")  # only a kept fit says anything of these
 SMALLEST_PROBABILITY = 1e-7  # a certain mistake costs 16.1 nats
 # Near to one of them, and none of them, is a promise that nothing would hold.
 PROTOCOLS = (
@@ -48,11 +49,11 @@ PROTOCOLS = (
     *("shipped", "shuffled_trials", "index_pairs"),
 )
 USAGE = "usage: python verify.py RESULTS_FOLDER, or sigvit verify RESULTS_FOLDER"
-NOT_KEPT = "none of the predictions kept in fits is of it, by its training rows, its test rows and their labels"
+NOT_KEPT = "none of the predictions kept in fits is of it, by its training rows, its test rows and their labels, and by its seed"
 TOUCH_S = 1e-6  # windows that touch don't overlap; a microsecond is float dust, not a sample
 NOT_HERE = (
     "not to be seen from these files: copied stretches of samples, the source's own split, classes that follow recordings, what happened inside a fit; "
-    "report.html, config.toml and the warnings are not read"
+    f"{', '.join(STATED)} are what a fit says of itself; report.html, config.toml and the warnings are not read"
 )
 
 
@@ -452,6 +453,8 @@ def _wrong_scores(line: dict[str, str], n_tested_classes: int) -> Iterator[str]:
     elif line["metric"] in line and numbers["score"] != _number(line[line["metric"]]):
         yield f"the score is {line['score']}, but its metric, {line['metric']}, is {line[line['metric']]}"
     metric = "roc_auc" if numbers["n_classes"] == 2 else "balanced_accuracy"
+    if "chance" in line and not _same(line["chance"], 1 / max(1, numbers["n_classes"])):
+        yield f"chance is {line['chance']!r}, but with n_classes {line['n_classes']!r} it should be one in so many"
     if line["metric"] != metric or not numbers["n_classes"] >= max(2, n_tested_classes):
         tested = f"{n_tested_classes} of {line['n_classes']} classes were tested"
         yield f"{tested} and the metric is {line['metric']!r}; two classes have roc_auc, more balanced_accuracy"
@@ -467,20 +470,45 @@ def kept_parts(fits: Path) -> Iterator[dict[str, Any]]:
 
 
 def check_predictions(fits: Path, folds: dict[int, Fold], rows: dict[int, Row], results: list[dict[str, str]]) -> list[str]:
-    """Every score of the table is that of predictions that were kept. A pipeline without a seed was fitted once; fits of other parameters may lie there too."""
+    """Every score of the table is that of predictions that were kept, and what else it says is what their fit says. Other fits may lie there too."""
     kept: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
     for part in kept_parts(fits):
         kept[part["row"]["pipeline"], part["row"]["fold"]].append(part)
+    seeds: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for line in results:
+        seeds[line["pipeline"], int(line["fold"])].append(int(line["seed"]))
     findings, computed = [], dict[int, dict[str, float]]()
     for line in results if kept else ():
         key = (line["pipeline"], int(line["fold"]), int(line["seed"]))
         of_fold = [part for part in kept[key[:2]] if key[1] in folds and _is_of(part, folds[key[1]], rows)]
-        same_seed = [part for part in of_fold if part["row"]["seed"] == key[2]] or of_fold
-        scores = [computed.get(id(part)) or computed.setdefault(id(part), _scores(part, rows)) for part in same_seed]
-        if not any(_agree(line, found) for found in scores):
+        parts = [part for part in of_fold if part["row"]["seed"] == key[2]] or _for_all_seeds(of_fold, seeds[key[:2]])
+        scores = [computed.get(id(part)) or computed.setdefault(id(part), _scores(part, rows)) for part in parts]
+        agreeing = [part for part, found in zip(parts, scores, strict=True) if _agree(line, found)]
+        findings += [f"results.csv, {_fit(key)}: {what}." for what in _misstated(line, agreeing)]
+        if not agreeing:
             what = f"its predictions, kept in fits, give {_told(scores[-1])}" if scores else NOT_KEPT
             findings.append(f"results.csv, {_fit(key)}: it says {_told({name: _number(line[name]) for name in SCORES if name in line})}, but {what}.")
     return findings
+
+
+def _for_all_seeds(of_fold: list[dict[str, Any]], seeds: list[int]) -> list[dict[str, Any]]:
+    """Fits that stand for every seed: without a seed to set, a pipeline is fitted once, under the first, and another seed's fit predicts the same."""
+    first = [part for part in of_fold if part["row"]["seed"] == seeds[0]]
+    predicted = [part["predictions"] for part in first]
+    return first if all(part["predictions"] in predicted for part in of_fold if part["row"]["seed"] in seeds) else []
+
+
+def _misstated(line: dict[str, str], parts: list[dict[str, Any]]) -> Iterator[str]:
+    for name in STATED:
+        said = [part["row"][name] for part in parts if name in part["row"]]
+        if name in line and said and not any(_same(line[name], value) for value in said):
+            yield f"{name} is {line[name]!r}, but its fit, kept in fits, says {said[-1]!r}"
+
+
+def fitted_once(fits: Path, results: list[dict[str, str]]) -> list[str]:
+    """Pipelines of which not every seed of the table has a kept fit of its own."""
+    kept = {(part["row"]["pipeline"], part["row"]["seed"]) for part in kept_parts(fits)}
+    return sorted({line["pipeline"] for line in results if (line["pipeline"], int(line["seed"])) not in kept})
 
 
 def _is_of(part: dict[str, Any], fold: Fold, rows: dict[int, Row]) -> bool:
@@ -506,7 +534,17 @@ def _scores(part: dict[str, Any], rows: dict[int, Row]) -> dict[str, float]:
     balanced = sum(recalls) / len(recalls)
     score = math.nan if len(present) < 2 else balanced if len(classes) > 2 else _area(numbers, [second for _, second in part["predictions"]])
     losses = [-math.log(max(probabilities[number], SMALLEST_PROBABILITY)) for number, probabilities in zip(numbers, part["predictions"], strict=True)]
-    return dict(zip(SCORES, (score, sum(hits) / len(hits), balanced, sum(losses) / len(losses)), strict=True))
+    error = _calibration_error(hits, [max(probabilities) for probabilities in part["predictions"]])
+    return dict(zip(SCORES, (score, sum(hits) / len(hits), balanced, sum(losses) / len(losses), error, len(classes)), strict=True))
+
+
+def _calibration_error(hits: list[bool], confidence: list[float]) -> float:
+    """How far confidence is from accuracy, over ten bins of confidence that hold their upper edge, weighted by their windows."""
+    bins: dict[int, list[float]] = defaultdict(list)
+    for hit, sure in zip(hits, confidence, strict=True):
+        # Rounded, so that 0.1 + 0.2 falls into the bin whose upper edge is 0.3.
+        bins[min(max(math.ceil(round(sure * 10, 9)), 1), 10)].append(hit - sure)
+    return sum(abs(sum(differences)) for differences in bins.values()) / len(hits)
 
 
 def _label(name: Any) -> str:
@@ -526,8 +564,13 @@ def _area(numbers: list[int], second: list[float]) -> float:
 
 
 def _agree(line: dict[str, str], found: dict[str, float]) -> bool:
-    pairs = [(_number(line[name]), found[name]) for name in SCORES if name in line]
-    return all(abs(stated - value) <= 1e-6 * max(1, abs(value)) or (math.isnan(stated) and math.isnan(value)) for stated, value in pairs)
+    return all(_same(line[name], found[name]) for name in SCORES if name in line)
+
+
+def _same(stated: str, value: float | None) -> bool:
+    """Up to what a table loses that was read and written again; nothing is the same as NaN."""
+    number, value = _number(stated), math.nan if value is None else value
+    return abs(number - value) <= 1e-6 * max(1, abs(value)) or (math.isnan(number) and math.isnan(value))
 
 
 def _told(scores: dict[str, float]) -> str:
@@ -640,7 +683,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         findings = verify(arguments[0])
         certificate = read_certificate(Path(arguments[0]) / "certificate.json")
-    except (Unreadable, AttributeError, KeyError, TypeError, ValueError) as error:
+        once = fitted_once(Path(arguments[0]) / "fits", read_results(Path(arguments[0]) / "results.csv"))
+    except (Unreadable, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         print(f"UNREADABLE: {error if isinstance(error, Unreadable) else f'the files lack what a results folder has ({error!r}).'}")
         return 2
     if findings:
@@ -652,6 +696,8 @@ def main(arguments: list[str] | None = None) -> int:
     n_fits, n_folds = len(certificate["provenance"]), len(certificate["sizes"])
     anew = any(True for _ in kept_parts(Path(arguments[0]) / "fits"))
     scores = "every score was computed anew from the predictions in fits" if anew else "no score was computed anew, since no predictions are kept in fits"
+    if anew and once:
+        scores += f" (of {', '.join(once)} one fit stands for all seeds, as of a pipeline without a seed)"
     agree = f"{n_folds} folds, {n_fits} fits, hashes, leaks, table, provenance agree; {scores}"
     print(f"CONFIRMED: {arguments[0]}, verdict {certificate['verdict']!r}{tolerated}: {agree}.")
     print(f"({NOT_HERE})")

@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 import sigvit
 from sigvit.data.synthetic import synthetic_windows
@@ -24,7 +26,7 @@ from sigvit.evidence import folds as splitters
 from sigvit.evidence.alignment import Alignment
 from sigvit.evidence.certificate import certify
 from sigvit.evidence.cross_validation import cross_validate
-from sigvit.evidence.metrics import score_predictions
+from sigvit.evidence.metrics import calibration_error, score_predictions
 from sigvit.evidence.results_folder import write_results
 
 
@@ -171,6 +173,7 @@ def cell(column: str, value: str, line: int = 0) -> Callable[[pd.DataFrame], pd.
         (cell("metric", "balanced_accuracy"), "its metric, balanced_accuracy, is"),
         (cell("metric", "luck"), "two classes have roc_auc"),
         (cell("n_classes", "1"), "2 of 1 classes were tested"),
+        (cell("chance", "0.1"), "chance is '0.1', but with n_classes '2' it should be one in so many"),
         (cell("protocol", "within_session"), "protocol is 'within_session', but it should be 'cross_subject'"),
         (cell("left_out", "subject 09"), "left_out is 'subject 09'"),
         (cell("subject", "02"), "subject is '02', but the test rows are of 01"),
@@ -399,6 +402,85 @@ def test_the_sentence_says_whether_scores_were_computed_anew(with_fits: Path, tm
     shutil.rmtree(without / "fits")
     assert verify.main([str(without)]) == 0
     assert "no score was computed anew, since no predictions are kept in fits" in capsys.readouterr().out.splitlines()[0]
+
+
+@pytest.mark.parametrize(("column", "value"), [("calibration_error", "0.001"), ("n_classes", "4")])
+def test_whatever_the_kept_predictions_give_is_computed_anew(with_fits: Path, tmp_path: Path, column: str, value: str) -> None:
+    forged = Path(shutil.copytree(with_fits, tmp_path / "copy"))
+    edit_table(forged, "results", lambda table: table.assign(**{column: value}))
+    assert sum(f"{column} {value}" in finding and "its predictions, kept in fits, give" in finding for finding in verify.verify(forged)) == 12
+
+
+@pytest.mark.parametrize("column", verify.STATED)
+def test_what_only_a_kept_fit_says_of_itself_is_compared_with_it(with_fits: Path, tmp_path: Path, column: str) -> None:
+    forged = Path(shutil.copytree(with_fits, tmp_path / "copy"))
+    edit_table(forged, "results", cell(column, "1009"))
+    (finding,) = verify.verify(forged)
+    assert f"{column} is '1009', but its fit, kept in fits, says" in finding
+
+
+def test_calibration_error_is_that_of_the_metrics() -> None:
+    """Coarse confidences, which lie on the edges of bins."""
+    generator = np.random.default_rng(0)
+    hits, confidence = generator.integers(2, size=101) == 1, generator.integers(1, 21, size=101) / 20
+    # Sums in another order, double precision.
+    assert verify._calibration_error(hits.tolist(), confidence.tolist()) == pytest.approx(calibration_error(hits, confidence), rel=1e-12)
+
+
+@pytest.fixture(scope="module")
+def with_seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seeds of a forest that differ, and a pipeline without a seed, of which another was fitted into the folder before."""
+    windows = synthetic_windows(n_subjects=3, n_trials=11, effect=0.3)
+    folds, folder = splitters.cross_subject(windows.metadata), tmp_path_factory.mktemp("seeds")
+    cross_validate({"LDA": baselines.shrinkage_lda(4)}, windows, folds, folder=folder)
+    pipelines = {"LDA": baselines.shrinkage_lda(8), "forest": make_pipeline(FunctionTransformer(flattened), RandomForestClassifier(3))}
+    write_results(folder, cross_validate(pipelines, windows, folds, range(3), folder=folder), windows, folds, {})
+    return folder
+
+
+def flattened(values: np.ndarray) -> np.ndarray:
+    return values.reshape(len(values), -1)
+
+
+@pytest.mark.parametrize("kept", [[1], [0, 1]])
+def test_one_seed_does_not_stand_for_seeds_whose_fits_were_deleted(with_seeds: Path, tmp_path: Path, kept: list[int]) -> None:
+    forged = Path(shutil.copytree(with_seeds, tmp_path / "copy"))
+    for path in (forged / "fits").glob("*.json"):
+        row = json.loads(path.read_text())["parts"][0]["row"]
+        if row["pipeline"] == "forest" and row["seed"] not in kept:
+            path.unlink()
+
+    def of_seed_1(table: pd.DataFrame) -> pd.DataFrame:
+        lines = [table.index[(table.pipeline == "forest") & (table.seed == str(seed))] for seed in range(3)]
+        for seed in {0, 1, 2} - set(kept):
+            table.loc[lines[seed], table.columns.drop("seed")] = table.loc[lines[1], table.columns.drop("seed")].to_numpy()
+        return table
+
+    edit_table(forged, "results", of_seed_1)
+    findings = verify.verify(forged)
+    assert len(findings) == 3 * (3 - len(kept))
+    assert all("'forest'" in finding and "none of the predictions kept in fits is of it" in finding for finding in findings)
+
+
+def test_pipelines_of_which_one_fit_stands_for_all_seeds_are_named(with_seeds: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify.main([str(with_seeds)]) == 0
+    assert "from the predictions in fits (of LDA one fit stands for all seeds, as of a pipeline without a seed)" in capsys.readouterr().out
+
+
+def test_fits_of_more_classes_than_columns_are_unreadable_not_a_crash(with_fits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crafted = Path(shutil.copytree(with_fits, tmp_path / "copy"))
+    for path in (crafted / "fits").glob("*.json"):
+        fit = json.loads(path.read_text())
+        fit["parts"][0]["classes"].insert(0, "9")
+        path.write_text(json.dumps(fit))
+    assert verify.main([str(crafted)]) == 2
+    assert capsys.readouterr().out.startswith("UNREADABLE: the files lack what a results folder has (IndexError")
+
+
+def test_a_certificate_that_is_nested_too_deeply_is_unreadable(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "certificate.json").write_text("[" * 100_000)
+    assert verify.main([str(folder)]) == 2
+    assert capsys.readouterr().out.startswith("UNREADABLE")
 
 
 def test_fits_that_trained_on_their_test_rows_prove_nothing(with_fits: Path, tmp_path: Path) -> None:
