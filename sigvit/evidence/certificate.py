@@ -195,6 +195,7 @@ def certify(
     tolerate : names of checks whose findings are accepted, to compare with a published protocol that overlaps; the verdict is then "tolerated".
     guard_s : seconds that must lie between two parts in one recording beyond the filters' support.
     filter_support_s : how far to each side filters smear a sample; left out, `windows.filter_support_s`, and 0 for bare metadata.
+        Less than the windows say of themselves is a warning in the certificate.
     protocol : what index pairs promise: "cross_subject", "cross_session", "within_session"; left out, nothing about groups.
     pretrained : folder or folders of models that the folds' trainings start from, or fold number → folder or folders; what these saw before
         (`pretraining.json`) is compared with the test parts as if it were training.
@@ -220,8 +221,8 @@ def certify(
     metadata, hashes = _signals(windows)
     groups = read_groups(metadata, may_lack=tuple(column for column in METADATA_COLUMNS if column != "subject"))
     divided = as_folds(folds, len(metadata), protocol)
-    if filter_support_s is None:
-        filter_support_s = 0.0 if isinstance(windows, pd.DataFrame) else windows.filter_support_s
+    own_support_s = 0.0 if isinstance(windows, pd.DataFrame) else windows.filter_support_s
+    filter_support_s = own_support_s if filter_support_s is None else filter_support_s
     judged = _judged(windows, metadata, groups, hashes, required_gap_s(filter_support_s, guard_s))
     findings = [finding for fold in divided for finding in check_fold(fold, judged)]
     seen_before = by_fold(pretrained, divided)
@@ -239,6 +240,7 @@ def certify(
         checks=_checks(findings),
         warnings=(
             *set_warnings(groups, divided, judged.signal),
+            *_support_warnings(filter_support_s, own_support_s),
             *rejection_warnings(page),
             *order_warnings(groups, divided),
             *control_warnings(control),
@@ -277,6 +279,13 @@ def _signals(windows: Windows | pd.DataFrame) -> tuple[pd.DataFrame, list[str] |
         row = int(np.argmax(stated != given)) if len(stated) == len(given) else 0
         raise ValueError(f"windows.labels and windows.metadata['label'] differ, first in row {row}; they must say the same.")
     return windows.metadata, windows.row_hashes()
+
+
+def _support_warnings(filter_support_s: float, own_support_s: float) -> list[str]:
+    if filter_support_s >= own_support_s:
+        return []
+    given, own = f"a filter support of {filter_support_s:g} s was given", f"the windows say {own_support_s:g} s of themselves"
+    return [f"For this certificate {given}, but {own}: parts may share what filters smeared from one into the other."]
 
 
 def _judged(windows: Windows | pd.DataFrame, metadata: pd.DataFrame, groups: Groups, hashes: list[str] | None, gap_s: float) -> Judged:

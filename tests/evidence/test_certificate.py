@@ -220,6 +220,14 @@ def test_a_limit_that_was_learned_from_all_windows_is_named(limit) -> None:
     assert all(f"{chosen * 1e6:.0f} µV" in warning and f"{len(rejected)} windows were dropped" in warning for warning in named)
 
 
+@pytest.mark.parametrize(("given", "told"), [(0.0, True), (0.4, True), (None, False), (0.5, False), (0.7, False)])
+def test_a_support_below_the_windows_own_is_told(given: float | None, told: bool) -> None:
+    windows = dataclasses.replace(synthetic_windows(n_subjects=3, n_trials=31), filter_support_s=0.5)
+    warnings = certify(windows, cross_subject(windows.metadata), filter_support_s=given).warnings
+    sentence = f"a filter support of {given:g} s was given, but the windows say 0.5 s of themselves" if told else "filter support"
+    assert any(sentence in warning for warning in warnings) == told
+
+
 @pytest.mark.parametrize("tolerate", [["overlap"], "interval"])
 def test_an_unknown_check_cannot_be_tolerated(windows: Windows, tolerate) -> None:
     with pytest.raises(ValueError, match="to tolerate; tolerate is a list of names out of row, trial, interval"):
