@@ -44,7 +44,9 @@ def judge_fits(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], 
     Then `folder` is for what it keeps as it trains, and up to so many processes train; None leaves that to the pipeline.
     Yields plain data: {"parts": [record, …]}, the pipeline's own record first, then those of its parts (see `cross_validate`).
     """
-    if not hasattr(pipeline, "predict_proba"):
+    # scikit-learn's stacking ends in logistic regression where nothing else is named, but says so only once it is fitted.
+    stacks = any(value is None and parameter.split("__")[-1] == "final_estimator" for parameter, value in pipeline.get_params(deep=True).items())
+    if not (hasattr(pipeline, "predict_proba") or stacks):
         raise ValueError(f"Pipeline {name!r} has no predict_proba; log-loss and calibration need probabilities (wrap it in CalibratedClassifierCV).")
     fitted = _fitted_at_once(name, pipeline, windows, fits, _Ways(folder, processes)) if fits_many(pipeline) else _fitted(pipeline, windows, fits)
     for fit, estimator, seconds in fitted:

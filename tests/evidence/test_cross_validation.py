@@ -14,6 +14,7 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
@@ -466,6 +467,14 @@ def test_a_damaged_fit_is_named(tmp_path):
     (tmp_path / "fits" / "a.json").write_text(json.dumps({"row": 1})[:-3])
     with pytest.raises(ValueError, match="not a whole fit"):
         store.load("a")
+
+
+def test_stacking_that_names_no_last_estimator_is_judged(windows, folds):
+    def stacked(last):
+        return make_pipeline(FunctionTransformer(lambda values: 1e5 * values.mean(axis=2)), StackingClassifier([("SVC", LinearSVC())], last))
+
+    table = cross_validate({"unnamed": stacked(None), "named": stacked(LogisticRegression())}, windows, folds[:1]).table
+    assert table["log_loss"].nunique() == 1
 
 
 @pytest.mark.parametrize(
