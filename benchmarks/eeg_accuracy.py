@@ -4,7 +4,7 @@
 
 PAGE is a name of datasets/ or a path to a page of your own; PROTOCOL is shipped, within_session, cross_session or cross_subject, with K groups, else with
 one run, session or subject left out at a time. Without rows: those that the project is judged by. Goes on where it was stopped, also with more seeds or
-networks. --networks says what stands beside the classical pipelines: nothing, EEGNet and ShallowConvNet of this library, or these and braindecode's (the
+networks. Prints what the certificate of each row warns of. --networks says what stands beside the classical pipelines: nothing, EEGNet and ShallowConvNet of this library, or these and braindecode's (the
 extra "benchmark"). Prints the table and, for the project's own rows, writes benchmarks/results/eeg_accuracy.md.
 """
 
@@ -22,6 +22,7 @@ from eeg_epoch import BraindecodeClassifier, can_read
 
 import sigvit
 from sigvit.evidence import statistics
+from sigvit.evidence.certificate import Certificate
 from sigvit.evidence.convnets import ConvNetClassifier
 from sigvit.evidence.metrics import chance_line
 from sigvit.evidence.results_folder import claim_folder, write_results
@@ -107,6 +108,13 @@ def line(found: pd.Series) -> dict[str, str]:
 
 
 def verdict(table: pd.DataFrame) -> str:
+    """What the rows show together, and which of them show nothing."""
+    scored, without = table[table["guessing"].notna()], table.index[table["guessing"].isna()]
+    cause = "has no score: every test part holds one class; ask for K groups"
+    return " ".join([*([lead(scored)] if len(scored) else []), *(f"{row} {cause} ({row.split(':')[0]}:cross_subject:K)." for row in without)])
+
+
+def lead(table: pd.DataFrame) -> str:
     """Over all rows above chance: how often the ViT is first, and its lead over the classical pipeline with the highest mean, picked after the fact."""
     others = table.drop(columns=["guessing", "ViT", *HALVES])
     above = table[table.drop(columns="guessing").max(axis=1) > table["guessing"]].index
@@ -115,11 +123,11 @@ def verdict(table: pd.DataFrame) -> str:
     first = int((table.loc[above, "ViT"] >= others.loc[above].max(axis=1)).sum())
     classical = others.drop(columns=[name for name in others if name in NETWORKS]).loc[above]
     best = classical.dropna(axis=1).mean().idxmax()  # some windows are too slow or of too few electrodes for some pipelines
-    lead = table.loc[above, "ViT"] - classical[best]
+    difference = table.loc[above, "ViT"] - classical[best]
     p = statistics.paired_permutation(table.loc[above, "ViT"], classical[best])
     chance = "above what the best of all pipelines reaches in 95 of 100 sets without signal"
     places = f"The ViT is first in {first} of the {len(above)} rows above chance ({chance})"
-    return f"{places}; over these it is {lead.mean():+.3f} beside {best} (permutation test over rows, p {p:.4f})."
+    return f"{places}; over these it is {difference.mean():+.3f} beside {best} (permutation test over rows, p {p:.4f})."
 
 
 def report(found: list[pd.Series], command: str) -> str:
@@ -150,7 +158,9 @@ def main() -> None:
             parser.error(str(error))
     found: list[pd.Series] = []
     for row in told.rows or ROWS:
-        found.append(scores(row, run(row, told.seeds, told.networks, told.output)))
+        folder = run(row, told.seeds, told.networks, told.output)
+        print("\n".join([row, *(f"warning {warning}" for warning in Certificate.read(folder / "certificate.json").warnings)]), flush=True)
+        found.append(scores(row, folder))
         words = report(found, " ".join(["python benchmarks/eeg_accuracy.py", *told.rows, f"--seeds {told.seeds} --networks {told.networks}"]))
         print(words, flush=True)
         if not told.rows:

@@ -7,6 +7,7 @@ What to expect: benchmarks/results/eeg_accuracy.md. Killed and started again wit
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -133,7 +134,8 @@ def print_summary(console: Console, results: sigvit.Results) -> None:
         interval = f"{row['low']:.3f} … {row['high']:.3f}"
         table.add_row(row["pipeline"], f"{row['score']:.3f}", interval, f"{row['accuracy']:.3f}", f"{row['log_loss']:.3f}", f"{row['time']:.1f}")
     console.print(table)
-    console.print(f"Chance stays below {summary['chance_line'].max():.3f} in 95 of 100 sets.")
+    chance = summary["chance_line"].max()
+    console.print("No test part holds two classes, so there is no score." if math.isnan(chance) else f"Chance stays below {chance:.3f} in 95 of 100 sets.")
     for warning in results.certificate.warnings:
         console.print(f"[yellow]warning[/yellow] {warning}")
 

@@ -47,6 +47,26 @@ def test_a_set_without_signal_gets_a_sentence(accuracy):
     assert "| noise | 0.550 | 0.520 |" in words
 
 
+def test_a_row_whose_test_parts_hold_one_class_is_named(accuracy):
+    none = pd.Series(dict.fromkeys(("guessing", "ViT", "ViT: network", "ViT: classical half", "LDA"), np.nan), name="patients:cross_subject")
+    sentence = "patients:cross_subject has no score: every test part holds one class; ask for K groups (patients:cross_subject:K)."
+    alone, beside = accuracy.report([none], "command"), accuracy.report([row("noise", 0.52, LDA=0.5), none], "command")
+    assert f"\n\n{sentence}\n\n" in alone
+    assert f"No pipeline is above chance in any row. {sentence}" in beside
+
+
+def test_what_a_certificate_warns_of_stands_under_the_name_of_its_row(accuracy, monkeypatch, capsys, tmp_path):
+    windows = synthetic_windows()
+    certificate = sigvit.certify(windows, sigvit.folds.cross_subject(windows.metadata))
+    certificate.write(tmp_path / "certificate.json")
+    monkeypatch.setattr("sys.argv", ["eeg_accuracy.py", "scp1:shipped", "--output", str(tmp_path)])
+    monkeypatch.setattr(accuracy, "run", lambda *given: tmp_path)
+    monkeypatch.setattr(accuracy, "scores", lambda name, folder: row(name, 0.52, LDA=0.5))
+    accuracy.main()
+    assert capsys.readouterr().out.startswith("\n".join(["scp1:shipped", *(f"warning {warning}" for warning in certificate.warnings)]))
+    assert len(certificate.warnings) > 0
+
+
 @pytest.mark.parametrize("wrong", ["scp1", "scp1:withinsession", "scp1:cross_subject:x", "scp1:cross_subject:2:3"])
 def test_a_row_that_is_none_is_refused_before_anything_is_fitted(accuracy, monkeypatch, capsys, wrong):
     monkeypatch.setattr("sys.argv", ["eeg_accuracy.py", "scp1:shipped", wrong])
