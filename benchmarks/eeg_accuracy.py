@@ -4,8 +4,8 @@
 
 PAGE is a name of datasets/ or a path to a page of your own; PROTOCOL is shipped, within_session, cross_session or cross_subject, with K groups, else with
 one run, session or subject left out at a time. Without rows: those that the project is judged by. Goes on where it was stopped, also with more seeds or
-networks. Prints what the certificate of each row warns of. --networks says what stands beside the classical pipelines: nothing, EEGNet and ShallowConvNet of this library, or these and braindecode's (the
-extra "benchmark"). Prints the table and, for the project's own rows, writes benchmarks/results/eeg_accuracy.md.
+networks. --networks says what stands beside the classical pipelines: nothing, EEGNet and ShallowConvNet of this library, or these and braindecode's (the
+extra "benchmark"). Prints what each certificate warns of and the table, and for the project's own rows writes benchmarks/results/eeg_accuracy.md.
 """
 
 from __future__ import annotations

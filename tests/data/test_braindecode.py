@@ -6,7 +6,9 @@ import sys
 import types
 import warnings
 
+import mne
 import numpy as np
+import pandas as pd
 import pytest
 
 from sigvit.data.braindecode import windows_from_braindecode
@@ -56,6 +58,14 @@ def concatenated(braindecode, raws, **described):
         for number, raw in enumerate(raws)
     ]
     return braindecode.datasets.BaseConcatDataset(parts)
+
+
+def test_a_baseline_outside_of_cropped_epochs_counts_as_support():
+    """Without the package: of its parts no more is read than these attributes."""
+    epochs = mne.Epochs(synthetic_raw(n_trials=5), tmin=-0.5, tmax=1, baseline=(-0.5, 0), preload=True, verbose="ERROR").crop(0.4, 0.9)
+    told = pd.DataFrame({"i_start_in_trial": epochs.events[:, 0], "i_stop_in_trial": epochs.events[:, 0] + 81, "target": epochs.events[:, 2]})
+    part = types.SimpleNamespace(windows=epochs, metadata=told, description={"subject": "7"})
+    assert windows_from_braindecode(part).filter_support_s == 0.9
 
 
 @pytest.mark.filterwarnings("ignore")
