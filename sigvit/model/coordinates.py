@@ -97,12 +97,15 @@ class CoordinatePositions(nn.Module):
             angles = phases(axis, like.shape[-1] // 2, torch)
             return torch.cat([angles.sin(), angles.cos()], dim=1).to(like), torch.ones_like(angles[:, 0], dtype=torch.bool)
         key = (axis, like.dtype, like.device)
-        if key not in self._kept:
-            angles = phases(axis, like.shape[-1] // 2)
-            known = np.isfinite(angles).all(axis=1)
-            waves = np.where(known[:, None], np.concatenate([np.sin(angles), np.cos(angles)], axis=1), 0.0)
-            if len(self._kept) > 256:  # caps and lengths come and go
-                self._kept.clear()
-            with torch.inference_mode(False):  # what is kept may be trained with later
-                self._kept[key] = (torch.as_tensor(waves).to(like), torch.as_tensor(known, device=like.device))
-        return self._kept[key]
+        if key in self._kept:
+            return self._kept[key]
+        angles = phases(axis, like.shape[-1] // 2)
+        known = np.isfinite(angles).all(axis=1)
+        waves = np.where(known[:, None], np.concatenate([np.sin(angles), np.cos(angles)], axis=1), 0.0)
+        with torch.inference_mode(False):  # what is kept may be trained with later
+            tables = (torch.as_tensor(waves).to(like), torch.as_tensor(known, device=like.device))
+        if len(self._kept) > 256:  # caps and lengths come and go
+            self._kept.clear()
+        if type(tables[0]) is torch.Tensor:  # fake ones, of a trace of shapes or an export, hold no numbers
+            self._kept[key] = tables
+        return tables

@@ -125,12 +125,15 @@ class RotaryPositions(nn.Module):
             angles = torch.cat([self._angles(part, torch) for part in parts_of(grid)])
             return angles.cos().to(like), angles.sin().to(like)
         key = (grid, like.dtype, like.device)
-        if key not in self._kept:
-            radians = np.concatenate([self._angles(part, np) for part in parts_of(grid)])
-            if len(self._kept) > 256:  # caps and lengths come and go
-                self._kept.clear()
-            self._kept[key] = (torch.as_tensor(np.cos(radians)).to(like), torch.as_tensor(np.sin(radians)).to(like))
-        return self._kept[key]
+        if key in self._kept:
+            return self._kept[key]
+        radians = np.concatenate([self._angles(part, np) for part in parts_of(grid)])
+        tables = (torch.as_tensor(np.cos(radians)).to(like), torch.as_tensor(np.sin(radians)).to(like))
+        if len(self._kept) > 256:  # caps and lengths come and go
+            self._kept.clear()
+        if type(tables[0]) is torch.Tensor:  # fake ones, of a trace of shapes or an export, hold no numbers
+            self._kept[key] = tables
+        return tables
 
     def _angles(self, grid: Grid, xp: Any) -> Any:
         """(N, H · P) float64 radians, of numpy or torch."""

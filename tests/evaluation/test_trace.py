@@ -1,5 +1,6 @@
 """What is read from shapes is what PyTorch's counter and real steps say."""
 
+import copy
 from threading import Event, Thread
 
 import pytest
@@ -71,6 +72,22 @@ def test_a_model_keeps_mode_weights_and_gradients():
     assert not model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("trace", [trace_forward, trace_training])
+@pytest.mark.parametrize("positions", ["learned", "factorised", "sincos", "rotary", "coordinates", "none"])
+def test_a_traced_model_still_answers_with_numbers_and_trains(positions, trace):
+    torch.manual_seed(0)
+    model = small(positions=positions, width=24)
+    torch.nn.init.normal_(model.head.weight)
+    images = torch.randn(3, 2, 15, 35)
+    untouched = copy.deepcopy(model)(images)
+    trace(model, (2, 15, 35))
+    logits = model(images)
+    assert type(logits) is torch.Tensor
+    assert torch.equal(logits, untouched)
+    logits.square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
 def test_shapes_alone_tell_as_much_as_the_model():
