@@ -44,7 +44,11 @@ class Options:
     data: str = "digits"
     """digits, mnist, cifar10, a folder, an .npz or parquet:PATTERN."""
     image_size: tuple[int, int] | None = None
-    """Pixels (rows, columns); left out, those that the model was built for."""
+    """Pixels (rows, columns) that the model is judged at; left out, those that it was built for."""
+    made_for: tuple[int, int] | None = None
+    """Pixels (rows, columns) that a file of foreign weights was made for, where it can't say them; an error that asks for image_size=… means these."""
+    heads: int | None = None
+    """Attention heads of foreign weights, where the file can't say them."""
     mean: tuple[float, ...] | None = None
     """Of the pixels, per channel or one for all; left out, as in the training whose config.toml lies beside the model, or 0.5. The same for the next three."""
     std: tuple[float, ...] | None = None
@@ -66,7 +70,8 @@ def main(options: Options) -> None:
         raise ValueError(f"--shots has {min(options.shots)}; a class is learned from at least 1 label.")
     console = Console()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = read_model(options).to(device, torch.float32).eval()  # the images' format, whatever the training's
+    model = sigvit.VisionTransformer.from_weights(options.model, options.source, options.heads, options.made_for)
+    model = model.to(device, torch.float32).eval()  # the images' format, whatever the training's
     size = options.image_size or (model.config.input_shape[1], model.config.input_shape[2])
     train, test = (open_images(options.data, split, model.config.input_shape[0]) for split in ("train", "test"))
     augmentation = preprocessing(options)
@@ -105,12 +110,6 @@ def preprocessing(options: Options) -> ImageAugmentation:
     said = {name: getattr(options, name) for name in PREPROCESSING if getattr(options, name) is not None}
     found = {name: value for name, value in trained.items() if name in PREPROCESSING}
     return ImageAugmentation(**found | said)
-
-
-def read_model(options: Options) -> sigvit.VisionTransformer:
-    if options.source == "sigvit":
-        return sigvit.VisionTransformer.from_pretrained(options.model)
-    return sigvit.VisionTransformer.from_weights(options.model, options.source, image_size=options.image_size)
 
 
 def part_of(images: Images, most: int) -> Images:

@@ -33,6 +33,10 @@ class Options:
     """Folder that `save_pretrained` wrote, or a file of foreign weights."""
     source: str = "sigvit"
     """Whose layout the start has: sigvit, google, timm, hugging_face, torchvision, mae, dinov2, deit or deit3."""
+    made_for: tuple[int, int] | None = None
+    """Pixels (rows, columns) that a file of foreign weights was made for, where it can't say them; an error that asks for image_size=… means these."""
+    heads: int | None = None
+    """Attention heads of foreign weights, where the file can't say them."""
     session: Annotated[Session, Unprefixed] = field(default_factory=Session)
 
 
@@ -44,8 +48,7 @@ def adapted(options: Options) -> sigvit.VisionTransformer:
     """The start, changed into what the task needs."""
     run = options.run
     torch.manual_seed(derive_seed(run.seed, "weights"))
-    foreign = options.source != "sigvit"
-    start = sigvit.VisionTransformer.from_weights(options.start, options.source) if foreign else sigvit.VisionTransformer.from_pretrained(options.start)
+    start = sigvit.VisionTransformer.from_weights(options.start, options.source, options.heads, options.made_for)
     model = sigvit.adapt(start, run.image_size, run.patch_size, run.in_channels)
     model.reset_head(run.num_classes)  # another task, though it may have as many classes
     return model
@@ -53,7 +56,8 @@ def adapted(options: Options) -> sigvit.VisionTransformer:
 
 def describe_start(options: Options) -> dict[str, Any]:
     """What the training begins from, for config.toml: a start that was trained anew under the same name is another one."""
-    return {"start": str(options.start), "source": options.source, "start_sha256": {path.name: sha256(path) for path in files_of(options.start)}}
+    said = {name: getattr(options, name) for name in ("made_for", "heads") if getattr(options, name) is not None}
+    return {"start": str(options.start), "source": options.source, "start_sha256": {path.name: sha256(path) for path in files_of(options.start)}, **said}
 
 
 def sha256(path: Path) -> str:

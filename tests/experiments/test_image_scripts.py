@@ -19,6 +19,7 @@ from sigvit.training.augment_images import ImageAugmentation
 from sigvit.training.evaluate import evaluate_images
 from sigvit.training.image_run import FineTuning, ImageRun, ModelChoice, open_recipe, recipe_names
 from sigvit.training.recipe import Recipe
+from sigvit.weights.export import timm_state_dict
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -126,6 +127,66 @@ def test_fine_tuning_from_another_start_in_the_same_folder_is_refused(script, ou
     model.save_pretrained(start)  # trained anew under the same name
     with pytest.raises(ValueError, match=r'another protocol \(there: "model\.safetensors" = '):
         tune(start)
+
+
+def written_start(path, image_size, **choices):
+    """A model whose every position differs, and its weights as timm has them."""
+    torch.manual_seed(0)
+    model = sigvit.vit("Ti/4", image_size, 10, in_channels=1, depth=1, mlp_width=37, **choices).eval()
+    for tensor in (model.head.weight, model.positions.table):
+        torch.nn.init.normal_(tensor)
+    torch.save(timm_state_dict(model), path)
+    return model
+
+
+def judged_model(module, monkeypatch, options):
+    """The model that the evaluation judges, and at which pixels."""
+    judged = {}
+
+    class Seen(Exception):
+        """Nothing but the model and its size is looked at."""
+
+    def look(model, images, augmentation, size):
+        judged.update(model=model, size=size)
+        raise Seen
+
+    monkeypatch.setattr(module, "evaluate_images", look)
+    with pytest.raises(Seen):
+        module.main(options)
+    return judged["model"], judged["size"]
+
+
+@pytest.mark.usefixtures("script")
+@pytest.mark.parametrize("size", [(8, 32), (12, 20)])  # as many patches as the file has, and others
+def test_foreign_weights_are_judged_at_another_size_than_their_own(tmp_path, monkeypatch, size):
+    module = importlib.import_module("image_evaluation")
+    model = written_start(tmp_path / "start.pth", 16)
+    judged, at = judged_model(module, monkeypatch, module.Options(tmp_path / "start.pth", "timm", image_size=size))
+    assert at == size
+    images = torch.randn(3, 1, *size)
+    assert torch.equal(judged(images), model(images))
+
+
+@pytest.mark.usefixtures("script")
+def test_what_a_foreign_file_cannot_say_is_an_option_of_both_scripts(tmp_path, monkeypatch):
+    evaluation, finetuning = (importlib.import_module(f"image_{name}") for name in ("evaluation", "finetuning"))
+    model = written_start(tmp_path / "start.pth", (8, 20), width=20, heads=5)
+    start, said = tmp_path / "start.pth", {"made_for": (8, 20), "heads": 5}
+    run = replace(open_recipe("vit_finetuning"), image_size=(8, 20), in_channels=1)
+    with pytest.raises(ValueError, match="image_size="):
+        evaluation.main(evaluation.Options(start, "timm", heads=5))
+    with pytest.raises(ValueError, match="heads="):
+        finetuning.adapted(finetuning.Options(run, start, "timm", made_for=(8, 20)))
+    images = torch.randn(3, 1, 8, 20)
+    judged, at = judged_model(evaluation, monkeypatch, evaluation.Options(start, "timm", **said))
+    tuned = finetuning.adapted(finetuning.Options(run, start, "timm", **said)).eval()
+    assert at == (8, 20)
+    for found in (judged, tuned):
+        assert torch.equal(found.features(images), model.features(images))
+    assert finetuning.describe_start(finetuning.Options(run, start, "timm", **said)).items() >= said.items()
+    model.save_pretrained(tmp_path / "own")
+    with pytest.raises(ValueError, match="A folder of our own says itself"):
+        evaluation.main(evaluation.Options(tmp_path / "own", **said))
 
 
 def test_evaluation_tells_head_shots_neighbours_and_probe(script, outputs, capsys):
