@@ -30,9 +30,9 @@ class Framing(Protocol):
 def decode(data: bytes, name: str, channels: int, framing: Framing | None = None, position: int = 0) -> np.ndarray:
     """Pixels of one encoded image, uint8 (rows, columns, channels).
 
-    EXIF orientation is applied. Palettes are resolved; 16 bits a channel become 8 (v / 257, rounded); transparent images are laid over white; CMYK,
-    YCbCr, Lab and HSV become red, green, blue; grey and colour become each other as ITU-R 601 has it. Part and size are Pillow's `resize` with its
-    antialiasing.
+    EXIF orientation is applied. Palettes are resolved; 16 bits of grey become 8 (v / 257, rounded), those of colours and of grey with an alpha channel as
+    Pillow reads them (the higher 8); transparent images are laid over white; CMYK, YCbCr, Lab and HSV become red, green, blue; grey and colour become each
+    other as ITU-R 601 has it. Part and size are Pillow's `resize` with its antialiasing.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def decode(data: bytes, name: str, channels: int, framing: Framing | None = None
 
 def _converted(image: Image.Image, name: str, channels: int) -> Image.Image:
     mode = _MODES[channels]
-    if image.mode == mode:
+    if image.mode == mode and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
         image = _eight_bits(image, name)
@@ -79,7 +79,10 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
     levels = np.asarray(image)
     if levels.min() < 0 or levels.max() > 65535:
         raise ValueError(f"{name} holds whole numbers from {levels.min()} to {levels.max()}, which are no 16-bit levels; save it with 8 or 16 bits a channel.")
-    return Image.fromarray(((levels.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    grey = Image.fromarray(((levels.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if "transparency" in image.info:  # a level of the 16 bits, which several of the 8 would be
+        grey.putalpha(Image.fromarray(np.where(levels == image.info["transparency"], 0, 255).astype(np.uint8)))
+    return grey
 
 
 def _framed(image: Image.Image, framing: Framing, position: int) -> Image.Image:

@@ -336,6 +336,21 @@ def test_transparency_of_a_palette_is_laid_over_white():
     assert decode(encoded(image, transparency=0), "palette", 3)[0, 0].tolist() == [255, 255, 255]
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("mode", "colour"), [("L", 90), ("RGB", (200, 30, 40)), ("I;16", 40000)])
+def test_a_colour_that_is_transparent_is_laid_over_white(mode, colour, channels):
+    image = Image.new(mode, (C, R), colour)
+    image.putpixel((0, 0), 0 if isinstance(colour, int) else (0, 0, 0))
+    pixels = decode(encoded(image, transparency=colour), mode, channels)
+    assert (pixels[0, 0] == 0).all()
+    assert (pixels.reshape(-1, channels)[1:] == 255).all()
+
+
+def test_a_level_beside_the_transparent_one_of_16_bits_stays():
+    image = Image.fromarray(np.array([[40000, 40001]], np.uint16))
+    assert decode(encoded(image, transparency=40000), "deep", 1).ravel().tolist() == [255, round(40001 / 257)]
+
+
 # Bad input
 
 
