@@ -45,16 +45,23 @@ def decode(data: bytes, name: str, channels: int, framing: Framing | None = None
     >>> pixels.shape, int(pixels.min())
     ((5, 7, 3), 255)
     """
+    image = _converted(_upright(data, name), name, channels)
+    return to_array(image if framing is None else _framed(image, framing, position))
+
+
+def _upright(data: bytes, name: str) -> Image.Image:
+    """What Pillow reads, turned as EXIF says."""
     try:
         with Image.open(io.BytesIO(data)) as opened:
             opened.load()
-            upright = ImageOps.exif_transpose(opened) if opened.getexif().get(_ORIENTATION, 1) != 1 else opened
-            image = _converted(upright, name, channels)
+            return ImageOps.exif_transpose(opened) if opened.getexif().get(_ORIENTATION, 1) != 1 else opened
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is no image that Pillow can read ({len(data)} bytes).") from error
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{name} can't be decoded: {error}. It is cut short or damaged; fetch it again or take it out of the set.") from error
-    return to_array(image if framing is None else _framed(image, framing, position))
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{name} can't be decoded: {error}. Make it smaller or take it out of the set.") from error
+    except Exception as error:  # readers of damaged files raise almost anything
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise ValueError(f"{name} can't be decoded: {reason}. It is cut short or damaged; fetch it again or take it out of the set.") from error
 
 
 def _converted(image: Image.Image, name: str, channels: int) -> Image.Image:
