@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from sigvit.data.images import Images, require_same_classes
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"})
 _TEST_FOLDERS = ("test", "val", "validation", "valid")
-_LITTER = frozenset({"thumbs.db", "desktop.ini"})  # left by file managers; their hidden files are passed over as well
+_LITTER = frozenset({"thumbs.db", "desktop.ini"})  # left by file managers; hidden files and folders are passed over as well
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class FolderFiles:
 def folder_images(folder: Path, split: str = "train", channels: int = 3) -> Images:
     """The images of folder/train/CLASS/… or folder/CLASS/… (all of it train), decoded when they are read.
 
-    Classes are the folders' names in sorted order, images the files below them in sorted order. The test part is the first of test/, val/,
+    Classes are the folders' names in sorted order, images the files below them in sorted order; linked folders count, hidden ones don't. The test part is the first of test/, val/,
     validation/, valid/ that is there; its classes must be those of train/.
 
     Raises
@@ -77,8 +77,7 @@ def _class_folders(folder: Path, channels: int) -> Images:
 def _image_files(folder: Path, name: str) -> list[str]:
     """Paths of one class's images below `folder`, sorted; ImageNet's endings are capitals."""
     found = []
-    for place, folders, files in os.walk(folder / name):
-        folders.sort()
+    for place, files in _visible_folders(folder / name):
         for file in files:
             if file.startswith(".") or file.lower() in _LITTER:
                 continue
@@ -87,3 +86,17 @@ def _image_files(folder: Path, name: str) -> list[str]:
                 raise ValueError(f"{folder / path} is no image by its ending; class folders hold only images ({', '.join(sorted(ENDINGS))}).")
             found.append(path)
     return sorted(found)
+
+
+def _visible_folders(top: Path) -> Iterator[tuple[str, list[str]]]:
+    """`top` and the folders below it with their files, each folder once: links are followed after all else, so that one to a folder around it ends."""
+    waiting, seen = [str(top)], set()
+    while waiting:
+        for place, folders, files in os.walk(waiting.pop(0)):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            if os.path.realpath(place) in seen:
+                folders.clear()
+                continue
+            seen.add(os.path.realpath(place))
+            waiting += [path for name in folders if os.path.islink(path := os.path.join(place, name))]
+            yield place, files

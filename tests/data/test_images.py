@@ -115,6 +115,28 @@ def test_folders_of_train_and_val_are_the_two_parts(values, tmp_path):
     assert open_images(tmp_path / "val").classes == test.classes == CLASSES
 
 
+def test_hidden_folders_below_a_class_are_passed_over(values, tmp_path):
+    fill(tmp_path, values, np.arange(N) % 3)
+    (tmp_path / "cat" / ".ipynb_checkpoints" / "deep").mkdir(parents=True)
+    Image.new("L", (3, 3)).save(tmp_path / "cat" / ".ipynb_checkpoints" / "00-checkpoint.png")
+    Image.new("L", (3, 3)).save(tmp_path / "cat" / ".ipynb_checkpoints" / "deep" / "01-checkpoint.png")
+    assert len(open_images(tmp_path)) == N
+
+
+def test_linked_folders_are_read_once_and_end(values, tmp_path):
+    folder, elsewhere = fill(tmp_path / "set", values, np.arange(N) % 3), tmp_path / "elsewhere"
+    (elsewhere / "deep").mkdir(parents=True)
+    Image.new("L", (3, 3)).save(elsewhere / "deep" / "far.png")
+    (folder / "dog" / "more").mkdir()
+    Image.new("L", (3, 3)).save(folder / "dog" / "more" / "near.png")
+    for link, target in {"dog/again": folder / "dog" / "more", "dog/linked": elsewhere, "dog/more/up": folder / "dog", "fox": elsewhere}.items():
+        (folder / link).symlink_to(target, target_is_directory=True)
+    images = open_images(folder)
+    deep = sorted(str(path) for path in images.files.paths if path.count("/") > 1)
+    assert deep == ["dog/linked/deep/far.png", "dog/more/near.png", "fox/deep/far.png"]
+    assert len(images) == N + len(deep)
+
+
 def test_packed_images_of_several_sizes_stay_packed(values, tmp_path):
     images = [Image.fromarray(values[0]), Image.fromarray(values[1]).resize((4, 6))]
     files = [encoded(image) for image in images]
