@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import tyro
 from faults import faults_in_a_sentence
@@ -29,6 +30,7 @@ from sigvit.evaluation.nearest_neighbours import nearest_neighbours
 from sigvit.training.augment_images import ImageAugmentation, evaluation_crop, preprocess
 from sigvit.training.evaluate import evaluate_images
 
+NEIGHBOURS = 20
 # Nothing is varied, but this must be as in training.
 PREPROCESSING = ("mean", "std", "evaluation_resize", "interpolation")
 
@@ -74,23 +76,29 @@ def main(options: Options) -> None:
     model = model.to(device, torch.float32).eval()  # the images' format, whatever the training's
     size = options.image_size or (model.config.input_shape[1], model.config.input_shape[2])
     train, test = (open_images(options.data, split, model.config.input_shape[0]) for split in ("train", "test"))
+    if options.probe_images < len(train.classes):
+        raise ValueError(f"--probe-images is {options.probe_images}; neighbours and linear probe learn from at least 1 of each of {len(train.classes)} classes.")
     augmentation = preprocessing(options)
     seen = ", ".join(f"{name} {getattr(augmentation, name)}" for name in PREPROCESSING)
     require_same_classes(train.classes, test.classes, options.data)
-    table = Table("judged by", "accuracy", title=f"{options.model} on {len(test):,} test images of {options.data}", caption=seen)
+    table = Table("judged by", "accuracy", title=f"{options.model} on {len(test):,} test images of {options.data}")
     if model.config.num_classes == len(test.classes):
         table.add_row("its head", f"{evaluate_images(model, test, augmentation, size).accuracy:.2%}")
     read = reader(model, augmentation, size, device)
     known, asked = read(part_of(train, options.probe_images)), read(test)
     fewest = int(torch.bincount(torch.as_tensor(train.labels), minlength=len(train.classes)).min())
     possible, beyond = [shots for shots in options.shots if shots <= fewest], [shots for shots in options.shots if shots > fewest]
-    if beyond:
-        table.caption = f"{seen}; left out: {', '.join(map(str, beyond))} labels a class, because a class has {fewest}"
+    notes = [seen, *([f"left out: {', '.join(map(str, beyond))} labels a class, because a class has {fewest}"] if beyond else [])]
     few = few_shot_of(train, asked, read, possible) if possible else {}
     for shots, accuracy in few.items():
         table.add_row(f"{shots} labels a class, mean of 3 draws", f"{accuracy:.2%}")
-    table.add_row(f"20 nearest of {len(known[1]):,} images", f"{nearest_neighbours(*known, *asked):.2%}")
-    table.add_row(f"linear probe on {len(known[1]):,} images", f"{linear_probe(*known, *asked):.2%}")
+    neighbours = min(NEIGHBOURS, len(known[1]))
+    table.add_row(f"{neighbours} nearest of {len(known[1]):,} images", f"{nearest_neighbours(*known, *asked, k=neighbours):.2%}")
+    if int(torch.bincount(known[1]).min()) > 1:
+        table.add_row(f"linear probe on {len(known[1]):,} images", f"{linear_probe(*known, *asked):.2%}")
+    else:
+        notes.append(f"left out: the linear probe, because a class has 1 of the {len(known[1]):,} images")
+    table.caption = "; ".join(notes)
     console.print(table)
 
 
@@ -113,9 +121,13 @@ def preprocessing(options: Options) -> ImageAugmentation:
 
 
 def part_of(images: Images, most: int) -> Images:
-    """At most so many images, spread evenly over the set."""
-    step = max(1, -(-len(images) // most))
-    return images.part(torch.arange(0, len(images), step).numpy())
+    """At most so many images, drawn by a fixed permutation: the same share of each class, and at least one."""
+    drawn = np.random.default_rng(0).permutation(len(images))
+    share = np.empty(len(images))  # of its class, when this image is drawn
+    for number in range(len(images.classes)):
+        rows = np.flatnonzero(images.labels[drawn] == number)
+        share[rows] = np.arange(len(rows)) / len(rows)
+    return images.part(np.sort(drawn[np.argsort(share, kind="stable")[:most]]))
 
 
 def reader(model: sigvit.VisionTransformer, augmentation: ImageAugmentation, size: tuple[int, int], device: str) -> Callable[[Images], tuple[Tensor, Tensor]]:

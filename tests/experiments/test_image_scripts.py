@@ -14,7 +14,7 @@ import tomli_w
 import torch
 
 import sigvit
-from sigvit.data.images import open_images
+from sigvit.data.images import Images, open_images
 from sigvit.training.augment_images import ImageAugmentation
 from sigvit.training.evaluate import evaluate_images
 from sigvit.training.image_run import FineTuning, ImageRun, ModelChoice, open_recipe, recipe_names
@@ -220,6 +220,37 @@ def test_evaluation_draws_few_shots_from_the_whole_training_part(script, outputs
     for shots, accuracy in sigvit.few_shot(*train, *test, shots=(1, 30)).items():
         assert f"{shots} labels a class, mean of 3 draws │ {accuracy:.2%}" in told
     assert counts[2] < 3 * 30 * 10  # drawn twice, an image is read once
+
+
+@pytest.mark.usefixtures("script")
+def test_the_probe_s_images_are_a_share_of_each_class():
+    part_of = importlib.import_module("image_evaluation").part_of
+    labels = np.array([0, 1] * 1009)  # every second row is of one class
+    labels[1] = 2  # one image alone
+    images = Images(labels, ("cat", "dog", "eel"), np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1), channels=1)
+    for most in (3, 211, 1010, len(labels) - 1, len(labels), 5000):
+        part = part_of(images, most)
+        counts = np.bincount(part.labels)
+        assert len(part) == min(most, len(labels))
+        assert abs(counts[0] - counts[1]) <= 1
+        assert counts[2] == 1
+    assert np.array_equal(part_of(images, 211).values, part_of(images, 211).values)
+    assert np.array_equal(part_of(images, 5000).values, images.values)
+
+
+def test_evaluation_of_a_small_set_says_what_it_leaves_out(script, outputs, capsys, tmp_path):
+    train, test = open_images("digits"), open_images("digits", "test")
+    rows = np.concatenate([np.flatnonzero(train.labels == 0)[:1], *(np.flatnonzero(train.labels == number)[:2] for number in (1, 2, 3))])
+    asked = np.flatnonzero(test.labels < 4)[:11]
+    parts = {"train": (train, rows), "test": (test, asked)}
+    arrays = {f"{name}_{split}": array[chosen] for split, (part, chosen) in parts.items() for name, array in (("x", part.values), ("y", part.labels))}
+    np.savez(tmp_path / "few.npz", **arrays)
+    script("evaluation", "--model", outputs / "one" / "model", "--data", tmp_path / "few.npz", "--shots", 1)
+    told = " ".join(capsys.readouterr().out.split())
+    for part in ("1 labels a class", "7 nearest of 7 images", "left out: the linear probe, because a class has 1 of the 7 images"):
+        assert part in told
+    with pytest.raises(ValueError, match="--probe-images is 3; .* at least 1 of each of 4 classes"):
+        script("evaluation", "--model", outputs / "one" / "model", "--data", tmp_path / "few.npz", "--probe-images", 3)
 
 
 @pytest.mark.parametrize("count", [0, -5])
