@@ -39,7 +39,7 @@ class ImageEvaluation:
     image_size : pixels that the model sees, an int or (rows, columns); None takes that of images in memory.
     batch_size : images of one forward pass, of one process.
     dtype : "float32", "float64", or "bfloat16" (autocast).
-    loss : "softmax" or "sigmoid" cross-entropy, without smoothing.
+    loss : "softmax", "sigmoid" or "binary" cross-entropy, without smoothing.
     processes : that share the work; the device is theirs.
     workers, keep_on_device : as in `ImageReader`.
 

@@ -16,8 +16,9 @@ def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None 
     logits, targets : (B, C); the targets are shares of the classes.
     class_weights : (C,); each class's term is multiplied by its weight, and the mean stays over samples.
     label_smoothing : share of the target that is spread over all classes (Szegedy et al. 2016).
-    kind : "softmax", or "sigmoid": a yes-no question for each class, their losses added (Beyer et al. 2020, "Are we done with ImageNet?"; the
-        ViT paper's pre-training). Torch's own binary loss divides by C, which no learning rate of the papers means.
+    kind : "softmax"; "sigmoid", a yes-no question for each class, their losses added (Beyer et al. 2020, "Are we done with ImageNet?"; the ViT paper's
+        pre-training); or "binary", where a class with any share is a yes and the losses' mean is taken (Wightman et al. 2021, "ResNet strikes back";
+        DeiT III).
 
     Raises
     ------
@@ -31,5 +32,8 @@ def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None 
         raise ValueError(f"The model gave logits of shape {tuple(logits.shape)} for targets of shape {tuple(targets.shape)}: rows × classes must be the same.")
     if kind == "softmax":
         return functional.cross_entropy(logits, targets, class_weights, label_smoothing=label_smoothing)
+    if kind == "binary":
+        targets = (targets > 0).to(targets.dtype)
     smoothed = targets * (1 - label_smoothing) + label_smoothing / targets.shape[1]
-    return functional.binary_cross_entropy_with_logits(logits.to(smoothed.dtype), smoothed, class_weights, reduction="sum") / len(logits)
+    added = functional.binary_cross_entropy_with_logits(logits.to(smoothed.dtype), smoothed, class_weights, reduction="sum") / len(logits)
+    return added / targets.shape[1] if kind == "binary" else added

@@ -12,7 +12,7 @@ CHOICES = {
     "dtype": ("float32", "float64", "bfloat16"),
     "optimizer": ("adamw", "adam", "lamb", "sgd"),
     "schedule": ("cosine", "linear", "rsqrt", "constant"),
-    "loss": ("softmax", "sigmoid"),
+    "loss": ("softmax", "sigmoid", "binary"),
 }
 # What varies recordings; images are varied by `ImageAugmentation`.
 OF_RECORDINGS = (
@@ -49,7 +49,7 @@ class Recipe:
     final_factor : where cosine, line or cooldown ends, as a share of the learning rate; of "rsqrt" as a share of the rate that it would have there by itself.
     cooldown_steps : last steps over which "rsqrt" and "constant" are multiplied by a line from 1 to `final_factor`.
     clip_norm : largest norm of the whole gradient; infinity doesn't clip.
-    loss : "softmax" or "sigmoid" cross-entropy; see `sigvit.training.losses`.
+    loss : "softmax", "sigmoid" or "binary" cross-entropy; see `sigvit.training.losses`.
     label_smoothing : share of each target that is spread over all classes (Szegedy et al. 2016).
     ema_decay : decay of the moving average of the weights, which is what training returns; 0 returns the last weights.
     time_shift : largest circular shift of a window, as a share of its length, drawn anew for every window and step.

@@ -294,6 +294,14 @@ def test_every_recipe_builds_its_model_and_says_what_to_expect():
                 assert task.build_model().config.num_classes == task.num_classes
 
 
+@pytest.mark.parametrize("model", ["S/16", "B/16", "L/16", "H/14"])
+def test_deit_iii_is_trained_and_judged_as_its_published_commands_say(model):
+    task = open_recipe(f"deit_iii:{model}")
+    assert task.recipe.loss == "binary"
+    assert task.augmentation.evaluation_resize == 1.0
+    assert task.recipe.final_factor * task.recipe.learning_rate == pytest.approx(1e-5, rel=1e-12)  # a quotient and a product
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_what_config_toml_says_makes_the_same_recipe(monkeypatch, name):
     monkeypatch.syspath_prepend(str(EXPERIMENTS))

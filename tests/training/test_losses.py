@@ -36,14 +36,26 @@ def test_sigmoid_implementation_adds_over_classes(weighted, smoothing):
     torch.testing.assert_close(found, terms.sum() / B, **EXACT)
 
 
-@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_binary_implementation_asks_for_any_share_and_averages_over_classes(weighted, smoothing):
+    logits, _, weights = case()
+    one_hot = torch.eye(C, dtype=torch.float64)
+    targets = 0.3 * one_hot[torch.arange(B) % C] + 0.7 * one_hot[torch.arange(B) // 2]
+    smoothed = (1 - smoothing) * (targets > 0).double() + smoothing / C
+    terms = -(smoothed * logits.sigmoid().log() + (1 - smoothed) * (1 - logits.sigmoid()).log()) * (weights if weighted else 1)
+    found = cross_entropy(logits, targets, weights if weighted else None, smoothing, "binary")
+    torch.testing.assert_close(found, terms.mean(), **EXACT)
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid", "binary"])
 def test_the_mean_over_equal_shares_is_the_mean_over_the_batch(kind):
     logits, targets, weights = case()
     shares = [cross_entropy(logits[rows], targets[rows], weights, 0.1, kind) for rows in torch.arange(6).chunk(3)]
     torch.testing.assert_close(torch.stack(shares).mean(), cross_entropy(logits[:6], targets[:6], weights, 0.1, kind), **EXACT)
 
 
-@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid", "binary"])
 def test_bfloat16_logits_lose_nothing_more(kind):
     logits, targets, _ = case()
     coarse = logits.bfloat16()
