@@ -15,7 +15,7 @@ def recipe(model: str = "B/16") -> ImageRun:
         data="imagenet21k",
         n_images=N_IMAGES,
         num_classes=CLASSES,
-        model=ModelChoice(model, gelu="tanh", dropout=rate, stochastic_depth=rate),
+        model=ModelChoice(model, gelu="tanh", dropout=rate, stochastic_depth=rate, head_bias=-10.0),
         augmentation=ImageAugmentation(crop_area=(0.05, 1.0), flip=True, randaugment_layers=2, randaugment_magnitude=15),
         recipe=Recipe(
             steps=steps_of(300, N_IMAGES, BATCH),

@@ -13,7 +13,7 @@ def recipe(model: str = "B/16") -> ImageRun:
         data="imagenet21k",
         n_images=N_IMAGES,
         num_classes=CLASSES,
-        model=ModelChoice(model, gelu="tanh", representation=True, dropout=0.1),
+        model=ModelChoice(model, gelu="tanh", representation=True, dropout=0.1, head_bias=-10.0),
         augmentation=ImageAugmentation(crop_area=(0.05, 1.0), flip=True),
         recipe=Recipe(
             steps=steps_of(90, N_IMAGES, BATCH),

@@ -6,6 +6,8 @@ import runpy
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch import nn
+
 from sigvit.model.vision_transformer import VisionTransformer, vit
 from sigvit.tokenizers.image import rows_and_columns
 from sigvit.training.augment_images import ImageAugmentation
@@ -14,7 +16,10 @@ from sigvit.training.recipe import OF_RECORDINGS, Recipe, require_unset
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """The model of a run, in the words of `sigvit.vit`; None leaves what the name says."""
+    """The model of a run, in the words of `sigvit.vit`; None leaves what the name says.
+
+    `head_bias` is what the head's biases start at, instead of 0: the logarithm of a class's odds, where thousands of yes-no questions would drown the rest.
+    """
 
     name: str = "B/16"
     width: int | None = None
@@ -31,6 +36,7 @@ class ModelChoice:
     stochastic_depth: float = 0.0
     layer_scale: float | None = None
     checkpointing: bool = False
+    head_bias: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class ImageRun(ImageTask):
     def build_model(self) -> VisionTransformer:
         """A fresh model; its weights follow torch's global seed."""
         choice = self.model
-        return vit(
+        model = vit(
             choice.name,
             self.image_size,
             self.num_classes,
@@ -109,6 +115,9 @@ class ImageRun(ImageTask):
             layer_scale=choice.layer_scale,
             checkpointing=choice.checkpointing,
         )
+        if choice.head_bias is not None:
+            nn.init.constant_(model.head.bias, choice.head_bias)
+        return model
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from sigvit.data.images import Images, open_images
 from sigvit.training.augment_images import ImageAugmentation
 from sigvit.training.evaluate import evaluate_images
 from sigvit.training.image_run import FineTuning, ImageRun, ModelChoice, open_recipe, recipe_names
+from sigvit.training.losses import cross_entropy
 from sigvit.training.recipe import Recipe
 from sigvit.weights.export import timm_state_dict
 
@@ -292,6 +293,17 @@ def test_every_recipe_builds_its_model_and_says_what_to_expect():
         if isinstance(task, ImageRun):
             with torch.device("meta"):
                 assert task.build_model().config.num_classes == task.num_classes
+
+
+@pytest.mark.parametrize("name", ["augreg_imagenet_21k:Ti/16", "vit_imagenet_21k:Ti/16"])
+def test_yes_no_questions_for_thousands_of_classes_start_at_a_likely_no(name):
+    task = open_recipe(name)
+    torch.manual_seed(0)
+    model = replace(task, image_size=(32, 32), model=replace(task.model, depth=1)).build_model().eval()
+    logits = model(torch.randn(3, 3, 32, 32)).detach().double()
+    targets = torch.nn.functional.one_hot(torch.tensor([0, 7, 21842]), task.num_classes).double()
+    # 21842 sure noes and one missed yes, where a head at zero would begin with 21843 log 2 = 15140
+    assert float(cross_entropy(logits, targets, kind=task.recipe.loss)) == pytest.approx(10 + 21843 * np.log1p(np.exp(-10)), rel=1e-9)  # 65529 terms
 
 
 @pytest.mark.parametrize("model", ["S/16", "B/16", "L/16", "H/14"])
