@@ -19,6 +19,7 @@ from faults import faults_in_a_sentence
 from image_session import Session, Unprefixed, fit, recipe_and_rest
 
 import sigvit
+from sigvit.model.adapt import drop_representation
 from sigvit.training.image_run import FineTuning
 from sigvit.training.randomness import derive_seed
 from sigvit.weights.read import files_of
@@ -50,6 +51,8 @@ def adapted(options: Options) -> sigvit.VisionTransformer:
     torch.manual_seed(derive_seed(run.seed, "weights"))
     start = sigvit.VisionTransformer.from_weights(options.start, options.source, options.heads, options.made_for)
     model = sigvit.adapt(start, run.image_size, run.patch_size, run.in_channels)
+    if not run.representation:
+        drop_representation(model)
     model.reset_head(run.num_classes)  # another task, though it may have as many classes
     return model
 

@@ -77,6 +77,24 @@ def adapt(
     return new
 
 
+def drop_representation(model: VisionTransformer) -> None:
+    """Leave out the tanh layer before the head, which then starts anew, at zero: the paper has that layer in pre-training alone.
+
+    >>> from sigvit.model.vision_transformer import vit
+    >>> model = vit("Ti/4", image_size=28, num_classes=10, in_channels=1, depth=1, representation=37)
+    >>> drop_representation(model)
+    >>> model.features(torch.zeros(2, 1, 28, 28)).shape, model.changes
+    (torch.Size([2, 192]), ('Representation: its 37 units before the head were dropped; the new head starts at zero.',))
+    """
+    units = model.config.representation
+    if units is None:
+        return
+    model.config = replace(model.config, representation=None)
+    model.representation = nn.Identity()
+    model.reset_head(model.config.num_classes)
+    model.changes = (*model.changes, f"Representation: its {units} units before the head were dropped; the new head starts at zero.")
+
+
 def share_channels(weight: Tensor, in_channels: int) -> Tensor:
     """A projection (width, channels, …) for another number of channels, as `adapt` says; computed in float64.
 

@@ -166,8 +166,8 @@ class VisionTransformer(nn.Module):
     def reset_head(self, num_classes: int) -> None:
         """A new head for so many classes, at zero."""
         self.config = replace(self.config, num_classes=num_classes)
-        weight = self.head.weight
-        self.head = nn.utils.skip_init(nn.Linear, self.head.in_features, num_classes, device=weight.device, dtype=weight.dtype)  # draws no random numbers
+        weight, width = self.head.weight, self.config.representation or self.config.pooled_width
+        self.head = nn.utils.skip_init(nn.Linear, width, num_classes, device=weight.device, dtype=weight.dtype)  # draws no random numbers
         _zero(self.head)
 
     def no_decay_names(self) -> set[str]:

@@ -127,9 +127,11 @@ class FineTuning(ImageTask):
     Attributes
     ----------
     patch_size : pixels, (rows, columns) or an int for both; None keeps the model's.
+    representation : keep the model's tanh layer before the head, where it has one; the paper drops it for fine-tuning.
     """
 
     patch_size: tuple[int, int] | None = None
+    representation: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

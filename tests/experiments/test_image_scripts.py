@@ -190,6 +190,20 @@ def test_what_a_foreign_file_cannot_say_is_an_option_of_both_scripts(tmp_path, m
         evaluation.main(evaluation.Options(tmp_path / "own", **said))
 
 
+@pytest.mark.usefixtures("script")
+@pytest.mark.parametrize("kept", [False, True])
+def test_fine_tuning_keeps_the_representation_only_where_asked(tmp_path, kept):
+    finetuning = importlib.import_module("image_finetuning")
+    sigvit.vit("Ti/4", 8, 7, in_channels=1, depth=1, representation=37).save_pretrained(tmp_path)
+    run = replace(open_recipe("vit_finetuning"), image_size=(8, 12), in_channels=1, representation=kept)
+    model = finetuning.adapted(finetuning.Options(run, tmp_path))
+    assert (model.config.representation, model.head.weight.shape) == ((37, (10, 37)) if kept else (None, (10, 192)))
+    assert any(change.startswith("Representation: ") for change in model.changes) != kept
+    model.save_pretrained(tmp_path / "tuned")
+    images = torch.randn(3, 1, 8, 12)
+    assert torch.equal(sigvit.VisionTransformer.from_pretrained(tmp_path / "tuned").features(images), model.eval().features(images))
+
+
 def test_evaluation_tells_head_shots_neighbours_and_probe(script, outputs, capsys):
     script("evaluation", "--model", outputs / "one" / "model", "--data", "digits", "--probe-images", 300)
     told = capsys.readouterr().out

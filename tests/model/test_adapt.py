@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 import sigvit
-from sigvit.model.adapt import adapt, share_channels
+from sigvit.model.adapt import adapt, drop_representation, share_channels
 from sigvit.model.config import ModelConfig
 from sigvit.model.resize import resize_patches, resize_positions
 from sigvit.tokenizers import ResNetPatches
@@ -45,6 +45,22 @@ def test_another_image_size_gives_what_resizing_at_run_time_gives(positions, poo
     assert found.config.input_shape == (2, 10, 35)
     # one rounding of the table to float32 in both
     torch.testing.assert_close(found(image), model(image), rtol=0, atol=SINGLE)
+
+
+@pytest.mark.parametrize("pool", ["class", "mean", "map", "class_and_mean"])
+def test_without_the_representation_the_new_head_reads_what_the_pool_gives(pool):
+    model = model_of(pool=pool, representation=13)
+    pooled, image = [], torch.randn(3, 2, 15, 21)
+    model.pool.register_forward_hook(lambda module, inputs, output: pooled.append(output))
+    model(image)
+    drop_representation(model)
+    assert torch.equal(model.features(image), pooled[0])
+    assert torch.equal(model(image), torch.zeros(3, 3))
+    assert model.config.representation is None
+    told = model.changes
+    assert told == ("Representation: its 13 units before the head were dropped; the new head starts at zero.",)
+    drop_representation(model)
+    assert model.changes == told
 
 
 def test_positions_are_resized_and_the_class_tokens_is_kept():
