@@ -81,8 +81,8 @@ class ImageAugmentation:
             self._require(name, getattr(self, name) >= 0, "at least 0")
         self._require("repeats", self.repeats >= 1, "at least 1")
         self._require("erasing", 0 <= self.erasing <= 1, "from 0 to 1")
-        self._require("mean", len(self.mean) in (1, 3), "one number, or three for red, green, blue")
-        self._require("std", len(self.std) in (1, 3) and min(self.std) > 0, "one number above 0, or three for red, green, blue")
+        self._require("mean", len(self.mean) >= 1, "one number, or one for each channel")
+        self._require("std", len(self.std) >= 1 and min(self.std) > 0, "one number above 0, or one for each channel")
         self._require("evaluation_resize", resize is None or resize >= 1, "None or at least 1")
         if self.crop_area is None:
             require_unset(self, ("crop_ratio",), "crop_area is None, so nothing is cropped at random")

@@ -326,6 +326,11 @@ def test_normalisation_is_by_channel():
     found = preprocess(images, ImageAugmentation(mean=IMAGENET_MEAN, std=IMAGENET_STD), (5, 7))
     expected = [(1 - mean) / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
     assert torch.allclose(found[1, :, 2, 3], torch.tensor(expected), atol=1e-6)  # float32
+    four, deep = (0.1, 0.2, 0.3, 0.4), torch.full((2, 4, 5, 7), 255, dtype=torch.uint8)
+    found = preprocess(deep, ImageAugmentation(mean=four, std=four), (5, 7))
+    torch.testing.assert_close(found[0, :, 0, 0], torch.tensor([(1 - mean) / mean for mean in four]), rtol=1e-6, atol=0)  # float32
+    with pytest.raises(ValueError, match="mean has 3 numbers, but the images have 4 channels; give one for all or 4"):
+        preprocess(deep, ImageAugmentation(mean=IMAGENET_MEAN, std=IMAGENET_STD), (5, 7))
     with pytest.raises(ValueError, match="mean has 3 numbers, but the images have 1 channels"):
         preprocess(images[:, :1], ImageAugmentation(mean=IMAGENET_MEAN, std=IMAGENET_STD), (5, 7))
 
@@ -339,7 +344,7 @@ def test_normalisation_is_by_channel():
         ({"interpolation": "nearest"}, 'interpolation is nearest; it must be "bilinear" or "bicubic"'),
         ({"pad": -1}, "pad is -1; it must be at least 0"),
         ({"erasing": 1.5}, "erasing is 1.5; it must be from 0 to 1"),
-        ({"mean": (0.5, 0.5)}, "mean is"),
+        ({"mean": ()}, r"mean is \(\); it must be one number, or one for each channel\."),
         ({"std": (0.0,)}, "std is"),
         ({"pad": 1.5}, r"pad is 1\.5; it must be a whole number\."),
         ({"pad": True}, r"pad is True; it must be a whole number\."),
