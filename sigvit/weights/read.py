@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-FOLDER_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+FOLDER_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+SHARDS = (".safetensors", ".bin")  # of which an index names several
 WITH_CONFIG = (".safetensors", ".bin", ".json")  # of files that a config.json beside them describes
 OWN_ENTRY = "sigvit"  # what an .npz of ours says that Google's layout can't: JSON
 
@@ -79,12 +80,12 @@ def _file(path: Path) -> Path:
 
 def _read_file(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """What a file holds, and the config that belongs to it."""
+    config = _read_config(path.parent / "config.json") if path.suffix in WITH_CONFIG else {}
+    if path.name.endswith(".index.json"):
+        return _read_shards(path), config
     try:
         if path.suffix == ".npz":
             return _read_npz(path)
-        config = _read_config(path.parent / "config.json") if path.suffix in WITH_CONFIG else {}
-        if path.name.endswith(".index.json"):
-            return _read_shards(path), config
         return load_file(path) if path.suffix == ".safetensors" else _read_torch(path), config
     except SafetensorError as error:
         raise ValueError(f"{path} isn't a whole safetensors file: {error}.") from error
@@ -124,13 +125,20 @@ def _first_line(error: Exception) -> str:
 
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
-    return {name: tensor for shard in _shards(index) for name, tensor in load_file(shard).items()}
+    return {name: tensor for shard in _shards(index) for name, tensor in _tensors(_read_file(_file(shard))[0], (), str(shard)).items()}
 
 
 def _shards(index: Path) -> list[Path]:
     """The files that an index names, which lie beside it."""
-    names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-    return [index.parent / Path(name).name for name in sorted(set(names))]
+    try:
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        shards = [index.parent / Path(name).name for name in sorted(set(names))]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index} isn't a readable index: it should be JSON whose weight_map gives the file of each tensor.") from error
+    others = [shard.name for shard in shards if shard.suffix not in SHARDS]
+    if others:
+        raise ValueError(f"{index} names {others[0]!r}; the files of an index end in {' or '.join(SHARDS)}.")
+    return shards
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -141,6 +149,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} isn't readable JSON: {error}.") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} holds a {type(config).__name__}; a config is a JSON object of names and values.")
     if "format" in config and "model" in config:
         shape = config["model"]["input_shape"]
         return {**config["model"], "scaling": config.get("scaling"), **({"image_size": shape[1:]} if len(shape) == 3 else {})}

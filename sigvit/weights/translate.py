@@ -159,23 +159,44 @@ def _join_distillation(tensors: dict[str, Tensor], account: Account) -> bool:
 
 def _facts(checkpoint: Checkpoint, layout: Layout, heads: int | None) -> dict[str, Any]:
     """What shapes and config say about heads, image size, GELU, eps, pool, standardisation and scaling; None where they are silent."""
-    said = {ours: checkpoint.config[theirs] for theirs, ours in layout.config.items() if checkpoint.config.get(theirs) is not None}
+    said = {ours: _value(checkpoint, theirs, ours) for theirs, ours in layout.config.items() if checkpoint.config.get(theirs) is not None}
     for name, value in layout.needs.items():
         if name in checkpoint.config and checkpoint.config[name] != value:
             raise ValueError(f"The config of {checkpoint.where} says {name} = {checkpoint.config[name]!r}; models here have {value!r} alone.")
     gelu = said.get("gelu")
-    if gelu is not None and gelu not in GELUS:
+    if gelu is not None and not (isinstance(gelu, str) and gelu in GELUS):
         raise ValueError(f"The config of {checkpoint.where} says the activation {gelu!r}; models here have a GELU: {', '.join(GELUS)}.")
-    size = said.get("image_size")
     return {
         "heads": said.get("heads") if heads is None else heads,
-        "image_size": None if size is None else (size, size) if isinstance(size, int) else (int(size[0]), int(size[1])),
+        "image_size": said.get("image_size"),
         "gelu": None if gelu is None else GELUS[gelu],
         "eps": said.get("eps"),
         "pool": said.get("pool"),
         "standardisation": said.get("standardisation"),
         "scaling": said.get("scaling"),
     }
+
+
+def _value(checkpoint: Checkpoint, theirs: str, ours: str) -> Any:
+    """What the config says under a name, as the number or pair that it means."""
+    value = checkpoint.config[theirs]
+    read, meaning = {"heads": (_whole, "a whole number"), "image_size": (_pixels, "pixels"), "eps": (float, "a number")}.get(ours, (None, ""))
+    try:
+        return value if read is None else read(value)
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
+        raise ValueError(f"The config of {checkpoint.where} says {theirs} = {value!r}, which isn't {meaning}.") from error
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or int(value) != value:
+        raise ValueError("no whole number")
+    return int(value)
+
+
+def _pixels(size: Any) -> tuple[int, int]:
+    """(rows, columns) of one number for both, of a pair, or of a height and a width."""
+    rows, columns = (size["height"], size["width"]) if isinstance(size, dict) else size if isinstance(size, list | tuple) else (size, size)
+    return _whole(rows), _whole(columns)
 
 
 def _hint(account: Account, names: Iterable[str], source: str) -> None:

@@ -149,6 +149,54 @@ def test_shards_are_put_together_and_only_from_their_folder(tmp_path):
         read(folder)
 
 
+def test_shards_of_pytorch_are_read_as_data(tmp_path):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "one.bin")
+    torch.save({"b": torch.ones(3)}, tmp_path / "two.bin")
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "one.bin", "b": "two.bin"}}))
+    for given in (tmp_path, index):
+        assert {name: len(tensor) for name, tensor in read(given).tensors.items()} == {"a": 2, "b": 3}
+    torch.save([torch.zeros(2)], tmp_path / "two.bin")
+    with pytest.raises(ValueError, match=r"two\.bin holds a list, not a dictionary of tensors"):
+        read(index)
+    torch_file(tmp_path / "two.bin", Trap(tmp_path / "sprung"))
+    with pytest.raises(ValueError, match=r"two\.bin holds more than tensors and is refused"):
+        read(index)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "bin"])
+def test_a_damaged_or_missing_shard_is_named(ending, tmp_path):
+    index, shard = tmp_path / "weights.index.json", tmp_path / f"one.{ending}"
+    index.write_text(json.dumps({"weight_map": {"a": shard.name}}))
+    with pytest.raises(FileNotFoundError, match=rf"There is no file .*one\.{ending}\."):
+        read(index)
+    shard.write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=rf"one\.{ending} (isn't a whole safetensors file|holds more than tensors|can't be read)"):
+        read(index)
+
+
+@pytest.mark.parametrize("content", ["xx", "{}", "[]", '{"weight_map": [1]}', '{"weight_map": {"a": 3}}', "\xff"])
+def test_an_index_that_is_none_is_named(content, tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"model\.safetensors\.index\.json isn't a readable index: it should be JSON whose weight_map"):
+        read(tmp_path)
+
+
+def test_an_index_names_files_of_weights(tmp_path):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": index.name}}))
+    with pytest.raises(ValueError, match=r"index\.json names 'model\.safetensors\.index\.json'; the files of an index end in \.safetensors or \.bin"):
+        read(tmp_path)
+
+
+def test_a_config_that_is_no_object_is_named(tmp_path):
+    save_file({"embeddings.cls_token": torch.zeros(1, 1, 3)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"config\.json holds a list; a config is a JSON object"):
+        read(tmp_path)
+
+
 def test_a_config_that_is_no_json_is_named(tmp_path):
     save_file({"embeddings.cls_token": torch.zeros(1, 1, 3)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text("{")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens
 from sigvit.weights.export import timm_state_dict
 from sigvit.weights.load import from_weights, load_weights
-from sigvit.weights.read import files_of
+from sigvit.weights.read import Checkpoint, files_of
 from sigvit.weights.sources import SOURCES, likely_source
+from sigvit.weights.translate import translate
 
 SIZES = {"patch_size": 7, "width": 12, "depth": 3, "heads": 3, "mlp_width": 17, "num_classes": 5}
 
@@ -351,6 +353,40 @@ def test_what_a_folder_of_our_own_says_itself_is_not_to_be_given(choices, tmp_pa
     (name,) = choices
     with pytest.raises(ValueError, match=f"says itself what model it is of, so leave {name}={choices[name]!r} out"):
         from_weights(tmp_path, "sigvit", **choices)
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        ({"image_size": {"height": 14, "width": 56}}, ((14, 56), 1e-12, 6)),
+        ({"image_size": [14.0, 56.0], "num_attention_heads": 4.0}, ((14, 56), 1e-12, 4)),
+        ({"image_size": 28.0, "layer_norm_eps": "1e-3"}, ((28, 28), 1e-3, 6)),
+    ],
+)
+def test_numbers_of_a_config_are_read_however_they_are_written(config, found):
+    checkpoint = Checkpoint({"embeddings.cls_token": torch.zeros(1, 1, 3)}, {"num_attention_heads": 6, "layer_norm_eps": 1e-12} | config, "the folder")
+    facts = translate(checkpoint, "hugging_face")
+    assert (facts.image_size, facts.eps, facts.heads) == found
+    assert type(facts.heads) is int
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meaning"),
+    [
+        ("image_size", "28", "pixels"),
+        ("image_size", [28], "pixels"),
+        ("image_size", {"shortest_edge": 28}, "pixels"),
+        ("num_attention_heads", 4.5, "a whole number"),
+        ("num_attention_heads", "many", "a whole number"),
+        ("num_attention_heads", float("inf"), "a whole number"),
+        ("layer_norm_eps", "small", "a number"),
+        ("layer_norm_eps", [1e-6], "a number"),
+    ],
+)
+def test_what_is_no_number_in_a_config_is_named(name, value, meaning):
+    checkpoint = Checkpoint({"embeddings.cls_token": torch.zeros(1, 1, 3)}, {name: value}, "the folder")
+    with pytest.raises(ValueError, match=re.escape(f"The config of the folder says {name} = {value!r}, which isn't {meaning}.")):
+        translate(checkpoint, "hugging_face")
 
 
 def test_the_method_of_the_class_is_the_function():
