@@ -45,19 +45,30 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
 
     `mask` is (…, T) bool, True = real: a padded key has exactly no influence. Where no key is real the answer is zero.
 
+    Raises
+    ------
+    TypeError : a mask of numbers.
+
     >>> x = torch.eye(3)[None]
     >>> attention(x, x, x, torch.tensor([True, False, False]))[0, 2].tolist()
     [1.0, 0.0, 0.0]
     """
     if mask is None and _faster_in_products(query, key):
         return attention_weights(query, key) @ value
-    keys = None if mask is None else mask[..., None, None, :]
+    keys = None if mask is None else _real_keys(mask)
     if query.ndim < 5:
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=keys)
     # The fast kernels know one batch axis: stacked models join theirs to it.
     folded_keys = None if keys is None else keys.flatten(0, -4)
     folded = functional.scaled_dot_product_attention(query.flatten(0, -4), key.flatten(0, -4), value.flatten(0, -4), attn_mask=folded_keys)
     return folded.unflatten(0, query.shape[:-3])
+
+
+def _real_keys(mask: Tensor) -> Tensor:
+    """(…, T) → (…, 1, 1, T): the same for every head and query."""
+    if mask.dtype != torch.bool:  # torch adds numbers to the scores
+        raise TypeError(f"The mask of the tokens is {mask.dtype}; give bool, True = real: mask.bool() of ones and zeros.")
+    return mask[..., None, None, :]
 
 
 def _faster_in_products(query: Tensor, key: Tensor) -> bool:
@@ -70,7 +81,7 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) ->
     """What `attention` weighs the values with, (…, H, Q, T); rows sum to one over the real keys."""
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     if mask is not None:
-        scores = scores.masked_fill(~mask[..., None, None, :], float("-inf"))
+        scores = scores.masked_fill(~_real_keys(mask), float("-inf"))
     return scores.softmax(-1)
 
 

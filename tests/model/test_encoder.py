@@ -102,6 +102,14 @@ def test_a_block_is_pre_norm_with_two_residuals():
     torch.testing.assert_close(block(x), middle + block.mlp(block.norm_mlp(middle)), rtol=0, atol=SUMS)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.uint8])
+def test_a_mask_of_numbers_is_refused(dtype):
+    encoder, x, mask = Encoder(6, depth=1, heads=2, mlp_width=11), torch.randn(3, 5, 6), torch.ones(3, 5, dtype=dtype)
+    for ask in (encoder, encoder.attention_maps):
+        with pytest.raises(TypeError, match=f"The mask of the tokens is {dtype}; give bool, True = real"):
+            ask(x, mask)
+
+
 @pytest.mark.parametrize("outputs", [slice(0, 1), slice(2, 3), slice(1, None)])
 @pytest.mark.parametrize("masked", [False, True])
 def test_computing_only_the_tokens_that_are_needed_is_exact(outputs, masked):
