@@ -77,7 +77,9 @@ def main(options: Options) -> None:
     size = options.image_size or (model.config.input_shape[1], model.config.input_shape[2])
     train, test = (open_images(options.data, split, model.config.input_shape[0]) for split in ("train", "test"))
     if options.probe_images < len(train.classes):
-        raise ValueError(f"--probe-images is {options.probe_images}; neighbours and linear probe learn from at least 1 of each of {len(train.classes)} classes.")
+        raise ValueError(
+            f"--probe-images is {options.probe_images}; neighbours and linear probe learn from at least 1 of each of {len(train.classes)} classes."
+        )
     augmentation = preprocessing(options)
     seen = ", ".join(f"{name} {getattr(augmentation, name)}" for name in PREPROCESSING)
     require_same_classes(train.classes, test.classes, options.data)
@@ -92,14 +94,19 @@ def main(options: Options) -> None:
     few = few_shot_of(train, asked, read, possible) if possible else {}
     for shots, accuracy in few.items():
         table.add_row(f"{shots} labels a class, mean of 3 draws", f"{accuracy:.2%}")
-    neighbours = min(NEIGHBOURS, len(known[1]))
-    table.add_row(f"{neighbours} nearest of {len(known[1]):,} images", f"{nearest_neighbours(*known, *asked, k=neighbours):.2%}")
-    if int(torch.bincount(known[1]).min()) > 1:
-        table.add_row(f"linear probe on {len(known[1]):,} images", f"{linear_probe(*known, *asked):.2%}")
-    else:
-        notes.append(f"left out: the linear probe, because a class has 1 of the {len(known[1]):,} images")
+    notes += add_neighbours_and_probe(table, known, asked)
     table.caption = "; ".join(notes)
     console.print(table)
+
+
+def add_neighbours_and_probe(table: Table, known: tuple[Tensor, Tensor], asked: tuple[Tensor, Tensor]) -> list[str]:
+    """Their rows; what is left out, in words."""
+    neighbours, images = min(NEIGHBOURS, len(known[1])), f"{len(known[1]):,} images"
+    table.add_row(f"{neighbours} nearest of {images}", f"{nearest_neighbours(*known, *asked, k=neighbours):.2%}")
+    if int(torch.bincount(known[1]).min()) < 2:
+        return [f"left out: the linear probe, because a class has 1 of the {images}"]
+    table.add_row(f"linear probe on {images}", f"{linear_probe(*known, *asked):.2%}")
+    return []
 
 
 def few_shot_of(train: Images, asked: tuple[Tensor, Tensor], read: Callable[[Images], tuple[Tensor, Tensor]], shots: list[int]) -> FewShot:

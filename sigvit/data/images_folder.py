@@ -36,8 +36,8 @@ class FolderFiles:
 def folder_images(folder: Path, split: str = "train", channels: int = 3) -> Images:
     """The images of folder/train/CLASS/… or folder/CLASS/… (all of it train), decoded when they are read.
 
-    Classes are the folders' names in sorted order, images the files below them in sorted order; linked folders count, hidden ones don't. The test part is the first of test/, val/,
-    validation/, valid/ that is there; its classes must be those of train/.
+    Classes are the folders' names in sorted order, images the files below them in sorted order; linked folders count, hidden ones
+    don't. The test part is the first of test/, val/, validation/, valid/ that is there; its classes must be those of train/.
 
     Raises
     ------

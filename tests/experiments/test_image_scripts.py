@@ -144,15 +144,15 @@ def judged_model(module, monkeypatch, options):
     """The model that the evaluation judges, and at which pixels."""
     judged = {}
 
-    class Seen(Exception):
+    class SeenError(Exception):
         """Nothing but the model and its size is looked at."""
 
     def look(model, images, augmentation, size):
         judged.update(model=model, size=size)
-        raise Seen
+        raise SeenError
 
     monkeypatch.setattr(module, "evaluate_images", look)
-    with pytest.raises(Seen):
+    with pytest.raises(SeenError):
         module.main(options)
     return judged["model"], judged["size"]
 
@@ -264,7 +264,7 @@ def test_evaluation_of_a_small_set_says_what_it_leaves_out(script, outputs, caps
     told = " ".join(capsys.readouterr().out.split())
     for part in ("1 labels a class", "7 nearest of 7 images", "left out: the linear probe, because a class has 1 of the 7 images"):
         assert part in told
-    with pytest.raises(ValueError, match="--probe-images is 3; .* at least 1 of each of 4 classes"):
+    with pytest.raises(ValueError, match=r"--probe-images is 3; .* at least 1 of each of 4 classes"):
         script("evaluation", "--model", outputs / "one" / "model", "--data", tmp_path / "few.npz", "--probe-images", 3)
 
 
