@@ -90,11 +90,17 @@ class Windows:
         return tuple(self.info["ch_names"])
 
     def __getitem__(self, rows: Any) -> Windows:
-        """The windows of these rows (numbers, a slice or a boolean array)."""
+        """The windows of these rows: numbers, a slice, a boolean array, or a boolean column of the metadata, which is read by its index.
+
+        Raises
+        ------
+        ValueError : rows of another shape, or a boolean column whose index isn't that of the metadata.
+        """
         if isinstance(rows, tuple) and len(rows) == 2 and rows[1] is Ellipsis:
             rows = rows[0]  # as scikit-learn takes rows of what has a shape
         if isinstance(rows, tuple) or np.ndim(rows) != (0 if isinstance(rows, slice) else 1):
             raise ValueError(f"Rows of windows are a list, an array or a slice, but here is {rows!r:.60}; windows[[3]] is the set of one window.")
+        rows = rows if isinstance(rows, slice) else plain_rows(rows, self.metadata.index)
         control = None if self.control_values is None else self.control_values[rows]
         return Windows(self.values[rows], self.labels[rows], self.metadata.iloc[rows], self.info, self.filter_support_s, self.name, self.page, control)
 
@@ -127,6 +133,28 @@ class Windows:
         from sigvit.data.storage import load_windows
 
         return load_windows(Path(folder))
+
+
+def plain_rows(rows: Any, index: pd.Index) -> np.ndarray:
+    """Row numbers or a boolean array, whatever holds them; a boolean Series says by its index which rows of the table it means, as in pandas.
+
+    Raises
+    ------
+    ValueError : a boolean Series with gaps, or whose index isn't that of the table, in whatever order.
+
+    >>> plain_rows(pd.Series([True, False, False], index=[2, 0, 1]), pd.RangeIndex(3))
+    array([False, False,  True])
+    """
+    if not pd.api.types.is_bool_dtype(getattr(rows, "dtype", None)):
+        numbers = np.asarray(rows)
+        return numbers if numbers.size else np.empty(0, np.int64)
+    if isinstance(rows, pd.Series) and not rows.index.equals(index):
+        if not (rows.index.is_unique and index.is_unique and len(rows) == len(index) and index.isin(rows.index).all()):
+            raise ValueError(f"The boolean column of {len(rows)} rows has another index than the table of {len(index)} rows; make it of that table's columns.")
+        rows = rows.reindex(index)
+    if np.any(pd.isna(rows)):
+        raise ValueError("The boolean column has gaps, which say neither yes nor no; fillna(False) leaves those rows out.")
+    return np.asarray(rows, dtype=bool)
 
 
 class GrowingArray:

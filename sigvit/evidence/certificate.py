@@ -118,7 +118,7 @@ class Certificate:
     def require_match(self, windows: Windows | pd.DataFrame, folds: Iterable[Fold]) -> None:
         """ValueError unless this certificate was made of these windows and folds."""
         metadata, hashes = _signals(windows)
-        found = folds_sha256(as_folds(folds, len(metadata)), metadata, hashes)
+        found = folds_sha256(as_folds(folds, len(metadata), index=metadata.index), metadata, hashes)
         if found != self.folds_sha256:
             raise ValueError(
                 f"The certificate of {self.dataset!r} ({self.n_rows} rows, {len(self.sizes)} folds) was made of other windows or folds than these "
@@ -191,7 +191,7 @@ def certify(
     Parameters
     ----------
     windows : the divided set, or a bare metadata table (no signals are compared then; columns it lacks are named in a warning).
-    folds : a list of `Fold`, or of (train, test) row numbers or masks from any scikit-learn or MOABB splitter.
+    folds : a list of `Fold`, or of (train, test) row numbers or masks from any scikit-learn or MOABB splitter; boolean columns are read by their index.
     tolerate : names of checks whose findings are accepted, to compare with a published protocol that overlaps; the verdict is then "tolerated".
     guard_s : seconds that must lie between two parts in one recording beyond the filters' support.
     filter_support_s : how far to each side filters smear a sample; left out, `windows.filter_support_s`, and 0 for bare metadata.
@@ -220,7 +220,7 @@ def certify(
         raise ValueError(f"There is no check {unknown[0]!r} to tolerate; tolerate is a list of names out of {', '.join(CHECKS)}.")
     metadata, hashes = _signals(windows)
     groups = read_groups(metadata, may_lack=tuple(column for column in METADATA_COLUMNS if column != "subject"))
-    divided = as_folds(folds, len(metadata), protocol)
+    divided = as_folds(folds, len(metadata), protocol, metadata.index)
     own_support_s = 0.0 if isinstance(windows, pd.DataFrame) else windows.filter_support_s
     filter_support_s = own_support_s if filter_support_s is None else filter_support_s
     judged = _judged(windows, metadata, groups, hashes, required_gap_s(filter_support_s, guard_s))

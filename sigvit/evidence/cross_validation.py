@@ -109,7 +109,7 @@ def cross_validate(
         raise ValueError(f"Nothing to fit: there are {len(pipelines)} pipelines and {len(seeds)} seeds; give at least one of each.")
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"The seed {max(seeds, key=seeds.count)} stands {seeds.count(max(seeds, key=seeds.count))} times in seeds; a fit counts once.")
-    folds = as_folds(folds, len(windows), protocol)
+    folds = as_folds(folds, len(windows), protocol, windows.metadata.index)
     models = pretrained_models(pipelines)
     certificate = certificate or certify(windows, folds, pretrained=models)
     certificate.require_match(windows, folds)

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from sigvit.data.windows import plain_rows
 from sigvit.evidence.fold import PARTS, Fold
 
 # What a protocol keeps apart; the other known names promise nothing about groups.
@@ -15,17 +17,19 @@ APART = {"cross_subject": "subject", "cross_session": "session", "within_session
 PROTOCOLS = (*APART, "calibrated_subject", "calibrated_session", "shipped", "shuffled_trials", "index_pairs")
 
 
-def as_folds(folds: Iterable[Any], n_rows: int, protocol: str | None = None) -> list[Fold]:
+def as_folds(folds: Iterable[Any], n_rows: int, protocol: str | None = None, index: pd.Index | None = None) -> list[Fold]:
     """Folds as they are; pairs (train, test) of row numbers or boolean masks as folds without validation.
 
     Parameters
     ----------
     n_rows : rows of the table that they divide.
     protocol : what the pairs promise: "cross_subject", "cross_session", "within_session" or None: nothing about groups.
+    index : of the table, by which boolean Series are read; None: 0, 1, …
 
     Raises
     ------
-    ValueError : no folds, a part that names a row twice or one that isn't there, an empty train or test part, a protocol that is nearly a known one.
+    ValueError : no folds, a part that names a row twice or one that isn't there, a boolean Series with another index, an empty train or test part, a
+        protocol that is nearly a known one.
 
     >>> as_folds([([2, 0], [False, True, False])], n_rows=3)[0].train
     array([0, 2])
@@ -33,7 +37,8 @@ def as_folds(folds: Iterable[Any], n_rows: int, protocol: str | None = None) -> 
     folds = list(folds)
     if not folds:
         raise ValueError("There are no folds to judge; give a list of Fold, or of (train, test) row numbers.")
-    found = [_fold(entry, number, n_rows, protocol) for number, entry in enumerate(folds)]
+    index = pd.RangeIndex(n_rows) if index is None else index
+    found = [_fold(entry, number, index, protocol) for number, entry in enumerate(folds)]
     numbers = [fold.number for fold in found]
     if len(set(numbers)) < len(numbers):
         raise ValueError(f"Fold number {max(numbers, key=numbers.count)} stands for several folds; number them 0, 1, … (dataclasses.replace(fold, number=…)).")
@@ -42,7 +47,7 @@ def as_folds(folds: Iterable[Any], n_rows: int, protocol: str | None = None) -> 
     return found
 
 
-def _fold(entry: Any, number: int, n_rows: int, protocol: str | None) -> Fold:
+def _fold(entry: Any, number: int, index: pd.Index, protocol: str | None) -> Fold:
     if isinstance(entry, Fold):
         if protocol is not None:
             raise ValueError(f"protocol={protocol!r} is for index pairs; a Fold carries its own ({entry.protocol!r}).")
@@ -51,15 +56,18 @@ def _fold(entry: Any, number: int, n_rows: int, protocol: str | None) -> Fold:
         train, test = entry
     except (TypeError, ValueError) as error:
         raise ValueError(f"Fold {number} is {type(entry).__name__}; give a Fold or a pair (train, test) of row numbers.") from error
-    parts = [_rows(rows, n_rows, f"the {part} part of fold {number}") for part, rows in (("train", train), ("test", test))]
+    parts = [_rows(rows, index, f"the {part} part of fold {number}") for part, rows in (("train", train), ("test", test))]
     return Fold(parts[0], np.empty(0, np.int64), parts[1], number, protocol or "index_pairs", f"fold {number}")
 
 
-def _rows(rows: Any, n_rows: int, place: str) -> np.ndarray:
-    rows = np.asarray(rows)
+def _rows(rows: Any, index: pd.Index, place: str) -> np.ndarray:
+    try:
+        rows = plain_rows(rows, index)
+    except ValueError as error:
+        raise ValueError(f"{place[0].upper()}{place[1:]}: {error}") from error
     if rows.dtype == bool:
-        if rows.shape != (n_rows,):
-            raise ValueError(f"The mask of {place} has shape {rows.shape}, but there are {n_rows} rows.")
+        if rows.shape != (len(index),):
+            raise ValueError(f"The mask of {place} has shape {rows.shape}, but there are {len(index)} rows.")
         return np.flatnonzero(rows)
     if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
         raise ValueError(f"{place[0].upper()}{place[1:]} is an array of {rows.dtype} of shape {rows.shape}; give row numbers or a boolean mask.")

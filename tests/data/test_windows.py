@@ -121,6 +121,26 @@ def test_rows_are_taken_from_everything_at_once(windows, rows):
     assert part.metadata.index.tolist() == list(range(len(part)))
 
 
+def test_a_boolean_column_of_the_metadata_is_read_by_its_index_whatever_its_order(windows):
+    table = windows.metadata.assign(ok=windows.labels == "left").sort_values(["label", "start_s"], kind="stable")
+    assert_same(windows[table["subject"] == "01"], windows[(windows.metadata["subject"] == "01").to_numpy()])
+    assert_same(windows[(table["subject"] == "01").astype("boolean")], windows[windows.metadata["subject"] == "01"])
+    for column, sentence in (
+        (table["ok"][:7], "7 rows has another index than the table of 30"),
+        (table["ok"].where(table["ok"]).astype("boolean"), "has gaps"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            windows[column]
+
+
+def test_every_kind_of_boolean_rows_is_read_alike(windows):
+    torch = pytest.importorskip("torch")
+    chosen = np.arange(30) % 7 == 3
+    for rows in (chosen.tolist(), torch.tensor(chosen), pd.array(chosen, dtype="boolean"), torch.tensor(np.flatnonzero(chosen))):
+        assert_same(windows[rows], windows[np.flatnonzero(chosen)])
+    assert len(windows[[]]) == len(windows[torch.zeros(30, dtype=torch.bool)]) == 0
+
+
 def test_labels_and_metadata_are_in_the_order_of_the_windows(windows):
     table = windows.metadata.sample(frac=1, random_state=0)  # the index stays, as pandas has it
     order = table.index.to_numpy()
