@@ -14,6 +14,7 @@ from sigvit.data.electrode_info import info_of, make_info
 from sigvit.data.quality import check_signals
 from sigvit.data.signals import band_support_s
 from sigvit.data.windows import METADATA_COLUMNS, Windows
+from sigvit.labels import plain_labels, text_of
 
 _IDENTITY = ("subject", "session", "run", "recording")
 
@@ -36,7 +37,7 @@ def windows_from_arrays(
     Parameters
     ----------
     values : (windows, electrodes, samples), volts (MEG: tesla); kept without a copy where it is float32.
-    labels : (windows,) class names or integers.
+    labels : (windows,) class names or integers; members of an `Enum` are their values.
     info_or_names : an `mne.Info`, or the electrodes' names; names of the 10-05 system get its positions.
     sampling_rate : Hz; needed with names.
     metadata : a row a window, as a table or as columns. What it lacks is filled: subject, session and run "1", a recording of each, trial the row number,
@@ -48,14 +49,14 @@ def windows_from_arrays(
     Raises
     ------
     ValueError : sizes that contradict each other, no windows, a missing or contradictory sampling rate, a window without a label, subject, session or run,
-        NaN, dead electrodes, or values that aren't real numbers or can't be volts.
+        different labels that are one as text (1 and "1"), NaN, dead electrodes, or values that aren't real numbers or can't be volts.
 
     >>> generator = np.random.default_rng(0)
     >>> windows = windows_from_arrays(generator.normal(0, 1e-5, (7, 3, 100)), [0, 1, 0, 1, 0, 1, 0], ["C3", "Cz", "C4"], 50.0, {"subject": list("aaabbbb")})
     >>> windows.values.dtype, windows.metadata.recording.unique().tolist()
     (dtype('float32'), ['sub-a_ses-1_run-1', 'sub-b_ses-1_run-1'])
     """
-    values, labels = np.asarray(values), _plain_labels(labels, name)
+    values, labels = np.asarray(values), plain_labels(labels, f"windows of {name}")
     if not 0 <= filter_support_s < np.inf:
         raise ValueError(f"filter_support_s is {filter_support_s}; it must be a number of seconds, from zero upwards.")
     if values.ndim != 3:
@@ -159,16 +160,10 @@ def _check_named(given: pd.DataFrame, name: str) -> None:
 
 def _texts(column: pd.Series) -> pd.Series:
     """Names; whole floats are written as integers: a column of numbers that had a gap is read by pandas as floats."""
+    if column.dtype == object:
+        return column.map(text_of).astype(str)
     whole = pd.api.types.is_float_dtype(column) and (column == column.round()).all()
     return (column.astype(np.int64) if whole else column).astype(str)
-
-
-def _plain_labels(labels: Sequence | np.ndarray, name: str) -> np.ndarray:
-    unknown = np.flatnonzero(pd.isna(np.asarray(labels, dtype=object)))  # before numpy makes a name of a gap
-    if len(unknown):
-        raise ValueError(f"{len(unknown)} of {len(labels)} windows of {name} have no label, the first in row {unknown[0]}; name it, or leave them out.")
-    labels = np.asarray(labels)
-    return np.array(labels.tolist()) if labels.dtype == object else labels
 
 
 def _info(info_or_names: mne.Info | Sequence[str], sampling_rate: float | None, name: str) -> mne.Info:

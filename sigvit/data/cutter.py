@@ -23,6 +23,7 @@ from sigvit.data.quality import check_signals, is_average_referenced, warn_of_re
 from sigvit.data.signals import Signals, constant_tail_s, filter_support_s
 from sigvit.data.window_rejection import automatic_limit_v, within
 from sigvit.data.windows import NewRows, Windows, rows_in_memory
+from sigvit.labels import is_missing, plain_labels, text_of, value_of
 
 _READ_WHOLE = (".gz", ".set")  # to check these takes as long as to open them, and mne fails where they are cut short
 _WORTH_A_WARNING = 0.1  # of the windows dropped
@@ -35,12 +36,17 @@ class LabelledRecording:
     Attributes
     ----------
     raw : any `mne.io.Raw`; it isn't changed, and need not be loaded.
+    subject, session, run : names; numbers are written as text, 7.0 as "7".
     events : annotation description (or event code) → label; or
     label : the class of the whole recording, which `Cut.window_s` then cuts up.
     recording : the name of its clock; made of subject, session and run where it isn't given.
     rest : with `Cut.window_s`, the label of everything that no event spans (nor is within `Cut.rest_margin_s` of one); each window is a trial of its own.
     truncated : "refuse" a recording whose file is shorter than its header says, however it was opened, or "keep" what is there.
     extra : further columns of the metadata, one value each.
+
+    Raises
+    ------
+    ValueError : a subject, session, run, recording or label that is missing (None, NaN), or different labels that are one as text (1 and "1").
     """
 
     raw: mne.io.BaseRaw
@@ -53,6 +59,19 @@ class LabelledRecording:
     rest: str | int | None = None
     truncated: str = "refuse"
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("subject", "session", "run", "recording"):
+            given = getattr(self, name)
+            if is_missing(given) and (name, given) != ("recording", None):
+                raise ValueError(f"{name} is {given}, which would name a {name} of its own; give the name, or leave {name} out where there is only one.")
+            object.__setattr__(self, name, given if given is None else text_of(given))
+        if self.events is not None:
+            object.__setattr__(self, "events", {event: value_of(label) for event, label in self.events.items()})
+        for name in ("label", "rest"):
+            object.__setattr__(self, name, value_of(getattr(self, name)))
+        whole = [label for label in (self.label, self.rest) if label is not None]
+        plain_labels([*(self.events or {}).values(), *whole], f"events and labels of {self.name}")
 
     @property
     def name(self) -> str:
@@ -222,9 +241,9 @@ def _table(recording: LabelledRecording, positions: Positions, keep: np.ndarray)
     first = positions.first[keep]
     return pd.DataFrame(
         {
-            "subject": str(recording.subject),
-            "session": str(recording.session),
-            "run": str(recording.run),
+            "subject": recording.subject,
+            "session": recording.session,
+            "run": recording.run,
             "recording": recording.name,
             "start_s": first / positions.rate,
             "stop_s": (first + positions.n_times) / positions.rate,

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats.contingency import crosstab
 
 from sigvit.data.windows import METADATA_COLUMNS
+from sigvit.labels import text_of
 
 NAMED = ("subject", "session", "run", "recording", "trial", "label")
 
@@ -140,11 +141,6 @@ def _names(column: pd.Series, name: str) -> np.ndarray:
     if broken:
         raise ValueError(f"Column {name!r} holds {broken[0]!r}; a name can't have a line break or a null character.")
     return np.array(texts, dtype=object)[codes]
-
-
-def text_of(value: object) -> str:
-    """Whole floats are written as integers: a column of numbers with a gap in it is read by pandas as floats."""
-    return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
 
 
 def _fill(names: dict[str, np.ndarray], n_rows: int) -> None:

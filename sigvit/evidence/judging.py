@@ -19,8 +19,8 @@ from sigvit.evidence import metrics
 from sigvit.evidence.certificate import rows_sha256
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.folds import Fold
-from sigvit.evidence.groups import text_of
 from sigvit.evidence.window_steps import alignment_of, origin_of, routed, takes_windows, uses_test_windows
+from sigvit.labels import text_of
 
 TABLE_COLUMNS = (
     *("pipeline", "dataset", "protocol", "subject", "session", "fold", "left_out", "seed", "score", "metric"),

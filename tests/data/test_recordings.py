@@ -6,6 +6,7 @@ import sys
 import time
 import tracemalloc
 import warnings
+from enum import Enum
 
 import mne
 import numpy as np
@@ -23,6 +24,7 @@ from sigvit.data.recordings import (
 from sigvit.data.synthetic import synthetic_raw, synthetic_windows
 
 LEFT_RIGHT = {"left": "left", "right": "right"}
+Hand = Enum("Hand", {"left": "left hand", "right": "right hand"})
 
 
 def ramp_raw(n_times=1009, rate=101.0, names=("C3", "Cz", "C4"), first_samp=0):
@@ -779,6 +781,30 @@ def test_columns_are_in_the_order_of_the_windows_whatever_index_they_bring():
 def test_a_missing_label_is_no_class(labels):
     with pytest.raises(ValueError, match="1 of 3 windows of arrays have no label, the first in row 1"):
         windows_from_arrays(np.random.default_rng(0).normal(0, 1e-5, (3, 2, 61)), labels, ["C3", "C4"], 61.0)
+
+
+@pytest.mark.parametrize("name", ["subject", "session", "run"])
+def test_numbers_name_the_same_whatever_type_they_have(name):
+    # A table of participants with a gap in it is read by pandas as floats.
+    for seven in (7, 7.0, np.float64(7), np.int16(7), "7"):
+        assert getattr(LabelledRecording(synthetic_raw(n_trials=2), LEFT_RIGHT, **{name: seven}), name) == "7"
+    assert windows_from_raw(synthetic_raw(n_trials=2), LEFT_RIGHT, 0.5, 3.5, **{name: 7.0}).metadata[name].tolist() == ["7"] * 2
+    for gap in (None, float("nan"), pd.NA):
+        with pytest.raises(ValueError, match=f"{name} is .*, which would name a {name} of its own"):
+            windows_from_raw(synthetic_raw(n_trials=2), LEFT_RIGHT, 0.5, 3.5, **{name: gap})
+    metadata = {name: pd.Series([7, "8", 7.0], dtype=object)}
+    assert windows_from_arrays(np.random.default_rng(0).normal(0, 1e-5, (3, 2, 61)), [0, 1, 0], ["C3", "C4"], 61.0, metadata).metadata[name].tolist() == list(
+        "787"
+    )
+
+
+def test_labels_of_events_are_refused_where_they_are_missing_or_would_become_one():
+    for gap in (None, float("nan"), pd.NA):
+        with pytest.raises(ValueError, match="1 of 2 events and labels of sub-1_ses-1_run-1 have no label, the first in row 0"):
+            windows_from_raw(synthetic_raw(n_trials=2), {"left": gap, "right": "right"}, 0.5, 3.5)
+    with pytest.raises(ValueError, match="name them apart"):
+        windows_from_raw(synthetic_raw(n_trials=2), {"left": 1, "right": "1"}, 0.5, 3.5)
+    assert windows_from_raw(synthetic_raw(n_trials=4), {"left": Hand.left, "right": Hand.right}, 0.5, 3.5).classes == ("left hand", "right hand")
 
 
 @pytest.mark.parametrize("name", ["filter_support_s", "rest_margin_s"])

@@ -1,0 +1,62 @@
+"""Labels and names as people give them, read in one way by every room; numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+
+def plain_labels(labels: Sequence | np.ndarray, whose: str) -> np.ndarray:
+    """Labels as an array of this machine's numbers or of text; members of an `Enum` are their values. `whose` says in errors what they belong to.
+
+    Raises
+    ------
+    ValueError : a label that is missing (None, NaN, NaT, pandas' NA, masked), or different labels that are one as text, as 1 and "1".
+
+    >>> plain_labels(["left", "right", "left"], "windows")
+    array(['left', 'right', 'left'], dtype='<U5')
+    """
+    given = np.atleast_1d(np.asarray(labels, dtype=object))
+    unknown = np.flatnonzero(np.ma.getmask(labels) | np.frompyfunc(is_missing, 1, 1)(given).astype(bool))  # before numpy makes a name of a gap
+    if len(unknown):
+        raise ValueError(f"{len(unknown)} of {len(given)} {whose} have no label, the first in row {unknown[0]}; name it, or leave them out.")
+    values, plain = [value_of(label) for label in given.tolist()], np.asarray(labels)
+    if plain.dtype.kind in "OT" or any(isinstance(label, Enum) for label in given.flat):
+        plain = np.array(values)
+    _refuse_merged(values, plain, whose)
+    return plain.astype(plain.dtype.newbyteorder("="), copy=False)
+
+
+def _refuse_merged(values: list, plain: np.ndarray, whose: str) -> None:
+    if plain.ndim != 1 or plain.dtype == object:
+        return
+    first: dict[Any, Any] = {}
+    for label, written in dict(zip(values, plain.tolist(), strict=True)).items():
+        if first.setdefault(written, label) != label:
+            raise ValueError(f"Of the {whose} some have the label {first[written]!r}, others {label!r}; as {written!r} they would be one: name them apart.")
+
+
+def value_of(label: Any) -> Any:
+    """What a member of an `Enum` stands for; any other label is itself."""
+    return label.value if isinstance(label, Enum) else label
+
+
+def is_missing(label: Any) -> bool:
+    """Whether it says nothing: None, or what isn't equal to itself.
+
+    >>> is_missing(None), is_missing(float("nan")), is_missing("nan")
+    (True, True, False)
+    """
+    return label is None or not isinstance(label == label, bool | np.bool_) or bool(label != label)
+
+
+def text_of(value: object) -> str:
+    """Whole floats are written as integers: a column of numbers with a gap in it is read by pandas as floats.
+
+    >>> text_of(7.0), text_of(7), text_of("7.0")
+    ('7', '7', '7.0')
+    """
+    return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
