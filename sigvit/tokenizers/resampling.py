@@ -21,7 +21,7 @@ def resample(values: Tensor, mask: Tensor, old_rate: float, new_rate: float, n_t
 
     What isn't real has exactly no influence: gaps are bridged by straight lines between the real samples beside them and the ends are held, before
     the filter sees them. A sample of the answer is real where the nearest old one is; where signals are filled up to the longest, `n_times` (…, 1) says how
-    many samples each has, so that the nearest is its own. Constants stay constant.
+    many samples each has, so that the nearest is its own. Constants stay constant. Autocast changes neither type nor numbers.
 
     >>> time = torch.arange(200) / 200
     >>> found, real = resample(torch.sin(10 * time), torch.ones(200, dtype=torch.bool), 200.0, 100.0)
@@ -34,7 +34,8 @@ def resample(values: Tensor, mask: Tensor, old_rate: float, new_rate: float, n_t
     for first in range(0, length, BLOCK):
         weights, begin = _block(old_rate, new_rate, first)
         taps = torch.arange(begin, begin + len(weights), device=values.device).clamp(0, bridged.shape[1] - 1)  # the ends are held
-        parts.append(bridged[:, taps] @ torch.as_tensor(weights[:, : length - first]).to(bridged))
+        with torch.autocast(values.device.type, enabled=False):  # eight bits don't hold what the filter takes away
+            parts.append(bridged[:, taps] @ torch.as_tensor(weights[:, : length - first]).to(bridged))
     ends = torch.tensor([mask.shape[-1]]) if n_times is None else n_times
     nearest = torch.as_tensor(np.rint(np.arange(length) * old_per_new).astype(np.int64)).minimum(ends - 1).to(mask.device)
     return torch.cat(parts, dim=1).view(*values.shape[:-1], length), mask.gather(-1, nearest.expand(*mask.shape[:-1], -1))

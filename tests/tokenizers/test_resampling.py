@@ -37,6 +37,15 @@ def test_waves_above_the_new_nyquist_frequency_are_gone():
     assert found[50:-50].abs().max() < 1e-3  # 0.12 of the amplitude would be there without a filter, as 30 Hz
 
 
+def test_autocast_changes_neither_type_nor_numbers():
+    values = torch.randn(3, 211, generator=torch.Generator().manual_seed(0))
+    plain, _ = resample(values, real(values), 160.0, 100.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = resample(values, real(values), 160.0, 100.0)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, plain)
+
+
 def test_what_is_not_real_has_exactly_no_influence_and_is_bridged():
     ramp, mask = torch.arange(120, dtype=torch.float64)[None], torch.ones(1, 120, dtype=torch.bool)
     mask[0, 50:60] = mask[0, 100:] = False
