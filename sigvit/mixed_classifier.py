@@ -17,6 +17,7 @@ from torch import nn
 
 from sigvit.data.windows import Windows
 from sigvit.electrodes import comparable_name
+from sigvit.labels import plain_labels
 from sigvit.model.scaling import one_where_flat
 from sigvit.model.vision_transformer import signal_vit
 from sigvit.network_classifier import mean_history
@@ -52,7 +53,7 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
 
     Raises
     ------
-    ValueError : no windows, no networks, anything but `Windows`, labels that don't fit them, or fewer than two classes.
+    ValueError : no windows, no networks, anything but `Windows`, labels that are missing or don't fit them, or fewer than two classes.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> three, two = synthetic_windows(), synthetic_windows(electrodes=("P3", "P4"), n_times=50)
@@ -101,7 +102,7 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
         sets = _sets(X)
         if self.networks < 1:
             raise ValueError(f"networks is {self.networks}; at least one has to be trained.")
-        labels = np.concatenate([np.asarray(windows.labels) for windows in sets]) if y is None else np.asarray(y)
+        labels = plain_labels(np.concatenate([np.asarray(windows.labels, dtype=object) for windows in sets]) if y is None else y, "windows")
         bounds = np.cumsum([len(windows) for windows in sets])
         if labels.shape != (bounds[-1],):
             raise ValueError(f"There are {bounds[-1]} windows, but labels of shape {labels.shape}; give one a window, in the order of the sets.")

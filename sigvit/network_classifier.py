@@ -67,7 +67,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
         Raises
         ------
-        ValueError : fewer than two classes, windows that are all the same, other shapes than fitted on, NaN or infinity, bad channels of Epochs.
+        ValueError : a label that is missing, fewer than two classes, windows that are all the same, other shapes than fitted on, NaN or infinity, bad
+            channels of Epochs.
         """
         part = self._prepare(X, y, groups, validation)
         self._begin(part, Halves())

@@ -9,6 +9,7 @@ from sklearn.utils.validation import validate_data
 
 from sigvit.data.windows import Windows
 from sigvit.electrodes import comparable_name
+from sigvit.labels import plain_labels
 
 # Attributes of a classifier that reading its training input sets.
 READ = ("classes_", "signal_shape_", "n_features_in_", "electrodes_", "sampling_rate_")
@@ -25,6 +26,7 @@ def read_input(classifier: Any, X: Any, y: Any, reset: bool) -> tuple[np.ndarray
         electrodes, y, X = X.info, X.labels if y is None else y, X.values
     elif hasattr(X, "get_data") and hasattr(X, "event_id"):
         (X, electrodes), y = _read_epochs(X), epoch_labels(X) if y is None else y
+    y = None if y is None else plain_labels(y, "windows")
     floats = (np.float32, np.float64)
     if reset:
         X, y = validate_data(classifier, X, y, reset=True, allow_nd=True, dtype=floats, ensure_min_samples=2)

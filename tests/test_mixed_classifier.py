@@ -126,6 +126,15 @@ def test_what_is_no_windows_is_refused(sets):
         classifier().fit([each[each.labels == "left"] for each in sets])
 
 
+def test_labels_that_are_missing_or_would_become_one_are_refused(sets):
+    for gap in (None, float("nan")):
+        with pytest.raises(ValueError, match="30 of 60 windows have no label, the first in row 1"):
+            classifier().fit(sets[0], ["left", gap] * 30)
+    numbered = [replace(windows, labels=labels) for windows, labels in zip(sets, (np.arange(60) % 2, np.array(["0", "1"] * 30)), strict=True)]
+    with pytest.raises(ValueError, match="name them apart"):
+        classifier().fit(numbered)
+
+
 def test_a_class_that_one_cap_lacks_is_said(sets):
     with pytest.warns(UserWarning, match=r"'synthetic' has no window of class 'right': the network can then tell the class by the cap"):
         classifier().fit([sets[0], sets[1][sets[1].labels == "left"]])

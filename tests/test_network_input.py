@@ -1,5 +1,7 @@
 """What a network classifier makes of each kind of input that it may be handed."""
 
+from enum import Enum
+
 import mne
 import numpy as np
 import pandas as pd
@@ -42,3 +44,14 @@ def test_bad_channels_of_epochs_are_named_with_what_can_be_done_about_them():
     with pytest.raises(ValueError, match=wanted):
         read_input(BaseEstimator(), epochs, None, reset=True)
     assert read_input(BaseEstimator(), epochs.drop_channels(epochs.info["bads"]), None, reset=True)[0].shape == (3, 2, 321)
+
+
+def test_labels_that_are_missing_or_would_become_one_are_refused_and_those_of_an_enum_are_their_values():
+    signals, hand = np.random.default_rng(0).normal(0, 1e-5, (5, 3, 67)), Enum("Hand", {"left": "left hand", "right": "right hand"})
+    for gap in (None, float("nan"), pd.NA):
+        with pytest.raises(ValueError, match="1 of 5 windows have no label, the first in row 2"):
+            read_input(BaseEstimator(), signals, ["left", "right", gap, "right", "left"], reset=True)
+    with pytest.raises(ValueError, match="name them apart"):
+        read_input(BaseEstimator(), signals, ["1", 1, "1", 1, 1], reset=True)
+    read = read_input(BaseEstimator(), signals, [hand.left, hand.right, hand.left, hand.left, hand.right], reset=True)[2]
+    assert read.tolist() == ["left hand", "right hand", "left hand", "left hand", "right hand"]

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sigvit.evaluation.attention import of_array
+from sigvit.labels import plain_labels
 
 # N = rows, F = features
 
@@ -32,8 +33,8 @@ def read_split(train_features: Features, train_labels: Labels, test_features: Fe
 
     Raises
     ------
-    ValueError : features that aren't (rows, features) or aren't finite, labels of another length, widths that differ, fewer than two classes, or a
-        test label that training doesn't have.
+    ValueError : features that aren't (rows, features) or aren't finite, labels that are missing or of another length, widths that differ, fewer than two
+        classes, or a test label that training doesn't have.
 
     >>> read_split([[0.0], [1.0]], ["face", "house"], [[2.0]], ["house"]).test_labels
     tensor([1])
@@ -82,7 +83,7 @@ class Standardiser(NamedTuple):
 
 
 def _names(labels: Labels, rows: int, part: str) -> np.ndarray:
-    names = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    names = plain_labels(labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels, f"rows of {part} features")
     if names.shape != (rows,):
         raise ValueError(f"There are {rows} rows of {part} features, so {part} labels must be ({rows},), but are {names.shape}.")
     return names

@@ -24,6 +24,7 @@ from sigvit.evidence.bounding import BoundedElectrodes
 from sigvit.evidence.covariances import AugmentedCovariances, FewerElectrodes, ShrunkenCovariances, XdawnShrunkenCovariances
 from sigvit.evidence.linear_discriminant import ShrinkageLDA, in_microvolts
 from sigvit.evidence.normalising import NormalisedElectrodes
+from sigvit.labels import plain_labels
 
 if TYPE_CHECKING:
     from sigvit.data.windows import Windows
@@ -123,10 +124,10 @@ def majority() -> DummyClassifier:
 
 
 class CSP(spatialfilters.CSP):
-    """pyriemann's, for labels of any kind."""
+    """pyriemann's, for labels of any kind; a missing one is refused."""
 
     def fit(self, X: np.ndarray, y: Any) -> CSP:
-        return super().fit(X, np.asarray(y))
+        return super().fit(X, plain_labels(y, "windows"))
 
 
 def csp_lda(n_filters: int = 6) -> Pipeline:
@@ -192,3 +193,6 @@ class LogisticClassifier(LogisticRegression):
 
     def __init__(self) -> None:
         super().__init__(max_iter=10_000)
+
+    def fit(self, X: np.ndarray, y: Any, sample_weight: np.ndarray | None = None) -> LogisticClassifier:
+        return super().fit(X, plain_labels(y, "windows"), sample_weight)

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from sigvit.evidence.covariance_cache import contents, met
 from sigvit.evidence.silence import CovarianceSilence
+from sigvit.labels import plain_labels
 
 # Of augmented covariances; why these: docs/log.md.
 DELAY_S = 0.04
@@ -144,6 +145,7 @@ class XdawnShrunkenCovariances(XdawnCovariances):
     """
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> XdawnShrunkenCovariances:
+        y = plain_labels(y, "windows")
         few = max(1, min(self.nfilter, MOST_ROWS // (2 * len(np.unique(y)))))
         self.Xd_ = Xdawn(few, self.classes, self.xdawn_estimator, self.baseline_cov).fit(X, y)
         self.P_ = self.Xd_.evokeds_

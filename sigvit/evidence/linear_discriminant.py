@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sigvit.evidence.inner_folds import inner_folds, telling_windows
 from sigvit.evidence.log_linear_pool import pooled, weigh
 from sigvit.evidence.silence import alike
+from sigvit.labels import plain_labels
 
 MICROVOLTS_PER_VOLT = 1e6
 # The smaller of windows and features bounds the work of one fit; a candidate above it is left out.
@@ -90,7 +91,7 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
         self.segments = segments
 
     def fit(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> ShrinkageLDA:
-        signals, labels = checked_signals(X), np.asarray(y)
+        signals, labels = checked_signals(X), plain_labels(y, "windows")
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"Shrinkage LDA needs at least two classes in its training windows, but all {len(labels)} are {self.classes_[0]!r}.")

@@ -118,6 +118,8 @@ TRAIN, LABELS = features_and_labels(10, 20, 3, classes=2)
         ({"test_features": TRAIN[:, :2]}, "Training has 3 features a row but test has 2"),
         ({"train_features": TRAIN.ravel()}, r"must be \(rows, features\), at least one of each, but are \(60,\)"),
         ({"train_features": np.where(np.arange(20)[:, None] == 13, np.nan, TRAIN)}, "Row 13 of the training features holds NaN"),
+        ({"train_labels": ["a", "b", float("nan"), "b"] * 5}, "5 of 20 rows of training features have no label, the first in row 2"),
+        ({"test_labels": [0, 1, None, 0] * 5}, "5 of 20 rows of test features have no label, the first in row 2"),
         ({"shots": ()}, r"shots \(\) and seeds \(0, 1, 2\) must each name at least one"),
         ({"shots": (0,)}, "shots are at least 1"),
         ({"ridge": 0.0, "shots": (1,)}, "ridge is 0.0; it must be above 0"),

@@ -54,6 +54,14 @@ def test_windows_too_slow_or_too_small_for_a_pipeline_go_without_it(electrodes, 
 
 
 @pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("gap", [None, float("nan")])
+def test_a_missing_label_is_no_class(name, gap):
+    train, labels, _, _ = split()
+    with pytest.raises(ValueError, match=f"1 of {len(labels)} windows have no label, the first in row 3"):
+        pipeline(name).fit(train, [gap if row == 3 else label for row, label in enumerate(labels.tolist())])
+
+
+@pytest.mark.parametrize("name", LEARNERS)
 @pytest.mark.parametrize("classes", [("left", "right"), ("left", "right", "feet")])
 def test_planted_source_is_found_in_another_run(name, classes):
     train, labels, test, truth = split(classes)
