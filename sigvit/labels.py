@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def plain_labels(labels: Sequence | np.ndarray, whose: str) -> np.ndarray:
+def plain_labels(labels: ArrayLike, whose: str) -> np.ndarray:
     """Labels as an array of this machine's numbers or of text; members of an `Enum` are their values. `whose` says in errors what they belong to.
 
     Raises

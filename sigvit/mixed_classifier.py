@@ -26,6 +26,7 @@ from sigvit.training.loop import train
 from sigvit.training.mixed_batches import MixedRecordingBatches, RecordingSet, mixed_logits
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe
+from sigvit.training.settings import default_settings
 
 
 class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
@@ -94,6 +95,7 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
         self.random_state = random_state
 
+    @default_settings()
     def fit(self, X: Windows | Sequence[Windows], y: Any = None) -> Self:
         """Train on one set of windows, or on several that may differ in cap, length and rate.
 

@@ -30,6 +30,7 @@ from sigvit.training.member import train_alone
 from sigvit.training.mirror import Mirror
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe
+from sigvit.training.settings import default_settings
 from sigvit.training_part import TrainingPart, hold_out, join
 
 
@@ -54,6 +55,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def build(self, electrodes: Any, n_times: int, n_classes: int) -> nn.Module:
         raise NotImplementedError
 
+    @default_settings()
     def fit(self, X: Any, y: Any = None, groups: Any = None, validation: tuple[Any, Any] | None = None) -> NetworkClassifier:
         """Train on windows X and labels y.
 
@@ -75,6 +77,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self._complete(part, self._train(self._members(part)))
         return self
 
+    @default_settings()
     def fit_many(self, windows: Windows, jobs: Iterable[FitJob], folder: str | Path | None = None, processes: int | None = None) -> list[Self]:
         """One fitted classifier a job, each equal to `fit` on the job's rows with its seed; networks of one architecture are trained at once.
 

@@ -60,6 +60,26 @@ def test_a_saved_network_knows_how_its_windows_were_standardised(windows, tmp_pa
     np.testing.assert_allclose(probabilities, classifier.predict_proba(windows), atol=1e-6)  # softmax in float32
 
 
+@pytest.mark.parametrize("block", [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)])
+@pytest.mark.parametrize("estimator", [QUICK, MixedRecordingClassifier(training_steps=3, width=8, heads=2, networks=1)])
+def test_a_fit_is_the_same_in_any_block_of_its_caller(windows, estimator, block):
+    with block():
+        inside = clone(estimator).fit(windows)
+    np.testing.assert_array_equal(inside.predict_proba(windows), clone(estimator).fit(windows).predict_proba(windows))
+
+
+@pytest.mark.parametrize("estimator", [QUICK, MixedRecordingClassifier(training_steps=3, width=8, heads=2, networks=1)])
+def test_a_seed_gives_one_network_whatever_torchs_default_type_is(windows, estimator):
+    plain = clone(estimator).fit(windows).predict_proba(windows)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = clone(estimator).fit(windows).predict_proba(windows)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_allclose(found, plain, atol=1e-6)  # what predicts may count in the caller's type
+
+
 def test_arrays_epochs_and_windows_give_one_answer(windows):
     codes = np.searchsorted(windows.classes, windows.labels)
     events = np.stack([np.arange(len(windows)) * 100, np.zeros(len(windows), int), codes], 1)

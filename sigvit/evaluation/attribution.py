@@ -30,6 +30,7 @@ class Attribution(NamedTuple):
     missing: np.ndarray
 
 
+@torch.inference_mode(False)
 def attribution(
     model: Callable[[Tensor], Tensor],
     inputs: Numbers,
@@ -89,7 +90,7 @@ def attribution(
         drawn = [others[_draw(generator, rows, n_references)] for rows in allowed]
         parts = [_one(model, own, references, each, points, batch_size) for references, each in zip(drawn, classes, strict=True)]
         found.append([torch.cat(part) for part in zip(*parts, strict=True)])
-    return Attribution(*(torch.stack(parts).cpu().numpy() for parts in zip(*found, strict=True)))
+    return Attribution(*(torch.stack(parts).to(x.dtype).cpu().numpy() for parts in zip(*found, strict=True)))
 
 
 def class_scores(logits: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ class LinearProbe:
         return (self.logits(features).argmax(1) == labels).double().mean().item()
 
 
+@torch.inference_mode(False)
 def linear_probe(
     train_features: Features,
     train_labels: Labels,

@@ -121,9 +121,10 @@ class AttentionOfFewTokens(torch.autograd.Function):
         *leading, tokens, width = gradient.shape
         rows, depth = math.prod(leading), query.shape[1]
         wanted = gradient.reshape(rows, tokens, width).transpose(1, 2).reshape(query.shape)
-        by_weights = torch.bmm(value.transpose(1, 2), wanted)
-        by_scores = torch._softmax_backward_data(by_weights, weights, 1, weights.dtype).mul_(depth**-0.5)
-        parts = torch.stack([torch.bmm(key, by_scores), torch.bmm(query, by_scores.transpose(1, 2)), torch.bmm(wanted, weights.transpose(1, 2))])
+        with torch.autocast("cpu", enabled=False):  # the way there wasn't cast either
+            by_weights = torch.bmm(value.transpose(1, 2), wanted)
+            by_scores = torch._softmax_backward_data(by_weights, weights, 1, weights.dtype).mul_(depth**-0.5)
+            parts = torch.stack([torch.bmm(key, by_scores), torch.bmm(query, by_scores.transpose(1, 2)), torch.bmm(wanted, weights.transpose(1, 2))])
         return parts.view(3, rows, width // depth, depth, tokens).permute(1, 4, 0, 2, 3).reshape(*leading, tokens, 3 * width), None
 
 

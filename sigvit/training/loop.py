@@ -20,12 +20,14 @@ from sigvit.training.optimizer import set_learning_rate
 from sigvit.training.randomness import derive_seed, seed_dropout
 from sigvit.training.recipe import Recipe
 from sigvit.training.schedule import learning_rate_factor
+from sigvit.training.settings import own_gradients
 from sigvit.training.state import TrainingState
 
 # The journal's columns that are means over steps.
 MEANS = {"loss": "loss", "accuracy": "accuracy", "gradient_norm": "norm of the gradient"}
 
 
+@own_gradients()
 def train(
     model: nn.Module,
     batches: Batches,
@@ -63,7 +65,8 @@ def train(
     Raises
     ------
     ValueError : the loss or the gradient is not finite (the message says at which step, and which checkpoint is the last good one); a batch that can't be
-        cut into equal shares; a checkpoint of another recipe or architecture; a model of another number format than the recipe's.
+        cut into equal shares; a checkpoint of another recipe or architecture; a model of another number format than the recipe's, or
+        made under `torch.inference_mode`.
     OSError : a checkpoint or a line of metrics can't be written; the message names the last good checkpoint. BlockingIOError, before the first step: another
         process trains into the folder of the checkpoints.
 

@@ -13,6 +13,7 @@ from sigvit.training.group import Group
 from sigvit.training.measured import NotFiniteError
 from sigvit.training.member import Member, train_alone
 from sigvit.training.plan import Plan, choose_plan, threads
+from sigvit.training.settings import own_gradients
 from sigvit.training.snapshots import Snapshots, described, require_same
 from sigvit.training.stacked import architecture, can_stack
 from sigvit.training.stacked_optimizer import KERNELS
@@ -24,6 +25,7 @@ __all__ = ["Member", "Plan", "Snapshots", "train_many"]
 STACKED: dict[str, tuple] = {"optimizer": tuple(KERNELS), "layer_decay": (1.0,), "loss": ("softmax",), "accumulation": (1,)}
 
 
+@own_gradients()
 def train_many(
     members: Sequence[Member],
     plan: Plan | None = None,

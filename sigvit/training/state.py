@@ -79,7 +79,7 @@ class TrainingState:
 
     @classmethod
     def begin(cls, model: nn.Module, recipe: Recipe, seed: int, processes: Processes) -> TrainingState:
-        """Before the first step. ValueError: the model's weights have another number format than the recipe's."""
+        """Before the first step. ValueError: the model's weights can't learn, or have another number format than the recipe's."""
         _require_format(model, recipe)
         module = processes.wrap(model)
         forward = torch.compile(module) if recipe.compile else module
@@ -194,6 +194,9 @@ def _require_equal(path: Path, kind: str, before: dict[str, Any], own: dict[str,
 
 def _require_format(model: nn.Module, recipe: Recipe) -> None:
     expected = torch.float64 if recipe.dtype == "float64" else torch.float32
+    frozen = [name for name, parameter in model.named_parameters() if parameter.is_inference()]
+    if frozen:
+        raise ValueError(f"The model was made under torch.inference_mode(), so {frozen[0]} can't learn; make it outside, or train copy.deepcopy(model).")
     others = [name for name, parameter in model.named_parameters() if parameter.dtype != expected]
     if others:
         found = model.get_parameter(others[0]).dtype

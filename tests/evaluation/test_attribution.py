@@ -207,3 +207,15 @@ def test_it_computes_gradients_wherever_it_is_called():
     with torch.no_grad():
         inside = attribution(lambda x: x[:, :2] * x[:, 1:3], x)
     assert np.array_equal(inside.values, outside.values)
+
+
+def test_inputs_of_inference_mode_and_models_under_autocast_are_attributed():
+    model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.GELU(), torch.nn.Linear(7, 2)).eval()
+    x = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    plain = attribution(model, x)
+    with torch.inference_mode():
+        np.testing.assert_array_equal(attribution(model, x.clone()).values, plain.values)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = attribution(model, x)
+    assert cast.scores.dtype == np.float32
+    np.testing.assert_allclose(cast.scores, plain.scores, atol=0.05)  # bfloat16 has two to three digits, scores are below 1

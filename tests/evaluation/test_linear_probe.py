@@ -44,6 +44,14 @@ def test_two_calls_give_the_same_bits_and_tensors_the_same_as_arrays():
     assert torch.equal(probes[0].weights, probes[1].weights)
 
 
+@pytest.mark.parametrize("block", [torch.no_grad, torch.inference_mode])
+def test_it_fits_wherever_it_is_called(block):
+    features, labels = torch.randn(40, 3, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2
+    with block():
+        found = linear_probe(features.double() + 2 * labels[:, None], labels.clone(), features, labels)
+    assert found == linear_probe(features + 2 * labels[:, None], labels, features, labels)
+
+
 def test_the_fit_sees_nothing_of_the_test_part():
     train, labels = parts(3)
     test, test_labels = parts(4, rows=9)

@@ -213,6 +213,15 @@ def test_the_gradient_of_attention_of_few_tokens_is_that_of_finite_differences()
     assert torch.autograd.gradcheck(lambda packed: AttentionOfFewTokens.apply(packed, 2)[0], packed, check_undefined_grad=False)
 
 
+def test_a_gradient_taken_under_autocast_is_that_of_the_way_there():
+    packed = torch.randn(2, 3, 5, 12, requires_grad=True)
+    merged = AttentionOfFewTokens.apply(packed, 2)[0]
+    (plain,) = torch.autograd.grad(merged.sum(), packed, retain_graph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        (found,) = torch.autograd.grad(merged.sum(), packed)
+    assert torch.equal(found, plain)
+
+
 def test_a_second_derivative_of_attention_of_few_tokens_is_refused_not_wrong():
     x = torch.randn(3, 5, 6, requires_grad=True)
     (gradient,) = torch.autograd.grad(x.square().sum() + Attention(width=6, heads=2)(x).square().sum(), x, create_graph=True)

@@ -1,5 +1,6 @@
 """Training: every number is a function of (seed, step); what is shifted, averaged, stopped and refused."""
 
+import copy
 import shutil
 
 import pytest
@@ -54,6 +55,25 @@ def test_same_seed_same_weights_other_seed_other_weights():
         trained.append(weights(model))
     assert torch.equal(trained[0], trained[1])
     assert not torch.equal(trained[0], trained[2])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("block", [torch.no_grad, torch.inference_mode, *(lambda on=on: torch.autocast("cpu", torch.bfloat16, on) for on in (True, False))])
+def test_training_is_the_same_in_any_block_of_its_caller(block, dtype):
+    recipe, plain, inside = Recipe(steps=5, batch_size=7, mixup=0.4, dtype=dtype), network(), network()
+    train(plain, RecordingBatches(*windows(), recipe, 0), recipe)
+    with block():
+        train(inside, RecordingBatches(*windows(), recipe, 0), recipe)
+    assert torch.equal(weights(inside), weights(plain))
+
+
+def test_a_model_that_was_made_where_nothing_learns_is_refused():
+    recipe = Recipe(steps=1, batch_size=7)
+    with torch.inference_mode():
+        model = network()
+    with pytest.raises(ValueError, match=r"made under torch\.inference_mode\(\), so 1\.weight can't learn"):
+        train(model, RecordingBatches(*windows(), recipe, 0), recipe)
+    train(copy.deepcopy(model), RecordingBatches(*windows(), recipe, 0), recipe)
 
 
 def test_training_leaves_the_callers_random_state_alone():
