@@ -26,6 +26,8 @@ def read_input(classifier: Any, X: Any, y: Any, reset: bool) -> tuple[np.ndarray
         electrodes, y, X = X.info, X.labels if y is None else y, X.values
     elif hasattr(X, "get_data") and hasattr(X, "event_id"):
         (X, electrodes), y = _read_epochs(X), epoch_labels(X) if y is None else y
+    if np.ma.is_masked(X):
+        raise ValueError("X is masked in places, and windows have no gaps; leave the windows out that have some, or fill them (X.filled).")
     y = None if y is None else plain_labels(y, "windows")
     floats = (np.float32, np.float64)
     if reset:

@@ -55,3 +55,9 @@ def test_labels_that_are_missing_or_would_become_one_are_refused_and_those_of_an
         read_input(BaseEstimator(), signals, ["1", 1, "1", 1, 1], reset=True)
     read = read_input(BaseEstimator(), signals, [hand.left, hand.right, hand.left, hand.left, hand.right], reset=True)[2]
     assert read.tolist() == ["left hand", "right hand", "left hand", "left hand", "right hand"]
+
+
+def test_signals_that_are_masked_in_places_are_refused():
+    signals = np.random.default_rng(0).normal(0, 1e-5, (5, 3, 67))
+    with pytest.raises(ValueError, match="X is masked in places"):
+        read_input(BaseEstimator(), np.ma.masked_greater(signals, 1e-5), [0, 1, 0, 1, 1], reset=True)

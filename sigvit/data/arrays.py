@@ -49,28 +49,24 @@ def windows_from_arrays(
     Raises
     ------
     ValueError : sizes that contradict each other, no windows, a missing or contradictory sampling rate, a window without a label, subject, session or run,
-        different labels that are one as text (1 and "1"), NaN, dead electrodes, or values that aren't real numbers or can't be volts.
+        different labels that are one as text (1 and "1"), NaN, dead electrodes, or values that are masked, aren't real numbers or can't be volts.
 
     >>> generator = np.random.default_rng(0)
     >>> windows = windows_from_arrays(generator.normal(0, 1e-5, (7, 3, 100)), [0, 1, 0, 1, 0, 1, 0], ["C3", "Cz", "C4"], 50.0, {"subject": list("aaabbbb")})
     >>> windows.values.dtype, windows.metadata.recording.unique().tolist()
     (dtype('float32'), ['sub-a_ses-1_run-1', 'sub-b_ses-1_run-1'])
     """
-    values, labels = np.asarray(values), plain_labels(labels, f"windows of {name}")
+    values, labels = _signals(values, "values", name), plain_labels(labels, f"windows of {name}")
     if not 0 <= filter_support_s < np.inf:
         raise ValueError(f"filter_support_s is {filter_support_s}; it must be a number of seconds, from zero upwards.")
-    if values.ndim != 3:
-        raise ValueError(f"Windows are (windows, electrodes, samples), but the values of {name} have the shape {values.shape}.")
-    if values.dtype.kind not in "fiu":
-        raise ValueError(f"The values of {name} are of the type {values.dtype}; windows are real numbers, in volts.")
     if labels.shape != (len(values),):
         raise ValueError(f"There are {len(values)} windows in {name}, but labels of shape {labels.shape}.")
     info = _info(info_or_names, sampling_rate, name)
     if len(info["ch_names"]) != values.shape[1]:
         raise ValueError(f"{len(info['ch_names'])} electrodes are named, but the values of {name} have {values.shape[1]}: {values.shape}.")
-    control = None if control_values is None else np.asarray(control_values, dtype=np.float32)
+    control = None if control_values is None else _signals(control_values, "control values", name)
     table = complete_metadata(metadata, labels, name)
-    windows = Windows(np.asarray(values, dtype=np.float32), labels, table, info, float(filter_support_s), name, page or {}, control)
+    windows = Windows(values, labels, table, info, float(filter_support_s), name, page or {}, control)
     check_signals(windows, constant_electrodes)
     return windows
 
@@ -125,6 +121,19 @@ def windows_from_epochs(
     return windows_from_arrays(values, labels, info, None, _epochs_table(epochs, given), support, constant_electrodes=constant_electrodes, name=name)
 
 
+def _signals(values: np.ndarray, what: str, name: str) -> np.ndarray:
+    """As float32 of three axes, without a copy where they are that."""
+    plain = np.asarray(values)
+    if plain.ndim != 3:
+        raise ValueError(f"Windows are (windows, electrodes, samples), but the {what} of {name} have the shape {plain.shape}.")
+    if plain.dtype.kind not in "fiu":
+        raise ValueError(f"The {what} of {name} are of the type {plain.dtype}; windows are real numbers, in volts.")
+    if np.ma.is_masked(values):
+        window = int(np.argwhere(np.ma.getmaskarray(values))[0][0])
+        raise ValueError(f"The {what} of {name} are masked in places, the first in window {window}; windows have no gaps: leave such windows out.")
+    return np.asarray(plain, dtype=np.float32)
+
+
 def complete_metadata(metadata: pd.DataFrame | Mapping[str, Any] | None, labels: np.ndarray, name: str) -> pd.DataFrame:
     """A table with all columns of a window set; what isn't known is filled in as `windows_from_arrays` says.
 
@@ -133,11 +142,15 @@ def complete_metadata(metadata: pd.DataFrame | Mapping[str, Any] | None, labels:
     """
     if isinstance(metadata, pd.DataFrame):
         given = metadata.reset_index(drop=True)
+    elif metadata is not None and not isinstance(metadata, Mapping):
+        raise ValueError(f"The metadata of {name} are a {type(metadata).__name__}; give a DataFrame with a row a window, or {{column: one entry a window}}.")
     else:  # columns are in the windows' order, whatever index they bring along
         columns = {column: values.array if isinstance(values, pd.Series) else values for column, values in (metadata or {}).items()}
         given = pd.DataFrame(columns, index=range(len(labels)))
     if len(given) != len(labels):
         raise ValueError(f"The metadata of {name} have {len(given)} rows for {len(labels)} windows.")
+    foreign = {column: dtype.newbyteorder("=") for column, dtype in given.dtypes.items() if isinstance(dtype, np.dtype) and not dtype.isnative}
+    given = given.astype(foreign)  # pandas takes other machines' numbers, and fails where they are used
     if "label" in given and not np.array_equal(given["label"].to_numpy().astype(str), labels.astype(str)):
         raise ValueError(f"The metadata of {name} have a column 'label' that contradicts the labels; leave it out.")
     _check_named(given.assign(label=labels), name)

@@ -22,7 +22,7 @@ def make_info(names: Sequence[str], sampling_rate: float, kinds: str | Sequence[
 
     Raises
     ------
-    ValueError : a name twice, no name, something else than a list of names, or a rate that isn't above zero.
+    ValueError : a name twice, no name, something else than a list of names, or a rate that isn't finite and above zero.
 
     >>> info = make_info(["C3", "C4", "my sensor"], 250.0)
     >>> info["sfreq"], [bool(np.isfinite(channel["loc"][:3]).all()) for channel in info["chs"]]
@@ -34,8 +34,8 @@ def make_info(names: Sequence[str], sampling_rate: float, kinds: str | Sequence[
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise ValueError(f"The channel names {doubled} occur more than once; every electrode needs a name of its own.")
-    if not names or not sampling_rate > 0:
-        raise ValueError(f"Recordings need at least one channel and a sampling rate above zero, but got {len(names)} channels at {sampling_rate} Hz.")
+    if not names or not 0 < sampling_rate < np.inf:
+        raise ValueError(f"Recordings need at least one channel and a finite sampling rate above zero, but got {len(names)} channels at {sampling_rate} Hz.")
     info = mne.create_info(names, float(sampling_rate), list(kinds) if not isinstance(kinds, str) else kinds, verbose="ERROR")
     place(info)
     return info

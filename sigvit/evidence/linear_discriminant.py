@@ -184,6 +184,8 @@ def checked_signals(signals: np.ndarray) -> np.ndarray:
     values = np.asarray(signals)
     if values.ndim != 3 or not values.size:
         raise ValueError(f"Signals have shape {values.shape}; baselines take a non-empty array (windows, electrodes, samples) in volts.")
+    if np.ma.is_masked(signals):
+        raise ValueError("The signals are masked in places, and windows have no gaps; leave the windows out that have some, or fill them (signals.filled).")
     if not np.isfinite(values).all():
         window, electrode = np.argwhere(~np.isfinite(values))[0][:2]
         raise ValueError(f"Window {window} holds NaN or infinity at electrode {electrode}; drop the window or the electrode.")

@@ -164,7 +164,7 @@ def read_montage(info: Any, at: int = 0) -> Montage:
 def _read_values(values: Any, montage: Montage, at: int) -> Tensor:
     if not isinstance(values, Tensor | np.ndarray):
         raise ValueError(f"The values of recording {at} must be a tensor or an array (electrodes, samples), but are {type(values).__name__}.")
-    values = torch.as_tensor(np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values)  # torch has no steps back through memory
+    values = _tensor_of(values) if isinstance(values, np.ndarray) else values
     if values.ndim != 2 or not values.is_floating_point() or values.shape[1] < 1:
         raise ValueError(
             f"The values of recording {at} must be floating-point numbers (electrodes, samples), but are {values.dtype} of shape {tuple(values.shape)}."
@@ -175,6 +175,13 @@ def _read_values(values: Any, montage: Montage, at: int) -> Tensor:
         electrode, sample = values.isinf().nonzero()[0].tolist()
         raise ValueError(f"Recording {at} is infinite at electrode {montage.names[electrode]!r}, sample {sample}; missing samples are NaN.")
     return values
+
+
+def _tensor_of(array: np.ndarray) -> Tensor:
+    """Copied where torch can't share it: it knows no steps back through memory, no foreign byte order, and writes to whatever it shares."""
+    array = np.ma.filled(array, np.nan) if array.dtype.kind == "f" else array  # what is masked is missing
+    shared = array.flags.writeable and min(array.strides, default=0) >= 0
+    return torch.as_tensor(array.astype(array.dtype.newbyteorder("="), order="C", copy=not shared))
 
 
 def _check_alike(values: Sequence[Tensor], montages: Sequence[Montage]) -> None:

@@ -22,6 +22,7 @@ from sigvit.data.recordings import (
     windows_from_recordings,
 )
 from sigvit.data.synthetic import synthetic_raw, synthetic_windows
+from sigvit.data.windows import concatenate
 
 LEFT_RIGHT = {"left": "left", "right": "right"}
 Hand = Enum("Hand", {"left": "left hand", "right": "right hand"})
@@ -575,9 +576,19 @@ def test_numbers_that_pandas_read_as_floats_are_whole_names():
         ({"info_or_names": ["C3", "C3", "C4"]}, "more than once"),
         ({"sampling_rate": None}, "no sampling rate"),
         ({"sampling_rate": 0.0}, "above zero"),
+        ({"sampling_rate": float("inf")}, "a finite sampling rate above zero, but got 3 channels at inf Hz"),
+        ({"metadata": [{"subject": "a"}] * 4}, "The metadata of arrays are a list; give a DataFrame"),
         ({"metadata": {"subject": ["a"] * 3}}, "4 windows|3 rows|length"),
         ({"metadata": {"label": ["x"] * 4}}, "contradicts the labels"),
         ({"values": np.zeros((4, 3, 67), complex)}, "complex128; windows are real"),
+        (
+            {"values": np.ma.masked_greater(np.ones((4, 3, 67)) * np.arange(4)[:, None, None], 1)},
+            "The values of arrays are masked in places, the first in window 2",
+        ),
+        ({"control_values": np.zeros((4, 67))}, "the control values of arrays have the shape"),
+        ({"control_values": np.zeros((4, 3, 67), complex)}, "The control values of arrays are of the type complex128"),
+        ({"control_values": np.zeros((4, 3, 67), bool)}, "The control values of arrays are of the type bool"),
+        ({"control_values": np.full((4, 3, 67), "1")}, "The control values of arrays are of the type <U1"),
         ({"labels": ["a", "b", None, "b"]}, "1 of 4 windows of arrays have no label, the first in row 2"),
         ({"labels": [0.0, np.nan, 1.0, np.nan]}, "2 of 4 windows of arrays have no label, the first in row 1"),
         ({"metadata": {"subject": ["a", "a", None, "b"]}}, "1 of 4 windows of arrays have no subject, the first in row 2"),
@@ -589,6 +600,22 @@ def test_arrays_that_contradict_themselves_get_a_sentence(change, sentence):
     given = {"values": source.values, "labels": source.labels, "info_or_names": ["C3", "Cz", "C4"], "sampling_rate": 64.0, **change}
     with pytest.raises(ValueError, match=sentence):
         windows_from_arrays(**given)
+
+
+def test_numbers_of_other_machines_are_read():
+    source = synthetic_windows(n_subjects=1, n_runs=1, n_trials=4)
+    columns = {
+        "subject": np.arange(4).astype(">i2"),
+        "start_s": source.metadata["start_s"].to_numpy(">f8"),
+        "stop_s": source.metadata["stop_s"].to_numpy(">f8"),
+    }
+    windows = windows_from_arrays(
+        source.values.astype(">f4"), np.array([3, 1, 3, 1], ">i4"), source.info, metadata=pd.DataFrame(columns | {"age": columns["subject"]})
+    )
+    part = windows[windows.metadata["age"] > 1]
+    assert part.labels.tolist() == part.metadata["label"].tolist() == [3, 1]
+    np.testing.assert_array_equal(part.values, source.values[2:])
+    assert len(concatenate([part, windows])) == 6
 
 
 def test_a_rate_that_contradicts_the_info_is_refused():

@@ -77,6 +77,12 @@ def test_windows_of_another_shape_are_refused():
         fitted.predict(signals[:, :, :7])
 
 
+def test_signals_that_are_masked_in_places_are_refused():
+    signals = np.random.default_rng(0).normal(0, 1e-5, (8, 3, 17))
+    with pytest.raises(ValueError, match="The signals are masked in places"):
+        ShrinkageLDA().fit(np.ma.masked_greater(signals, 1e-5), np.arange(8) % 2)
+
+
 def test_probabilities_are_calibrated_where_features_outnumber_windows():
     generator = np.random.default_rng(0)
     signals, labels = generator.normal(0, 1e-5, (160, 5, 128)), np.tile([0, 1], 80)

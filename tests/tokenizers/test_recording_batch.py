@@ -41,6 +41,21 @@ def test_arrays_that_run_backwards_are_collated():
     assert np.array_equal(batch.values[0].numpy(), values[::-1, ::-1])
 
 
+def test_arrays_of_foreign_byte_order_and_mapped_ones_are_collated_without_a_word(recwarn):
+    values = np.random.default_rng(0).normal(size=(2, 13)).astype(np.float32)
+    mapped = values.copy()
+    mapped.flags.writeable = False
+    for given in (values.astype(">f4"), mapped):
+        assert np.array_equal(sigvit.collate_windows([(given, info_of("Cz", "Fz"))]).values[0].numpy(), values)
+    assert not recwarn.list
+
+
+def test_what_an_array_masks_is_missing():
+    values = np.random.default_rng(0).normal(size=(2, 13))
+    batch = sigvit.collate_windows([(np.ma.array(values, mask=np.abs(values) > 1), info_of("Cz", "Fz"))])
+    assert np.array_equal(batch.mask[0].numpy(), np.abs(values) <= 1)
+
+
 def test_the_info_of_mne_gives_digitised_places_and_bad_electrodes():
     info = mne.create_info(["Cz", "A", "B"], 100.0, "eeg")
     info["chs"][1]["loc"][:3] = [0.01, 0.02, 0.03]
