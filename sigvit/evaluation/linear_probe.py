@@ -72,7 +72,7 @@ def linear_probe(
 def fit_probe(features: Tensor, labels: Tensor, held_out: Tensor, penalties: Iterable[float] = PENALTIES) -> LinearProbe:
     """The probe of these rows, (N, F) float64 and (N,) class numbers; `held_out`, (N,) bool, are those that choose the penalty."""
     penalties = sorted(penalties, reverse=True)
-    if not penalties or not penalties[-1] > 0:
+    if not penalties or not all(penalty > 0 for penalty in penalties):  # NaN is neither
         raise ValueError(f"penalties are {penalties}; there must be at least one, each above 0.")
     n_classes = int(labels.max()) + 1
     held_out = held_out.to(features.device)

@@ -94,8 +94,8 @@ def collate_windows(recordings: Sequence[tuple[Tensor | np.ndarray, Any]]) -> Re
     Parameters
     ----------
     recordings : pairs (values, info): values (electrodes, samples), all scaled alike; info an `mne.Info`, or a dictionary with its "ch_names" and "sfreq" and,
-        where there are any, "bads". Bad electrodes and samples that are NaN are masked; places come from the info where they were digitised, else
-        from the names.
+        where there are any, "bads". Bad electrodes and samples that are NaN or masked in an array are masked; places come from the info where they were
+        digitised, else from the names.
 
     Raises
     ------

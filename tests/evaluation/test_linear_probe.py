@@ -79,6 +79,7 @@ def test_a_fifth_of_each_class_is_held_out():
     [
         ({"penalties": []}, "at least one, each above 0"),
         ({"penalties": [0.1, 0.0]}, "each above 0"),
+        ({"penalties": (float("nan"), 1.0)}, "each above 0"),
         ({"train_labels": [0] * 156 + [1], "test_labels": [0] * 157}, "1 classes have too few samples"),
         ({"groups": np.zeros(157)}, "3 classes have too few groups"),
         ({"groups": np.zeros(3)}, r"groups must be \(157,\), but are \(3,\)"),
