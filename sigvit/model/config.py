@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import isfinite
 
 from sigvit.model import joint_pooling, pooling, positions
+from sigvit.plain_fields import plain_value
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class ModelConfig:
 
     Raises
     ------
-    ValueError : numbers or words that make no model.
+    ValueError : numbers or words that make no model, or of another kind: "no" isn't False, and 2.5 no depth (2.0 is).
 
     >>> ModelConfig((3, 32, 32), num_classes=10, width=8, depth=1, heads=2, mlp_width=16).pool
     'class'
@@ -57,6 +58,8 @@ class ModelConfig:
     checkpointing: bool = False
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain_value(self, field, infinite=field.name == "eps"))
         for name in ("num_classes", "width", "depth", "heads", "mlp_width"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")

@@ -31,13 +31,15 @@ def resize_positions(table: Tensor, old_grid: Sequence[int], new_grid: Sequence[
 
     Raises
     ------
-    ValueError : another method, a size that is no whole number, grids of unlike axes, or a table that doesn't hold prefix + old grid.
+    ValueError : another method, a prefix below 0, a size that is no whole number, grids of unlike axes, or a table that doesn't hold prefix + old grid.
 
     >>> resize_positions(torch.ones(1 + 6, 5), old_grid=(2, 3), new_grid=(4, 4), prefix=1).shape
     torch.Size([17, 5])
     """
     if method not in METHODS:
         raise ValueError(f"There is no method {method!r} to resize positions; there are {', '.join(map(repr, METHODS))}.")
+    if prefix < 0:
+        raise ValueError(f"prefix is {prefix}; it counts the rows of the table that sit on no grid, from 0 upwards.")
     old, new = _sizes("old_grid", old_grid), _sizes("new_grid", new_grid)
     if len(old) != len(new) or any(size < 1 for size in old + new):
         raise ValueError(f"Positions of the grid {old} can't be resized to {new}; give as many axes, each with at least one token.")

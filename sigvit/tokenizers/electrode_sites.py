@@ -42,6 +42,8 @@ def read_electrodes(electrodes: Any, sampling_rate: float | None) -> tuple[int, 
     >>> read_electrodes(3, 100.0)
     (3, None, None, 100.0)
     """
+    if isinstance(electrodes, Mapping) and "chs" not in electrodes:
+        raise ValueError("Electrodes are said by an mne.Info, a list of names or a count, not by a plain dictionary; hand over its names and its rate.")
     if isinstance(electrodes, Mapping):
         rate = float(electrodes["sfreq"])
         if sampling_rate is not None and sampling_rate != rate:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -39,6 +41,9 @@ def time_axis(steps: int, window: int, stride: int, sampling_rate: float | None)
 
 def check_cut(window: int, stride: int, width: int, leftover: str, sampling_rate: float | None) -> None:
     """ValueError where these contradict each other."""
+    for name, count in (("window", window), ("stride", stride), ("width", width)):
+        if not isinstance(count, Integral) or isinstance(count, bool):
+            raise ValueError(f"{name} is {count!r}; it must be a whole number, such as 64.")
     if min(window, stride, width) < 1:
         raise ValueError(f"window {window}, stride {stride} and width {width} must all be at least 1 (sample, sample, number).")
     if stride > window:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sigvit.plain_fields import plain_value
 from sigvit.training.crops import PAPER_RESIZE, CentreCrop, InceptionCrops, draw_crops
-from sigvit.training.plain_fields import plain_value
 from sigvit.training.randomness import generator
 from sigvit.training.recipe import require_unset
 from sigvit.training.resampling import resample

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sigvit.training.plain_fields import plain_value
+from sigvit.plain_fields import plain_value
 
 CHOICES = {
     "dtype": ("float32", "float64", "bfloat16"),

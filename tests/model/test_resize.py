@@ -128,6 +128,7 @@ def test_gradients_flow_to_every_row():
 @pytest.mark.parametrize(
     ("table", "old", "new", "arguments", "sentence"),
     [
+        (torch.ones(5, 3), (2, 3), (4, 4), {"prefix": -1}, "prefix is -1; it counts the rows"),
         (torch.zeros(6, 2), (2, 3), (4,), {}, "as many axes"),
         (torch.zeros(6, 2), (2, 3), (0, 4), {}, "at least one token"),
         (torch.zeros(7, 2), (2, 3), (4, 4), {}, r"0 \+ 6 tokens"),

@@ -205,6 +205,32 @@ def test_no_hidden_units_are_refused():
         sigvit.vit("Ti/16", 32, depth=1, mlp_width=0)
 
 
+@pytest.mark.parametrize(
+    ("choices", "sentence"),
+    [
+        ({"depth": 2.5}, "depth is 2.5; it must be a whole number"),
+        ({"num_classes": "5"}, "num_classes is 5; it must be a whole number"),
+        ({"class_token": "no"}, "class_token is no; it must be True or False"),
+        ({"checkpointing": "no"}, "checkpointing is no; it must be True or False"),
+        ({"layer_scale": float("nan")}, "layer_scale is nan; it must be None or a number, and finite"),
+        ({"layer_scale": False}, "layer_scale is False; it must be None or a number"),
+    ],
+)
+def test_numbers_and_switches_of_another_kind_are_refused(choices, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        sigvit.vit(**{"name": "Ti/16", "image_size": 32, "num_classes": 5, "depth": 1} | choices)
+
+
+def test_whole_floats_are_counts():
+    config = sigvit.vit("Ti/16", 32, 5.0, depth=1.0, registers=np.float64(2)).config
+    assert repr((config.num_classes, config.depth, config.registers)) == "(5, 1, 2)"
+
+
+def test_a_plain_dictionary_does_not_say_electrodes():
+    with pytest.raises(ValueError, match="not by a plain dictionary; hand over its names and its rate"):
+        sigvit.signal_vit({"ch_names": ["C3", "Cz"], "sfreq": 250.0}, 100)
+
+
 def test_a_name_without_a_patch_needs_a_patch_size():
     with pytest.raises(ValueError, match="write Ti/16, or give patch_size"):
         sigvit.vit("Ti")

@@ -92,6 +92,7 @@ def test_a_recording_shorter_than_the_window_is_refused_or_filled_up():
         ({"electrodes": "some"}, "a number of electrodes or 'all'"),
         ({"window": 3, "stride": 5}, "skips samples"),
         ({"stride": 0}, "at least 1"),
+        ({"window": 64.0}, "window is 64.0; it must be a whole number, such as 64"),
         ({"leftover": "keep"}, "'drop', 'pad', 'error'"),
         ({"grouping": "name"}, "'order' .* and 'position'"),
         ({"electrodes": 2, "grouping": "position"}, "have none"),

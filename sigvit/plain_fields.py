@@ -64,6 +64,10 @@ def _pair(values: Any) -> tuple[float, float]:
     return first, second
 
 
+def _whole_numbers(values: Any) -> tuple[int, ...]:
+    return tuple(map(_whole, values))
+
+
 def _one_or_several(values: Any) -> tuple[float, ...]:
     try:
         several = iter(values)
@@ -82,6 +86,8 @@ PLAIN: dict[str, tuple[Callable[[Any], Any], str]] = {
     "float": (_number, "a number"),
     "bool": (_truth, "True or False"),
     "str": (str, "a word"),
+    "int | None": (_or_none(_whole), "None or a whole number"),
+    "tuple[int, ...]": (_whole_numbers, "whole numbers"),
     "tuple[float, float]": (_pair, "two numbers"),
     "tuple[float, ...]": (_one_or_several, "a number or several"),
     "float | None": (_or_none(_number), "None or a number"),
