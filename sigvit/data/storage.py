@@ -50,19 +50,19 @@ class WindowsFolder:
         return GrowingFile(self.beside / f"{name}.npy", row_shape)
 
     def finish(self, windows: Windows) -> None:
-        """Writes the windows; values that grew in the folder are there already."""
+        """Writes the windows; values that grew in the folder are there already. ValueError: labels or metadata that can't be read back."""
         import mne
 
-        beside = self.beside
+        beside, labels, table = self.beside, _plain_labels(windows.labels), _table_to_json(windows.metadata)
         for name, values in (("values", windows.values), ("control_values", windows.control_values)):
             if values is not None and not (beside / f"{name}.npy").exists():
                 np.save(beside / f"{name}.npy", values)
-        np.save(beside / "labels.npy", _plain_labels(windows.labels))
+        np.save(beside / "labels.npy", labels)
         info, names = windows.info.copy(), list(windows.electrodes)
         if not all(map(str.isascii, names)):  # a .fif file holds no others
             mne.rename_channels(info, {name: f"electrode {number}" for number, name in enumerate(names)}, verbose="ERROR")
         mne.io.write_info(beside / "electrodes-info.fif", info, verbose="ERROR")
-        (beside / "metadata.json").write_text(json.dumps(_table_to_dict(windows.metadata), default=_plain))
+        (beside / "metadata.json").write_text(table)
         sizes = {path.name: path.stat().st_size for path in sorted(beside.iterdir())}
         head = {"format": FORMAT, "name": windows.name, "sampling_rate": windows.sampling_rate, "filter_support_s": windows.filter_support_s}
         head["electrodes"] = names
@@ -192,12 +192,25 @@ def _mapped(path: Path) -> np.ndarray:
 def _plain_labels(labels: np.ndarray) -> np.ndarray:
     """Labels without Python objects, which .npy files would have to pickle."""
     labels = np.asarray(labels)
-    if labels.dtype != object:
+    if labels.dtype.kind not in "OT":
         return labels
     plain = np.array(labels.tolist())
     if plain.dtype == object or plain.tolist() != labels.tolist():
         raise ValueError(f"Labels must be all text or all numbers to be saved, but they are {sorted({type(label).__name__ for label in labels})}.")
     return plain
+
+
+def _table_to_json(table: pd.DataFrame) -> str:
+    numbers = [name for name in table.columns if not isinstance(name, str)]
+    if numbers:
+        raise ValueError(f"The metadata have a column {numbers[0]!r}, which would be text after loading; rename it: names of columns are text.")
+    text = json.dumps(_table_to_dict(table), default=_plain)
+    for name, column in json.loads(text).items():
+        try:
+            pd.Series(column["values"], dtype=_dtype(column))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"The metadata's column {name!r} is {column['dtype']}, which can't be saved; make text or numbers of it.") from error
+    return text
 
 
 def _table_to_dict(table: pd.DataFrame) -> dict:

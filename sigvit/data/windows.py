@@ -116,6 +116,7 @@ class Windows:
         Raises
         ------
         FileExistsError : the folder is there and `overwrite` wasn't asked for.
+        ValueError : labels or metadata that `load` couldn't give back, such as a column of intervals.
         """
         from sigvit.data.storage import WindowsFolder
 

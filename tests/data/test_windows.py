@@ -52,6 +52,24 @@ def test_mixed_labels_are_not_saved(windows, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"span": pd.interval_range(0, 30)}, r"column 'span' is interval\[int64, right\], which can't be saved"),
+        ({0: range(30)}, "a column 0, which would be text after loading"),
+    ],
+)
+def test_metadata_that_could_not_be_loaded_are_not_saved(windows, tmp_path, columns, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        replace(windows, metadata=pd.concat([windows.metadata, pd.DataFrame(columns)], axis=1)).save(tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_of_numpys_text_of_any_length_are_saved(windows, tmp_path):
+    replace(windows, labels=windows.labels.astype(np.dtypes.StringDType())).save(tmp_path / "set")
+    assert Windows.load(tmp_path / "set").labels.tolist() == windows.labels.tolist()
+
+
 def test_a_kill_while_saving_leaves_no_half_folder(windows, tmp_path, monkeypatch):
     monkeypatch.setattr("mne.io.write_info", lambda *args, **more: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
