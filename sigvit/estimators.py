@@ -159,7 +159,7 @@ class SignalViTClassifier(NetworkClassifier):
 
     def recipe(self, n_windows: int) -> Recipe:
         """The training recipe for so many windows; `epochs` becomes steps."""
-        batches = max(1, n_windows // self.batch_size)
+        batches = max(1, n_windows // max(1, self.batch_size))  # the recipe refuses less than 1
         return Recipe(
             steps=self.training_steps if self.epochs is None else self.epochs * batches,
             batch_size=self.batch_size,

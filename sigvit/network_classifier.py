@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -32,6 +32,8 @@ from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe
 from sigvit.training.settings import default_settings
 from sigvit.training_part import TrainingPart, hold_out, join
+
+SWITCHES = {"early_stopping", "ensemble", "progress"}  # where a word, such as "no", would be true
 
 
 class NetworkClassifier(ClassifierMixin, BaseEstimator):
@@ -95,6 +97,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         BlockingIOError : another process trains the same jobs into the folder.
         """
         jobs = list(jobs)
+        strangers = [type(job).__name__ for job in jobs if not isinstance(job, FitJob)]
+        if strangers:
+            raise ValueError(f"fit_many takes jobs, sigvit.FitJob(train, validation, seed), but here is {strangers[0]}.")
         fitted = [self._copy_for(job, len(windows)) for job in jobs]
         snapshots = None if folder is None else Snapshots(folder)
         for block in blocks(windows, jobs):
@@ -133,6 +138,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def _prepare(self, X: Any, y: Any, groups: Any, validation: tuple[Any, Any] | None) -> TrainingPart:
+        for name in SWITCHES & set(self.get_params(deep=False)):
+            if getattr(self, name) not in (True, False):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be True or False.")
         signals, electrodes, y = read_input(self, X, y, reset=True)
         check_classification_targets(y)
         check_consistent_length(signals, y, groups)
@@ -227,15 +235,15 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _class_weights(self, targets: np.ndarray) -> Tensor | None:
         if self.class_weight is None:
             return None
-        if isinstance(self.class_weight, str):
-            if self.class_weight != "balanced":
+        if not isinstance(self.class_weight, Mapping):
+            if not (isinstance(self.class_weight, str) and self.class_weight == "balanced"):
                 raise ValueError(f'class_weight is {self.class_weight!r}; it must be None, "balanced" or a dictionary {{class: weight}}.')
             weights = len(targets) / (len(self.classes_) * np.bincount(targets, minlength=len(self.classes_)))
         else:
             weights = self._given_weights(self.class_weight)
         return torch.as_tensor(weights, dtype=self._dtype, device=self._device())
 
-    def _given_weights(self, asked: dict) -> np.ndarray:
+    def _given_weights(self, asked: Mapping) -> np.ndarray:
         """(classes,); as scikit-learn has it, a class that this part lacks may have a weight where all that are here have one."""
         classes = self.classes_.tolist()
         unknown = sorted(map(str, set(asked) - set(classes))) if set(classes) - set(asked) else []

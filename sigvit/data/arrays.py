@@ -98,7 +98,7 @@ def windows_from_epochs(
 
     Raises
     ------
-    ValueError : no epochs, no such channel, bad channels, dead electrodes, NaN, or values that can't be volts.
+    ValueError : something else than Epochs, no epochs, no such channel, bad channels, dead electrodes, NaN, or values that can't be volts.
 
     >>> from sigvit.data.synthetic import synthetic_raw
     >>> raw = synthetic_raw()
@@ -107,6 +107,10 @@ def windows_from_epochs(
     >>> windows.values.shape, windows.classes, windows.metadata.start_s[0]
     ((20, 3, 481), ('left', 'right'), np.float64(2.5))
     """
+    if not isinstance(epochs, mne.BaseEpochs):
+        raise ValueError(
+            f"Here is a {type(epochs).__name__} in place of mne.Epochs; sigvit.windows_from_raw and windows_from_arrays take what isn't cut by mne."
+        )
     if bad_electrodes == "interpolate":
         raise ValueError('windows_from_epochs interpolates nothing: call epochs.interpolate_bads() before, or say bad_electrodes="drop" or "keep".')
     channels = pick_channels(epochs.info, electrodes, {}, bad_electrodes, name)

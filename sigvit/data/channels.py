@@ -25,6 +25,8 @@ def pick_channels(info: mne.Info, electrodes: Sequence[str] | None, rename: Mapp
     ------
     ValueError : a name that isn't there (with the nearest), a channel twice, no such channel at all, or bad channels among them where they are refused.
     """
+    if isinstance(electrodes, str):
+        raise ValueError(f"electrodes is {electrodes!r}; give a list of names, as in [{electrodes!r}].")
     unknown = [name for name in rename if name not in info["ch_names"]]
     if unknown:
         raise ValueError(f"{where} has no channel {unknown[0]!r} to rename{_nearest(unknown[0], info['ch_names'])}.")

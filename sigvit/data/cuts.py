@@ -66,10 +66,15 @@ class Cut:
 
     def __post_init__(self) -> None:
         for name in ("band_hz", "notch_hz", "baseline_s", "control_s", "electrodes", "reference", "bad_spans"):
-            if isinstance(getattr(self, name), np.ndarray):
+            if hasattr(getattr(self, name), "tolist") and not isinstance(getattr(self, name), np.generic):  # arrays and columns
                 object.__setattr__(self, name, np.atleast_1d(getattr(self, name)).tolist())
         if self.window_s is None and (self.start_s is None or self.stop_s is None or self.stride_s is not None):
             raise ValueError("A cut needs start_s and stop_s (seconds from the event), or window_s and perhaps stride_s (windows along a span).")
+        for name in ("start_s", "stop_s"):
+            value = getattr(self, name)
+            # With window_s an infinite stop_s is the recording's end.
+            if value is not None and not (_is_number(value) and (np.isfinite(value) or (name == "stop_s" and self.window_s is not None))):
+                raise ValueError(f"{name} is {value}; it must be a number of seconds from the event.")
         for name, span in (("start_s, stop_s", (self.start_s, self.stop_s)), ("baseline_s", self.baseline_s), ("control_s", self.control_s)):
             if name != "start_s, stop_s" and span is not None and None in span:
                 raise ValueError(f"{name} is {span}; give both its ends, in seconds from the event.")

@@ -46,7 +46,8 @@ class LabelledRecording:
 
     Raises
     ------
-    ValueError : a subject, session, run, recording or label that is missing (None, NaN), or different labels that are one as text (1 and "1").
+    ValueError : something else than a recording, events without labels, a subject, session, run, recording or label that is missing (None, NaN), or
+        different labels that are one as text (1 and "1").
     """
 
     raw: mne.io.BaseRaw
@@ -61,6 +62,12 @@ class LabelledRecording:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.raw, mne.io.BaseRaw):
+            raise ValueError(
+                f"Here is a {type(self.raw).__name__} in place of a recording; sigvit.read_recording opens files, windows_from_epochs takes Epochs."
+            )
+        if self.events is not None and not isinstance(self.events, Mapping):
+            raise ValueError(f"events are a {type(self.events).__name__}; say the label of each, as in {{'T1': 'left', 'T2': 'right'}}.")
         for name in ("subject", "session", "run", "recording"):
             given = getattr(self, name)
             if is_missing(given) and (name, given) != ("recording", None):

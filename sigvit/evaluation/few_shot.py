@@ -5,6 +5,7 @@ Dosovitskiy et al. 2021 (arXiv:2010.11929), section 4.1; constants as in big_vis
 
 from __future__ import annotations
 
+import operator
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ def few_shot(
     1.0
     """
     split = read_split(train_features, train_labels, test_features, test_labels)
-    shots, seeds = tuple(shots), tuple(seeds)
+    shots, seeds = _whole_numbers("shots", shots), _whole_numbers("seeds", seeds)
     _check_draws(split.train_labels, split.classes, shots, seeds)
     return judge_draws(split, {count: [draw(split.train_labels, count, seed) for seed in seeds] for count in shots}, ridge)
 
@@ -150,6 +151,13 @@ def draw(labels: Tensor, shots: int, seed: int) -> Tensor:
 
 def _with_bias(rows: Tensor) -> Tensor:
     return torch.nn.functional.pad(rows, (0, 1), value=BIAS)
+
+
+def _whole_numbers(name: str, given: Iterable[int]) -> tuple[int, ...]:
+    try:
+        return tuple(map(operator.index, given))
+    except TypeError:
+        raise ValueError(f"{name} is {given}; it must be one or several whole numbers in a list, such as [5].") from None
 
 
 def _check_draws(labels: Tensor, classes: np.ndarray, shots: tuple[int, ...], seeds: tuple[int, ...]) -> None:

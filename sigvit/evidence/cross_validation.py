@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -104,7 +104,12 @@ def cross_validate(
     >>> len(results.table)
     3
     """
-    seeds = [int(seed) for seed in seeds]
+    if not isinstance(pipelines, Mapping):
+        raise ValueError(f"pipelines are a {type(pipelines).__name__}; give each a name, as in {{'LDA': sigvit.baselines.shrinkage_lda()}}.")
+    given = list(seeds)
+    seeds = [int(seed) for seed in given]
+    if seeds != given:
+        raise ValueError(f"seeds are {given}; they must be whole numbers.")
     if not pipelines or not seeds:
         raise ValueError(f"Nothing to fit: there are {len(pipelines)} pipelines and {len(seeds)} seeds; give at least one of each.")
     if len(set(seeds)) < len(seeds):

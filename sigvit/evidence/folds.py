@@ -243,6 +243,8 @@ def _split(ordered: np.ndarray, k: int | None, seed: int | None = None) -> list[
 
 
 def _shuffled(codes: np.ndarray, seed: int) -> np.ndarray:
+    if seed is None:
+        raise ValueError("seed is None, which would draw another division at each call; give a whole number.")
     return np.random.default_rng(seed).permutation(codes.max() + 1)[codes]
 
 

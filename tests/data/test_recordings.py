@@ -851,6 +851,32 @@ def test_arrays_will_do_where_numbers_and_names_are_asked_for():
         Cut(0.0, 1.0, baseline_s=(None, 0))
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"raw": "x.edf"}, r"Here is a str in place of a recording; sigvit\.read_recording opens files"),
+        ({"raw": None}, "Here is a NoneType in place of a recording"),
+        ({"events": ["left", "right"]}, "events are a list; say the label of each"),
+        ({"electrodes": "C3"}, r"electrodes is 'C3'; give a list of names, as in \['C3'\]"),
+        ({"stop_s": float("inf")}, "stop_s is inf; it must be a number of seconds from the event"),
+        ({"start_s": ".5"}, "start_s is .5; it must be a number of seconds from the event"),
+    ],
+)
+def test_what_is_no_recording_or_no_cut_gets_a_sentence(change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        windows_from_raw(**({"raw": synthetic_raw(n_trials=2), "events": LEFT_RIGHT, "start_s": 0.5, "stop_s": 3.5} | change))
+
+
+def test_a_recording_in_place_of_epochs_gets_a_sentence():
+    with pytest.raises(ValueError, match=r"Here is a RawArray in place of mne\.Epochs"):
+        windows_from_epochs(synthetic_raw(n_trials=2))
+
+
+def test_electrodes_may_be_a_column():
+    windows = windows_from_raw(synthetic_raw(n_trials=2), LEFT_RIGHT, 0.5, 3.5, electrodes=pd.Series(["C4", "C3"]))
+    assert windows.electrodes == ("C4", "C3")
+
+
 def test_a_name_that_renaming_gives_twice_is_refused():
     with pytest.raises(ValueError, match="Renaming gives several electrodes the name 'C4'"):
         windows_from_raw(synthetic_raw(), LEFT_RIGHT, 0.0, 4.0, rename={"C3": "C4"})

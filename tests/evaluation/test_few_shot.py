@@ -121,6 +121,8 @@ TRAIN, LABELS = features_and_labels(10, 20, 3, classes=2)
         ({"train_labels": ["a", "b", float("nan"), "b"] * 5}, "5 of 20 rows of training features have no label, the first in row 2"),
         ({"test_labels": [0, 1, None, 0] * 5}, "5 of 20 rows of test features have no label, the first in row 2"),
         ({"shots": ()}, r"shots \(\) and seeds \(0, 1, 2\) must each name at least one"),
+        ({"shots": 5}, "shots is 5; it must be one or several whole numbers in a list"),
+        ({"shots": (1.0, 5.0)}, r"shots is \(1.0, 5.0\); it must be one or several whole numbers"),
         ({"shots": (0,)}, "shots are at least 1"),
         ({"ridge": 0.0, "shots": (1,)}, "ridge is 0.0; it must be above 0"),
     ],

@@ -371,3 +371,8 @@ def test_a_table_that_is_none_of_folds_is_refused_and_nothing_is_left_behind(tab
         path.write_text(changed)
         with pytest.raises(ValueError, match=sentence):
             splitters.read_csv(path)
+
+
+def test_a_division_without_a_seed_is_refused():
+    with pytest.raises(ValueError, match="seed is None, which would draw another division at each call"):
+        cross_subject(synthetic_windows(n_subjects=3).metadata, seed=None)
