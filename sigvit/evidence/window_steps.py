@@ -77,7 +77,10 @@ class WindowStep(TransformerMixin, BaseEstimator):
         return self._written(X, self._change(signals, groups))
 
     def _written(self, X: Any, changed: np.ndarray) -> Any:
-        return replace(X, values=changed.astype(np.float32)) if isinstance(X, Windows) else changed.astype(X.dtype if X.dtype.kind == "f" else np.float64)
+        if isinstance(X, Windows):
+            return replace(X, values=changed.astype(np.float32))
+        given = np.asarray(X).dtype
+        return changed.astype(given if given.kind == "f" else np.float64)
 
 
 def signals_of(X: Any) -> np.ndarray:

@@ -109,6 +109,13 @@ def test_online_reads_nothing_that_comes_later_and_ends_near_the_transductive_re
         np.testing.assert_allclose(final, step.scale_ * inverse_root(running) @ test[-1], rtol=1e-9)  # float64, summed in another order
 
 
+def test_lists_are_aligned_as_arrays_are():
+    signals = np.random.default_rng(0).normal(0, 1e-5, (11, 3, 37))
+    aligned = Alignment().fit_transform(signals)
+    np.testing.assert_array_equal(Alignment().fit_transform(signals.tolist()), aligned)
+    np.testing.assert_array_equal(Alignment().fit(signals).transform(signals.tolist()), aligned)
+
+
 def test_without_alignment_nothing_changes():
     signals, groups = groups_of(1)
     np.testing.assert_array_equal(Alignment(mode="none").fit_transform(signals, groups=groups), signals)
