@@ -90,7 +90,7 @@ def _fit_with_inner_folds(
 ) -> tuple[Any, np.ndarray]:
     """The classifier fitted on everything, and its log-probabilities (n, C) of every window by a twin that didn't see the window's label."""
     before, behind = _halves(clone(candidate))
-    features = signals if before is None else before.fit_transform(signals)
+    features = signals if before is None else np.asarray(before.fit_transform(signals))  # a table where scikit-learn is set to give such
     fitted = fit_with_groups(behind, features, numbers, groups)
     told = np.full((len(numbers), numbers.max() + 1), np.nan)
     own = getattr(fitted, "out_of_fold_", None)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sklearn
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -166,6 +167,15 @@ def test_how_certain_a_source_makes_itself_does_not_matter():
     assert boasting.temperatures_["LDA"] == pytest.approx(2 * plain.temperatures_["LDA"], rel=0.02)
     np.testing.assert_allclose(boasting.predict_proba(weak.values), plain.predict_proba(weak.values), atol=0.01)
     assert plain.weights_["LDA"] > 0.3
+
+
+@pytest.mark.filterwarnings("ignore:When `set_output`:UserWarning", "ignore:X has feature names:UserWarning")
+def test_scikit_learn_may_be_set_to_give_tables(windows):
+    candidates = {"tangent space": baselines.tangent_space(), "band power": baselines.band_power(64.0)}
+    plain = Blend(candidates).fit(windows.values, windows.labels).predict_proba(windows.values)
+    with sklearn.config_context(transform_output="pandas"):
+        found = Blend(candidates).fit(windows.values, windows.labels).predict_proba(windows.values)
+    np.testing.assert_array_equal(found, plain)
 
 
 def test_a_blend_in_a_blend_is_judged_on_windows_that_it_did_not_see(windows):
