@@ -33,7 +33,7 @@ class Pretraining:
     Attributes
     ----------
     folder : the model's. objective : how it was trained, in words. sha256 : of the file.
-    table : one row a window: dataset, source (whose recordings they are, also under another page's name), row, the columns of `Windows.metadata`, sha256.
+    table : one row a window: dataset, source (whose recordings they are: the citation, else the set's name), row, the columns of `Windows.metadata`, sha256.
     filter_support_s : the longest of its sets.
     """
 
@@ -64,6 +64,7 @@ def write_pretraining(folder: Folder, sets: Iterable[Windows], objective: str) -
     ----------
     folder : of the model, as `save_pretrained` writes it; made where it isn't there.
     sets : exactly the windows that it saw; `windows[rows]` where those were some rows only. None for a model of images.
+        `page["citation"]` says whose they are; people of two sets that don't both have one count as the same where they have the same name.
     objective : in words, such as "masked_patches".
 
     >>> import tempfile
@@ -131,7 +132,7 @@ def read_pretraining(folder: Folder) -> Pretraining:
 
 
 def source_of(windows: Windows) -> str:
-    """Whose recordings these are: pages of one citation cut the same ones, and number the same people."""
+    """Whose recordings these are: pages of one citation cut the same ones, and number the same people. A set without one has its own name."""
     return str(windows.page.get("citation") or windows.name)
 
 
@@ -158,7 +159,7 @@ def check_pretraining(
 
     `hashes` are those of all rows, or None for bare metadata, whose people and recordings are taken for those of any source.
     """
-    name, source = ("", None) if isinstance(windows, pd.DataFrame) else (windows.name, source_of(windows))
+    name, source = ("", "") if isinstance(windows, pd.DataFrame) else (windows.name, source_of(windows))
     metadata = windows if isinstance(windows, pd.DataFrame) else windows.metadata
     n_rows = len(metadata)
     seen = _named_apart(record.table, name, source)
@@ -172,21 +173,24 @@ def check_pretraining(
         tested = rows[rows < n_rows]
         if found and not len(tested):
             tested = fold.test  # what leaks is told by the pre-training rows alone: it lies between or behind the tested ones
-        yield Finding("pretraining", fold, (_words(record, rows[rows >= n_rows] - n_rows), "test"), len(before) * len(fold.test), tested, tested[:0])
+        yield Finding("pretraining", fold, (_words(record, rows[rows >= n_rows] - n_rows, source), "test"), len(before) * len(fold.test), tested, tested[:0])
 
 
-def _words(record: Pretraining, at: np.ndarray) -> str:
-    """The pre-training, with some of the windows of it that were found."""
+def _words(record: Pretraining, at: np.ndarray, source: str) -> str:
+    """The pre-training, with some of the windows of it that were found, and why people of another set may count as the tested ones."""
     if not len(at):
         return f"the pre-training of {record.folder}"
     some = [f"{row.dataset} subject {row.subject}, recording {row.recording}, trial {row.trial}" for row in record.table.iloc[at[:NAMED_ROWS]].itertuples()]
-    return f"the pre-training of {record.folder} ({len(at)} of its windows, such as {'; '.join(some)})"
+    elsewhere = (record.table["source"].iloc[at] != source).any()
+    why = "; equal names are one person's unless the pages of both sets state citations, and different ones" if elsewhere else ""
+    return f"the pre-training of {record.folder} ({len(at)} of its windows, such as {'; '.join(some)}{why})"
 
 
-def _named_apart(table: pd.DataFrame, name: str, source: str | None) -> pd.DataFrame:
-    """The pre-training's windows beside those of the judged set: people and recordings of another source are others, whatever they are called."""
+def _named_apart(table: pd.DataFrame, name: str, source: str) -> pd.DataFrame:
+    """The pre-training's windows beside those of the judged set: people and recordings of another citation are others, whatever they are called."""
     seen = _plain_columns(table)
-    other = table["source"] != source if source is not None else pd.Series(False, index=table.index)
+    # Without a citation the source is the set's own name, which differs between cuts of one recording.
+    other = (table["source"] != source) & (table["source"] != table["dataset"]) & (source != name)
     for column in GROUPS:
         seen[column] = seen[column].where(~other, table["dataset"].astype(str) + ": " + seen[column].astype(str))
     # Another page of the same recordings numbers its trials anew; where there is a clock, it tells.

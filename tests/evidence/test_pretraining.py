@@ -79,8 +79,20 @@ def test_the_tested_subject_is_found_in_a_recording_that_is_not_in_the_set(windo
 
 
 def test_people_of_another_source_are_others_whatever_they_are_called(windows: Windows, first_fold: list, tmp_path: Path) -> None:
-    other = replace(synthetic_windows(n_trials=11, seed=5), name="elsewhere")
-    assert certify(windows, first_fold, pretrained=model(tmp_path, other)).verdict == "proved"
+    cited = replace(windows, page={"citation": "Someone 2020"})
+    other = replace(synthetic_windows(n_trials=11, seed=5), name="elsewhere", page={"citation": "Someone else 2021"})
+    assert certify(cited, first_fold, pretrained=model(tmp_path, other)).verdict == "proved"
+
+
+@pytest.mark.parametrize("cited", ["neither", "the judged", "the pre-training's"])
+def test_sets_that_do_not_both_state_a_citation_count_as_the_same_people(windows: Windows, first_fold: list, tmp_path: Path, cited: str) -> None:
+    """A set's name says nothing: windows_from_raw calls each recording's by the recording, concatenate all by the first."""
+    citation = {"citation": "Someone 2020"}
+    judged = replace(windows, page=citation if cited == "the judged" else {})
+    other = replace(synthetic_windows(n_trials=11, seed=5), name="sub-02_ses-1_run-1", page=citation if cited == "the pre-training's" else {})
+    leak = refused(judged, first_fold, model(tmp_path, other))
+    assert leak.rows == first_fold[0].test.tolist()
+    assert "unless the pages of both sets state citations" in str(leak)
 
 
 def test_pages_of_one_citation_number_the_same_people(windows: Windows, first_fold: list, tmp_path: Path) -> None:
