@@ -1,8 +1,10 @@
-"""What a search over parameters may set: of ours, scikit-learn's and Optuna's alike."""
+"""What an estimator holds, and what a search over parameters may set: of ours, scikit-learn's and Optuna's alike."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -23,15 +25,33 @@ def searched_values(search: Any) -> Iterator[tuple[str, Any]]:
                 yield from ((str(name), value) for name, values in grid.items() for value in _counted(values))
 
 
-def parameters_of(pipeline: Any) -> Iterator[tuple[str, Any]]:
-    """Every parameter of a pipeline and of what it is made of, with the values that a search in it may set."""
-    own = pipeline.get_params(deep=True)
-    yield from own.items()
-    for search in (pipeline, *own.values()):
-        for name, value in searched_values(search):
-            yield name, value
-            if hasattr(value, "get_params") and not isinstance(value, type):
-                yield from parameters_of(value)
+def parameters_of(held: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, value) of every parameter of an estimator and of all that it is made of, with the values that a search in it may set.
+
+    >>> from sklearn.feature_selection import SelectKBest
+    >>> [value for name, value in parameters_of([SelectKBest(k=7), {"k": 5}]) if name == "k"]
+    [7, 5]
+    """
+    for own, value in held_by(held, name):
+        yield own, value
+        yield from parameters_of(value, own)
+
+
+def held_by(holder: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """(name, value) of what stands directly in an estimator, a list, a dictionary, a method (its object) or a partial function; what has no name has `name`."""
+    if isinstance(holder, type):
+        return
+    if hasattr(holder, "get_params"):
+        yield from holder.get_params(deep=False).items()
+        yield from searched_values(holder)
+    elif isinstance(holder, Mapping):
+        yield from ((str(key), value) for key, value in holder.items())
+    elif isinstance(holder, partial):
+        yield from [(name, holder.func), *((name, value) for value in holder.args), *holder.keywords.items()]
+    elif isinstance(holder, MethodType):
+        yield name, holder.__self__
+    elif isinstance(holder, list | tuple | set | frozenset):
+        yield from ((name, value) for value in holder)
 
 
 def _counted(values: Any) -> list[Any]:

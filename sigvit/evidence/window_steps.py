@@ -30,7 +30,7 @@ from sklearn.pipeline import Pipeline
 
 from sigvit.data.windows import Windows
 from sigvit.evidence.linear_discriminant import checked_signals
-from sigvit.evidence.searched_values import searched_values
+from sigvit.evidence.searched_values import held_by, searched_values
 
 NO_ALIGNMENT = "none"
 
@@ -151,10 +151,7 @@ class WithOrigin(ClassifierMixin, BaseEstimator):
 def _parts(pipeline: Any) -> list[Any]:
     if hasattr(pipeline, "best_estimator_"):
         return _parts(pipeline.best_estimator_)
-    if not hasattr(pipeline, "get_params") or isinstance(pipeline, type):
-        return [pipeline]
-    # Of a pipeline's parameters the steps are some; what stands behind "__" is found inside of them.
-    inside = [value for name, value in pipeline.get_params(deep=True).items() if "__" not in name]
+    inside = [value for _, value in held_by(pipeline)]
     return [pipeline, *(part for each in [*inside, *_chosen(pipeline)] for part in _parts(each))]
 
 

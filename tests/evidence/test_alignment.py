@@ -1,11 +1,14 @@
 """Alignment: groups end with one covariance, and each mode reads the windows that its name allows, no others."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import sklearn
 from pyriemann.geometry.mean import mean_riemann
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.estimators import SignalViTClassifier
@@ -286,3 +289,19 @@ def test_the_mode_of_a_pipeline_is_that_of_its_steps_however_deep():
     assert alignment_of(baselines.tangent_space()) == "none"
     assert not uses_test_windows(deep)
     assert uses_test_windows(make_pipeline(Alignment(mode="transductive")))
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        lambda alignment: [alignment],
+        lambda alignment: {"first": (alignment,)},
+        lambda alignment: alignment.fit_transform,
+        lambda alignment: partial(dict, step=alignment),
+    ],
+    ids=["list", "dictionary of tuples", "method", "partial"],
+)
+def test_an_alignment_inside_lists_dictionaries_and_functions_is_found(held):
+    hidden = make_pipeline(FunctionTransformer(held(Alignment(mode="transductive"))), baselines.tangent_space())
+    assert alignment_of(hidden) == "transductive"
+    assert uses_test_windows(hidden)

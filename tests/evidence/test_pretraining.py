@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.data.windows import Windows
 from sigvit.evidence import folds as splitters
 from sigvit.evidence.certificate import Certificate, Leak, certify
-from sigvit.evidence.cross_validation import cross_validate
+from sigvit.evidence.cross_validation import cross_validate, pretrained_models
 from sigvit.evidence.pretraining import FILE, read_pretraining, windows_sha256, write_pretraining
 from sigvit.evidence.results_folder import write_results
 from sigvit.evidence.verify import verify
@@ -165,6 +168,22 @@ def test_cross_validation_refuses_a_model_that_saw_the_test_part(windows: Window
         cross_validate({"constant": Constant(model(tmp_path, windows[folds[0].train]))}, windows, folds)
     with pytest.raises(ValueError, match="says nothing of the pre-training"):
         cross_validate({"constant": Constant(tmp_path)}, windows, folds, certificate=certify(windows, folds))
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        lambda model: [model],
+        lambda model: {"first": (model,)},
+        lambda model: {"pretrained": [model.pretrained]},
+        lambda model: model.fit,
+        lambda model: partial(len, model),
+        lambda model: partial(dict, pretrained=model.pretrained),
+    ],
+    ids=["list", "dictionary of tuples", "folders by name", "method", "partial", "keyword"],
+)
+def test_models_inside_lists_dictionaries_and_functions_are_found(held) -> None:
+    assert pretrained_models({"ensemble": make_pipeline(FunctionTransformer(held(Constant("seen"))))}) == ["seen"]
 
 
 def test_what_was_seen_before_stands_in_the_results_folder_and_is_verified(windows: Windows, first_fold: list, tmp_path: Path) -> None:
