@@ -23,6 +23,7 @@ from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.index_pairs import as_folds
 from sigvit.evidence.judging import TABLE_COLUMNS, Fit, fits_many, has_seed, judge_fits, last_step
+from sigvit.evidence.pipeline_checks import require_unfitted
 from sigvit.evidence.searched_values import parameters_of
 from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
 from sigvit.workers import end_with, parent_of_workers
@@ -93,8 +94,8 @@ def cross_validate(
     Raises
     ------
     Leak : the folds leak, or a pipeline's parameter `pretrained` names a model that has seen a test part (see `certify`).
-    ValueError : a certificate of other folds or without that model, no pipelines or seeds, a seed twice, a pipeline without `predict_proba` or with the name
-        of another's part.
+    ValueError : a certificate of other folds or without that model, no pipelines or seeds, a seed twice, a pipeline without `predict_proba`, with the name
+        of another's part, or with something in it that is fitted already and stays so in a clone.
     BlockingIOError : another process trains the same fits into the folder.
 
     >>> from sigvit.data.synthetic import synthetic_windows
@@ -114,6 +115,8 @@ def cross_validate(
         raise ValueError(f"Nothing to fit: there are {len(pipelines)} pipelines and {len(seeds)} seeds; give at least one of each.")
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"The seed {max(seeds, key=seeds.count)} stands {seeds.count(max(seeds, key=seeds.count))} times in seeds; a fit counts once.")
+    for name, pipeline in pipelines.items():
+        require_unfitted(name, pipeline)
     folds = as_folds(folds, len(windows), protocol, windows.metadata.index)
     models = pretrained_models(pipelines)
     certificate = certificate or certify(windows, folds, pretrained=models)
