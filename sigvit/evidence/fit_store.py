@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -25,8 +27,8 @@ from sigvit.whole_file import write_atomically
 IN_C = (BuiltinFunctionType, MethodDescriptorType, np.ufunc, type(np.clip))
 # Functions and classes that the description under way has met, by their ids.
 MET: ContextVar[dict[int, Any] | None] = ContextVar("MET", default=None)
-# What classes hold that says nothing of their code.
-NO_CODE = ("__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__firstlineno__", "__static_attributes__")
+# What classes hold that says nothing of their code; the last is there once an object was copied or pickled.
+NO_CODE = ("__dict__", "__weakref__", "__doc__", "__module__", "__annotations__", "__firstlineno__", "__static_attributes__", "__slotnames__")
 
 
 class FitStore:
@@ -74,6 +76,8 @@ def describe(value: Any) -> str:
     """A text that tells values apart: parameters of estimators, bytes of arrays, weights of modules, code of functions and what it works with."""
     if value is None or isinstance(value, bool | int | float | str | bytes | np.generic):
         return f"{type(value).__name__}:{value!r}"
+    if isinstance(value, np.ma.MaskedArray):
+        return f"masked:{describe([value.data, np.ma.getmaskarray(value), value.fill_value])}"
     if isinstance(value, np.ndarray):
         if value.dtype == object:
             return f"array:{value.shape}{describe(value.ravel().tolist())}"
@@ -83,6 +87,8 @@ def describe(value: Any) -> str:
     if isinstance(value, pd.Series | pd.Index):
         index = describe(value.index) if isinstance(value, pd.Series) else ""
         return f"{type(value).__name__}:{value.name}{index}{value.dtype}{describe(value.to_numpy())}"
+    if isinstance(value, pd.api.extensions.ExtensionArray):
+        return f"{type(value).__name__}:{value.dtype!r}{describe(np.asarray(value, dtype=object))}"
     if issparse(value):
         cells = value.tocoo()
         return f"{type(value).__name__}:{value.shape}{describe([*cells.coords, cells.data])}"
@@ -93,7 +99,7 @@ def describe(value: Any) -> str:
         return f"{type(value).__name__}(" + ",".join(sorted(items) if isinstance(value, set | frozenset) else items) + ")"
     if isinstance(value, type):
         return _describe_class(value)
-    if callable(value) and not hasattr(value, "get_params") and not hasattr(value, "state_dict"):
+    if callable(value) and not hasattr(value, "get_params") and not hasattr(value, "named_modules"):
         return _describe_function(value)
     if isinstance(value, CodeType):
         return f"code:{hashlib.sha256(value.co_code).hexdigest()}{describe(value.co_names)}{describe(value.co_consts)}"
@@ -176,10 +182,30 @@ def _describe_object(value: Any) -> str:
         return f"{kind}{describe(value.get_params(deep=False))}"
     if hasattr(value, "detach"):
         return f"{kind}{describe(np.asarray(value.detach().cpu()))}"
-    if hasattr(value, "state_dict"):
-        weights = {name: np.asarray(tensor) for name, tensor in value.state_dict().items()}
-        return f"{kind}{describe(weights)}{describe(value.arguments() if hasattr(value, 'arguments') else repr(value))}"
+    if hasattr(value, "named_modules"):
+        return f"{kind}{_describe_held(value, _held_by_modules)}"
     text = repr(value)
     if " at 0x" in text:
         raise TypeError(f"{kind} describes itself by its address in memory ({text}), so its fits could not be told apart; give it a __repr__ or get_params.")
-    return f"{kind}:{text}"
+    # Python's own objects, such as loggers, say in their repr what they are, and lead to everything else.
+    return f"{kind}:{text}" + ("" if type(value).__module__.partition(".")[0] in sys.stdlib_module_names else _describe_held(value, _fields))
+
+
+def _describe_held(holder: Any, held: Callable[[Any], Any]) -> str:
+    """A hash of what an object holds; nothing where the description under way has met the object, so that those that refer to each other end."""
+    with _first_meeting(holder) as first:
+        return hashlib.sha256(describe(held(holder)).encode()).hexdigest() if first else ""
+
+
+def _fields(value: Any) -> dict[str, str]:
+    """An object's attributes, and the fields of a dataclass with slots: a repr may leave some out, or shorten them."""
+    slots = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else {}
+    return {name: _or_kind(each) for name, each in (slots | getattr(value, "__dict__", {})).items()}
+
+
+def _held_by_modules(module: Any) -> list[Any]:
+    """Of a network: every part's class and attributes, and all weights. Buffers stand beside them, since some are no part of the state."""
+    (base,) = (kind for kind in type(module).__mro__ if f"{kind.__module__}.{kind.__qualname__}" == "torch.nn.modules.module.Module")
+    torchs = vars(base())  # the tables of weights, parts and hooks
+    parts = [(name, type(part), {own: _or_kind(each) for own, each in vars(part).items() if own not in torchs}) for name, part in module.named_modules()]
+    return [parts, module.state_dict(), dict(module.named_buffers())]

@@ -21,6 +21,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import LinearSVC
+from torch import nn
 
 import sigvit
 from sigvit.data.synthetic import synthetic_windows
@@ -31,7 +32,7 @@ from sigvit.evidence.cross_validation import TABLE_COLUMNS, _shares_out_itself, 
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.judging import Fit, judge_fits
-from sigvit.tokenizers import ElectrodeTimePatches
+from sigvit.tokenizers import Composite, ElectrodeTimePatches
 from sigvit.training.many import Plan, _train_stacked
 
 QUICK = {
@@ -282,6 +283,39 @@ def cropped(first: int, last: int):
     return lambda x: x[:, :, first:last]
 
 
+class Shortly:
+    """Doesn't say what it holds, and refers to itself."""
+
+    def __init__(self, number):
+        self.number, self.itself = number, self
+
+    def __repr__(self):
+        return "Shortly()"
+
+
+@dataclasses.dataclass(slots=True)
+class Unsaid:
+    said: int
+    unsaid: int = dataclasses.field(repr=False)
+
+
+class Gain(nn.Module):
+    """A module of the user's, with what torch keeps nothing of."""
+
+    def __init__(self, gain):
+        super().__init__()
+        self.width = 7
+        if isinstance(gain, torch.Tensor):
+            self.register_buffer("_gain", gain, persistent=False)
+        else:
+            self._gain = gain
+
+
+def attention(heads: int):
+    torch.manual_seed(0)
+    return nn.MultiheadAttention(6, heads)
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -295,8 +329,21 @@ def cropped(first: int, last: int):
         (pd.Index(range(211)), pd.Index([*range(100), -1, *range(101, 211)])),
         (csr_matrix(np.eye(211)), csr_matrix(np.diag(np.arange(211.0) != 100))),
         (torch.arange(2003), torch.arange(2003).flip(0)),
+        (pd.array(range(211)), pd.array([*range(100), -1, *range(101, 211)])),
+        (np.ma.array([2, 3], mask=[False, True]), np.ma.array([2, 3], mask=[False, False])),
+        (Shortly(2), Shortly(3)),
+        (Unsaid(2, 3), Unsaid(2, 5)),
+        (nn.CrossEntropyLoss(label_smoothing=0.1), nn.CrossEntropyLoss(label_smoothing=0.3)),
+        (attention(heads=2), attention(heads=3)),
+        (nn.Sequential(Gain(2.0)), nn.Sequential(Gain(3.0))),
+        (Gain([Gain(2.0)]), Gain([Gain(3.0)])),
+        (Composite([Gain(2.0)]), Composite([Gain(3.0)])),
+        (Gain(torch.tensor(2.0)), Gain(torch.tensor(3.0))),
     ],
-    ids=["closure", "default", "keyword", "partial", "in C", "method", "series", "index", "sparse", "tensor"],
+    ids=[
+        *("closure", "default", "keyword", "partial", "in C", "method", "series", "index", "sparse", "tensor"),
+        *("extension array", "mask", "attribute", "field", "loss", "heads", "module", "modules in a list", "composite", "buffer outside the state"),
+    ],
 )
 def test_parameters_are_told_apart_by_all_that_they_hold(one, other):
     assert fingerprint(one) == fingerprint(copy.deepcopy(one))
