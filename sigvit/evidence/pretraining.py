@@ -18,6 +18,7 @@ from sigvit.evidence.leak_checks import Finding, Judged, check_fold
 from sigvit.whole_file import write_atomically
 
 FILE = "pretraining.json"
+WEIGHTS = "model.safetensors"
 FORMAT = 1
 GROUPS = ("subject", "session", "run", "recording", "trial")
 NAMED_ROWS = 3
@@ -58,7 +59,7 @@ class Pretraining:
 
 
 def write_pretraining(folder: Folder, sets: Iterable[Windows], objective: str) -> None:
-    """Write `pretraining.json` into a model's folder: every window that it was trained on, with or without labels.
+    """Write `pretraining.json` into a model's folder: every window that it was trained on, with or without labels. It speaks of the weights that lie there.
 
     Parameters
     ----------
@@ -77,7 +78,8 @@ def write_pretraining(folder: Folder, sets: Iterable[Windows], objective: str) -
     described = [_described(windows) for windows in sets]
     into = Path(folder)
     into.mkdir(parents=True, exist_ok=True)
-    write_atomically(into / FILE, json.dumps({"format": FORMAT, "objective": objective, "sets": described}, indent=1, default=_plain) + "\n")
+    told = {"format": FORMAT, "objective": objective, "weights_sha256": _weights_sha256(into), "sets": described}
+    write_atomically(into / FILE, json.dumps(told, indent=1, default=_plain) + "\n")
 
 
 def windows_sha256(windows: Windows) -> str:
@@ -105,7 +107,7 @@ def read_pretraining(folder: Folder) -> Pretraining:
 
     Raises
     ------
-    FileNotFoundError : the folder has no such record. ValueError : it can't be read.
+    FileNotFoundError : the folder has no such record. ValueError : it can't be read, or was written of other weights than lie beside it.
     """
     path = Path(folder) / FILE
     if not path.is_file():
@@ -128,7 +130,19 @@ def read_pretraining(folder: Folder) -> Pretraining:
         objective = str(told["objective"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} can't be read as a record of pre-training: {error}.") from error
+    stated, found = told.get("weights_sha256"), _weights_sha256(Path(folder))  # records from before weights had a hash state none
+    if stated and found and stated != found:
+        raise ValueError(
+            f"{path} says what other weights have seen (SHA-256 {stated[:12]}…) than {WEIGHTS} beside it ({found[:12]}…), which were saved there later; "
+            "write_pretraining with the windows that these were trained on."
+        )
     return Pretraining(str(folder), objective, hashlib.sha256(data).hexdigest(), table, max(supports, default=0.0))
+
+
+def _weights_sha256(folder: Path) -> str | None:
+    """Of the weights in a model's folder; None where there are none yet."""
+    path = folder / WEIGHTS
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def source_of(windows: Windows) -> str:

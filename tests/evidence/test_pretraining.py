@@ -148,6 +148,17 @@ def test_a_folder_without_a_record_is_refused(windows: Windows, first_fold: list
         read_pretraining(tmp_path)
 
 
+def test_a_record_speaks_of_the_weights_that_it_was_written_beside_only(windows: Windows, first_fold: list, tmp_path: Path) -> None:
+    train = windows[first_fold[0].train]
+    model(tmp_path, train)  # written before there were weights: it says of none
+    assert certify(windows, first_fold, pretrained=tmp_path).verdict == "proved"
+    write_pretraining(tmp_path, [train], "masked_patches")
+    assert certify(windows, first_fold, pretrained=tmp_path).verdict == "proved"
+    (tmp_path / "model.safetensors").write_bytes(b"trained on everything")
+    with pytest.raises(ValueError, match="says what other weights have seen"):
+        certify(windows, first_fold, pretrained=tmp_path)
+
+
 class Constant(ClassifierMixin, BaseEstimator):
     """Starts from a model, as far as its parameter says."""
 
