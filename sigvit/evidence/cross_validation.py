@@ -75,7 +75,8 @@ def cross_validate(
 
     Parameters
     ----------
-    pipelines : name → scikit-learn classifier with `predict_proba`. A class attribute `takes_windows = True` asks for `Windows` instead of an array;
+    pipelines : name → scikit-learn classifier with `predict_proba`. A class attribute `takes_windows = True` asks for `Windows` instead of an array, under
+        one label where they are predicted;
         `fit` is given `validation=(X, y)` and `groups` (subjects, sessions or recordings, as the protocol has it) where its signature has them,
         and `calibration`, which rows are of the tested subject or session (see `sigvit.folds.calibrate`); others
         are fitted on train and validation rows together. One with `predict_parts` is judged in several rows, "name" and "name: part". Steps that align

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -200,13 +200,21 @@ def _predict(estimator: Any, windows: Windows, fold: Fold) -> dict[str, np.ndarr
 
     A class that training never saw has probability 0.
     """
-    predicted = _answers(estimator, _signals(estimator, windows, fold.test), origin_of(windows, fold.test))
+    signals = _signals(estimator, windows, fold.test)
+    asked = _unlabelled(signals, windows.classes[0]) if isinstance(signals, Windows) else signals
+    predicted = _answers(estimator, asked, origin_of(windows, fold.test))
     columns = [windows.classes.index(label) for label in np.asarray(estimator.classes_).tolist()]
     probabilities = {}
     for part, known in predicted.items():
         probabilities[part] = np.zeros((len(fold.test), len(windows.classes)))
         probabilities[part][:, columns] = known
     return probabilities
+
+
+def _unlabelled(windows: Windows, label: Any) -> Windows:
+    """The same windows, all under one label, since the others are what is asked, and without what was measured before the cue."""
+    labels = np.full(len(windows), label)
+    return replace(windows, labels=labels, metadata=windows.metadata.assign(label=labels), control_values=None)
 
 
 def _answers(estimator: Any, signals: Windows | np.ndarray, origin: np.ndarray) -> dict[str, np.ndarray]:

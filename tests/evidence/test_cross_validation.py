@@ -179,6 +179,32 @@ class Silent(Counting):
         return self
 
 
+class Reading(ClassifierMixin, BaseEstimator):
+    """Answers by what stands beside the windows that it is asked about."""
+
+    takes_windows = True
+
+    def __init__(self, read=None):
+        self.read = read
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X):
+        assert X.control_values is None
+        return np.eye(len(self.classes_))[np.searchsorted(self.classes_, self.read(X))]
+
+
+@pytest.mark.parametrize("kind", [str, int])
+@pytest.mark.parametrize("read", [lambda X: X.labels, lambda X: X.metadata["label"]], ids=["labels", "metadata"])
+def test_labels_of_test_windows_reach_nobody(folds, kind, read):
+    made = synthetic_windows(n_subjects=3, n_runs=2, classes=("left", "right") if kind is str else (2, 3))
+    labelled = dataclasses.replace(made, control_values=made.values[:, :, :7])
+    table = cross_validate({"reading": Reading(read)}, labelled, folds[:1]).table
+    assert table["score"].tolist() == [0.5]
+
+
 def test_of_who_takes_validation_rows_silently_it_is_not_said_that_they_were_fitted_on(windows, folds):
     results = cross_validate({"silent": Silent(), "searched": sigvit.GridSearch(Silent(), [{}])}, windows, folds[:1])
     assert [(entry["selection"], entry["n_fit_rows"]) for entry in results.provenance] == [("validation", len(folds[0].train))] * 2
