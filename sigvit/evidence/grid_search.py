@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import ParameterGrid
+from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
@@ -49,7 +50,8 @@ class GridSearch(ClassifierMixin, BaseEstimator):
 
     Raises
     ------
-    ValueError : no settings, a parameter that the estimator lacks, windows that no inner folds can be made of, or no setting with a score.
+    ValueError : no settings, a parameter that the estimator lacks, windows that no inner folds can be made of, no setting with a score, or a pipeline whose
+        last step asks for `calibration`.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> from sigvit.evidence import baselines
@@ -74,37 +76,42 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         """Whether `fit` is handed `Windows`, as the estimator is."""
         return bool(getattr(self.estimator, "takes_windows", False))
 
-    def fit(self, X: Any, y: Any = None, groups: Any = None, validation: tuple[Any, Any] | None = None, origin: Any = None) -> GridSearch:
+    def fit(
+        self, X: Any, y: Any = None, groups: Any = None, validation: tuple[Any, Any] | None = None, origin: Any = None, calibration: Any = None
+    ) -> GridSearch:
         """Search and fit. X : windows, as the estimator takes them; y : labels, by default those of `Windows`; groups : (windows,).
 
         `validation` is handed to an estimator whose `fit` takes it, in the inner folds too; others are fitted on it as well. It judges nothing here.
         `origin` : (windows, 2) subject and session of each window, those of `validation` behind those of X, for steps that align; then `predict_proba` wants
-        it as well.
+        it as well. `calibration` : (windows,) which of X are of the tested person or session, handed to an estimator whose `fit` takes it, such as
+        `FineTuned`; then inner folds divide these alone, so that settings are judged as they will be, and all others are trained on.
         """
         y = X.labels if y is None and isinstance(X, Windows) else np.asarray(y)
-        check_consistent_length(X, y, groups)
+        check_consistent_length(X, y, groups, calibration)
         groups = None if groups is None else np.asarray(groups)
         seed = self.estimator.get_params().get("random_state")
         seed = int(seed) if isinstance(seed, Integral) else None  # numpy's whole numbers are seeds as well
-        if validation is None and isinstance(X, Windows) and hasattr(self, "fit_many") and seed is not None and np.array_equal(y, X.labels):
+        own = self._calibration(calibration)
+        if own is None and validation is None and isinstance(X, Windows) and hasattr(self, "fit_many") and seed is not None and np.array_equal(y, X.labels):
             (found,) = self.fit_many(X, [FitJob(np.arange(len(y)), np.array([]), seed, groups=groups)])
             self.__dict__.update({name: value for name, value in vars(found).items() if name.endswith("_")})
             return self
         extra = {} if validation is None or "validation" not in _arguments(self.estimator.fit) else {"validation": validation}
         if validation is not None and not extra:
             X, y, groups = _with_validation(X, y, groups, *validation)
-        takes_groups = groups is not None and "groups" in _arguments(self.estimator.fit)
+            own = None if own is None else np.concatenate([own, np.zeros(len(validation[1]), bool)])  # validation windows are the others'
+        of_rows = {"groups": groups if "groups" in _arguments(self.estimator.fit) else None, "calibration": own}
         origin = None if origin is None or alignment_of(self) == NO_ALIGNMENT else np.asarray(origin, dtype=object)
 
         def of(rows: np.ndarray) -> np.ndarray | None:
             return None if origin is None else origin[rows]
 
         def fitted(setting: dict, rows: np.ndarray) -> Any:
-            told = extra | ({"groups": groups[rows]} if takes_groups and groups is not None else {})
+            told = extra | {name: values[rows] for name, values in of_rows.items() if values is not None}
             estimator = clone(self.estimator).set_params(**setting)
             return routed(estimator, partial(estimator.fit, **told), X[rows], y[rows], origin=of(rows))
 
-        folds, proposals = self._folds(y, groups), Proposals(self._proposals(seed or 0))
+        folds, proposals = self._folds(y, groups, own), Proposals(self._proposals(seed or 0))
         while proposals.now:
             proposals.judge([[self._score(fitted(setting, train), X[judge], y[judge], of(judge)) for train, judge in folds] for setting in proposals.now])
         self._choose(proposals.settings, proposals.scores)
@@ -164,8 +171,22 @@ class GridSearch(ClassifierMixin, BaseEstimator):
             known = ", ".join(sorted(self.estimator.get_params()))
             raise ValueError(f"{type(self.estimator).__name__} has no parameters {', '.join(unknown)}; it has {known}.")
 
-    def _folds(self, labels: np.ndarray, groups: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-        folds = inner_folds(np.unique(labels, return_inverse=True)[1], groups)
+    def _calibration(self, calibration: Any) -> np.ndarray | None:
+        """(windows,) which ones calibrate; None where none do, or nobody asks."""
+        own = np.zeros(0, bool) if calibration is None else np.asarray(calibration, dtype=bool)
+        if own.any() and isinstance(self.estimator, Pipeline) and "calibration" in _arguments(self.estimator[-1].fit):
+            raise ValueError(
+                f"{type(self.estimator[-1]).__name__} asks which windows calibrate, which no search tells it behind other steps; search inside of the pipeline: "
+                f"make_pipeline(…, {type(self).__name__}({type(self.estimator[-1]).__name__}(…), …))."
+            )
+        return own if own.any() and "calibration" in _arguments(self.estimator.fit) else None
+
+    def _folds(self, labels: np.ndarray, groups: Any, calibration: np.ndarray | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+        numbers = np.unique(labels, return_inverse=True)[1]
+        if calibration is None:
+            folds = inner_folds(numbers, groups)
+        else:
+            folds = [(np.setdiff1d(np.arange(len(labels)), judge), judge) for _, judge in inner_folds(numbers, None, np.flatnonzero(calibration))]
         if not folds:
             raise ValueError(f"No inner folds can be made of {len(labels)} windows: every class must be in two groups, or twice where there is one group.")
         return folds

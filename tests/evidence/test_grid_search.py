@@ -1,5 +1,7 @@
 """A search judges settings by inner folds of whole groups and is the same at once as one by one."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -212,6 +214,47 @@ def test_models_that_a_search_may_start_from_are_found(tmp_path):
         "whole": make_pipeline(GridSearch(make_pipeline(network()), {"signalvitclassifier": [network(pretrained="d")]})),
     }
     assert pretrained_models(searches) == ["a", str(tmp_path), "b", "c", "d"]
+
+
+class Calibrated(ClassifierMixin, BaseEstimator):
+    """Keeps which windows it was told to calibrate with, in each fit."""
+
+    takes_windows = True
+    told: ClassVar[list] = []
+
+    def __init__(self, sure=0.5):
+        self.sure = sure
+
+    def fit(self, X, y, groups=None, calibration=None):
+        self.classes_ = np.unique(y)
+        self.told.append((len(y), None if calibration is None else X.metadata["subject"].to_numpy()[calibration].tolist()))
+        return self
+
+    def predict_proba(self, X):
+        self.told.append(sorted(set(X.metadata["subject"])))
+        return np.tile([self.sure, 1 - self.sure], (len(X), 1))
+
+
+@pytest.mark.parametrize("validation", [0.0, 0.3])
+def test_a_search_tells_which_windows_calibrate_and_judges_on_these(windows, validation, monkeypatch):
+    monkeypatch.setattr(Calibrated, "told", told := [])
+    (fold, *_) = folds.calibrate(windows.metadata, 3, validation=validation)
+    search = GridSearch(Calibrated(), {"sure": [0.5, 0.7]})
+    sigvit.cross_validate({"behind a step": make_pipeline(ChannelScaler(), search)}, windows, [fold])
+    whole = len(fold.train) + len(fold.validation)
+    # Two settings × three inner folds of three trials a class, then the chosen one on all.
+    assert told[:-2] == [(whole - 2, ["01"] * 4), ["01"]] * 6
+    assert told[-2:] == [(whole, ["01"] * 6), ["01"]]
+    told.clear()
+    sigvit.cross_validate({"alone": search}, windows, [fold])
+    assert told[:-2] == [(whole - 2, ["01"] * 4), ["01"]] * 6
+    assert told[-2:] == [(whole, ["01"] * 6), ["01"]]
+
+
+def test_a_search_around_a_pipeline_that_asks_which_windows_calibrate_says_where_it_belongs(windows):
+    search = GridSearch(make_pipeline(ChannelScaler(), Calibrated()), {"calibrated__sure": [0.5, 0.7]})
+    with pytest.raises(ValueError, match="search inside of the pipeline"):
+        sigvit.cross_validate({"calibrated": search}, windows, folds.calibrate(windows.metadata, 3)[:1])
 
 
 @pytest.mark.parametrize("scoring", ["neg_log_loss", "balanced_accuracy"])
