@@ -23,7 +23,7 @@ from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.index_pairs import as_folds
 from sigvit.evidence.judging import TABLE_COLUMNS, Fit, fits_many, has_seed, judge_fits, last_step
-from sigvit.evidence.pipeline_checks import require_unfitted
+from sigvit.evidence.pipeline_checks import require_told, require_unfitted
 from sigvit.evidence.searched_values import parameters_of
 from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
 from sigvit.workers import end_with, parent_of_workers
@@ -96,7 +96,7 @@ def cross_validate(
     ------
     Leak : the folds leak, or a pipeline's parameter `pretrained` names a model that has seen a test part (see `certify`).
     ValueError : a certificate of other folds or without that model, no pipelines or seeds, a seed twice, a pipeline without `predict_proba`, with the name
-        of another's part, or with something in it that is fitted already and stays so in a clone.
+        of another's part, with something in it that is fitted already and stays so in a clone, or with an alignment that isn't told whose each window is.
     BlockingIOError : another process trains the same fits into the folder.
 
     >>> from sigvit.data.synthetic import synthetic_windows
@@ -118,6 +118,7 @@ def cross_validate(
         raise ValueError(f"The seed {max(seeds, key=seeds.count)} stands {seeds.count(max(seeds, key=seeds.count))} times in seeds; a fit counts once.")
     for name, pipeline in pipelines.items():
         require_unfitted(name, pipeline)
+        require_told(name, pipeline)
     folds = as_folds(folds, len(windows), protocol, windows.metadata.index)
     models = pretrained_models(pipelines)
     certificate = certificate or certify(windows, folds, pretrained=models)

@@ -174,10 +174,11 @@ class GridSearch(ClassifierMixin, BaseEstimator):
     def _calibration(self, calibration: Any) -> np.ndarray | None:
         """(windows,) which ones calibrate; None where none do, or nobody asks."""
         own = np.zeros(0, bool) if calibration is None else np.asarray(calibration, dtype=bool)
-        if own.any() and isinstance(self.estimator, Pipeline) and "calibration" in _arguments(self.estimator[-1].fit):
+        last = self.estimator[-1] if isinstance(self.estimator, Pipeline) else None
+        if own.any() and last is not None and "calibration" in _arguments(last.fit):
             raise ValueError(
-                f"{type(self.estimator[-1]).__name__} asks which windows calibrate, which no search tells it behind other steps; search inside of the pipeline: "
-                f"make_pipeline(…, {type(self).__name__}({type(self.estimator[-1]).__name__}(…), …))."
+                f"{type(last).__name__} asks which windows calibrate, which no search tells it behind other steps; search inside of the pipeline: "
+                f"make_pipeline(…, {type(self).__name__}({type(last).__name__}(…), …))."
             )
         return own if own.any() and "calibration" in _arguments(self.estimator.fit) else None
 

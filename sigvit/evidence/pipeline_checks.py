@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import FeatureUnion, Pipeline
 
+from sigvit.evidence.grid_search import GridSearch
 from sigvit.evidence.searched_values import parameters_of
+from sigvit.evidence.window_steps import NO_ALIGNMENT, alignment_of, takes_windows
 
 
 def require_unfitted(name: str, pipeline: Any) -> None:
@@ -29,6 +33,38 @@ def require_unfitted(name: str, pipeline: Any) -> None:
                 f"Pipeline {name!r} holds {type(part).__name__}, which keeps in every fold what it was fitted on, perhaps the fold's test windows; "
                 "give it unfitted."
             )
+
+
+def require_told(name: str, pipeline: Any) -> None:
+    """ValueError: an alignment stands where it isn't told whose the windows are, so that it would take all people for one.
+
+    >>> from sklearn.ensemble import VotingClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sigvit.evidence import baselines
+    >>> from sigvit.evidence.alignment import Alignment
+    >>> require_told("mean", make_pipeline(Alignment(), VotingClassifier([("tangent", baselines.tangent_space())])))
+    >>> require_told("mean", VotingClassifier([("tangent", make_pipeline(Alignment(), baselines.tangent_space()))]))
+    Traceback (most recent call last):
+    ValueError: Pipeline 'mean': an alignment stands in VotingClassifier, which can't say whose windows these are; put it before: make_pipeline(Alignment(…), …).
+    """
+    for holder in _untold(pipeline):
+        raise ValueError(
+            f"Pipeline {name!r}: an alignment stands in {type(holder).__name__}, which can't say whose windows these are; put it before: "
+            "make_pipeline(Alignment(…), …)."
+        )
+
+
+def _untold(part: Any) -> Iterator[Any]:
+    """What holds an alignment and is neither handed `Windows` nor hands on their origin; of searches like scikit-learn's it is said that they tell nothing."""
+    if alignment_of(part) == NO_ALIGNMENT or takes_windows(part) or hasattr(part, "refit"):
+        return
+    if isinstance(part, Pipeline | FeatureUnion):
+        for _, step in part.steps if isinstance(part, Pipeline) else part.transformer_list:
+            yield from _untold(step)
+    elif isinstance(part, GridSearch):
+        yield from _untold(part.estimator)
+    elif not hasattr(part, "fit") or "origin" not in inspect.signature(part.fit).parameters:
+        yield part
 
 
 def _fitted(part: Any) -> Iterator[str]:

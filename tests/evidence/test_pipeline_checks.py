@@ -4,17 +4,22 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import sigvit
 from sigvit.data.synthetic import synthetic_windows
+from sigvit.evidence import baselines
+from sigvit.evidence.alignment import Alignment
 from sigvit.evidence.cross_validation import cross_validate
 from sigvit.evidence.folds import cross_subject
 from sigvit.evidence.grid_search import GridSearch
-from sigvit.evidence.pipeline_checks import require_unfitted
+from sigvit.evidence.pipeline_checks import require_told, require_unfitted
+from sigvit.evidence.scaling import ChannelScaler
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +70,55 @@ def fitted(estimator):
 def test_what_is_fitted_before_any_fold_is_refused_by_name(windows, pipeline, named):
     with pytest.raises(ValueError, match=f"Pipeline 'before' holds {named}, which keeps in every fold what it was fitted on"):
         cross_validate({"before": pipeline()}, windows, cross_subject(windows.metadata))
+
+
+def aligned():
+    return make_pipeline(Alignment(by="subject"), baselines.tangent_space())
+
+
+class Members(Constant):
+    """Fits what stands in a list."""
+
+    def __init__(self, members=None):
+        self.members = members
+
+
+class TakingWindows(Members):
+    takes_windows = True
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "named"),
+    [
+        (lambda: VotingClassifier([("aligned", aligned())], voting="soft"), "VotingClassifier"),
+        (lambda: CalibratedClassifierCV(aligned(), cv=2), "CalibratedClassifierCV"),
+        (lambda: make_pipeline(ChannelScaler(), VotingClassifier([("aligned", aligned())], voting="soft")), "VotingClassifier"),
+        (lambda: GridSearch(CalibratedClassifierCV(aligned()), {"cv": [2, 3]}), "CalibratedClassifierCV"),
+        (lambda: make_pipeline(FunctionTransformer(Alignment().fit_transform), baselines.tangent_space()), "FunctionTransformer"),
+        (lambda: Members([Alignment(), baselines.tangent_space()]), "Members"),
+    ],
+    ids=["voting", "calibrated", "behind a step", "searched", "by a method", "in a list"],
+)
+def test_an_alignment_that_is_not_told_whose_each_window_is_is_refused(windows, pipeline, named):
+    with pytest.raises(ValueError, match=f"Pipeline 'aligned': an alignment stands in {named}, which can't say whose windows these are"):
+        cross_validate({"aligned": pipeline()}, windows, cross_subject(windows.metadata))
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        aligned,
+        lambda: make_pipeline(ChannelScaler(), aligned()),
+        lambda: make_pipeline(FeatureUnion([("aligned", aligned()[:-1])]), LogisticRegression()),
+        lambda: GridSearch(aligned(), {"alignment__metric": ["riemann"]}),
+        lambda: GridSearchCV(aligned(), {"alignment__metric": ["riemann"]}),
+        lambda: TakingWindows([Alignment(), baselines.tangent_space()]),
+        lambda: VotingClassifier([("aligned", make_pipeline(Alignment(mode="none"), baselines.tangent_space()))]),
+    ],
+    ids=["pipeline", "nested", "union", "search", "scikit-learn's search", "windows", "no alignment"],
+)
+def test_an_alignment_that_is_told_is_judged(pipeline):
+    require_told("aligned", pipeline())
 
 
 @pytest.mark.parametrize(
