@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,11 +82,14 @@ def plain_name(name: str) -> str:
 
     >>> plain_name("sub-01") == plain_name("1 ") == plain_name("1"), plain_name("S 02"), plain_name("1 0") == plain_name("10")
     (True, 's2', False)
+    >>> plain_name("Jose\u0301") == plain_name("José"), plain_name("0.05"), plain_name("01.5")
+    (True, '0.05', '1.5')
     """
     # A space between two digits tells "1 2" from "12"; any other is one of writing.
-    joined = re.sub(r"(?<!\d) | (?!\d)", "", " ".join(name.casefold().split()))
+    joined = re.sub(r"(?<!\d) | (?!\d)", "", " ".join(unicodedata.normalize("NFKC", name).casefold().split()))
     bare = re.sub(r"^(sub|ses|run)-(?=.)", "", joined)
-    return re.sub(r"(?<!\d)0+(?=\d)", "", bare)
+    # Zeros behind a decimal point are no leading ones.
+    return re.sub(r"(?<!\d)(?<!\d\.)0+(?=\d)", "", bare)
 
 
 def read_groups(metadata: pd.DataFrame, may_lack: tuple[str, ...] = ()) -> Groups:

@@ -15,7 +15,7 @@ SHARED = {
     "subject": "share subjects ({n} rows), which {protocol} keeps apart",
     "session": "share sessions ({n} rows), which {protocol} keeps apart",
     "run": "share runs ({n} rows), which {protocol} keeps apart where it leaves runs out",
-    "alias": "hold {n} rows whose names differ from the other part's only in case, spaces, a BIDS prefix or leading zeros (write what is one in one way)",
+    "alias": "hold {n} rows whose names differ from the other part's only in case, spaces, a BIDS prefix, leading zeros or Unicode form (write it one way)",
     "block": "are mixed in time: {n} rows where trials of the one lie between trials of the other's block",
     "calibration": "hold {n} rows of the tested subject or session that come after its first tested trial",
     "shipped": "hold {n} rows that the source put on the other side",

@@ -24,7 +24,7 @@ CHECKS = {
     "subject": "cross_subject: no subject in two parts",
     "session": "cross_session: no session in two parts",
     "run": "within_session, runs: no run in two parts",
-    "alias": "no two names of what the protocol keeps apart that differ only in case, spaces, a BIDS prefix or leading zeros",
+    "alias": "no two names of what the protocol keeps apart that differ only in case, spaces, a BIDS prefix, leading zeros or Unicode form",
     "block": "within_session, blocks: no other part's trial between test trials of a recording",
     "calibration": "calibrated_subject, calibrated_session: what is trained on of the tested one comes before its first tested trial",
     "shipped": "shipped: every row is on the side where its source puts it",

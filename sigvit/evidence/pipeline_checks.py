@@ -42,10 +42,10 @@ def require_told(name: str, pipeline: Any) -> None:
     >>> from sklearn.pipeline import make_pipeline
     >>> from sigvit.evidence import baselines
     >>> from sigvit.evidence.alignment import Alignment
-    >>> require_told("mean", make_pipeline(Alignment(), VotingClassifier([("tangent", baselines.tangent_space())])))
-    >>> require_told("mean", VotingClassifier([("tangent", make_pipeline(Alignment(), baselines.tangent_space()))]))
+    >>> require_told("all", make_pipeline(Alignment(), VotingClassifier([("tangent", baselines.tangent_space())])))
+    >>> require_told("all", VotingClassifier([("tangent", make_pipeline(Alignment(), baselines.tangent_space()))]))
     Traceback (most recent call last):
-    ValueError: Pipeline 'mean': an alignment stands in VotingClassifier, which can't say whose windows these are; put it before: make_pipeline(Alignment(…), …).
+    ValueError: Pipeline 'all': an alignment stands in VotingClassifier, which can't say whose windows these are; put it before: make_pipeline(Alignment(…), …).
     """
     for holder in _untold(pipeline):
         raise ValueError(

@@ -20,6 +20,7 @@ import math
 import operator
 import re
 import sys
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
@@ -311,7 +312,7 @@ def _shared(name: str, parts: tuple[str, str], first: list[int], second: list[in
 
 
 def _aliases(name: str, parts: tuple[str, str], first: list[int], second: list[int], key: Callable[[int], Any]) -> Iterator[tuple[str, str]]:
-    """Names of two parts that differ only in case, spaces, a BIDS prefix or leading zeros: one subject (session, run) that is written in two ways."""
+    """Names of two parts that differ only in case, spaces, a BIDS prefix, leading zeros or Unicode form: one subject (session, run), written in two ways."""
     plain = {row: tuple(map(_plain, key(row))) for row in (*first, *second)}
     known: dict[tuple, set] = defaultdict(set)
     for row in first:
@@ -323,8 +324,8 @@ def _aliases(name: str, parts: tuple[str, str], first: list[int], second: list[i
 
 
 def _plain(name: str) -> str:
-    joined = re.sub(r"(?<!\d) | (?!\d)", "", " ".join(name.casefold().split()))
-    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"^(sub|ses|run)-(?=.)", "", joined))
+    joined = re.sub(r"(?<!\d) | (?!\d)", "", " ".join(unicodedata.normalize("NFKC", name).casefold().split()))
+    return re.sub(r"(?<!\d)(?<!\d\.)0+(?=\d)", "", re.sub(r"^(sub|ses|run)-(?=.)", "", joined))
 
 
 def _too_near(parts: tuple[str, str], first: list[int], second: list[int], rows: dict[int, Row], gap_s: float) -> Iterator[tuple[str, str]]:

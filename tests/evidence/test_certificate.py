@@ -348,7 +348,13 @@ def test_an_empty_set_gets_a_sentence(windows: Windows) -> None:
         certify(pd.DataFrame(columns=windows.metadata.columns), [([0], [1])])
 
 
-@pytest.mark.parametrize(("one", "other"), [("01", "1"), ("S1", "s1"), ("sub-07", "7"), ("anna", "anna "), ("S 1", "S1"), ("sub- 3", "3"), ("S  1", "S 1")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        *[("01", "1"), ("S1", "s1"), ("sub-07", "7"), ("anna", "anna "), ("S 1", "S1"), ("sub- 3", "3"), ("S  1", "S 1"), ("v.01", "v.1"), ("00.5", "0.5")],
+        *[("Jos\u00e9", "Jose\u0301"), ("1", "\uff11")],  # an accent of one character or two, a full-width digit
+    ],
+)
 def test_one_subject_under_two_names_is_refused(windows: Windows, one: str, other: str) -> None:
     metadata = windows.metadata.assign(subject=windows.metadata.subject.map({"01": one, "02": other, "03": "10"}))
     folds = cross_subject(metadata, validation=0)
@@ -358,6 +364,13 @@ def test_one_subject_under_two_names_is_refused(windows: Windows, one: str, othe
     assert set(caught.value.rows) == set(np.flatnonzero(metadata.subject != "10"))
     assert certify(metadata, folds, tolerate=["alias"]).tolerated == ("alias",)
     assert certify(metadata.assign(subject=metadata.subject.replace(other, "another")), folds).verdict == "proved"
+
+
+@pytest.mark.parametrize(("one", "other"), [("0.05", "0.5"), (0.05, 0.5), ("1.01", "1.1"), ("v1.001", "v1.01")])
+def test_zeros_behind_a_decimal_point_tell_sessions_apart(one: str | float, other: str | float) -> None:
+    metadata = synthetic_windows(n_subjects=2, n_sessions=2, n_trials=5).metadata
+    metadata["session"] = metadata["session"].map({"1": one, "2": other})
+    assert certify(metadata, cross_session(metadata)).verdict == "proved"
 
 
 def test_sessions_of_one_name_in_two_subjects_are_no_alias(windows: Windows) -> None:

@@ -26,6 +26,7 @@ from sigvit.evidence import folds as splitters
 from sigvit.evidence.alignment import Alignment
 from sigvit.evidence.certificate import certify
 from sigvit.evidence.cross_validation import cross_validate
+from sigvit.evidence.groups import plain_name
 from sigvit.evidence.metrics import calibration_error, score_predictions
 from sigvit.evidence.results_folder import write_results
 
@@ -132,6 +133,7 @@ def twice(table: pd.DataFrame) -> pd.DataFrame:
         (one_trial, "share trials"),
         (lambda table: table.assign(subject=table.subject.replace("02", "1")), "hold the subjects 01 and 1, written alike"),
         (lambda table: table.assign(subject=table.subject.replace("02", "sub- 1")), "hold the subjects 01 and sub- 1, written alike"),
+        (lambda table: table.assign(subject=table.subject.replace("02", "0\uff11")), "hold the subjects 01 and 0\uff11, written alike"),
         (twice, "share rows, such as row 5 and row 5"),
         (lambda table: table.assign(start_s=np.where(table.row == "5", "99.0", table.start_s)), "Row 5 starts at 99.0 s and stops at"),
         (lambda table: table.assign(label=np.where((table.row == "5") & (table.fold == "1"), "right", "left")), "describes row 5 in two ways"),
@@ -533,6 +535,11 @@ def test_scores_are_computed_as_they_are_where_they_are_made() -> None:
     numbers, second = generator.integers(2, size=101), generator.integers(11, size=101) / 10
     scores = score_predictions(numbers, np.stack([1 - second, second], axis=1), [0, 1])
     assert verify._area(numbers.tolist(), second.tolist()) == pytest.approx(scores["score"], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["0.05", "00.5", "1.001", "v.01", "Jose\u0301", "sub-\uff10\uff11", "S 02", "1 0", "\ufb01 \u00df"])
+def test_names_are_compared_as_they_are_where_folds_are_certified(name: str) -> None:
+    assert verify._plain(name) == plain_name(name)
 
 
 def test_a_check_that_found_something_must_be_tolerated(folder: Path) -> None:
