@@ -23,6 +23,7 @@ from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.index_pairs import as_folds
 from sigvit.evidence.judging import TABLE_COLUMNS, Fit, fits_many, has_seed, judge_fits, last_step
+from sigvit.evidence.machine import package_versions
 from sigvit.evidence.pipeline_checks import require_told, require_unfitted
 from sigvit.evidence.searched_values import parameters_of
 from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
@@ -32,6 +33,8 @@ __all__ = ["TABLE_COLUMNS", "Results", "cross_validate"]
 
 # Where trainings in progress keep their state, among the finished fits, where nobody keeps anything of their own; gone when all are finished.
 TRAINING = "fits/training"
+# Another version of these may give other numbers; of sigvit every line counts.
+COMPUTING = ("torch", "scikit-learn", "numpy", "scipy", "mne", "pyriemann")
 # With so many fits a process or more, one that has a fit less hardly matters.
 FEW_FITS = 4
 
@@ -156,7 +159,8 @@ def _identities(pipelines: dict[str, Any], windows: Windows, models: list[str]) 
     weights = [hashlib.sha256((Path(model) / "model.safetensors").read_bytes()).hexdigest() for model in models]
     places = [channel["loc"] for channel in windows.info["chs"]]
     described = (windows.name, windows.row_hashes(), windows.metadata, windows.sampling_rate, windows.electrodes, places, windows.page)
-    common = fingerprint((*described, *weights))
+    versions = {name: version for name, version in package_versions().items() if name in COMPUTING}
+    common = fingerprint((*described, *weights, versions))
     return {name: fingerprint((common, name, pipeline)) for name, pipeline in pipelines.items()}
 
 

@@ -32,6 +32,7 @@ from sigvit.evidence.cross_validation import TABLE_COLUMNS, _shares_out_itself, 
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.judging import Fit, judge_fits
+from sigvit.evidence.machine import package_versions
 from sigvit.tokenizers import Composite, ElectrodeTimePatches
 from sigvit.training.many import Plan, _train_stacked
 
@@ -285,6 +286,14 @@ def test_other_parameters_page_windows_or_folds_are_other_fits(windows, folds, t
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("package", "fits"), [("scikit-learn", 2), ("torch", 2), ("matplotlib", 1)])
+def test_fits_of_another_version_of_what_computes_are_other_fits(windows, folds, tmp_path, monkeypatch, package, fits):
+    for version in ("7.11", "7.13"):
+        monkeypatch.setattr("sigvit.evidence.cross_validation.package_versions", (package_versions() | {package: version}).copy)
+        cross_validate({"LDA": baselines.shrinkage_lda(4)}, windows, folds[:1], folder=tmp_path)
+    assert len(list((tmp_path / "fits").iterdir())) == fits
+
+
 def test_fit_many_and_fit_give_one_table(windows, folds):
     model = QUICK["ViT"]
     together = cross_validate({"ViT": model}, windows, folds[:2], seeds=[0, 1]).table
