@@ -40,7 +40,7 @@ class SignalViTClassifier(NetworkClassifier):
     Parameters
     ----------
     tokenizer : a module (windows, electrodes, samples) → `Tokens`; None is `ConvStem.for_windows`: filters over time and electrodes. A given one is copied
-        with its weights, which every seed then starts from.
+        with its weights, which every seed then starts from; the certificate warns that nothing says what these have seen.
     whiten : whether that stem reads whitened electrodes (`ConvStem(whiten=True)`). "auto": where on inner folds of the training windows a classical
         pipeline that reads rhythms is ahead of the one that reads the course in time (`baselines.rhythms_tell_more`); not without `classical="auto"`.
     width, depth, heads, mlp_width, pool, positions, dropout, stochastic_depth : of the encoder; see `sigvit.signal_vit`.

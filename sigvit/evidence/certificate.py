@@ -148,6 +148,10 @@ class Certificate:
         warnings = (*self.warnings, *(sentence for each in alignment if (sentence := each.warning) and sentence not in self.warnings))
         return dataclasses.replace(self, alignment=alignment, tolerated=tolerated, warnings=warnings, verdict="tolerated" if tolerated else "proved")
 
+    def with_warnings(self, sentences: Iterable[str]) -> Certificate:
+        """A copy that warns of these as well."""
+        return dataclasses.replace(self, warnings=tuple(dict.fromkeys((*self.warnings, *sentences))))
+
     def to_dict(self) -> dict:
         """Plain data for JSON."""
         return json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))

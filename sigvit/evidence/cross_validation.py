@@ -24,7 +24,7 @@ from sigvit.evidence.folds import Fold
 from sigvit.evidence.index_pairs import as_folds
 from sigvit.evidence.judging import TABLE_COLUMNS, Fit, fits_many, has_seed, judge_fits, last_step
 from sigvit.evidence.machine import package_versions
-from sigvit.evidence.pipeline_checks import require_told, require_unfitted
+from sigvit.evidence.pipeline_checks import given_weights, require_told, require_unfitted
 from sigvit.evidence.searched_values import parameters_of
 from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
 from sigvit.workers import end_with, parent_of_workers
@@ -150,7 +150,7 @@ def cross_validate(
     ordered = ((name, fold.number, seed) for name in pipelines for fold in folds for seed in seeds)
     # The fit of a seedless pipeline stands for every seed.
     found = [_with_seed(part, key[2]) for key in ordered for part in records.get(key) or records[(*key[:2], seeds[0])]]
-    return _collect(found, certificate.with_alignment(_aligned(pipelines, records)))
+    return _collect(found, certificate.with_alignment(_aligned(pipelines, records)).with_warnings(given_weights(pipelines)))
 
 
 def _identities(pipelines: dict[str, Any], windows: Windows, models: list[str]) -> dict[str, str]:

@@ -1,9 +1,9 @@
-"""What a pipeline may not be, found before its first fit: fitted already, or with an alignment that nobody tells whose the windows are."""
+"""Before the first fit: what a pipeline may not be (fitted already, with an alignment that nobody tells whose the windows are), and what it brings along."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sklearn.base import clone
@@ -65,6 +65,17 @@ def _untold(part: Any) -> Iterator[Any]:
         yield from _untold(part.estimator)
     elif not hasattr(part, "fit") or "origin" not in inspect.signature(part.fit).parameters:
         yield part
+
+
+def given_weights(pipelines: Mapping[str, Any]) -> list[str]:
+    """A sentence for every tokenizer with weights that a pipeline's networks start from: it may be fresh, or have been trained on anything."""
+    found = [
+        f"{name!r} starts from the weights of the {type(value).__name__} that it was given: if they were trained before, nothing says on which windows."
+        for name, pipeline in pipelines.items()
+        for parameter, value in parameters_of(pipeline)
+        if parameter.split("__")[-1] == "tokenizer" and hasattr(value, "named_parameters") and not isinstance(value, type) and dict(value.named_parameters())
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _fitted(part: Any) -> Iterator[str]:

@@ -18,8 +18,9 @@ from sigvit.evidence.alignment import Alignment
 from sigvit.evidence.cross_validation import cross_validate
 from sigvit.evidence.folds import cross_subject
 from sigvit.evidence.grid_search import GridSearch
-from sigvit.evidence.pipeline_checks import require_told, require_unfitted
+from sigvit.evidence.pipeline_checks import given_weights, require_told, require_unfitted
 from sigvit.evidence.scaling import ChannelScaler
+from sigvit.tokenizers import TimeStepTokens
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +134,11 @@ def test_an_alignment_that_is_told_is_judged(pipeline):
 )
 def test_what_a_clone_leaves_unfitted_is_judged(pipeline):
     require_unfitted("honest", pipeline())
+
+
+def test_weights_of_a_given_tokenizer_are_warned_of_once(windows):
+    network = sigvit.SignalViTClassifier(TimeStepTokens(3, 8, width=4), training_steps=2, width=4, heads=2, depth=1, ensemble=False, classical=None)
+    warnings = cross_validate({"given": network}, windows, cross_subject(windows.metadata)[:1]).certificate.warnings
+    assert sum("'given' starts from the weights of the TimeStepTokens that it was given" in sentence for sentence in warnings) == 1
+    assert len(given_weights({"searched": GridSearch(make_pipeline(network), {"signalvitclassifier__tokenizer": [TimeStepTokens(3, 8, width=4)]})})) == 1
+    assert given_weights({"default": sigvit.SignalViTClassifier(), "class": Members(TimeStepTokens), "classical": aligned()}) == []
