@@ -24,6 +24,8 @@ def script(monkeypatch):
         "other": replace(synthetic_windows(n_subjects=2, n_trials=4, electrodes=("Fz", "Oz"), sampling_rate=50.0, n_times=71, seed=1), name="other"),
         "leaking": replace(synthetic_windows(n_trials=6, effect=2.0), name="leaking"),
     }
+    # As pages do, each states whose recordings it holds.
+    sets = {name: replace(windows, page={"citation": f"{name} 2020"}) for name, windows in sets.items()}
     monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: sets[name])
 
     def run(*arguments):
