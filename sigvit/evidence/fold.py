@@ -100,7 +100,8 @@ class Division:
     def _require_classes(self, rows: np.ndarray, rest: np.ndarray, n_guarded: int, name: str) -> None:
         labels = self.groups.names["label"]
         classes = sorted(set(labels[rows]))
-        lacking = [label for label in classes if label not in set(labels[rest])]
+        there = set(labels[rest])
+        lacking = [label for label in classes if label not in there]
         if len(classes) < 2:
             raise ValueError(f"{name}: all {len(rows)} rows that it divides are of class {classes[0]!r}; a classifier needs two. Leave these rows out by name.")
         if lacking:
@@ -112,7 +113,7 @@ class Division:
 
     def _require_mixed_recordings(self, test: np.ndarray, rest: np.ndarray, name: str) -> None:
         shared = np.intersect1d(self.groups.recording[test], self.groups.recording[rest])
-        if len(shared) and self.groups.label_follows_recording():
+        if len(shared) and self.groups.label_follows_recording:
             raise ValueError(
                 f"{name} would train and test inside the same recordings ({len(shared)}), and every recording holds one class: what identifies the recording "
                 "would identify the class. Leave whole recordings or subjects out (cross_subject)."

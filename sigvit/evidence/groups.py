@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,7 @@ class Groups:
     def __len__(self) -> int:
         return len(self.subject)
 
-    @property
+    @cached_property
     def classes(self) -> list[str]:
         """Class names in the order of their codes."""
         return self.distinct("label", np.arange(len(self)))
@@ -57,6 +58,7 @@ class Groups:
         """The different names of these rows, in natural order."""
         return sorted(set(self.names[column][rows].tolist()), key=natural_key)
 
+    @cached_property
     def label_follows_recording(self) -> bool:
         """Whether every recording holds one class only, where shuffled labels would do so less than once in a hundred times."""
         trials, first = np.unique(self.trial, return_index=True)

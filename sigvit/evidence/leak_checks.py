@@ -108,7 +108,7 @@ def _compare(fold: Fold, parts: tuple[str, str], first: np.ndarray, second: np.n
         yield claimed, n_pairs, (same := _sharing(getattr(groups, claimed), first, second))
         written_alike = _sharing(groups.plain[claimed], first, second)
         yield "alias", n_pairs, (np.setdiff1d(written_alike[0], same[0]), np.setdiff1d(written_alike[1], same[1]))
-    if "test" in parts and groups.label_follows_recording():
+    if "test" in parts and groups.label_follows_recording:
         yield "recording", n_pairs, _sharing(groups.recording, first, second)
     if judged.signal is not None:
         yield "signal", n_pairs, _sharing(judged.signal, *only)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.stats import chi2, chi2_contingency, norm
+from scipy.stats import chi2, chi2_contingency, norm, poisson
 from scipy.stats.contingency import crosstab
 
 from sigvit.evidence.fold import Fold, first_rows
@@ -17,6 +17,8 @@ from sigvit.evidence.groups import Groups
 # A warning needs both: rarer than this if order were random, and large enough to matter for a score.
 RARE, MATTERS = 0.001, 0.05
 NEIGHBOURS = 5
+# Every pair of labels has a covariance with every other: classes⁴ numbers. Of more classes only the guess of the next label is judged.
+MOST_TABULATED_CLASSES = 30
 
 
 def order_warnings(groups: Groups, folds: list[Fold]) -> list[str]:
@@ -49,7 +51,7 @@ def _recordings(groups: Groups, trials: np.ndarray) -> Iterator[str]:
     table = crosstab(groups.recording[trials], groups.label[trials]).count
     if len(table) < 2 or len(trials) < 2 * len(table):
         return
-    if groups.label_follows_recording():
+    if groups.label_follows_recording:
         yield f"Every one of {len(table)} recordings holds one class: what identifies the recording identifies the class."
         return
     accuracy, chance = table.max(axis=1).sum() / table.sum(), table.sum(axis=0).max() / table.sum()
@@ -82,6 +84,9 @@ def _blocks(groups: Groups, chains: list[np.ndarray]) -> Iterator[str]:
 def _previous_label(groups: Groups, chains: list[np.ndarray]) -> Iterator[str]:
     """Markov test: are neighbouring trials' labels independent inside each recording?"""
     n_classes = len(groups.classes)
+    if n_classes > MOST_TABULATED_CLASSES:
+        yield from _guessed_label(groups, chains) if chains else ()
+        return
     tables = np.zeros((len(chains), n_classes, n_classes))
     for table, chain in zip(tables, chains, strict=True):
         np.add.at(table, (groups.label[chain[:-1]], groups.label[chain[1:]]), 1)
@@ -99,6 +104,35 @@ def _previous_label(groups: Groups, chains: list[np.ndarray]) -> Iterator[str]:
             f"The label before tells the next: {accuracy:.0%} of {n_pairs:.0f} labels are named right by the one before ({chance:.0%} by the commonest; "
             f"Markov test p {_p(p)}; {kind} classes, {changes:.0%} changes), so a response to the last trial can pass for one to this."
         )
+
+
+def _guessed_label(groups: Groups, chains: list[np.ndarray]) -> Iterator[str]:
+    """The same of many classes: what follows a label in the first halves of the recordings is guessed to follow it in the second halves."""
+    labels = [groups.label[chain] for chain in chains]
+    follower = _commonest_follower([own[: len(own) // 2 + 1] for own in labels], len(groups.classes))
+    hits, expected, n_pairs = 0, 0.0, 0
+    for own in labels:
+        before, truth = own[len(own) // 2 : -1], own[len(own) // 2 + 1 :]
+        guess = follower[before]
+        hits, n_pairs = hits + int((guess == truth).sum()), n_pairs + len(truth)
+        guessed, there = np.bincount(guess, minlength=len(follower)), np.bincount(truth, minlength=len(follower))
+        expected += float(guessed @ there) / max(1, len(truth))
+    p = float(poisson.sf(hits - 1, expected))
+    if p < 10 * RARE and hits >= expected + MATTERS * n_pairs:
+        yield (
+            f"The label before tells the next: {hits / n_pairs:.0%} of {n_pairs} labels are named right by what followed the one before earlier on "
+            f"({expected / n_pairs:.0%} in random order; p {_p(p)}), so a response to the last trial can pass for one to this."
+        )
+
+
+def _commonest_follower(sequences: list[np.ndarray], n_classes: int) -> np.ndarray:
+    """(classes,) the label that comes most often after each; the label itself where nothing does."""
+    before, after = (np.concatenate(column) for column in ([own[:-1] for own in sequences], [own[1:] for own in sequences]))
+    pairs, counts = np.unique(before * n_classes + after, return_counts=True)
+    pairs = pairs[np.argsort(counts, kind="stable")]
+    follower = np.arange(n_classes)
+    follower[pairs // n_classes] = pairs % n_classes  # the last one written stays
+    return follower
 
 
 def _stratified_independence(tables: np.ndarray) -> float:
@@ -129,12 +163,10 @@ def _time_alone(groups: Groups, folds: list[Fold]) -> Iterator[str]:
     truth, guess = (np.concatenate(column) for column in zip(*pairs, strict=True))
     if len(np.unique(truth)) < 2:
         return
-    table = np.zeros((len(groups.classes),) * 2)
-    np.add.at(table, (truth, guess), 1)
-    table = table[table.sum(axis=1) > 0]
-    counts, share = table.sum(axis=1), table.sum(axis=0) / table.sum()
-    balanced = float(np.mean([np.bincount(guess[truth == label], minlength=label + 1)[label] / (truth == label).sum() for label in np.unique(truth)]))
-    own = share[np.unique(truth)]
+    labels, counts = np.unique(truth, return_counts=True)
+    hits, guessed = (np.bincount(of, minlength=len(groups.classes))[labels] for of in (guess[guess == truth], guess))
+    balanced = float(np.mean(hits / counts))
+    own = guessed / len(guess)
     chance, spread = float(own.mean()), float(np.sqrt((own * (1 - own) / counts).sum()) / len(counts))
     p = float(norm.sf((balanced - chance) / spread)) if spread > 0 else 1.0
     if p < RARE and balanced >= chance + MATTERS:
@@ -156,8 +188,10 @@ def _guesses(groups: Groups, seconds: np.ndarray, fold: Fold) -> tuple[np.ndarra
         known = known if len(known) >= NEIGHBOURS else train
         order = known[np.argsort(seconds[known], kind="stable")]
         nearest = _nearest(seconds[order], seconds[test[members]], min(len(order), NEIGHBOURS))
-        votes = np.eye(len(weight))[groups.label[order[nearest]]].sum(axis=1) * weight
-        guess[members] = votes.argmax(axis=1)
+        # Sorted, so that of equal votes the first class wins; a class without a neighbour here needs no place.
+        labels = np.sort(groups.label[order[nearest]], axis=1)
+        votes = (labels[:, :, None] == labels[:, None, :]).sum(axis=2) * weight[labels]
+        guess[members] = labels[np.arange(len(labels)), votes.argmax(axis=1)]
     return groups.label[test], guess
 
 

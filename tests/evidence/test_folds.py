@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats.contingency import crosstab
 
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence import folds as splitters
 from sigvit.evidence.certificate import certify
-from sigvit.evidence.fold import _neighbours
+from sigvit.evidence.fold import Division, _neighbours
 from sigvit.evidence.folds import Fold, cross_session, cross_subject, shipped, shuffled_trials, within_session
+from sigvit.evidence.groups import read_groups
 
 
 @pytest.fixture(scope="module")
@@ -376,3 +378,23 @@ def test_a_table_that_is_none_of_folds_is_refused_and_nothing_is_left_behind(tab
 def test_a_division_without_a_seed_is_refused():
     with pytest.raises(ValueError, match="seed is None, which would draw another division at each call"):
         cross_subject(synthetic_windows(n_subjects=3).metadata, seed=None)
+
+
+def test_what_folds_ask_of_all_rows_is_taken_once(table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every fold of blocks asks whether recordings hold one class each, and every fold which classes are left to train on."""
+    crossed, looked_up = [], []
+
+    class Counted(np.ndarray):
+        def __getitem__(self, rows):
+            looked_up.append(rows)
+            return np.asarray(self)[rows]
+
+    monkeypatch.setattr("sigvit.evidence.groups.crosstab", lambda *codes: crossed.append(1) or crosstab(*codes))
+    groups = read_groups(table)
+    groups.names["label"] = groups.names["label"].view(Counted)
+    division = Division(groups, 0.2, 0.0)
+    tests = [np.arange(7), np.arange(7, 20), np.arange(20, 31)]
+    for number, test in enumerate(tests):
+        division.fold(np.arange(len(groups)), test, ["blocks"], number, "within_session", "rows")
+    assert len(crossed) == 1
+    assert len(looked_up) == 2 * len(tests)

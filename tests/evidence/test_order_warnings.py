@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ from scipy.stats import chi2_contingency, kstest
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence.folds import cross_subject, within_session
 from sigvit.evidence.groups import read_groups
-from sigvit.evidence.order_warnings import _stratified_independence, order_warnings
+from sigvit.evidence.order_warnings import _guesses, _stratified_independence, order_warnings
 
 
 def table(labels: np.ndarray, n_runs: int = 2) -> pd.DataFrame:
@@ -100,3 +102,50 @@ def test_markov_test_is_right_about_its_error_rate() -> None:
             np.add.at(stratum, (order[:-1], order[1:]), 1)
         p.append(_stratified_independence(tables))
     assert kstest(p, "uniform").pvalue > 0.001
+
+
+def many_warned(labels: np.ndarray) -> list[str]:
+    """The folds are those of two classes: of many each fold's training part lacks some."""
+    return order_warnings(read_groups(table(labels)), within_session(table(np.resize(["a", "b"], len(labels)))))
+
+
+def test_many_classes_take_no_memory_of_all_pairs_of_pairs() -> None:
+    """Of 31 classes a covariance of all pairs alone has 31⁴ numbers, 7.4 MB."""
+    labels = np.random.default_rng(0).permutation(np.repeat([f"c{number:02d}" for number in range(31)], 8))
+    tracemalloc.start()
+    sentences = many_warned(labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sentences == []
+    assert peak < 2**20  # a few copies of 248 rows
+
+
+@pytest.mark.parametrize("labels", [np.tile(np.random.default_rng(0).permutation(37), 6), np.repeat(np.random.default_rng(0).permutation(74) // 2, 3)])
+def test_the_label_before_tells_the_next_of_many_classes(labels: np.ndarray) -> None:
+    """The same order again and again, or each class three times in a row; in random order 1 of 37 labels is named right."""
+    sentences = [sentence for sentence in many_warned(labels.astype(str)) if sentence.startswith("The label before tells the next")]
+    assert len(sentences) == 1
+    assert "in random order; p < .0001" in sentences[0]
+
+
+def test_random_order_of_many_classes_gives_no_warning() -> None:
+    generator = np.random.default_rng(0)
+    sentences = [sentence for _ in range(10) for sentence in many_warned(generator.permutation(np.repeat([f"c{number}" for number in range(37)], 6)))]
+    assert len(sentences) <= 1  # each test asks for p < .01, as above
+
+
+def test_a_tie_between_neighbours_in_time_goes_to_the_first_class() -> None:
+    """Votes are counted per class that is near: the same guesses as from a table of all classes."""
+    generator = np.random.default_rng(3)
+    metadata = table(generator.choice(["a", "b", "c", "d", "e"], 120))
+    groups = read_groups(metadata)
+    fold = within_session(metadata)[0]
+    seconds = groups.start_s - groups.start_s.min()
+    truth, guess = _guesses(groups, seconds, fold)
+    train = np.union1d(fold.train, fold.validation)
+    weight = 1 / np.bincount(groups.label[train])
+    for row, guessed in zip(fold.test, guess, strict=True):
+        first = np.clip(np.searchsorted(seconds[train], seconds[row]) - 2, 0, len(train) - 5)
+        votes = np.bincount(groups.label[train[first : first + 5]], minlength=5) * weight
+        assert guessed == votes.argmax()
+    assert (truth == groups.label[fold.test]).all()
