@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
+
+ROUNDING = 1e-9  # far above that of a mean over seeds, far below what one window moves
+# Numbers of swap patterns that are held at once.
+MOST_NUMBERS = 2**22
 
 
 def influence(predictions: pd.DataFrame) -> np.ndarray:
@@ -28,10 +33,28 @@ def influence(predictions: pd.DataFrame) -> np.ndarray:
     return centred
 
 
-def interval_from_influence(score: float, moved: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Normal interval of a score (or of a difference, from the difference of influences)."""
+def interval_from_influence(difference: float, moved: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Normal interval of a difference of two scores, from the difference of their influences."""
     half = norm.ppf(0.5 + level / 2) * np.sqrt(np.sum(moved**2))
-    return float(score - half), float(score + half)
+    return float(difference - half), float(difference + half)
+
+
+def score_interval(score: float, predictions: pd.DataFrame, level: float = 0.95) -> tuple[float, float]:
+    """Interval of one pipeline's score: normal in the score's logit (Pepe 2003, "The statistical evaluation of medical tests", 5.2.4), so that it is inside 0 to 1.
+
+    Where every pair of windows is right there is no spread to judge by: then the exact lower limit of Clopper and Pearson (1934), "The use of confidence or
+    fiducial limits", of as many hits as the rarest class has windows; where every pair is wrong, likewise the upper one.
+
+    >>> rows = pd.DataFrame({"seed": 0, "row": range(40), "label": [0, 1] * 20})
+    >>> [round(limit, 3) for limit in score_interval(1.0, rows.assign(probability_0=1 - rows.label, probability_1=rows.label))]
+    [0.832, 1.0]
+    """
+    if not ROUNDING < score < 1 - ROUNDING:
+        fewest = np.unique(_by_seed(predictions)[1], return_counts=True)[1].min()
+        limit = float((0.5 - level / 2) ** (1 / fewest))
+        return (limit, 1.0) if score > 0.5 else (0.0, 1 - limit)
+    half = norm.ppf(0.5 + level / 2) * np.sqrt(np.sum(influence(predictions) ** 2)) / (score * (1 - score))
+    return float(expit(logit(score) - half)), float(expit(logit(score) + half))
 
 
 def swap_test(first: pd.DataFrame, second: pd.DataFrame, n: int = 9999, seed: int = 0) -> float:
@@ -49,11 +72,13 @@ def swap_test(first: pd.DataFrame, second: pd.DataFrame, n: int = 9999, seed: in
     (one, numbers), (other, also) = _by_seed(first), _by_seed(second)
     if one.shape != other.shape or not np.array_equal(numbers, also):
         raise ValueError(f"Two pipelines are compared on the same windows and seeds, but have (seeds, windows, classes) {one.shape} and {other.shape}.")
-    swapped = np.random.default_rng(seed).integers(0, 2, (n, len(numbers))).astype(float)
-    differences = _auc_differences if one.shape[2] == 2 else _recall_differences
-    found = np.abs(differences(one, other, numbers, np.vstack([np.zeros(len(numbers)), swapped])))
+    moved = _auc_moves(one, other, numbers) if one.shape[2] == 2 else _recall_moves(one, other, numbers)
+    generator, at_once = np.random.default_rng(seed), max(1, MOST_NUMBERS // len(numbers))
+    sizes = [min(at_once, n - first) for first in range(0, n, at_once)]
     # Ties count as reached; the tolerance is rounding in sums of at most 1e5 windows.
-    return float(np.mean(found >= found[0] - 1e-10))
+    least = abs(moved.sum()) - 1e-10
+    reached = sum(int((np.abs((1 - 2 * generator.integers(0, 2, (size, len(numbers)))) @ moved) >= least).sum()) for size in sizes)
+    return (1 + reached) / (1 + n)
 
 
 def _by_seed(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -67,16 +92,17 @@ def _by_seed(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return values, np.array([names.index(label) for label in labels])
 
 
-def _kernel(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
-    """1 where the positive window is above the negative one, ½ where they tie, averaged over seeds: (positive windows, negative windows)."""
-    above = positive[:, :, None] - negative[:, None, :]
-    return (0.5 + 0.5 * np.sign(above)).mean(axis=0)
+def _below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """How many of the others lie below each value, ties counting half: averaged over seeds, (seeds, values) and (seeds, others) → (values,)."""
+    counts = [sum(np.searchsorted(ranked, own, side) for side in ("left", "right")) for own, ranked in zip(values, np.sort(others, axis=1), strict=True)]
+    return np.sum(counts, axis=0) / (2 * len(counts))
 
 
 def _auc_components(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    kernel = _kernel(scores[:, numbers == 1], scores[:, numbers == 0])
+    positive, negative = scores[:, numbers == 1], scores[:, numbers == 0]
     components = np.empty(len(numbers))
-    components[numbers == 1], components[numbers == 0] = kernel.mean(axis=1), kernel.mean(axis=0)
+    components[numbers == 1] = _below(positive, negative) / negative.shape[1]
+    components[numbers == 0] = 1 - _below(negative, positive) / positive.shape[1]
     return components
 
 
@@ -85,21 +111,18 @@ def _recall_components(probabilities: np.ndarray, numbers: np.ndarray) -> np.nda
     return (probabilities.argmax(axis=2) == numbers).mean(axis=0) / len(np.unique(numbers))
 
 
-def _recall_differences(one: np.ndarray, other: np.ndarray, numbers: np.ndarray, swapped: np.ndarray) -> np.ndarray:
-    """Difference of balanced accuracy under every swap pattern (patterns, windows)."""
+def _recall_moves(one: np.ndarray, other: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """(windows,) by half of what each window's swap moves the difference of balanced accuracy: under signs, -1 where swapped, it is their sum."""
     weights = 1 / np.bincount(numbers, minlength=one.shape[2])[numbers]
-    return (1 - 2 * swapped) @ (weights * (_recall_components(one, numbers) - _recall_components(other, numbers)))
+    return weights * (_recall_components(one, numbers) - _recall_components(other, numbers))
 
 
-def _auc_differences(one: np.ndarray, other: np.ndarray, numbers: np.ndarray, swapped: np.ndarray) -> np.ndarray:
-    """Difference of ROC-AUC under every swap pattern; AUC is a bilinear form in who stands where, so each pattern costs one product."""
+def _auc_moves(one: np.ndarray, other: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """The same of ROC-AUC: over both states of the opposite window, what a window gains or loses against it doesn't depend on that window's own swap."""
     ranks = [rankdata(scores[..., 1], axis=1) for scores in (one, other)]
-    up, down = swapped[:, numbers == 1], swapped[:, numbers == 0]
-    differences = np.zeros(len(swapped))
-    for first, positive in enumerate(ranks):
-        for second, negative in enumerate(ranks):
-            kernel = _kernel(positive[:, numbers == 1], negative[:, numbers == 0]) / (up.shape[1] * down.shape[1])
-            # A window shows pipeline `first` in the first place where its swap equals `first`, and in the second place where it doesn't.
-            there = np.einsum("np,pm,nm->n", np.abs(1 - first - up), kernel, np.abs(1 - second - down), optimize=True)
-            differences += there - np.einsum("np,pm,nm->n", np.abs(first - up), kernel, np.abs(second - down), optimize=True)
-    return differences
+    moved = np.empty(len(numbers))
+    for own, sign in ((1, 1), (0, -1)):
+        opposite = np.concatenate([each[:, numbers == 1 - own] for each in ranks], axis=1)
+        first, second = (_below(each[:, numbers == own], opposite) for each in ranks)
+        moved[numbers == own] = sign * (first - second) / (2 * np.prod(np.bincount(numbers)))
+    return moved

@@ -64,7 +64,7 @@ def _method(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> str:
         "subject": f"Means are over {n} subjects (seeds and folds averaged first); intervals are Student's t.",
         "group of subjects": f"Means are over {n} groups of subjects (seeds averaged first); intervals are Student's t.",
         "fold": f"Means are over {n} folds (seeds averaged first); intervals are Nadeau and Bengio's, since training parts overlap.",
-        "window": f"There is one test part: intervals are DeLong's over its {n} windows, with the training part as it is.",
+        "window": f"There is one test part: intervals are DeLong's in the logit over its {n} windows, with the training part as it is.",
     }
     line = text(float(summary["chance_line"].iloc[0]))
     guessing = f'Guessing exceeds {line} in 5 of 100 sets; "above chance" is above that.'

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import t
 
 from sigvit.evidence.metrics import chance_line
-from sigvit.evidence.paired_windows import influence, interval_from_influence, swap_test
+from sigvit.evidence.paired_windows import influence, interval_from_influence, score_interval, swap_test
 
 # Up to here every pattern of signs is tried; beyond, a random draw of patterns.
 LARGEST_EXACT_UNITS = 14
@@ -136,7 +136,7 @@ def summarise(table: pd.DataFrame, predictions: pd.DataFrame, level: float = 0.9
     `chance_line` (what guessing exceeds in 5 % of sets), then the means of `accuracy`, `balanced_accuracy`, `log_loss`, `calibration_error` over units, `time`
     (mean seconds of a fit) and `parameters`.
 
-    The interval is Student's over subjects, Nadeau and Bengio's over folds, DeLong's over the windows of one test part.
+    The interval is Student's over subjects, Nadeau and Bengio's over folds, DeLong's in the logit over the windows of one test part.
     """
     scores, unit = unit_scores(table), unit_of(table)
     means = {column: unit_scores(table, column).mean() for column in ("accuracy", "balanced_accuracy", "log_loss", "calibration_error")}
@@ -211,7 +211,7 @@ def _score_interval(scores: pd.Series, predictions: pd.DataFrame, unit: str, ove
     if not len(known):
         return float("nan"), float("nan")
     if unit == "window":
-        return interval_from_influence(known[0], influence(predictions), level)
+        return score_interval(known[0], predictions, level)
     return confidence_interval(known, level, overlap if unit == "fold" else 0.0)
 
 

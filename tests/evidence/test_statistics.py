@@ -1,6 +1,7 @@
 """Statistics against brute force, hand-computed values and their behaviour under the null."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from scipy.stats import kstest, ttest_1samp, ttest_rel
 
 from sigvit.evidence.metrics import chance_line
-from sigvit.evidence.paired_windows import influence, interval_from_influence, swap_test
+from sigvit.evidence.paired_windows import influence, interval_from_influence, score_interval, swap_test
 from sigvit.evidence.statistics import (
     chance,
     compare,
@@ -311,6 +312,44 @@ def test_interval_over_windows_covers_the_true_score_about_as_often_as_it_says()
         low, high = interval_from_influence(auc(values, frame["label"].to_numpy()), influence(frame))
         covered.append(low <= true <= high)
     assert np.mean(covered) == pytest.approx(0.95, abs=0.035)  # three standard errors of 400 draws
+
+
+def test_interval_of_a_score_near_1_covers_the_true_one_as_often_as_it_says():
+    """Ten windows a class of unit Gaussians a distance of 2.904 apart: four sets in ten have all pairs right."""
+    generator, covered, true = np.random.default_rng(0), [], 0.980
+    for _ in range(150):
+        values = generator.normal(np.repeat([0.0, 2.904], 10))
+        frame = pd.DataFrame({"seed": 0, "row": range(20), "label": np.repeat([0, 1], 10), "probability_0": -values, "probability_1": values})
+        low, high = score_interval(auc(values, frame["label"].to_numpy()), frame)
+        covered.append(low <= true <= high)
+    assert np.mean(covered) >= 0.95 - 0.053  # three standard errors of 150 draws
+
+
+@pytest.mark.parametrize("classes", [("left", "right"), ("left", "right", "feet")])
+def test_a_score_without_a_mistake_has_an_interval_with_a_width(classes):
+    table, predictions = made({"ViT": 9.0}, windows=35, classes=classes)
+    summary = summarise(table, predictions).iloc[0]
+    assert (summary["score"], summary["high"]) == (1.0, 1.0)
+    fewest = predictions[predictions["seed"] == 0]["label"].value_counts().min()
+    assert summary["low"] == pytest.approx(0.025 ** (1 / fewest), rel=1e-12)  # rounding
+    flipped = score_interval(0.0, predictions)
+    assert flipped == pytest.approx((0.0, 1 - summary["low"]), rel=1e-12)  # rounding
+
+
+@pytest.mark.parametrize("classes", [("left", "right"), ("left", "right", "feet")])
+def test_no_table_of_all_pairs_of_windows_nor_of_all_swaps_is_held(classes, monkeypatch):
+    """Of 1009 windows and 999 swaps: 2 MB of pairs a seed, 8 MB of swaps."""
+    _, predictions = made({"ViT": 0.7, "LDA": 0.6}, seeds=(0, 1), windows=1009, classes=classes)
+    ours, theirs = (predictions[predictions["pipeline"] == name] for name in ("ViT", "LDA"))
+    whole = swap_test(ours, theirs, n=999)
+    monkeypatch.setattr("sigvit.evidence.paired_windows.MOST_NUMBERS", 10_000)
+    tracemalloc.start()
+    influence(ours)
+    in_chunks = swap_test(ours, theirs, n=999)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert in_chunks == whole  # the draws are the same
+    assert peak < 2**20
 
 
 @pytest.mark.parametrize("classes", [("left", "right"), ("left", "right", "feet")])
