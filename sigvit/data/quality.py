@@ -100,9 +100,8 @@ def _check_constant(windows: Windows, moving: np.ndarray, constant_electrodes: s
         raise ValueError(f'constant_electrodes is {constant_electrodes!r}; it must be "refuse" or "keep".')
     if moving.all():
         return
-    recordings = windows.metadata["recording"].to_numpy()
-    for recording in windows.metadata["recording"].unique() if constant_electrodes == "refuse" else ():
-        dead = np.flatnonzero(~moving[recordings == recording].any(axis=0))
+    for recording, rows in windows.metadata.groupby("recording", sort=False).indices.items() if constant_electrodes == "refuse" else ():
+        dead = np.flatnonzero(~moving[rows].any(axis=0))
         if len(dead):
             which = _electrodes(windows, dead)
             raise ValueError(f'In {recording} the electrodes {which} never move; leave them or the recording out, or say constant_electrodes="keep".')
@@ -114,9 +113,9 @@ def _check_constant(windows: Windows, moving: np.ndarray, constant_electrodes: s
 def _check_unit(windows: Windows) -> None:
     """Of every recording: one in microvolts among others in volts wouldn't show in all of them together."""
     eeg = np.array([kind == "eeg" for kind in windows.info.get_channel_types()])
-    recordings = windows.metadata["recording"].to_numpy()
-    for recording, rows in windows.metadata.groupby("recording", sort=False).indices.items() if eeg.any() else ():
-        some = rows[:: max(1, len(rows) // max(2, _WINDOWS_FOR_THE_UNIT // len(np.unique(recordings))))]
+    recordings = windows.metadata.groupby("recording", sort=False).indices
+    for recording, rows in recordings.items() if eeg.any() else ():
+        some = rows[:: max(1, len(rows) // max(2, _WINDOWS_FOR_THE_UNIT // len(recordings)))]
         spread = np.array([windows.values[row][eeg].std(axis=1) for row in some])  # numpy centres first, so the mean doesn't matter
         if (spread > 0).any():
             _check_volts(float(np.median(spread[spread > 0])), windows.name if len(rows) == len(windows) else f"{recording} ({windows.name})")

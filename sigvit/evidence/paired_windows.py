@@ -40,7 +40,7 @@ def interval_from_influence(difference: float, moved: np.ndarray, level: float =
 
 
 def score_interval(score: float, predictions: pd.DataFrame, level: float = 0.95) -> tuple[float, float]:
-    """Interval of one pipeline's score: normal in the score's logit (Pepe 2003, "The statistical evaluation of medical tests", 5.2.4), so that it is inside 0 to 1.
+    """Interval of one pipeline's score, normal in its logit (Pepe 2003, "The statistical evaluation of medical tests", 5.2.4), so that it stays inside 0 to 1.
 
     Where every pair of windows is right there is no spread to judge by: then the exact lower limit of Clopper and Pearson (1934), "The use of confidence or
     fiducial limits", of as many hits as the rarest class has windows; where every pair is wrong, likewise the upper one.

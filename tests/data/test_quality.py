@@ -62,6 +62,18 @@ def test_a_large_offset_and_one_loud_electrode_are_no_reason_to_refuse(windows):
     check_signals(replace(windows, values=values))
 
 
+def test_recordings_are_grouped_once_however_many_there_are(windows, monkeypatch):
+    unique, sorted_through = np.unique, []
+    monkeypatch.setattr(np, "unique", lambda *arguments, **options: sorted_through.append(1) or unique(*arguments, **options))
+    counts = []
+    for n_recordings in (2, 10):
+        metadata = windows.metadata.assign(recording=[f"recording {row % n_recordings}" for row in range(len(windows))])
+        sorted_through.clear()
+        check_signals(replace(windows, metadata=metadata))
+        counts.append(len(sorted_through))
+    assert counts[0] == counts[1]
+
+
 def test_the_unit_of_other_sensors_is_not_judged():
     import mne
 
