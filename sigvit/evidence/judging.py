@@ -102,7 +102,7 @@ def _fitted_at_once(name: str, pipeline: Any, windows: Windows, fits: Sequence[F
     if isinstance(pipeline, Pipeline):
         yield from _fitted_behind_steps(name, pipeline, windows, fits, ways)
     elif fits:
-        jobs = [_job(name, fit, fit.fold.train, fit.fold.validation, _groups(windows, fit.fold)[fit.fold.train]) for fit in fits]
+        jobs = [_job(name, fit, fit.fold.train, fit.fold.validation, _groups(windows, fit.fold, fit.fold.train)) for fit in fits]
         estimators, seconds = _fit_jobs(pipeline, windows, jobs, ways)
         yield from ((fit, estimator, seconds) for fit, estimator in zip(fits, estimators, strict=True))
 
@@ -114,7 +114,7 @@ def _fitted_behind_steps(name: str, pipeline: Pipeline, windows: Windows, fits: 
         start = time.perf_counter()
         changed = routed(steps, steps.fit_transform, windows[rows], windows.labels[rows], origin=origin_of(windows, rows))
         shared = (time.perf_counter() - start) / len(same)
-        jobs = [_job(name, fit, np.arange(len(rows)), rows[:0], _groups(windows, fold)[rows]) for fit in same]
+        jobs = [_job(name, fit, np.arange(len(rows)), rows[:0], _groups(windows, fold, rows)) for fit in same]
         estimators, seconds = _fit_jobs(pipeline[-1], changed, jobs, ways)
         for fit, estimator in zip(same, estimators, strict=True):
             yield fit, Pipeline([*steps.steps, (pipeline.steps[-1][0], estimator)]), shared + seconds
@@ -138,7 +138,7 @@ def _fitted(pipeline: Any, windows: Windows, fits: Sequence[Fit]) -> Iterator[tu
         takes_validation = _takes_validation(pipeline, fit.fold)
         rows = fit.fold.train if takes_validation else _fit_rows(fit.fold)
         estimator = with_random_state(clone(pipeline), fit.seed)
-        told: dict[str, Any] = {"groups": _groups(windows, fit.fold)[rows], "calibration": _calibration(windows, fit.fold, rows)}
+        told: dict[str, Any] = {"groups": _groups(windows, fit.fold, rows), "calibration": _calibration(windows, fit.fold, rows)}
         told["origin"] = origin_of(windows, rows)
         if takes_validation:
             told["origin"] = np.concatenate([told["origin"], origin_of(windows, fit.fold.validation)])
@@ -166,10 +166,10 @@ def _fit_rows(fold: Fold) -> np.ndarray:
     return np.sort(np.concatenate([fold.train, fold.validation]))
 
 
-def _groups(windows: Windows, fold: Fold) -> np.ndarray:
+def _groups(windows: Windows, fold: Fold, rows: np.ndarray) -> np.ndarray:
     """What inner folds keep whole: subjects or sessions where the protocol does, else recordings."""
     column = {"cross_subject": "subject", "calibrated_subject": "subject", "cross_session": "session", "calibrated_session": "session"}
-    return windows.metadata[column.get(fold.protocol, "recording")].astype(str).to_numpy()
+    return windows.metadata[column.get(fold.protocol, "recording")].iloc[rows].astype(str).to_numpy()
 
 
 def _calibration(windows: Windows, fold: Fold, rows: np.ndarray) -> np.ndarray:
@@ -200,13 +200,14 @@ def _predict(estimator: Any, windows: Windows, fold: Fold) -> dict[str, np.ndarr
 
     A class that training never saw has probability 0.
     """
+    places = {label: number for number, label in enumerate(windows.classes)}
     signals = _signals(estimator, windows, fold.test)
-    asked = _unlabelled(signals, windows.classes[0]) if isinstance(signals, Windows) else signals
+    asked = _unlabelled(signals, next(iter(places))) if isinstance(signals, Windows) else signals
     predicted = _answers(estimator, asked, origin_of(windows, fold.test))
-    columns = [windows.classes.index(label) for label in np.asarray(estimator.classes_).tolist()]
+    columns = [places[label] for label in np.asarray(estimator.classes_).tolist()]
     probabilities = {}
     for part, known in predicted.items():
-        probabilities[part] = np.zeros((len(fold.test), len(windows.classes)))
+        probabilities[part] = np.zeros((len(fold.test), len(places)))
         probabilities[part][:, columns] = known
     return probabilities
 
@@ -236,7 +237,7 @@ def _part_name(name: str, part: str) -> str:
 
 
 def _table_row(name: str, estimator: Any, windows: Windows, fold: Fold, told: dict, probabilities: np.ndarray) -> dict:
-    tested = windows.metadata.iloc[fold.test]
+    tested, classes = windows.metadata.iloc[fold.test], windows.classes
     row = {
         "pipeline": name,
         "dataset": windows.name,
@@ -245,7 +246,7 @@ def _table_row(name: str, estimator: Any, windows: Windows, fold: Fold, told: di
         "session": _joined(tested["session"]),
         "fold": fold.number,
         "left_out": fold.left_out,
-        "n_classes": len(windows.classes),
+        "n_classes": len(classes),
         "samples_test": len(fold.test),
         "channels": windows.values.shape[1],
         "n_sessions": int(windows.metadata["session"].nunique()),
@@ -254,7 +255,7 @@ def _table_row(name: str, estimator: Any, windows: Windows, fold: Fold, told: di
         "parameters": getattr(last_step(estimator), "n_parameters_", None),
         "alignment": alignment_of(estimator),
         **told,
-        **metrics.score_predictions(windows.labels[fold.test], probabilities, windows.classes),
+        **metrics.score_predictions(windows.labels[fold.test], probabilities, classes),
     }
     return {column: row[column] for column in TABLE_COLUMNS}
 

@@ -90,7 +90,7 @@ def signals_of(X: Any) -> np.ndarray:
 
 def origin_of(windows: Windows, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
     """(rows, 2) text: subject and session of each window."""
-    return windows.metadata[["subject", "session"]].astype(str).to_numpy(dtype=object)[rows]
+    return windows.metadata[["subject", "session"]].iloc[rows].astype(str).to_numpy(dtype=object)
 
 
 def alignment_of(pipeline: Any) -> str:

@@ -171,6 +171,18 @@ def test_training_rows_alone_reach_fit_and_test_rows_are_predicted_once(windows,
     assert [entry["n_fit_rows"] for entry in results.provenance] == [len(fold.train)] * 3
 
 
+def test_of_all_rows_no_text_is_made_and_no_class_is_looked_for_one_by_one(windows, folds, monkeypatch):
+    """Of a set of 400 000 windows each fit would take seconds for it; the classes are taken thrice a fit, however many there are."""
+    lengths, taken, astype, classes = [], [], pd.Series.astype, type(windows).classes.fget
+    for kind in (pd.Series, pd.DataFrame):
+        monkeypatch.setattr(kind, "astype", lambda self, *to, **options: lengths.append(len(self)) or astype(self, *to, **options))
+    monkeypatch.setattr(type(windows), "classes", property(lambda self: taken.append(len(self)) or classes(self)))
+    list(judge_fits("Counting", Counting(), windows, [Fit(folds[0], 0)]))
+    assert lengths
+    assert max(lengths) < len(windows)
+    assert taken.count(len(windows)) == 3
+
+
 class Silent(Counting):
     """Takes validation windows, chooses or not, and doesn't say."""
 
