@@ -34,6 +34,7 @@ from sigvit.training.settings import default_settings
 from sigvit.training_part import TrainingPart, hold_out, join
 
 SWITCHES = {"early_stopping", "ensemble", "progress"}  # where a word, such as "no", would be true
+AT_ONCE = 256  # windows that are standardised and predicted together
 
 
 class NetworkClassifier(ClassifierMixin, BaseEstimator):
@@ -124,7 +125,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         """(windows, classes) probabilities, in the order of `classes_`."""
         check_is_fitted(self, "model_")
         signals, _, _ = read_input(self, X, None, reset=False)
-        log_probabilities = [network_log_probabilities(model, self._standardise(signals)) for model in self.models_]
+        parts = (self._standardise(signals[first : first + AT_ONCE]) for first in range(0, len(signals), AT_ONCE))
+        log_probabilities = np.concatenate([[network_log_probabilities(model, values) for model in self.models_] for values in parts], axis=1)
         return softmax(np.mean(log_probabilities, axis=0), axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -227,7 +229,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _standardise(self, signals: np.ndarray) -> Tensor:
         """Each electrode less its training mean, by its training deviation; (windows, electrodes, samples) on the device."""
-        return torch.as_tensor((signals - self.center_[:, None]) / self.scale_[:, None], dtype=self._dtype, device=self._device())
+        values = torch.empty(signals.shape, dtype=self._dtype, device=self._device())
+        for first in range(0, len(signals), AT_ONCE):  # in float64 all windows would be several copies of themselves
+            part = slice(first, first + AT_ONCE)
+            values[part] = torch.as_tensor((signals[part] - self.center_[:, None]) / self.scale_[:, None], dtype=self._dtype, device=self._device())
+        return values
 
     def _on_device(self, targets: np.ndarray) -> Tensor:
         return torch.as_tensor(targets, dtype=torch.int64, device=self._device())
@@ -261,7 +267,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 def network_log_probabilities(model: nn.Module, values: Tensor) -> np.ndarray:
     """(windows, classes) float64, of standardised windows."""
     with torch.no_grad():
-        return torch.cat([model(part).double().log_softmax(1) for part in values.split(256)]).cpu().numpy()
+        return torch.cat([model(part).double().log_softmax(1) for part in values.split(AT_ONCE)]).cpu().numpy()
 
 
 def mean_history(histories: Sequence[list[dict[str, float]]]) -> list[dict[str, float]]:

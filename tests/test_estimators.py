@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import pickle
+import tracemalloc
 
 import mne
 import numpy as np
@@ -218,6 +219,27 @@ def test_the_ensemble_predicts_the_geometric_mean_of_its_networks(windows):
     with torch.no_grad():
         mean = torch.stack([model(values).double().log_softmax(1) for model in classifier.models_]).mean(0)
     np.testing.assert_allclose(classifier.predict_proba(windows), mean.softmax(1).numpy(), atol=1e-6)  # batches of other sizes round float32 logits elsewhere
+
+
+def test_windows_are_standardised_in_parts_and_once_for_all_networks(windows, monkeypatch):
+    classifier = clone(QUICK).set_params(ensemble=True, training_steps=1).fit(windows)
+    whole, standardise, sizes = classifier.predict_proba(windows), type(classifier)._standardise, []
+    monkeypatch.setattr("sigvit.network_classifier.AT_ONCE", 17)
+    monkeypatch.setattr(type(classifier), "_standardise", lambda self, signals: sizes.append(len(signals)) or standardise(self, signals))
+    np.testing.assert_allclose(classifier.predict_proba(windows), whole, atol=1e-6)  # batches of other sizes round float32 logits elsewhere
+    assert sizes == [17, 17, 17, 9]
+
+
+def test_standardising_holds_no_float64_copy_of_all_windows(windows):
+    classifier = clone(QUICK).set_params(training_steps=1).fit(windows)
+    values = np.tile(windows.values, (53, 1, 1))
+    tracemalloc.start()
+    standardised = classifier._standardise(values)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < values.nbytes  # a few parts of 256 of 3180 windows, twice as wide; tensors aren't counted
+    expected = ((values - classifier.center_[:, None]) / classifier.scale_[:, None]).astype(np.float32)
+    np.testing.assert_array_equal(standardised.numpy(), expected)
 
 
 def test_the_weights_of_the_halves_are_chosen_on_windows_that_neither_was_fitted_on(windows, monkeypatch):
