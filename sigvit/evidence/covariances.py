@@ -19,6 +19,8 @@ MOST_ROWS = 128
 MOST_DELAYED = 0.25
 # Numbers in one covariance of every training window: 5000 windows of 57 electrodes; nine bands of them take 600 MB.
 MOST_NUMBERS = 2**23
+# Numbers of delayed copies that are held at once.
+BLOCK_NUMBERS = 2**20
 
 
 def oas_covariances(signals: np.ndarray) -> np.ndarray:
@@ -130,8 +132,13 @@ class AugmentedCovariances(TransformerMixin, BaseEstimator):
         return met.get(signals, contents(signals), ("augmented", self.lag_, self.copies_), self._covariances)
 
     def _covariances(self, signals: np.ndarray) -> np.ndarray:
+        at_once = max(1, BLOCK_NUMBERS // (self.copies_ * signals[0].size))
+        blocks = [oas_covariances(self._delayed(signals[first : first + at_once])) for first in range(0, len(signals), at_once)]
+        return np.concatenate(blocks)
+
+    def _delayed(self, signals: np.ndarray) -> np.ndarray:
         kept = signals.shape[2] - self.lag_ * (self.copies_ - 1)
-        return oas_covariances(np.concatenate([signals[..., self.lag_ * copy :][..., :kept] for copy in range(self.copies_)], axis=1))
+        return np.concatenate([signals[..., self.lag_ * copy :][..., :kept] for copy in range(self.copies_)], axis=1)
 
 
 class XdawnShrunkenCovariances(XdawnCovariances):

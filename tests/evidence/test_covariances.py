@@ -1,5 +1,7 @@
 """Covariances of all windows at once are scikit-learn's of one after the other."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -75,3 +77,16 @@ def test_as_many_windows_as_fill_the_memory_are_read_in_fewer_components_of_the_
     assert pipeline.score(signals[40:], labels[40:]) == 1
     # other test windows change nothing, but a product of 135 features may be summed in another order
     np.testing.assert_allclose(pipeline.predict_proba(signals[40:47]), told[:7], atol=1e-12)
+
+
+def test_delayed_copies_of_a_block_of_windows_are_held_at_once(monkeypatch):
+    signals = np.random.default_rng(0).normal(size=(61, 5, 509))
+    step = AugmentedCovariances(250.0).fit(signals)
+    whole = step._covariances(signals)
+    monkeypatch.setattr("sigvit.evidence.covariances.BLOCK_NUMBERS", 7 * 8 * signals[0].size)
+    tracemalloc.start()
+    in_blocks = step._covariances(signals)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(in_blocks, whole)
+    assert peak < 8 * signals.nbytes  # eight copies of all windows, without what is computed of them
