@@ -145,6 +145,7 @@ class XdawnShrunkenCovariances(XdawnCovariances):
     """pyriemann's `XdawnCovariances` with the joint covariances of all windows at once; filters and class averages are its own.
 
     Of more than 16 classes fewer filters each, as many as keep the matrix at 128 rows: it has 2 · filters · classes, and time and memory grow with its square.
+    Of more than 64 classes the 64 commonest have one each; their filters and averages tell the others as well.
 
     >>> generator = np.random.default_rng(0)
     >>> XdawnShrunkenCovariances(nfilter=2).fit_transform(generator.normal(size=(10, 3, 50)), np.arange(10) % 2).shape
@@ -153,8 +154,10 @@ class XdawnShrunkenCovariances(XdawnCovariances):
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> XdawnShrunkenCovariances:
         y = plain_labels(y, "windows")
-        few = max(1, min(self.nfilter, MOST_ROWS // (2 * len(np.unique(y)))))
-        self.Xd_ = Xdawn(few, self.classes, self.xdawn_estimator, self.baseline_cov).fit(X, y)
+        found, counts = np.unique(y, return_counts=True)
+        few = max(1, min(self.nfilter, MOST_ROWS // (2 * len(found))))
+        commonest = np.sort(found[np.argsort(-counts, kind="stable")[: MOST_ROWS // 2]])
+        self.Xd_ = Xdawn(few, commonest if self.classes is None else self.classes, self.xdawn_estimator, self.baseline_cov).fit(X, y)
         self.P_ = self.Xd_.evokeds_
         return self
 

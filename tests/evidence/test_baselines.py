@@ -209,3 +209,10 @@ def test_many_classes_have_fewer_xdawn_filters_each():
     covariances = XdawnShrunkenCovariances(nfilter=4)
     assert covariances.fit_transform(generator.normal(size=(60, 7, 31)), labels).shape == (60, 120, 120)  # 3 filters of 20 classes, and their averages
     assert covariances.fit_transform(generator.normal(size=(60, 7, 31)), labels % 16).shape == (60, 128, 128)  # as many as asked for
+
+
+def test_of_more_than_64_classes_the_commonest_have_xdawn_filters():
+    generator, labels = np.random.default_rng(0), np.r_[np.arange(67), np.arange(3, 67)]
+    covariances = XdawnShrunkenCovariances(nfilter=4)
+    assert covariances.fit_transform(generator.normal(size=(131, 7, 31)), labels).shape == (131, 128, 128)  # one filter of 64 classes, and their averages
+    assert covariances.Xd_.classes_.tolist() == list(range(3, 67))
