@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -158,13 +160,12 @@ def plan(raw: mne.io.BaseRaw, starts: Sequence[tuple[float, Event]], cut: Cut, r
     `starts` holds where they begin (seconds) and of which event they are; `rate` is that of the windows, Hz. The first sample is ``round(start * rate)``.
     """
     positions = Positions(np.array([], int), np.array([], int), np.array([], int), np.array([]), n_samples(cut.length_s, rate), rate, [])
-    spans = bad_spans(raw, cut.bad_spans)
-    if padding_s:
-        spans.append((stop_s - padding_s, stop_s, "constant padding"))
+    padding = [(stop_s - padding_s, stop_s, "constant padding")] if padding_s else []
+    bad = [_BadSpans.of(spans, rate) for spans in (bad_spans(raw, cut.bad_spans), padding)]  # what the recording says is named first
     kept = []
     for start_s, event in starts:
         first, cue = round(start_s * rate), round(event.onset_s * rate)
-        reason = _reason(extent(first, cue, positions.n_times, cut, rate), spans, rate, stop_s)
+        reason = _reason(extent(first, cue, positions.n_times, cut, rate), bad, rate, stop_s)
         if reason:
             positions.dropped.append({"trial": event.trial, "label": event.label, "start_s": first / rate, "reason": reason})
         else:
@@ -225,17 +226,38 @@ def span_of(cue: int, span_s: tuple[float, float], rate: float) -> slice:
     return slice(start, start + n_samples(span_s[1] - span_s[0], rate))
 
 
-def _reason(needed: tuple[int, int], bad: list[tuple[float, float, str]], rate: float, stop_s: float) -> str | None:
+class _BadSpans(NamedTuple):
+    """Bad spans in the order of their beginnings, in samples of the windows' rate, so that one search tells which of thousands a window touches first.
+
+    `latest` holds the latest end of a span and all before it.
+    """
+
+    starts: list[float]
+    latest: list[float]
+    names: list[str]
+
+    @classmethod
+    def of(cls, spans: list[tuple[float, float, str]], rate: float) -> _BadSpans:
+        ordered = sorted(spans, key=lambda span: span[0])
+        ends = (_end(start_s * rate, stop_s * rate, name) for start_s, stop_s, name in ordered)
+        return cls([start_s * rate for start_s, _, _ in ordered], list(accumulate(ends, max)), [name for *_, name in ordered])
+
+    def touched(self, low: int, high: int) -> str | None:
+        first = bisect_right(self.latest, low)
+        return self.names[first] if first < bisect_left(self.starts, high) else None
+
+
+def _end(start: float, stop: float, name: str) -> float:
+    """A span has at least one sample; a window may begin where a break ends."""
+    end = max(stop, start + 1)
+    return min(end, round(start)) if is_point(name) else end
+
+
+def _reason(needed: tuple[int, int], bad: Sequence[_BadSpans], rate: float, stop_s: float) -> str | None:
     low, high = needed
     if low < 0:
         return "begins before the recording"
     if high > round(stop_s * rate):
         return "ends after the recording"
-    touching = (span for span in bad if span[0] * rate < high and max(span[1] * rate, span[0] * rate + 1) > low)
-    hit = next((name for start, _, name in touching if not _is_met(start, low, rate, name)), None)
+    hit = next((name for spans in bad if (name := spans.touched(low, high)) is not None), None)
     return None if hit is None else f"overlaps {hit}"
-
-
-def _is_met(start_s: float, low: int, rate: float, name: str) -> bool:
-    """Whether a window begins where a break ends."""
-    return is_point(name) and round(start_s * rate) <= low

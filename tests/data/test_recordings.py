@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sigvit.data.cuts import plan
+from sigvit.data.events import Event
 from sigvit.data.recordings import (
     Cut,
     LabelledRecording,
@@ -917,3 +919,37 @@ def test_a_support_of_arrays_that_can_not_be_is_refused(support):
     values = np.random.default_rng(0).normal(0, 1e-5, (3, 2, 61))
     with pytest.raises(ValueError, match=f"filter_support_s is {support}; it must be"):
         windows_from_arrays(values, [0, 1, 0], ["C3", "C4"], 61.0, filter_support_s=support)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_of_many_bad_spans_the_first_that_a_window_touches_is_named_and_none_is_read_twice(seed, monkeypatch):
+    """Against the plain definition, window by window and span by span."""
+    generator, read = np.random.default_rng(seed), []
+
+    class Counted(float):
+        def __mul__(self, rate):
+            read.append(self)
+            return float(self) * rate
+
+    names = [str(name) for name in generator.choice(["bad", "boundary", "BAD_jump"], 97)]
+    onsets = np.sort(generator.uniform(0, 390, 97).round(1))
+    lengths = np.where(np.array(names) == "boundary", 0.0, generator.exponential(2.0, 97))
+    spans = [(Counted(onset), Counted(onset + length), name) for onset, length, name in zip(onsets, lengths, names, strict=True)]
+    monkeypatch.setattr("sigvit.data.cuts.bad_spans", lambda raw, further: list(spans))
+    cut, rate = Cut(start_s=0.0, stop_s=1.3), 9.7
+    starts = [(onset, Event(onset, 0.0, "a", trial)) for trial, onset in enumerate(np.arange(0.0, 410.0, 0.7))]
+    positions = plan(None, starts, cut, rate, stop_s=405.0, padding_s=6.1)
+    assert len(read) <= 4 * len(spans)
+
+    expected = {}
+    for start, event in starts:
+        low = round(start * rate)
+        high = low + positions.n_times
+        for onset, stop, name in [*spans, (405.0 - 6.1, 405.0, "constant padding")]:
+            met = name == "boundary" and round(onset * rate) <= low
+            if onset * rate < high and max(stop * rate, onset * rate + 1) > low and not met:
+                expected.setdefault(event.trial, f"overlaps {name}")
+        if high > round(405.0 * rate):
+            expected[event.trial] = "ends after the recording"
+    assert {dropped["trial"]: dropped["reason"] for dropped in positions.dropped} == expected
+    assert {"overlaps boundary", "overlaps bad", "overlaps constant padding"} <= set(expected.values())
