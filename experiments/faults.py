@@ -9,19 +9,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sigvit
+from sigvit.__main__ import as_a_command
 
 OURS = (Path(__file__).parent, Path(sigvit.__file__).parent)
 
 
 @contextmanager
 def faults_in_a_sentence() -> Iterator[None]:
-    """What is wrong with data, recipe or disk, without the way through the code that found it; an error that another package raised keeps its way."""
-    try:
-        yield
-    except (ValueError, OSError, sigvit.Leak) as error:
-        if not isinstance(error, OSError) and not _is_ours(error):
+    """What is wrong with data, recipe or disk, without the way through the code that found it; an error that another package raised keeps its way.
+
+    On the terminal it does what `sigvit` does there (`as_a_command`).
+    """
+    with as_a_command():
+        try:
+            yield
+        except BrokenPipeError:
             raise
-        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from error
+        except (ValueError, OSError, sigvit.Leak) as error:
+            if not isinstance(error, OSError) and not _is_ours(error):
+                raise
+            raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from error
 
 
 def _is_ours(error: Exception) -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 USAGE = """usage: sigvit datasets                list the dataset pages and what each needs
        sigvit verify RESULTS_FOLDER   check a results folder from its files alone
@@ -15,14 +19,35 @@ READER_LEFT = 141  # what a shell reports for a program that a closed pipe ended
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code is 0 where it went well."""
+    with as_a_command():
+        return run(sys.argv[1:] if arguments is None else arguments)
+
+
+@contextmanager
+def as_a_command() -> Iterator[None]:
+    """What a program owes its terminal: signs that its encoding lacks are replaced, and when its reader leaves it ends without a word, by SystemExit."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
-        code = run(sys.argv[1:] if arguments is None else arguments)
-        sys.stdout.flush()
-        return code
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read, such as `head`, has enough; the interpreter's own flush at its end finds a place to write.
+        if not _reader_left():
+            raise
+        # The interpreter's own flush at its end finds a place to write.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_LEFT
+        raise SystemExit(READER_LEFT) from None
+
+
+def _reader_left() -> bool:
+    """Whether it is standard output that is closed, and not the pipe of another process."""
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # of errors and closed ends it tells unasked
+    return bool(poll.poll(0))
 
 
 def run(arguments: list[str]) -> int:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sigvit import cost_command
-from sigvit.__main__ import main
+from sigvit.__main__ import as_a_command, main
 from sigvit.evaluation.hardware import published
 
 
@@ -20,6 +20,18 @@ def test_a_reader_that_has_enough_is_no_crash():
     run = subprocess.run([sys.executable, "-m", "sigvit", "datasets"], stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert (run.returncode, run.stderr) == (141, "")
+
+
+def test_signs_that_the_terminal_lacks_are_replaced():
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    run = subprocess.run([sys.executable, "-m", "sigvit", "datasets"], env=environment, capture_output=True, check=False)
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert b"scp1" in run.stdout
+
+
+def test_a_pipe_that_is_not_the_readers_keeps_its_error():
+    with pytest.raises(BrokenPipeError), as_a_command():
+        raise BrokenPipeError("a worker's")
 
 
 def test_no_command_prints_the_usage(capsys):

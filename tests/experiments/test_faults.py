@@ -1,6 +1,9 @@
 """A script ends in a sentence where the fault is the user's, and shows the way through the code where another package stumbled."""
 
 import importlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +11,12 @@ import pytest
 
 import sigvit
 
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
 
 @pytest.fixture
 def faults(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "experiments"))
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
     monkeypatch.setattr("sys.argv", ["somewhere/transfer.py"])
     return importlib.import_module("faults").faults_in_a_sentence
 
@@ -38,3 +43,24 @@ def leaking():
 def test_an_error_of_another_package_keeps_its_way(faults):
     with pytest.raises(ValueError, match="reshape"), faults():
         np.zeros(3).reshape(2)
+
+
+def test_a_reader_that_has_enough_of_a_script_is_no_fault():
+    """`image_training.py --help | head`: the help is printed, and the script asked to end."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    script = "import sys; from faults import faults_in_a_sentence\nwith faults_in_a_sentence():\n    print('help')\n    sys.exit(0)"
+    run = subprocess.run([sys.executable, "-c", script], stdout=writing, stderr=subprocess.PIPE, text=True, check=False, cwd=EXPERIMENTS, env=with_sigvit())
+    os.close(writing)
+    assert (run.returncode, run.stderr) == (141, "")
+
+
+def test_a_script_says_what_it_can_in_the_terminals_encoding():
+    script = "from faults import faults_in_a_sentence\nwith faults_in_a_sentence():\n    print('5 – 10 × 3')"
+    environment = {**with_sigvit(), "PYTHONIOENCODING": "ascii"}
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=EXPERIMENTS, env=environment)
+    assert (run.stdout, run.stderr) == ("5 ? 10 ? 3\n", "")
+
+
+def with_sigvit():
+    return {**os.environ, "PYTHONPATH": str(EXPERIMENTS.parent)}
