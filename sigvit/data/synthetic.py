@@ -75,7 +75,7 @@ def synthetic_raw(
     The source of each trial is that of `synthetic_windows`.
 
     >>> raw = synthetic_raw(n_trials=4)
-    >>> float(raw.duration), sorted(set(raw.annotations.description))
+    >>> float(raw.duration), sorted(set(map(str, raw.annotations.description)))
     (26.0, ['left', 'right'])
     """
     import mne
