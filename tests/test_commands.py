@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -123,3 +125,21 @@ def test_cost_of_a_model_is_measured_here(capsys):
 def test_bad_input_gets_a_sentence(words, sentence, capsys):
     assert main(["cost", *words]) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
+@pytest.mark.parametrize(
+    ("version", "asked", "said"), [((3, 10), ["-c"], "name another one: make demo PYTHON=python3.11"), ((3, 11), ["-c", "-m venv --clear .venv"], "")]
+)
+def test_make_begins_its_environment_anew_and_with_a_python_that_is_new_enough(tmp_path, version, asked, said):
+    """A Python that writes down what it is asked, and says that it is of this version."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(Path(__file__).parents[1] / name, tmp_path)
+    python = tmp_path / "python"
+    told = f"import sys; sys.version_info = {version}; words = sys.argv[1:]; exec(words[1]) if words[0] == '-c' else sys.exit('no environment')"
+    python.write_text(f'#!/bin/sh\necho "$@" >> asked\nexec {sys.executable} -c "{told}" "$@"\n')
+    python.chmod(0o755)
+    run = subprocess.run(["make", "install", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    lines = (tmp_path / "asked").read_text().splitlines()
+    assert [line if line.startswith("-m") else line[:2] for line in lines] == asked
+    assert said in run.stderr
