@@ -86,12 +86,14 @@ def steps_alone(mask: Tensor, steps: int, window: int, stride: int, leftover: st
     >>> mask = torch.arange(9) < torch.tensor([[[6]], [[9]]])
     >>> [steps_alone(mask, 3, window=3, stride=3, leftover="drop").sum(1).tolist(), steps_alone(mask[..., :7], 3, 3, 3, "pad").sum(1).tolist()]
     [[2, 3], [2, 3]]
+    >>> steps_alone(mask, 5, window=7, stride=2, leftover="pad").sum(1).tolist()
+    [1, 2]
     """
     numbers = torch.arange(1, mask.shape[-1] + 1, device=mask.device)
     length = (mask.any(1) * numbers).amax(-1, keepdim=True)
     starts = torch.arange(steps, device=mask.device) * stride
-    # A window that is filled up is there while the one before it leaves samples over.
-    return (starts - stride + window < length) & (starts < length) if leftover == "pad" else starts + window <= length
+    # A window that is filled up is there while the one before it leaves samples over; before the first there is none.
+    return ((starts - stride + window < length) | (starts == 0)) & (starts < length) if leftover == "pad" else starts + window <= length
 
 
 def samples_of(seconds: float, sampling_rate: float) -> int:

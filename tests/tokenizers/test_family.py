@@ -124,6 +124,25 @@ def test_a_mask_that_says_all_is_real_changes_nothing(kind):
     torch.testing.assert_close(tokenizer(recordings, torch.ones(2, E, dtype=torch.bool)).values, tokenizer(recordings).values, rtol=0, atol=1e-10)
 
 
+PADDED = {
+    "ConvStem": lambda: tokenizers.ConvStem(E, 7, kernel=5, pool=12, stride=4, width=8, leftover="pad"),
+    "CovarianceTokens": lambda: tokenizers.CovarianceTokens(E, 16, 4, width=8, leftover="pad"),
+    "SpectrogramPatches": lambda: tokenizers.SpectrogramPatches(E, RATE, "stft", 16, 4, patch=(4, 1), width=8, leftover="pad"),
+    "Composite": lambda: tokenizers.Composite([PADDED["CovarianceTokens"](), PADDED["ConvStem"]()]),
+}
+
+
+@pytest.mark.parametrize("n_times", [1, 11, 12, 13, 17])
+@pytest.mark.parametrize("kind", PADDED)
+def test_a_recording_shorter_than_a_window_keeps_its_only_token_under_a_mask(kind, n_times):
+    tokenizer, signal = PADDED[kind]().double(), torch.randn(2, E, n_times, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    alone = tokenizer(signal, torch.ones(2, E, dtype=torch.bool))
+    assert alone.mask.all()
+    in_company = tokenizer(torch.nn.functional.pad(signal, (0, S - n_times)), (torch.arange(S) < n_times).expand(2, E, S))
+    # float64 sums in another order
+    torch.testing.assert_close(in_company.values[in_company.mask], alone.values.flatten(0, 1), rtol=0, atol=1e-10)
+
+
 def test_the_classifier_measures_the_reference_on_its_training_windows(monkeypatch):
     seen, measure = [], tokenizers.CovarianceTokens.set_reference
     monkeypatch.setattr(tokenizers.CovarianceTokens, "set_reference", lambda self, signals: (seen.append(signals.clone()), measure(self, signals))[1])
