@@ -134,20 +134,21 @@ class SpectrogramPatches(nn.Module):
     def forward(self, recording: Tensor | RecordingBatch, mask: Tensor | None = None) -> Tokens:
         """(B, E, samples) → Tokens (B, T, D).
 
-        `mask` is (B, E) or (B, E, samples) bool, True = real: samples that aren't count as zero, and a frame without real samples as power 1. A patch is
-        padding where it sees no real sample, or reaches beyond the recording's last one so that the recording alone wouldn't have it.
+        `mask` is (B, E) or (B, E, samples) bool, True = real: samples that aren't count as zero, and a frame without real samples as power 1, also where
+        it is one that `leftover="pad"` adds behind the end. A patch is padding where it sees no real sample, or reaches beyond the recording's last one so
+        that the recording alone wouldn't have it.
         A batch of several caps, lengths and rates (`collate_windows`) needs no mask, and may have any electrodes.
         """
         if isinstance(recording, RecordingBatch):
             refuse_mask(mask)
             return self._several_recordings(recording)
         check_recording(recording, self.n_electrodes)
-        if mask is None:
-            values, real = self._projected(self.power(recording).clamp(min=POWER_FLOOR).log()), None
+        steps = self._steps(recording.shape[2])
+        if mask is None and self._length(steps) <= recording.shape[2]:
+            values, there = self._projected(self.power(recording).clamp(min=POWER_FLOOR).log()), None
         else:
-            values, there = self._masked(recording, real_samples(mask, recording))
-            real = there.flatten(1)
-        return Tokens(values.flatten(1, 2), self._grid(self._steps(recording.shape[2])), real)
+            values, there = self._masked(recording, torch.ones_like(recording, dtype=torch.bool) if mask is None else real_samples(mask, recording))
+        return Tokens(values.flatten(1, 2), self._grid(steps), None if mask is None or there is None else there.flatten(1))
 
     def _several_recordings(self, batch: RecordingBatch) -> Tokens:
         """Each recording's own electrodes at this tokenizer's rate, all recordings of one length at a time."""

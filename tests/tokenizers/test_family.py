@@ -24,6 +24,9 @@ FAMILY = {
     "CovarianceTokens": lambda: tokenizers.CovarianceTokens(E, 20, 10, width=8, leftover="pad"),
     "CovarianceTokens, bands and filters": lambda: tokenizers.CovarianceTokens(E, 32, 11, 8, ((4, 9), (9, 30)), 0.2, 3, sampling_rate=RATE),
     "SpectrogramPatches": lambda: tokenizers.SpectrogramPatches(E, RATE, "stft", 16, 5, patch=(4, 3), width=8, names=NAMES),
+    "SpectrogramPatches, frames beyond the end": lambda: tokenizers.SpectrogramPatches(
+        E, RATE, "stft", 8, 8, patch=(4, 4), width=8, leftover="pad", names=NAMES
+    ),
     "SpectrogramPatches, filter bank": lambda: tokenizers.SpectrogramPatches(
         E, RATE, "filter_bank", 17, 7, bands=((4, 9), (9, 30)), patch=(2, 1), width=8, names=NAMES
     ),
