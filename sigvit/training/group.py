@@ -137,7 +137,7 @@ class Group:
 
         Raises
         ------
-        ValueError : it is of another recipe, seed or architecture.
+        ValueError : it is of another recipe, seed, architecture or tokenizer.
         """
         place = self.places[k]
         require_same(place.member, saved)

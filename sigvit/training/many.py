@@ -50,7 +50,7 @@ def train_many(
     Raises
     ------
     ValueError : a loss or gradient is not finite. The other members are trained to their end first; the message names those that weren't. Or a snapshot is of
-        another recipe, seed or architecture.
+        another recipe, seed, architecture or tokenizer.
     BlockingIOError : another process trains the same members into the folder of the snapshots.
 
     >>> import torch

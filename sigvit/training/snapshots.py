@@ -11,7 +11,7 @@ from typing import Any
 
 from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.member import Member
-from sigvit.training.state import plain, plain_architecture
+from sigvit.training.state import plain, plain_model
 
 SECONDS = 60.0
 # The workers of a killed training take a moment to notice it and to let go of their folders (`sigvit.workers.end_with`).
@@ -144,14 +144,14 @@ def _newest(checkpoints: Checkpoints) -> dict[str, dict[str, Any]]:
 
 def described(member: Member) -> dict[str, Any]:
     """What a snapshot's training is compared by."""
-    return {"recipe": {"seed": member.seed, **plain(member.recipe)}, "architecture": plain_architecture(member.model)}
+    return {"recipe": {"seed": member.seed, **plain(member.recipe)}, **plain_model(member.model)}
 
 
 def require_same(member: Member, saved: dict[str, Any]) -> None:
-    """ValueError: the snapshot is of another recipe, seed or architecture."""
+    """ValueError: the snapshot is of another recipe, seed, architecture or tokenizer."""
     for kind, own in described(member).items():
         before = saved.get(kind)
-        if own is None or before is None:  # the model doesn't say its architecture, or the snapshot is of an earlier version
+        if own is None or before is None:  # the model doesn't say it, or the snapshot is of an earlier version
             continue
         differ = "; ".join(f"{name} was {before.get(name)!r} and is {own.get(name)!r}" for name in own | before if own.get(name) != before.get(name))
         if differ:

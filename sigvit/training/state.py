@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sigvit.model.config import ModelConfig
+from sigvit.model.transformer import VisionTransformer
+from sigvit.tokenizers import Composite
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.distributed import Processes
@@ -117,7 +118,7 @@ class TrainingState:
         Raises
         ------
         BlockingIOError : another process trains into the folder.
-        ValueError : it is of another recipe, seed or architecture; the message names what differs.
+        ValueError : it is of another recipe, seed, architecture or tokenizer; the message names what differs.
         """
         if self.processes.first:
             checkpoints.claim()
@@ -135,9 +136,10 @@ class TrainingState:
         own = {"seed": self.seed} | plain(self.recipe)
         free = FREE_FIELDS if not _draws(self.model) else [name for name in FREE_FIELDS if name != "compile"]
         _require_equal(path, "recipe", saved["recipe"], own, free)
-        before, architecture = saved.get("architecture"), plain_architecture(self.model)  # checkpoints of earlier versions don't say it
-        if before is not None and architecture is not None:
-            _require_equal(path, "architecture", before, architecture, ())
+        for kind, told in plain_model(self.model).items():
+            before = saved.get(kind)  # checkpoints of earlier versions don't say it
+            if before is not None and told is not None:
+                _require_equal(path, kind, before, told, ())
 
     def _plain(self) -> dict[str, Any]:
         keeper = {"best": self.keeper.best, "waited": self.keeper.waited, "weights": self.keeper.weights}
@@ -146,7 +148,7 @@ class TrainingState:
             "keeper": keeper,
             "history": self.history,
             "recipe": {"seed": self.seed} | plain(self.recipe),
-            "architecture": plain_architecture(self.model),
+            **plain_model(self.model),
             "measured": self.measured.numbers,
             "reported": self.reported,
             "ended": self.ended,
@@ -162,27 +164,40 @@ def plain(recipe: Recipe) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()}
 
 
-def _config(model: nn.Module) -> ModelConfig | None:
-    """That of the model, or of the one inside an objective or a compiler's wrapper."""
-    told = (getattr(module, "config", None) for module in model.modules())
-    return next((config for config in told if isinstance(config, ModelConfig)), None)
+def _transformer(model: nn.Module) -> VisionTransformer | None:
+    """The model, or the one inside an objective or a compiler's wrapper."""
+    return next((module for module in model.modules() if isinstance(module, VisionTransformer)), None)
 
 
-def plain_architecture(model: nn.Module) -> dict[str, Any] | None:
+def plain_model(model: nn.Module) -> dict[str, dict[str, Any] | None]:
     """What decides the model's numbers, also where shapes don't tell, as a checkpoint gives it back; None where the model doesn't say."""
-    config = _config(model)
-    if config is None:
-        return None
-    told = json.loads(json.dumps(asdict(config), default=lambda number: number.item()))  # numpy's
-    del told["checkpointing"]
-    return told
+    found = _transformer(model)
+    if found is None:
+        return {"architecture": None, "tokenizer": None}
+    told = {"architecture": asdict(found.config), "tokenizer": _plain_tokenizer(found.tokenizer)}
+    del told["architecture"]["checkpointing"]
+    return json.loads(json.dumps(told, default=_plain_value))
+
+
+def _plain_tokenizer(tokenizer: nn.Module) -> dict[str, Any]:
+    """Class and arguments, of a composite those of each part; somebody's own needn't say its arguments."""
+    told: dict[str, Any] = {"class": type(tokenizer).__name__}
+    if isinstance(tokenizer, Composite):
+        return told | {f"part {number}": _plain_tokenizer(part) for number, part in enumerate(tokenizer.tokenizers)}
+    arguments = getattr(tokenizer, "arguments", None)
+    return told | (arguments() if callable(arguments) else {})
+
+
+def _plain_value(value: Any) -> Any:
+    """Numbers and arrays of numpy or torch as Python's; of anything else what it is."""
+    return value.tolist() if hasattr(value, "tolist") else type(value).__name__
 
 
 def _draws(model: nn.Module) -> bool:
     """Whether a step draws masks: compiled, it draws others."""
-    config = _config(model)
+    found = _transformer(model)
     rates = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
-    return any(rates) or (config is not None and (config.dropout > 0 or config.stochastic_depth > 0))
+    return any(rates) or (found is not None and (found.config.dropout > 0 or found.config.stochastic_depth > 0))
 
 
 def _require_equal(path: Path, kind: str, before: dict[str, Any], own: dict[str, Any], free: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 import sigvit
 from sigvit.model.scaling import Scaling
+from sigvit.tokenizers import CovarianceTokens
 from sigvit.training.group import Group
 from sigvit.training.many import Member, Plan, Snapshots, is_stackable, train_many
 from sigvit.training.member import train_alone
@@ -358,13 +359,24 @@ def test_a_snapshot_of_another_architecture_is_refused_where_shapes_do_not_tell(
         train_many(others, Plan(2), Snapshots(tmp_path, seconds=0))
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_snapshot_of_another_tokenizer_is_refused_where_shapes_do_not_tell(tmp_path, ended):
+    first, other = (
+        [member(seed, slice(0, 40), tokenizer=CovarianceTokens(E, 16, 16, 8, (band,), sampling_rate=64.0)) for seed in range(2)] for band in ((8, 16), (16, 24))
+    )
+    with suppress(KilledError):
+        train_many(first, Plan(2), Snapshots(tmp_path, seconds=0), on_step=None if ended else _killing(6))
+    with pytest.raises(ValueError, match=r"of member 0 is of another tokenizer: bands was \[\[8\.0, 16\.0\]\] and is \[\[16\.0, 24\.0\]\]"):
+        train_many(other, Plan(2), Snapshots(tmp_path, seconds=0))
+
+
 def test_a_snapshot_of_a_version_that_did_not_say_the_architecture_is_taken(tmp_path):
     members = [member(seed, slice(0, 40)) for seed in range(2)]
     expected = train_many(members, Plan(2), Snapshots(tmp_path, seconds=0))
     snapshots = Snapshots(tmp_path)
     states = snapshots.load(members)
     for state in states.values():
-        del state["architecture"]
+        del state["architecture"], state["tokenizer"]
     snapshots.save(members, states)
     assert train_many(twins(members), Plan(2), snapshots) == expected
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from torch import nn
 
 import sigvit
+from sigvit.tokenizers import Composite, CovarianceTokens, TimeStepTokens
 from sigvit.training.batches import RecordingBatches
 from sigvit.training.checkpoint import Checkpoints, Stopped
 from sigvit.training.journal import COLUMNS, TIMES, Journal
@@ -226,11 +227,49 @@ def test_an_architecture_of_the_same_shapes_is_refused_with_what_differs(tmp_pat
     train_images(tmp_path, image_model(checkpointing=True))  # the same numbers
 
 
+class Halves(nn.Module):
+    """A tokenizer of somebody's own: what it calls `arguments` is none of a checkpoint's business, and neither is one that a composite lacks."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width, self.arguments, self.weight = width, object(), nn.Parameter(torch.ones(width, S // 2))
+
+    def forward(self, recording: torch.Tensor) -> sigvit.Tokens:
+        cut = recording.mean(1)[:, : S // 2 * 2].unflatten(1, (2, -1))
+        return sigvit.Tokens(cut @ self.weight.mT, sigvit.Grid((sigvit.Axis.regular("time", "samples", 2, 0.0, S // 2),)))
+
+
+def in_band(low: float) -> CovarianceTokens:
+    return CovarianceTokens(E, 16, 16, 8, ((low, low + 8),), sampling_rate=64.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "sentence"),
+    [
+        (lambda: in_band(8), lambda: in_band(16), r"bands was \[\[8\.0, 16\.0\]\] and is \[\[16\.0, 24\.0\]\]"),
+        (lambda: Composite([Halves(8), in_band(8)]), lambda: Composite([Halves(8), in_band(16)]), r"part 1 was .*\[\[8\.0, 16\.0\]\].* and is .*"),
+        (lambda: Halves(8), lambda: TimeStepTokens(E, 10, 8), r"class was 'Halves' and is 'TimeStepTokens'.*"),
+    ],
+)
+def test_another_tokenizer_is_refused_with_what_differs(tmp_path, first, second, sentence):
+    recipe = replace(RECIPE, steps=1)
+
+    def start(tokenizer: nn.Module) -> None:
+        torch.manual_seed(0)
+        model = sigvit.signal_vit(E, S, num_classes=C, tokenizer=tokenizer, depth=1, heads=2)
+        train(model, RecordingBatches(*windows(0), recipe, 3), recipe, 3, checkpoints=Checkpoints(tmp_path))
+
+    start(first())
+    with pytest.raises(ValueError, match=rf"step_00000001 is of another tokenizer: {sentence}\. Train with the tokenizer it was made with"):
+        start(second())
+    start(first())
+
+
 def test_a_checkpoint_that_does_not_say_its_architecture_is_taken(tmp_path):
     train_images(tmp_path, image_model())
     checkpoints = Checkpoints(tmp_path)
     step, state = checkpoints.latest()
-    del state["architecture"]
+    del state["architecture"], state["tokenizer"]
     checkpoints.save(step, state)
     del checkpoints  # it holds the folder
     train_images(tmp_path, image_model(gelu="tanh"))
