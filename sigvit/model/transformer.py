@@ -31,6 +31,7 @@ from sigvit.tokenizers import (
     SpectrogramPatches,
     TimeStepTokens,
 )
+from sigvit.tokenizers.mixed_recordings import require_tokens
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokens import Tokens
 
@@ -147,14 +148,23 @@ class VisionTransformer(nn.Module):
         return self.placed(self.cut(signal, mask))
 
     def cut(self, signal: Signal, mask: Tensor | None = None) -> Tokens:
-        """The tokenizer's tokens, still without special ones and positions."""
+        """The tokenizer's tokens, still without special ones and positions.
+
+        Raises
+        ------
+        TypeError : numbers that aren't floating point, or a batch of several sizes that the tokenizer doesn't cut.
+        ValueError : a recording of such a batch without a real token.
+        """
         for kind, tokenizers in MIXED.items():
             if isinstance(signal, kind) and not isinstance(self.tokenizer, tokenizers):
                 names = ", ".join(tokenizer.__name__ for tokenizer in tokenizers)
                 raise TypeError(f"A {kind.__name__} is cut by {names}; this model's tokenizer is {type(self.tokenizer).__name__}.")
         if isinstance(signal, Tensor) and not signal.is_floating_point():
             raise TypeError(f"The signal is {signal.dtype}; give floating-point numbers, scaled as in training (images: pixels / 255, less mean, over std).")
-        return self.tokenizer(signal) if mask is None else self.tokenizer(signal, mask)
+        tokens = self.tokenizer(signal) if mask is None else self.tokenizer(signal, mask)
+        if isinstance(signal, RecordingBatch):
+            require_tokens(tokens)
+        return tokens
 
     def placed(self, patches: Tokens) -> Tokens:
         """These patch tokens behind the special ones, with positions."""

@@ -124,6 +124,16 @@ def refuse_mask(mask: Tensor | None) -> None:
         raise ValueError("A batch of several recordings says itself which samples are real; give no mask beside it.")
 
 
+def require_tokens(tokens: Tokens) -> None:
+    """ValueError where a recording has no real token: whatever it holds, a model would answer the same."""
+    without = (~tokens.mask.any(1)).nonzero()[:, 0].tolist()
+    if without:
+        raise ValueError(
+            f"Recording {without[0]} has no real token: of the electrodes that the tokenizer reads, its samples that are neither missing (NaN) nor bad fill "
+            "no window. Leave it out, or build the tokenizer for its electrodes, with a shorter window or leftover='pad'."
+        )
+
+
 def at_one_rate(batch: RecordingBatch, rate: float) -> tuple[Tensor, Tensor, list[int]]:
     """Values and mask (B, E, S) at one sampling rate, and each recording's number of samples; what isn't real is zero."""
     rates = batch.sampling_rates.tolist()

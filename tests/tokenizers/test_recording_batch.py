@@ -7,7 +7,7 @@ import torch
 
 import sigvit
 from sigvit.electrodes import electrode_position
-from sigvit.tokenizers import ElectrodeTimePatches, ScalpMapPatches, TimeStepTokens
+from sigvit.tokenizers import Composite, ConvStem, ElectrodeTimePatches, ScalpMapPatches, TimeStepTokens
 from sigvit.tokenizers.mixed_recordings import at_one_rate
 
 
@@ -221,3 +221,17 @@ def test_positions_that_belong_to_electrodes_by_number_refuse_others(positions):
         model(turned)
     with pytest.raises(ValueError, match=r"built for 2 steps of electrode, but got 1; .*sigvit.adapt"):
         model(fewer)
+
+
+@pytest.mark.parametrize("company", [False, True])
+def test_a_recording_without_a_real_token_is_named(company):
+    info, recordings = info_of("C3", "Cz"), torch.randn(3, 2, 37, generator=torch.Generator().manual_seed(0))
+    recordings[2, :, 12:] = float("nan")  # a window is of 13
+    recordings = list(recordings[:1]) * company + [recordings[2]]
+    stem = ConvStem(2, 3, kernel=5, pool=9, stride=3, width=8, sampling_rate=100.0, names=["C3", "Cz"])
+    model = sigvit.signal_vit(["C3", "Cz"], 37, 100.0, tokenizer=stem, heads=2, positions="coordinates", pool="mean")
+    with pytest.raises(ValueError, match=f"Recording {len(recordings) - 1} has no real token: of the electrodes that the tokenizer reads"):
+        model(sigvit.collate_windows([(values, info) for values in recordings]))
+    joined = Composite([stem, TimeStepTokens(2, 3, 8, sampling_rate=100.0, names=["C3", "Cz"])])
+    model = sigvit.signal_vit(["C3", "Cz"], 37, 100.0, tokenizer=joined, heads=2, positions="coordinates", pool="mean")
+    assert model(sigvit.collate_windows([(values, info) for values in recordings])).isfinite().all()  # the other part has tokens
