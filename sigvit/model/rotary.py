@@ -123,17 +123,17 @@ class RotaryPositions(nn.Module):
         """Cosines and sines for the patch tokens of a grid, (N, H · P); kept, because every forward pass asks for them."""
         if is_open(grid.shape):
             angles = torch.cat([self._angles(part, torch) for part in parts_of(grid)])
-            return angles.cos().to(like), angles.sin().to(like)
+            return angles.cos().to(like.device, like.dtype), angles.sin().to(like.device, like.dtype)
         key = (grid, like.dtype, like.device)
         if key in self._kept:
             return self._kept[key]
         radians = np.concatenate([self._angles(part, np) for part in parts_of(grid)])
-        tables = (torch.as_tensor(np.cos(radians)).to(like), torch.as_tensor(np.sin(radians)).to(like))
+        cosines, sines = (torch.as_tensor(wave(radians)).to(like.device, like.dtype) for wave in (np.cos, np.sin))
         if len(self._kept) > 256:  # caps and lengths come and go
             self._kept.clear()
-        if type(tables[0]) is torch.Tensor:  # fake ones, of a trace of shapes or an export, hold no numbers
-            self._kept[key] = tables
-        return tables
+        if type(cosines) is torch.Tensor:  # fake ones, of a trace of shapes or an export, hold no numbers
+            self._kept[key] = (cosines, sines)
+        return cosines, sines
 
     def _angles(self, grid: Grid, xp: Any) -> Any:
         """(N, H · P) float64 radians, of numpy or torch."""

@@ -129,7 +129,8 @@ class VisionTransformer(nn.Module):
 
     def rotation(self, tokens: Tokens) -> Rotation | None:
         """What attention among these tokens turns queries and keys by, where positions are rotary."""
-        return self.positions.rotation(tokens, self.head.weight) if isinstance(self.positions, RotaryPositions) else None
+        like = self.encoder.blocks[0].norm_attention.weight  # what every model has, in the numbers and on the device of its blocks
+        return self.positions.rotation(tokens, like) if isinstance(self.positions, RotaryPositions) else None
 
     def packing(self, tokens: Tokens) -> Packing | None:
         """How these tokens are packed into one row: those of a batch of several sizes, where enough of it is padding that this is faster."""

@@ -189,3 +189,12 @@ def test_a_model_that_was_asked_in_inference_mode_can_be_trained():
         model(torch.ones(2, 5, 80))
     model(torch.ones(2, 5, 80)).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("head", [torch.nn.Identity(), torch.nn.Sequential(torch.nn.Dropout(0.2), torch.nn.Linear(16, 5))])
+def test_the_head_may_be_any_module(head):
+    model = sigvit.vit("Ti/8", image_size=24, num_classes=3, depth=1, width=16, heads=2, positions="rotary").eval()
+    images = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    features = model.features(images)
+    model.head = head.eval()
+    assert torch.equal(model(images), head(features))
