@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sigvit.grid import Grid
 from sigvit.model.config import ModelConfig
 from sigvit.model.encoder import Encoder, dropout
+from sigvit.model.evaluation_mode import evaluating
 from sigvit.model.joint_pooling import ClassAndMeanPool, ClassAndRegisterPool, NoNorm, NormedMeanPool
 from sigvit.model.packing import Packing
 from sigvit.model.pooling import AttentionPool, ClassPool, MeanPool
@@ -220,10 +221,8 @@ class VisionTransformer(nn.Module):
 def grid_of(tokenizer: nn.Module, config: ModelConfig) -> Grid:
     """Where the tokens of one input of the built size sit; only shapes matter, so a tokenizer that learns from what it sees is shown nothing."""
     like = next((parameter for parameter in tokenizer.parameters()), torch.empty(0))
-    training = tokenizer.training
-    with torch.no_grad():
-        tokens = tokenizer.eval()(torch.zeros(1, *config.input_shape, device=like.device, dtype=like.dtype))
-    tokenizer.train(training)
+    with torch.no_grad(), evaluating(tokenizer):
+        tokens = tokenizer(torch.zeros(1, *config.input_shape, device=like.device, dtype=like.dtype))
     if tokens.values.shape[2] != config.width:
         raise ValueError(f"The tokenizer gives tokens of width {tokens.values.shape[2]}, but the model's width is {config.width}.")
     if tokens.grid is None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim
 
+from sigvit.model.evaluation_mode import evaluating
 from sigvit.tokenizers import ImagePatches
 
 if TYPE_CHECKING:
@@ -32,13 +33,10 @@ def export_onnx(model: VisionTransformer, path: str | Path) -> None:
     missing = [package for package in ("onnx", "onnxscript") if find_spec(package) is None]
     if missing:
         raise ImportError(f"Writing ONNX needs {' and '.join(missing)}; install them with the extra 'onnx'.")
-    training = model.training
-    try:
+    with evaluating(model):
         program = torch.onnx.export(
-            model.eval(), example_inputs(model), dynamo=True, dynamic_shapes=open_sizes(model), input_names=["signal"], output_names=["logits"], verbose=False
+            model, example_inputs(model), dynamo=True, dynamic_shapes=open_sizes(model), input_names=["signal"], output_names=["logits"], verbose=False
         )
-    finally:
-        model.train(training)
     assert program is not None  # with dynamo it never is
     program.save(path)
 

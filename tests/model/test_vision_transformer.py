@@ -296,6 +296,15 @@ def test_a_tokenizer_of_ones_own():
     assert model(torch.randn(2, 3, 40)).shape == (2, 2)
 
 
+def test_a_part_that_is_kept_in_evaluation_mode_stays_in_it():
+    tokenizer = Halves().train()
+    tokenizer.norm.requires_grad_(False).eval()
+    model = sigvit.signal_vit(3, 40, tokenizer=tokenizer, heads=2)
+    assert (tokenizer.training, tokenizer.norm.training, tokenizer.project.training) == (True, False, True)
+    model(torch.randn(2, 3, 40))
+    assert tokenizer.norm.num_batches_tracked == 0
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [

@@ -104,6 +104,25 @@ def test_onnx_of_recordings(tmp_path):
     agrees_with_onnx_runtime(model, tmp_path / "model.onnx", [(2, 3, 40), (5, 3, 40)])
 
 
+def test_an_export_leaves_every_part_in_its_mode(monkeypatch, tmp_path):
+    class Program:
+        """Stands for what takes the exporter seconds."""
+
+        def save(self, path: Path) -> None:
+            path.touch()
+
+    def export(model: nn.Module, *arguments: object, **choices: object) -> Program:
+        assert not any(part.training for part in model.modules())
+        return Program()
+
+    monkeypatch.setattr("sigvit.weights.onnx.find_spec", lambda package: True)
+    monkeypatch.setattr(torch.onnx, "export", export)
+    model = model_of().train()
+    model.tokenizer.eval()
+    export_onnx(model, tmp_path / "model.onnx")
+    assert [name for name, part in model.named_modules() if not part.training] == ["tokenizer"]
+
+
 def test_missing_packages_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr("sigvit.weights.onnx.find_spec", lambda package: None)
     with pytest.raises(ImportError, match="needs onnx and onnxscript; install them with the extra 'onnx'"):
