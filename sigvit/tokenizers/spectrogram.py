@@ -239,7 +239,8 @@ def _designed(tokenizer: SpectrogramPatches) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"kind={kind!r} needs a window of at least 3 samples, but it is {window}.")
     if bands is not None:
         return np.mean(bands, axis=1), filter_bank_filters(bands, window, rate)
-    centres = np.arange(1, window // 2 + 1) * rate / window if frequencies is None else np.array(frequencies)
+    # The last one may round to just above half the rate.
+    centres = np.minimum(np.arange(1, window // 2 + 1) * rate / window, rate / 2) if frequencies is None else np.array(frequencies)
     return centres, stft_filters(centres, window, rate)
 
 

@@ -31,6 +31,12 @@ def test_stft_is_that_of_torch():
     torch.testing.assert_close(found, reference.unflatten(0, (2, 3)).mT[:, :, : found.shape[2], 1:], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(("rate", "window"), [(173.61, 198), (249.9, 26), (999.9, 72)])
+def test_the_default_frequencies_end_at_half_of_any_rate(rate, window):
+    tokenizer = SpectrogramPatches(3, rate, window=window, stride=5, patch=(1, 3))
+    assert (len(tokenizer._centres), tokenizer._centres[-1]) == (window // 2, rate / 2)
+
+
 def test_the_filter_bank_is_that_of_scipy():
     found = patches("filter_bank").power(signals()).numpy()
     for band, (low, high) in enumerate(KINDS["filter_bank"]["bands"]):
