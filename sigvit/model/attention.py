@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sigvit.model.linear import linear
+from sigvit.model.linear import is_plain, linear, mapped
 
 # B = batch, T = tokens, Q = tokens that are asked for, H = heads, D = width, d = D / H
 
@@ -164,12 +164,12 @@ class Attention(nn.Module):
         if outputs is not None:
             query = x[..., outputs, :]
         if mask is None and query is None and rotate is None and attend is attention and _are_few(x):
-            merged = AttentionOfFewTokens.apply(linear(x, self.qkv.weight, self.qkv.bias), self.heads)[0]
-            return linear(merged, self.out.weight, self.out.bias)
+            merged = AttentionOfFewTokens.apply(mapped(self.qkv, x), self.heads)[0]
+            return mapped(self.out, merged)
         q, k, v = self._heads(x, query)
         if rotate is not None:
             q, k = rotate(q, outputs), rotate(k, None)
-        return linear(merge_heads(attend(q, k, v, mask)), self.out.weight, self.out.bias)
+        return mapped(self.out, merge_heads(attend(q, k, v, mask)))
 
     def weights(self, x: Tensor, mask: Tensor | None = None, rotate: Rotate | None = None) -> Tensor:
         """(B, T, D) → (B, H, T, T)."""
@@ -180,9 +180,12 @@ class Attention(nn.Module):
         """Queries (B, H, Q, d), keys and values (B, H, T, d)."""
         width = x.shape[-1]
         if query is None:
-            q, k, v = linear(x, self.qkv.weight, self.qkv.bias).reshape(*x.shape[:-1], 3, self.heads, width // self.heads).transpose(-2, -4).unbind(-3)
+            q, k, v = mapped(self.qkv, x).reshape(*x.shape[:-1], 3, self.heads, width // self.heads).transpose(-2, -4).unbind(-3)
             return q, k, v
-        q = linear(query, self.qkv.weight[..., :width, :], self.qkv.bias[..., :width])
-        both = linear(x, self.qkv.weight[..., width:, :], self.qkv.bias[..., width:])
+        if is_plain(self.qkv):  # then each asks only for its share of the product
+            q = linear(query, self.qkv.weight[..., :width, :], self.qkv.bias[..., :width])
+            both = linear(x, self.qkv.weight[..., width:, :], self.qkv.bias[..., width:])
+        else:
+            q, both = mapped(self.qkv, query)[..., :width], mapped(self.qkv, x)[..., width:]
         k, v = both.reshape(*x.shape[:-1], 2, self.heads, width // self.heads).transpose(-2, -4).unbind(-3)
         return split_heads(q, self.heads), k, v

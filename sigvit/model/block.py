@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from sigvit.model.attention import Attend, Attention, Rotate, attention
 from sigvit.model.dropout import Draw, dropout
-from sigvit.model.linear import along, layer_norm, linear
+from sigvit.model.linear import along, layer_norm, mapped
 
 # B = batch, T = tokens, D = width
 
@@ -29,8 +29,8 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor, draw: Draw | None = None) -> Tensor:
         """(…, D) → (…, D)."""
-        hidden = functional.gelu(linear(x, self.inner.weight, self.inner.bias), approximate=self.approximate)
-        return linear(dropout(hidden, self.dropout, self.training, draw), self.outer.weight, self.outer.bias)
+        hidden = functional.gelu(mapped(self.inner, x), approximate=self.approximate)
+        return mapped(self.outer, dropout(hidden, self.dropout, self.training, draw))
 
 
 def branch(

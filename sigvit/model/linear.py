@@ -5,6 +5,8 @@ Where the weights have a leading axis K, so has x, and member k of the one meets
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,6 +26,23 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     rows = x.reshape(len(weight), -1, x.shape[-1])
     product = torch.bmm(rows, weight.transpose(1, 2)) if bias is None else torch.baddbmm(bias[:, None], rows, weight.transpose(1, 2))
     return product.view(*x.shape[:-1], -1)
+
+
+def mapped(layer: nn.Module, x: Tensor) -> Tensor:
+    """(…, inputs) → (…, outputs) by a layer, or by K stacked ones. A plain layer's weights are used without the cost of a call, 2 % of a small model's step.
+
+    >>> mapped(nn.Linear(5, 7), torch.zeros(2, 3, 5)).shape
+    torch.Size([2, 3, 7])
+    """
+    if is_plain(layer) or (isinstance(layer, nn.Linear) and layer.weight.ndim == 3):
+        return linear(x, layer.weight, layer.bias)
+    return layer(x)
+
+
+def is_plain(layer: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether nobody can tell if the layer is called or its weights are used: it computes what `nn.Linear` does, and nothing is hooked on it."""
+    hooks = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
+    return type(layer).forward is nn.Linear.forward and "forward" not in layer.__dict__ and not hooks
 
 
 def along(vector: Tensor, x: Tensor) -> Tensor:

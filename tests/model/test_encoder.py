@@ -1,5 +1,7 @@
 """The arithmetic of the encoder, its start and its parts that are off by default."""
 
+import copy
+
 import pytest
 import torch
 
@@ -118,6 +120,47 @@ def test_computing_only_the_tokens_that_are_needed_is_exact(outputs, masked):
     mask = torch.arange(7) < torch.tensor([[7], [5], [3]]) if masked else None
     # float64: the same sums, perhaps in another order
     torch.testing.assert_close(encoder(x, mask, outputs), encoder(x, mask)[:, outputs], rtol=0, atol=1e-13)
+
+
+def linear_layers(module: torch.nn.Module) -> dict[str, torch.nn.Linear]:
+    return {name: layer for name, layer in module.named_modules() if isinstance(layer, torch.nn.Linear)}
+
+
+@pytest.mark.parametrize("outputs", [None, slice(0, 1), slice(2, None)])
+def test_hooks_on_linear_layers_see_them_work_and_change_no_number(outputs):
+    torch.manual_seed(0)
+    encoder, x, seen = Encoder(width=6, depth=2, heads=2, mlp_width=11).double(), torch.randn(3, 7, 6, dtype=torch.float64), {}
+    before = encoder(x, None, outputs)
+    for name, layer in linear_layers(encoder).items():
+        layer.register_forward_hook(lambda layer, inputs, output, name=name: seen.update({name: output.shape}))
+    # float64: queries and keys of the last block come from one product instead of two
+    torch.testing.assert_close(encoder(x, None, outputs), before, rtol=0, atol=1e-13)
+    assert seen.keys() == linear_layers(encoder).keys()
+    assert seen["blocks.1.attention.qkv"] == (3, 7, 18)
+
+
+class Beside(torch.nn.Module):
+    """A product beside a layer that isn't changed, as others' low-rank additions wrap it; it has no weight to read."""
+
+    def __init__(self, layer: torch.nn.Linear) -> None:
+        super().__init__()
+        self.layer, self.product = layer, torch.nn.Parameter(torch.randn_like(layer.weight))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) + x @ self.product.mT
+
+
+@pytest.mark.parametrize("outputs", [None, slice(0, 1), slice(2, None)])
+def test_what_stands_in_a_linear_layers_place_is_called(outputs):
+    torch.manual_seed(0)
+    encoder, x = Encoder(width=6, depth=2, heads=2, mlp_width=11).double(), torch.randn(3, 7, 6, dtype=torch.float64)
+    wrapped = copy.deepcopy(encoder)
+    for name, layer in linear_layers(encoder).items():
+        beside = Beside(wrapped.get_submodule(name))
+        wrapped.set_submodule(name, beside)
+        layer.weight.data += beside.product.data
+    # float64 sums in another order
+    torch.testing.assert_close(wrapped(x, None, outputs), encoder(x, None, outputs), rtol=0, atol=1e-12)
 
 
 def test_gradients_of_the_needed_tokens_are_exact():

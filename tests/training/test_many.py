@@ -136,6 +136,23 @@ def test_other_architectures_and_recipes_without_a_stacked_form_are_trained_too(
     assert_equal(members, train_many(members), serial, expected)
 
 
+class Doubled(nn.Linear):
+    """Somebody's own layer."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+def test_a_strangers_layer_in_the_encoder_is_trained_one_by_one():
+    members = [member(seed, slice(0, 40)) for seed in range(2)]
+    for each in members:
+        each.model.encoder.blocks[0].mlp.inner.__class__ = Doubled
+    assert not any(is_stackable(each) for each in members)
+    serial = twins(members)
+    expected = [train_alone(twin) for twin in serial]
+    assert_equal(members, train_many(members), serial, expected)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # torch's compiler loads a part of torch that is on its way out, and looks at .grad of views
 def test_compiled_stacks_give_the_same():
