@@ -145,7 +145,7 @@ class SpectrogramPatches(nn.Module):
         check_recording(recording, self.n_electrodes)
         steps = self._steps(recording.shape[2])
         if mask is None and self._length(steps) <= recording.shape[2]:
-            values, there = self._projected(self.power(recording).clamp(min=POWER_FLOOR).log()), None
+            values, there = self._projected(_logarithm(self.power(recording))), None
         else:
             values, there = self._masked(recording, torch.ones_like(recording, dtype=torch.bool) if mask is None else real_samples(mask, recording))
         return Tokens(values.flatten(1, 2), self._grid(steps), None if mask is None or there is None else there.flatten(1))
@@ -167,7 +167,7 @@ class SpectrogramPatches(nn.Module):
         """(B, E, samples) twice → the tokens (B, E, G · S, D), and which of them are real, (B, E, G · S)."""
         steps = self._steps(recording.shape[2])
         seen = fit_length(mask, self._length(steps)).unfold(-1, len(self._filters[0]), self.stride).any(-1)
-        logarithms = self.power(recording.where(mask, 0.0)).clamp(min=POWER_FLOOR).log().where(seen[..., None], 0.0)
+        logarithms = _logarithm(self.power(recording.where(mask, 0.0))).where(seen[..., None], 0.0)
         alone = steps_alone(mask, steps, self._span, self._step, self.leftover)
         values, real = self._projected(logarithms), seen.unflatten(-1, (steps, -1)).any(-1) & alone[:, None]
         return values, real[:, :, None].expand(-1, -1, values.shape[2] // steps, -1).flatten(2)
@@ -220,6 +220,12 @@ class SpectrogramPatches(nn.Module):
 
     def _steps(self, n_times: int) -> int:
         return n_steps(n_times, self._span, self._step, self.leftover)
+
+
+def _logarithm(power: Tensor) -> Tensor:
+    """Of power, or of the floor where there is less; half formats are left for it, of which float16 holds no number as small as the floor."""
+    wide = power if power.dtype in (torch.float32, torch.float64) else power.float()
+    return wide.clamp(min=POWER_FLOOR).log().to(power.dtype)
 
 
 def _designed(tokenizer: SpectrogramPatches) -> tuple[np.ndarray, np.ndarray]:

@@ -113,6 +113,18 @@ def test_what_was_asked_in_inference_mode_has_gradients_afterwards(kind):
     assert recording.grad.any()
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_silent_electrode_has_the_floor_in_half_precision_too(dtype, masked):
+    tokenizer, recording, mask = patches(), signals(), torch.ones(2, 3, dtype=torch.bool) if masked else None
+    recording[:, 1] = 0
+    expected = tokenizer(recording, mask).values
+    found = tokenizer.to(dtype)(recording.to(dtype), mask).values
+    assert found.dtype == dtype
+    # weights and sums of twelve logarithms around -20 keep 8 or 11 bits
+    torch.testing.assert_close(found.double().unflatten(1, (3, -1))[:, 1], expected.unflatten(1, (3, -1))[:, 1], rtol=0.02, atol=1.0)
+
+
 def test_an_electrode_that_is_not_there_has_no_token():
     mask = torch.tensor([[True, False, True]] * 2)
     tokens = patches()(signals(), mask)
