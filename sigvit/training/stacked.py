@@ -194,7 +194,8 @@ def can_stack(model: nn.Module) -> bool:
     """Whether the model's training has a stacked form that is exact.
 
     It has where the model brings one (`forward_stacked(signal, draw)`), and for a `VisionTransformer` whose tokenizer is of ours and neither draws at
-    random nor changes its buffers as it trains, and whose encoder holds nobody else's modules. Of somebody else's nothing says that it can be mapped over models, nor that it masks no token.
+    random nor changes its buffers as it trains, and whose encoder holds nobody else's modules. Of somebody else's nothing says that it can be mapped over
+    models, nor that it masks no token.
     """
     if type(model) is not VisionTransformer:
         return hasattr(model, "forward_stacked")
