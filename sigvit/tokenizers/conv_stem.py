@@ -15,7 +15,7 @@ from sigvit.tokenizers.mixed_recordings import cut_by_name
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.symmetric import inverse_root, shrink
-from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
+from sigvit.tokenizers.time_cuts import as_signals, check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, F = filters, L = length of a filter, T = tokens, D = width
@@ -167,14 +167,14 @@ class ConvStem(nn.Module):
 
         Raises
         ------
-        ValueError : signals of other electrodes, or that aren't finite.
+        ValueError : no signals, signals of other electrodes, or that aren't finite.
         """
         if self.whitening is None:
             return self
-        signals = torch.as_tensor(signals)
-        if signals.ndim != 3 or signals.shape[1] != self.n_electrodes or not signals.isfinite().all():
+        signals = as_signals(signals)
+        if signals.ndim != 3 or signals.shape[1] != self.n_electrodes or not signals.numel() or not signals.isfinite().all():
             raise ValueError(
-                f"Whitening is measured from finite signals (windows, {self.n_electrodes}, samples); these are {tuple(signals.shape)} or hold NaN."
+                f"Whitening is measured from finite signals (windows, {self.n_electrodes}, samples); these are {tuple(signals.shape)}, or hold NaN."
             )
         moment = sum(torch.einsum("nes,nfs->ef", part.double(), part.double()) for part in signals.split(BLOCK)) / (len(signals) * signals.shape[2])
         self.whitening.copy_(inverse_root(shrink(moment, moment.new_ones(len(moment)), moment.new_ones(()), SHRINKAGE)))

@@ -15,7 +15,7 @@ from sigvit.tokenizers.mixed_recordings import cut_by_name
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.symmetric import inverse_root, matrix_log, riemannian_mean, shrink, upper_triangle
-from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
+from sigvit.tokenizers.time_cuts import as_signals, check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, S = steps in time, L = samples of a window, F = bands, R = rows of a matrix (E, or spatial filters), V = R (R + 1) / 2, D = width
@@ -157,7 +157,7 @@ class CovarianceTokens(nn.Module):
         ------
         ValueError : signals that don't fit, or aren't finite.
         """
-        signals = torch.as_tensor(np.asarray(signals) if not isinstance(signals, Tensor) else signals)
+        signals = as_signals(signals)
         if not len(signals) or not signals.isfinite().all():
             raise ValueError(f"The reference is measured from finite signals (windows, electrodes, samples); these are {tuple(signals.shape)}, or hold NaN.")
         found = [self.covariances(part.to(self.reference.device)).transpose(1, 2).flatten(0, 1) for part in signals.split(BLOCK)]

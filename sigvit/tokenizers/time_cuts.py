@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,3 +110,14 @@ def check_recording(recording: Tensor, n_electrodes: int) -> None:
     """ValueError where this isn't (batch, n_electrodes, samples)."""
     if recording.ndim != 3 or recording.shape[1] != n_electrodes:
         raise ValueError(f"Recordings must be (batch, {n_electrodes} electrodes, samples), but are {tuple(recording.shape)}.")
+
+
+def as_signals(signals: Any) -> Tensor:
+    """A tensor as it is, anything else as an array's, whatever the order of its numbers in memory.
+
+    >>> as_signals(np.arange(3.0)[::-1]).tolist()
+    [2.0, 1.0, 0.0]
+    """
+    if isinstance(signals, Tensor):
+        return signals
+    return torch.as_tensor(np.ascontiguousarray(signals))  # torch has no steps back through memory

@@ -1,6 +1,7 @@
 """Temporal and spatial filters as tokens: the same numbers as two convolutions, and what is refused."""
 
 import mne
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -132,9 +133,15 @@ def test_whitening_is_the_identity_until_it_is_measured_and_nothing_without_bein
     assert torch.equal(whitening(recording).values, plain(recording).values)
     before = plain(recording).values
     assert torch.equal(plain.set_reference(7 * recording)(recording).values, before)
-    for wrong in (torch.randn(2, 6, 53), torch.full((2, 5, 53), float("nan")), torch.randn(5, 53)):
+    for wrong in (torch.randn(2, 6, 53), torch.full((2, 5, 53), float("nan")), torch.randn(5, 53), torch.empty(0, 5, 53), torch.empty(2, 5, 0)):
         with pytest.raises(ValueError, match="windows, 5, samples"):
             whitening.set_reference(wrong)
+
+
+def test_whitening_is_measured_from_arrays_in_any_order():
+    signals = np.random.default_rng(0).normal(size=(7, 5, 53))
+    backwards = stem(whiten=True).set_reference(signals[::-1]).whitening
+    assert torch.equal(backwards, stem(whiten=True).set_reference(signals[::-1].copy()).whitening)
 
 
 def test_recordings_that_do_not_fit_are_said():

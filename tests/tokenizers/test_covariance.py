@@ -214,6 +214,12 @@ def test_what_makes_no_covariance_is_said(changes, message):
         tokenizer(**changes)
 
 
+def test_the_reference_is_measured_from_arrays_in_any_order():
+    signals = np.random.default_rng(0).normal(size=(7, E, 61))
+    backwards = tokenizer().set_reference(signals[::-1]).reference
+    assert torch.equal(backwards, tokenizer().set_reference(signals[::-1].copy()).reference)
+
+
 def test_signals_that_do_not_fit_are_said():
     with pytest.raises(ValueError, match="5 electrodes"):
         tokenizer()(torch.zeros(2, 6, 61))
