@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +14,9 @@ from torch import Tensor
 LOBES = 16  # zero crossings of the sinc on either side
 KAISER = 8.0  # side lobes below -80 dB
 ROLLOFF = 0.96  # the pass band's end, as a share of the lower rate's Nyquist frequency
-BLOCK = 128  # samples of the answer that one product of matrices gives
+BLOCK = 128  # about so many samples of the answer one product of matrices gives
+LONGEST_PERIOD = 256  # of the answer's samples, after which they lie among the old ones as before: a longer one would make the products larger than it saves
+ROUNDING = 1e-12  # of a quotient of rates
 
 
 def resample(values: Tensor, mask: Tensor, old_rate: float, new_rate: float, n_times: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -31,7 +34,7 @@ def resample(values: Tensor, mask: Tensor, old_rate: float, new_rate: float, n_t
     length, old_per_new = resampled_length(values.shape[-1], old_rate, new_rate), old_rate / new_rate
     bridged = _bridged(values.reshape(-1, values.shape[-1]), mask.reshape(-1, mask.shape[-1]))
     parts = []
-    for first in range(0, length, BLOCK):
+    for first in range(0, length, _block_length(old_rate, new_rate)):
         weights, begin = _block(old_rate, new_rate, first)
         taps = torch.arange(begin, begin + len(weights), device=values.device).clamp(0, bridged.shape[1] - 1)  # the ends are held
         with torch.autocast(values.device.type, enabled=False):  # eight bits don't hold what the filter takes away
@@ -50,20 +53,42 @@ def resampled_length(n_times: int, old_rate: float, new_rate: float) -> int:
     return max(1, int(n_times * new_rate / old_rate + 1e-6))
 
 
+@lru_cache(maxsize=256)
+def _period(old_rate: float, new_rate: float) -> int | None:
+    """After how many new samples one lies on an old one again; None where that takes too many.
+
+    >>> _period(2048.0, 250.0), _period(500.0, 250.0), _period(512.0, 173.61)
+    (125, 1, None)
+    """
+    ratio = old_rate / new_rate
+    found = Fraction(ratio).limit_denominator(LONGEST_PERIOD)
+    return found.denominator if abs(float(found) - ratio) <= ROUNDING * ratio else None
+
+
+def _block_length(old_rate: float, new_rate: float) -> int:
+    """About `BLOCK`, in whole periods where there are any, so that one matrix serves every block."""
+    period = _period(old_rate, new_rate)
+    return BLOCK if period is None else period * max(1, round(BLOCK / period))
+
+
 def _block(old_rate: float, new_rate: float, first: int) -> tuple[np.ndarray, int]:
-    """(taps, BLOCK) weights of the new samples from number `first` on, columns summing to one; and the number of the old sample that the first tap is."""
-    cutoff = ROLLOFF * min(1.0, new_rate / old_rate)
-    reach = int(np.ceil(LOBES / cutoff))
-    centres = np.arange(first, first + BLOCK) * (old_rate / new_rate)
-    whole = int(centres[0])
-    return _weights((centres - whole).tobytes(), cutoff, reach), whole - reach
+    """(taps, samples) weights of a block's new samples from number `first` on, columns summing to one; and which old sample the first tap is."""
+    cutoff, ratio = ROLLOFF * min(1.0, new_rate / old_rate), old_rate / new_rate
+    reach, numbers = int(np.ceil(LOBES / cutoff)), np.arange(_block_length(old_rate, new_rate))
+    if _period(old_rate, new_rate) is None:
+        whole = int(first * ratio)
+        places = (first + numbers) * ratio - whole
+    else:
+        whole = round(first * ratio)
+        places = numbers * ratio
+    return _weights(places.tobytes(), cutoff, reach), whole - reach
 
 
 @lru_cache(maxsize=256)
 def _weights(places: bytes, cutoff: float, reach: int) -> np.ndarray:
-    """(taps, BLOCK) for new samples at these places (float64) among the old ones, the first tap being `reach` before the old sample at 0.
+    """(taps, samples) for new samples at these places (float64) among the old ones, the first tap being `reach` before the old sample at 0.
 
-    Kept by place, because between most rates one phase, and so one matrix to the bit, serves every block.
+    Kept by place, because between most rates one matrix serves every block.
     """
     centres = np.frombuffer(places)
     distance = np.arange(-reach, int(centres[-1]) + reach + 2)[:, None] - centres

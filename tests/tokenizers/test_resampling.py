@@ -79,14 +79,22 @@ def test_usual_rates_need_one_matrix_each():
     assert _weights.cache_info().misses == len(rates)
 
 
-@pytest.mark.parametrize(("old", "new"), RATES)
+@pytest.mark.parametrize(("old", "new"), [(2048.0, 250.0), (2048.0, 100.0), (1000 / 3, 250.0), (160.0, 250.0), (512.0, 200.0)])
+def test_rates_whose_samples_meet_again_need_one_matrix(old, new):
+    _weights.cache_clear()
+    recording = torch.ones(1, int(11 * old))
+    assert resample(recording, real(recording), old, new)[0].shape[1] > 7 * BLOCK
+    assert _weights.cache_info().misses == 1
+
+
+@pytest.mark.parametrize(("old", "new"), [*RATES, (2048.0, 250.0), (1000 / 3, 250.0)])
 def test_every_block_has_the_weights_of_its_own_places(old, new):
     """A sample of the answer is the sum of the old samples around it, weighed by a windowed sinc of their distance in time."""
-    signal = torch.randn(1, 1501, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    signal = torch.randn(1, 4003, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     found, _ = resample(signal, real(signal), old, new)
     cutoff = 0.96 * min(1.0, new / old)
     for at in (found.shape[1] // 2, found.shape[1] // 2 + BLOCK, found.shape[1] // 2 + BLOCK + 1):
-        distance, reach = np.arange(1501) - at * old / new, np.ceil(16 / cutoff)
+        distance, reach = np.arange(4003) - at * old / new, np.ceil(16 / cutoff)
         weights = np.sinc(cutoff * distance) * np.i0(8.0 * np.sqrt(np.clip(1 - (distance / reach) ** 2, 0, None))) * (np.abs(distance) < reach)
         # float64: the same sum in another order, from places that are rounded otherwise
         np.testing.assert_allclose(found[0, at].item(), (weights / weights.sum()) @ signal[0].numpy(), rtol=0, atol=1e-10)
