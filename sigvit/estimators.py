@@ -14,7 +14,7 @@ from sigvit.evidence import baselines
 from sigvit.evidence.blend import Blend, fit_with_groups
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.inner_folds import first_alike, inner_folds, telling_windows
-from sigvit.evidence.log_linear_pool import blend_weights, log_of, pooled
+from sigvit.evidence.log_linear_pool import believed, blend_weights, logarithms, pooled, told_apart
 from sigvit.halves import Halves
 from sigvit.model.vision_transformer import signal_vit
 from sigvit.network_classifier import NetworkClassifier, network_log_probabilities
@@ -272,7 +272,7 @@ class SignalViTClassifier(NetworkClassifier):
         told = np.full((len(part.targets), len(self.classes_)), np.nan)
         for model, rows in zip(self.models_, left_out, strict=True):
             if rows is not None:
-                told[rows] = log_of(np.exp(network_log_probabilities(model, values[torch.as_tensor(rows)])))
+                told[rows] = believed(np.exp(network_log_probabilities(model, values[torch.as_tensor(rows)])))
         return told
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -285,8 +285,8 @@ class SignalViTClassifier(NetworkClassifier):
         if self.classical_ is None or self.weights_ is None:
             return {"": network}
         classical = self.classical_.predict_proba(read_input(self, X, None, reset=False)[0])
-        blended = np.exp(pooled(np.stack([log_of(network), log_of(classical)], axis=1), self.weights_))
-        return {"": blended, "network": network, "classical half": classical}
+        blended = np.exp(pooled(np.stack([logarithms(network), logarithms(classical)], axis=1), self.weights_))
+        return {"": told_apart(blended), "network": network, "classical half": told_apart(classical)}
 
     def _fit_classical(self, part: TrainingPart) -> BaseEstimator | None:
         if self.classical is None:

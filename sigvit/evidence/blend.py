@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from sigvit.evidence.band_features import BandPower, BandTangentSpace
 from sigvit.evidence.covariances import AugmentedCovariances, FewerElectrodes, ShrunkenCovariances
 from sigvit.evidence.inner_folds import inner_folds, telling_windows
-from sigvit.evidence.log_linear_pool import Weighed, log_of, pooled, weigh
+from sigvit.evidence.log_linear_pool import Weighed, believed, logarithms, pooled, weigh
 from sigvit.evidence.normalising import NormalisedElectrodes
 
 # n = windows, K = sources, C = classes
@@ -77,7 +77,7 @@ class Blend(ClassifierMixin, BaseEstimator):
         """(windows, classes), in the order of `classes_`."""
         check_is_fitted(self, "fitted_")
         X = X if self.before_ is None else self.before_.transform(X)
-        told = np.stack([log_of(fitted.predict_proba(X)) for fitted in self.fitted_.values()], axis=1)
+        told = np.stack([logarithms(fitted.predict_proba(X)) for fitted in self.fitted_.values()], axis=1)
         return np.exp(pooled(told, np.array([weight / self.temperatures_[name] for name, weight in self.weights_.items()])))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
@@ -98,7 +98,7 @@ def _fit_with_inner_folds(
         told = own
     else:
         for train, judge in folds:
-            told[judge] = log_of(clone(behind).fit(features[train], numbers[train]).predict_proba(features[judge]))
+            told[judge] = believed(clone(behind).fit(features[train], numbers[train]).predict_proba(features[judge]))
     return (fitted if before is None else Pipeline([*before.steps, *_steps(fitted)])), told
 
 

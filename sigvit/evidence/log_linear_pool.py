@@ -82,9 +82,26 @@ def pooled(log_probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return log_softmax(np.einsum("nkc,k->nc", log_probabilities, weights), axis=1)
 
 
-def log_of(probabilities: np.ndarray) -> np.ndarray:
-    """Logarithms that a source's certainty can't make infinite."""
+def believed(probabilities: np.ndarray) -> np.ndarray:
+    """Logarithms for choosing weights, where nothing is likelier than one mistake in a million windows."""
     return np.log(np.maximum(probabilities, LEAST_PROBABILITY))
+
+
+def logarithms(probabilities: np.ndarray) -> np.ndarray:
+    """Of what sources say of new windows. Their certainty isn't cut: where all windows lie far from the boundary, as those of a person recorded with another
+    gain do, the order of windows is all that a source still knows."""
+    return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), np.finfo(np.float64).tiny))
+
+
+def told_apart(probabilities: np.ndarray) -> np.ndarray:
+    """(n, C) in the same order, but beyond 1e-6 certainty grows ever more slowly, so that double precision tells each from 1.
+
+    >>> told_apart(np.array([[0.8, 0.2], [1.0, 1e-90], [1.0, 1e-99]])).round(12).tolist()
+    [[0.8, 0.2], [0.999999994856, 5.144e-09], [0.999999995352, 4.648e-09]]
+    """
+    told, edge = logarithms(probabilities), np.log(LEAST_PROBABILITY)
+    slower = np.exp(np.maximum(told, edge) - np.log1p(np.maximum(edge - told, 0.0)))
+    return slower / slower.sum(axis=1, keepdims=True)
 
 
 def best_temperature(logits: np.ndarray, numbers: np.ndarray) -> tuple[float, float]:

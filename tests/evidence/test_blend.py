@@ -6,6 +6,7 @@ import sklearn
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 
 from sigvit.data.synthetic import synthetic_windows
@@ -13,7 +14,7 @@ from sigvit.evidence import baselines
 from sigvit.evidence.blend import Blend
 from sigvit.evidence.inner_folds import inner_folds
 from sigvit.evidence.linear_discriminant import ShrinkageLDA
-from sigvit.evidence.log_linear_pool import PULL, best_temperature, blend_weights, pooled
+from sigvit.evidence.log_linear_pool import PULL, best_temperature, blend_weights, pooled, told_apart
 from sigvit.evidence.metrics import window_log_loss
 
 
@@ -191,3 +192,24 @@ def test_too_few_windows_for_inner_folds_give_equal_weights(windows):
     few = np.concatenate([np.flatnonzero(windows.labels == label)[:1] for label in windows.classes])
     candidates = {"one": make_pipeline(baselines.microvolts(), Remembers()), "two": Remembers()}
     assert list(Blend(candidates).fit(windows.values[few], windows.labels[few]).weights_.values()) == [0.5, 0.5]
+
+
+def test_certainty_keeps_the_order_of_windows():
+    rare = 10.0 ** -np.arange(1.0, 90.0, 7.0)
+    told = np.r_[np.c_[1 - rare, rare], np.c_[rare, 1 - rare][::-1]]
+    certain = told_apart(told)[:, 1]
+    assert (np.diff(certain[: len(rare)]) < 0).all()
+    assert (np.diff(certain[len(rare) :]) < 0).all()
+    assert certain.max() < 1
+
+
+def test_a_person_recorded_with_less_gain_is_still_ranked():
+    """All of their windows lie far on one side of the boundary, beyond any probability that the training windows support."""
+    generator, who, y = np.random.default_rng(0), np.repeat(np.arange(4), 40), np.tile([0, 1], 80)
+    X = generator.normal(0, 1e-5, (160, 8, 128))
+    X[y == 1, 0] *= 1.25  # one electrode's amplitude tells the class
+    X[who == 3] /= 6
+    half = baselines.classical_blend(8, 128, 128.0).fit(X[who < 3], y[who < 3], groups=who[who < 3])
+    told = half.predict_proba(X[who == 3])[:, 1]
+    assert told.max() < 1e-6
+    assert roc_auc_score(y[who == 3], told) > 0.9  # .97; .35 where logarithms ended at 1e-6
