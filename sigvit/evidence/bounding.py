@@ -11,6 +11,11 @@ from sigvit.evidence.scaling import QUARTILES_PER_DEVIATION
 # An artefact is beyond so many deviations of the logarithm of amplitudes, and more than twice the typical one.
 DEVIATIONS = 2.5
 LEAST = 2.0
+# An ordinary course so many bounds away from its level has another offset of the amplifier.
+OFFSET = 5.0
+# What all but this share of electrodes exceed is a gain of the recording, where there are enough of them: all four of a headband move with their wearer.
+COMMON = 0.25
+ENOUGH = 8
 LARGEST_EXPONENT = 700.0  # of a double
 BLOCK = 256  # windows whose amplitudes are measured at a time
 
@@ -23,6 +28,11 @@ class BoundedElectrodes(TransformerMixin, BaseEstimator):
     the median of the training windows' amplitudes, in logarithms and by quartiles, which artefacts don't move, and at least twice that median: where
     amplitudes differ by nature, as a muscle's at rest and at work do, it is out of reach. Nothing is learned from labels, and windows that stay below are
     passed on as they are.
+
+    Two things aren't artefacts. Where more than three quarters of at least eight electrodes are beyond, the window is of a person or device with another
+    gain: what they have in common is divided out of all, and single electrodes may then exceed the bound as far as the gain did, at most twice, so that the
+    ratios between electrodes last. And where only the level is far off, by more than five bounds, while the course about it is below its bound, the
+    amplifier has another offset in that session: the offset is shrunk, and the course is kept.
 
     Attributes
     ----------
@@ -48,15 +58,35 @@ class BoundedElectrodes(TransformerMixin, BaseEstimator):
     def transform(self, X: np.ndarray) -> np.ndarray:
         signals = checked_signals(X)
         amplitudes = self._amplitudes(signals)
-        rows, electrodes = np.nonzero(amplitudes > self.bound_)
-        if not len(rows):
+        beyond = np.flatnonzero((amplitudes > self.bound_).any(axis=1))
+        if not len(beyond):
             return signals
         bounded = signals.astype(np.result_type(signals, np.float32))
-        level, share = self.level_[electrodes, None], (self.bound_[electrodes] / amplitudes[rows, electrodes])[:, None]
-        bounded[rows, electrodes] = level + share * (signals[rows, electrodes] - level)
+        for rows in np.array_split(beyond, -(-len(beyond) // BLOCK)):
+            bounded[rows] = self._bounded(signals[rows], amplitudes[rows])
         return bounded
+
+    def _bounded(self, signals: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
+        """Windows in which at least one electrode is beyond its bound."""
+        means = signals.mean(axis=2, dtype=np.float64)
+        offsets = means - self.level_
+        courses = _other_leg(amplitudes, np.abs(offsets))
+        room = _other_leg(self.bound_, courses)
+        of_amplifier = (courses <= self.bound_) & (np.abs(offsets) > OFFSET * self.bound_)
+        kept = np.where(of_amplifier, np.clip(offsets, -room, room), offsets)
+        excess = np.hypot(courses, kept) / self.bound_
+        shared = np.quantile(excess, COMMON, axis=1, method="lower") if excess.shape[1] >= ENOUGH else np.ones(len(excess))
+        gain = np.maximum(shared, 1.0)[:, None]
+        factors = gain * np.maximum(excess / gain / np.minimum(gain, LEAST), 1.0)
+        shrunk = self.level_[:, None] + (signals - means[..., None] + kept[..., None]) / factors[..., None]
+        return np.where(((factors > 1) | of_amplifier)[..., None], shrunk, signals)
 
     def _amplitudes(self, signals: np.ndarray) -> np.ndarray:
         """(windows, electrodes)."""
         parts = np.array_split(signals, -(-len(signals) // BLOCK) or 1)
         return np.concatenate([np.sqrt(((part - self.level_[:, None]) ** 2).mean(axis=2)) for part in parts])
+
+
+def _other_leg(longest: np.ndarray, leg: np.ndarray) -> np.ndarray:
+    """Of a right triangle; 0 where the leg is longer by rounding. Squares of the largest bounds would be infinite."""
+    return np.sqrt(np.maximum(longest - leg, 0.0)) * np.sqrt(longest + leg)
