@@ -132,8 +132,8 @@ class AugmentedCovariances(TransformerMixin, BaseEstimator):
         return met.get(signals, contents(signals), ("augmented", self.lag_, self.copies_), self._covariances)
 
     def _covariances(self, signals: np.ndarray) -> np.ndarray:
-        at_once = max(1, BLOCK_NUMBERS // (self.copies_ * signals[0].size))
-        blocks = [oas_covariances(self._delayed(signals[first : first + at_once])) for first in range(0, len(signals), at_once)]
+        at_once = max(1, BLOCK_NUMBERS // (self.copies_ * int(np.prod(signals.shape[1:]))))
+        blocks = [oas_covariances(self._delayed(signals[first : first + at_once])) for first in range(0, max(1, len(signals)), at_once)]
         return np.concatenate(blocks)
 
     def _delayed(self, signals: np.ndarray) -> np.ndarray:

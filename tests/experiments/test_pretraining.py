@@ -1,6 +1,7 @@
 """The pre-training script end to end, a few steps: images, one page, several caps at once; exact resume, and what the folder says of what was seen."""
 
 import importlib
+import inspect
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_several_caps_and_rates_pre_train_one_model(script, pages, tmp_path):
 def test_stopped_and_started_again_ends_with_the_same_weights(script, tmp_path, monkeypatch):
     arguments = ("--data", "digits", *FEW)
     whole = script(*arguments, "--output", tmp_path / "whole")
-    update, steps = script.module.train.__globals__["update"], []
+    update, steps = inspect.unwrap(script.module.train).__globals__["update"], []
 
     def stopping(state, *others, **options):
         update(state, *others, **options)
@@ -81,7 +82,7 @@ def test_stopped_and_started_again_ends_with_the_same_weights(script, tmp_path, 
         if len(steps) == 5:
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setitem(script.module.train.__globals__, "update", stopping)
+    monkeypatch.setitem(inspect.unwrap(script.module.train).__globals__, "update", stopping)
     with pytest.raises(Stopped):
         script(*arguments, "--output", tmp_path / "stopped")
     assert steps == [1, 2, 3, 4, 5]
