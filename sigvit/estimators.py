@@ -284,9 +284,15 @@ class SignalViTClassifier(NetworkClassifier):
         network = super().predict_proba(X)
         if self.classical_ is None or self.weights_ is None:
             return {"": network}
-        classical = self.classical_.predict_proba(read_input(self, X, None, reset=False)[0])
-        blended = np.exp(pooled(np.stack([logarithms(network), logarithms(classical)], axis=1), self.weights_))
-        return {"": told_apart(blended), "network": network, "classical half": told_apart(classical)}
+        signals = read_input(self, X, None, reset=False)[0]
+        if isinstance(self.classical_, Blend):
+            said = self.classical_.predict_log_proba(signals)
+            classical = told_apart(said)
+        else:  # nothing has tempered its certainty
+            classical = self.classical_.predict_proba(signals)
+            said = believed(classical)
+        blended = pooled(np.stack([logarithms(network), said], axis=1), self.weights_)
+        return {"": told_apart(blended), "network": network, "classical half": classical}
 
     def _fit_classical(self, part: TrainingPart) -> BaseEstimator | None:
         if self.classical is None:

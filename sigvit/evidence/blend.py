@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from sigvit.evidence.band_features import BandPower, BandTangentSpace
 from sigvit.evidence.covariances import AugmentedCovariances, FewerElectrodes, ShrunkenCovariances
 from sigvit.evidence.inner_folds import inner_folds, telling_windows
-from sigvit.evidence.log_linear_pool import Weighed, believed, logarithms, pooled, weigh
+from sigvit.evidence.log_linear_pool import Weighed, logarithms, pooled, told_apart, weigh
 from sigvit.evidence.normalising import NormalisedElectrodes
 
 # n = windows, K = sources, C = classes
@@ -75,14 +75,24 @@ class Blend(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """(windows, classes), in the order of `classes_`."""
+        return told_apart(self.predict_log_proba(X))
+
+    def predict_log_proba(self, X: np.ndarray) -> np.ndarray:
+        """The same in logarithms, with all of their certainty."""
         check_is_fitted(self, "fitted_")
         X = X if self.before_ is None else self.before_.transform(X)
-        told = np.stack([logarithms(fitted.predict_proba(X)) for fitted in self.fitted_.values()], axis=1)
-        return np.exp(pooled(told, np.array([weight / self.temperatures_[name] for name, weight in self.weights_.items()])))
+        told = np.stack([log_said(fitted, X) for fitted in self.fitted_.values()], axis=1)
+        return pooled(told, np.array([weight / self.temperatures_[name] for name, weight in self.weights_.items()]))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         told = self.predict_proba(X)
         return self.classes_[told.argmax(axis=1)]
+
+
+def log_said(fitted: Any, X: np.ndarray) -> np.ndarray:
+    """(windows, classes) log-probabilities; a pool's before they are brought into a range that double precision tells from 1."""
+    last = fitted[-1] if isinstance(fitted, Pipeline) else fitted
+    return fitted.predict_log_proba(X) if isinstance(last, Blend) else logarithms(fitted.predict_proba(X))
 
 
 def _fit_with_inner_folds(
@@ -98,7 +108,7 @@ def _fit_with_inner_folds(
         told = own
     else:
         for train, judge in folds:
-            told[judge] = believed(clone(behind).fit(features[train], numbers[train]).predict_proba(features[judge]))
+            told[judge] = log_said(clone(behind).fit(features[train], numbers[train]), features[judge])
     return (fitted if before is None else Pipeline([*before.steps, *_steps(fitted)])), told
 
 

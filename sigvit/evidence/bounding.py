@@ -11,7 +11,7 @@ from sigvit.evidence.scaling import QUARTILES_PER_DEVIATION
 # An artefact is beyond so many deviations of the logarithm of amplitudes, and more than twice the typical one.
 DEVIATIONS = 2.5
 LEAST = 2.0
-# An ordinary course so many bounds away from its level has another offset of the amplifier.
+# A course so many bounds away from its level has another offset of the amplifier.
 OFFSET = 5.0
 # What all but this share of electrodes exceed is a gain of the recording, where there are enough of them: all four of a headband move with their wearer.
 COMMON = 0.25
@@ -72,7 +72,7 @@ class BoundedElectrodes(TransformerMixin, BaseEstimator):
         offsets = means - self.level_
         courses = _other_leg(amplitudes, np.abs(offsets))
         room = _other_leg(self.bound_, courses)
-        of_amplifier = (courses <= self.bound_) & (np.abs(offsets) > OFFSET * self.bound_)
+        of_amplifier = np.abs(offsets) > OFFSET * self.bound_
         kept = np.where(of_amplifier, np.clip(offsets, -room, room), offsets)
         excess = np.hypot(courses, kept) / self.bound_
         shared = np.quantile(excess, COMMON, axis=1, method="lower") if excess.shape[1] >= ENOUGH else np.ones(len(excess))

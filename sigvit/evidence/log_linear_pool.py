@@ -60,7 +60,7 @@ def blend_weights(log_probabilities: np.ndarray, numbers: np.ndarray) -> np.ndar
     True
     """
     n, sources, _ = log_probabilities.shape
-    rows = np.arange(n)
+    log_probabilities, rows = np.maximum(log_probabilities, np.log(LEAST_PROBABILITY)), np.arange(n)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         logits = np.einsum("nkc,k->nc", log_probabilities, weights)
@@ -83,24 +83,24 @@ def pooled(log_probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def believed(probabilities: np.ndarray) -> np.ndarray:
-    """Logarithms for choosing weights, where nothing is likelier than one mistake in a million windows."""
+    """Logarithms of a source whose certainty no temperature was chosen for: nothing is rarer than one in a million."""
     return np.log(np.maximum(probabilities, LEAST_PROBABILITY))
 
 
 def logarithms(probabilities: np.ndarray) -> np.ndarray:
-    """Of what sources say of new windows. Their certainty isn't cut: where all windows lie far from the boundary, as those of a person recorded with another
-    gain do, the order of windows is all that a source still knows."""
+    """Of what a source says, its certainty uncut: where all windows lie far from the boundary, as those of a person recorded with another gain do, their order
+    is all that it still knows."""
     return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), np.finfo(np.float64).tiny))
 
 
-def told_apart(probabilities: np.ndarray) -> np.ndarray:
-    """(n, C) in the same order, but beyond 1e-6 certainty grows ever more slowly, so that double precision tells each from 1.
+def told_apart(log_probabilities: np.ndarray) -> np.ndarray:
+    """Probabilities (n, C) in the same order, but beyond 1e-6 certainty grows ever more slowly, so that double precision tells each from 1.
 
-    >>> told_apart(np.array([[0.8, 0.2], [1.0, 1e-90], [1.0, 1e-99]])).round(12).tolist()
+    >>> told_apart(np.log([[0.8, 0.2], [1.0, 1e-90], [1.0, 1e-99]])).round(12).tolist()
     [[0.8, 0.2], [0.999999994856, 5.144e-09], [0.999999995352, 4.648e-09]]
     """
-    told, edge = logarithms(probabilities), np.log(LEAST_PROBABILITY)
-    slower = np.exp(np.maximum(told, edge) - np.log1p(np.maximum(edge - told, 0.0)))
+    edge = np.log(LEAST_PROBABILITY)
+    slower = np.exp(np.maximum(log_probabilities, edge) - np.log1p(np.maximum(edge - log_probabilities, 0.0)))
     return slower / slower.sum(axis=1, keepdims=True)
 
 
