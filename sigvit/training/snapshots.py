@@ -11,7 +11,7 @@ from typing import Any
 
 from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.member import Member
-from sigvit.training.state import plain, plain_model
+from sigvit.training.state import differences, plain, plain_model
 
 SECONDS = 60.0
 # The workers of a killed training take a moment to notice it and to let go of their folders (`sigvit.workers.end_with`).
@@ -153,6 +153,6 @@ def require_same(member: Member, saved: dict[str, Any]) -> None:
         before = saved.get(kind)
         if own is None or before is None:  # the model doesn't say it, or the snapshot is of an earlier version
             continue
-        differ = "; ".join(f"{name} was {before.get(name)!r} and is {own.get(name)!r}" for name in own | before if own.get(name) != before.get(name))
+        differ = differences(before, own)
         if differ:
             raise ValueError(f"The snapshot of {member.name or member.key} is of another {kind}: {differ}. Train with the old one, or into another folder.")

@@ -6,8 +6,10 @@ Schedule and randomness are functions of the step and carry nothing; bfloat16 ha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from math import isfinite
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -176,21 +178,34 @@ def plain_model(model: nn.Module) -> dict[str, dict[str, Any] | None]:
         return {"architecture": None, "tokenizer": None}
     told = {"architecture": asdict(found.config), "tokenizer": _plain_tokenizer(found.tokenizer)}
     del told["architecture"]["checkpointing"]
-    return json.loads(json.dumps(told, default=_plain_value))
+    return json.loads(json.dumps(_plain_value(told)))
 
 
 def _plain_tokenizer(tokenizer: nn.Module) -> dict[str, Any]:
-    """Class and arguments, of a composite those of each part; somebody's own needn't say its arguments."""
+    """Class and arguments, of a composite those of each part; somebody's own needn't say its arguments, or not in our way."""
     told: dict[str, Any] = {"class": type(tokenizer).__name__}
     if isinstance(tokenizer, Composite):
         return told | {f"part {number}": _plain_tokenizer(part) for number, part in enumerate(tokenizer.tokenizers)}
-    arguments = getattr(tokenizer, "arguments", None)
-    return told | (arguments() if callable(arguments) else {})
+    try:
+        arguments = tokenizer.arguments()  # type: ignore[operator]
+    except Exception:  # somebody's own may be no method, ask for something or fail: no reason to end a training
+        return told
+    return told | (dict(arguments) if isinstance(arguments, Mapping) else {})
 
 
 def _plain_value(value: Any) -> Any:
-    """Numbers and arrays of numpy or torch as Python's; of anything else what it is."""
-    return value.tolist() if hasattr(value, "tolist") else type(value).__name__
+    """Numbers, arrays and tables of anybody's as Python's, with words for keys and for what is not finite: NaN equals NaN. Of anything else what it is."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if isfinite(value) else str(float(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain_value(held) for key, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_value(held) for held in value]
+    return _plain_value(value.tolist()) if hasattr(value, "tolist") and not isinstance(value, type) else type(value).__name__
 
 
 def _draws(model: nn.Module) -> bool:
@@ -200,10 +215,20 @@ def _draws(model: nn.Module) -> bool:
     return any(rates) or (found is not None and (found.config.dropout > 0 or found.config.stochastic_depth > 0))
 
 
-def _require_equal(path: Path, kind: str, before: dict[str, Any], own: dict[str, Any], free: Sequence[str]) -> None:
+def differences(before: dict[str, Any], own: dict[str, Any], free: Sequence[str] = ()) -> str:
+    """What was saved and is now another, named with both values; "" where all but the free names agree.
+
+    >>> differences({"heads": 2, "gain": float("nan")}, {"heads": 3, "gain": float("nan")})
+    'heads was 2 and is 3'
+    """
+    before, own = _plain_value(before), _plain_value(own)
     names = [name for name in own | before if name not in free and own.get(name) != before.get(name)]
-    if names:
-        differ = "; ".join(f"{name} was {before.get(name)!r} and is {own.get(name)!r}" for name in names)
+    return "; ".join(f"{name} was {before.get(name)!r} and is {own.get(name)!r}" for name in names)
+
+
+def _require_equal(path: Path, kind: str, before: dict[str, Any], own: dict[str, Any], free: Sequence[str]) -> None:
+    differ = differences(before, own, free)
+    if differ:
         raise ValueError(f"The checkpoint {path} is of another {kind}: {differ}. Train with the {kind} it was made with, or into another folder.")
 
 

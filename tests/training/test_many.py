@@ -20,6 +20,7 @@ from sigvit.training.many import Member, Plan, Snapshots, is_stackable, train_ma
 from sigvit.training.member import train_alone
 from sigvit.training.member_draws import MemberDraws
 from sigvit.training.recipe import Recipe
+from sigvit.training.snapshots import described, require_same
 
 E, S, N = 3, 83, 61
 # 20 steps of AdamW in float64: sums of a few hundred products in another order.
@@ -385,6 +386,18 @@ def test_a_snapshot_of_another_tokenizer_is_refused_where_shapes_do_not_tell(tmp
         train_many(first, Plan(2), Snapshots(tmp_path, seconds=0), on_step=None if ended else _killing(6))
     with pytest.raises(ValueError, match=r"of member 0 is of another tokenizer: bands was \[\[8\.0, 16\.0\]\] and is \[\[16\.0, 24\.0\]\]"):
         train_many(other, Plan(2), Snapshots(tmp_path, seconds=0))
+
+
+class Unplaced(sigvit.tokenizers.TimeStepTokens):
+    """Somebody's tokenizer that doesn't know where an electrode sits."""
+
+    def arguments(self) -> dict:
+        return {"sites": np.full((E, 3), np.nan)}
+
+
+def test_a_snapshot_of_the_same_tokenizer_is_taken_where_an_argument_is_no_number():
+    each = member(0, slice(0, 40), tokenizer=Unplaced(E, width=8))
+    require_same(each, pickle.loads(pickle.dumps(described(each))))  # a disk gives back another NaN
 
 
 def test_a_snapshot_of_a_version_that_did_not_say_the_architecture_is_taken(tmp_path):

@@ -265,6 +265,50 @@ def test_another_tokenizer_is_refused_with_what_differs(tmp_path, first, second,
     start(first())
 
 
+class Sites(TimeStepTokens):
+    """Somebody's own tokenizers: one doesn't know where an electrode sits, the others say their arguments in their own way."""
+
+    def __init__(self) -> None:
+        super().__init__(E, 10, 8)
+
+    def arguments(self):
+        return {"sites": np.array([[0.0, 0.1, 0.0], [np.nan] * 3, [0.0, -0.1, np.inf]])}
+
+
+class Bands(Sites):
+    def arguments(self):
+        return {"bands": {(8, 12): "mu"}, "dtype": np.float32}
+
+
+class Asking(Sites):
+    def arguments(self, deep):
+        return {"deep": deep}
+
+
+class Listing(Sites):
+    def arguments(self):
+        return [E, 10, 8]
+
+
+@pytest.mark.parametrize("tokenizer", [Sites, Bands, Asking, Listing])
+def test_a_training_with_a_tokenizer_that_says_its_arguments_in_its_own_way_is_resumed(tmp_path, tokenizer):
+    recipe = replace(RECIPE, steps=3)
+
+    def start(folder: str, kill_at: int | None = None) -> nn.Module:
+        def killer(step: int) -> None:
+            if step == kill_at:
+                raise KilledError
+
+        torch.manual_seed(0)
+        model = sigvit.signal_vit(E, S, num_classes=C, tokenizer=tokenizer(), depth=1, heads=2)
+        train(model, RecordingBatches(*windows(0), recipe, 3), recipe, 3, checkpoints=Checkpoints(tmp_path / folder, every=1), on_step=killer)
+        return model
+
+    with pytest.raises(KilledError):
+        start("killed", kill_at=2)
+    assert same(start("killed"), start("whole"))
+
+
 def test_a_checkpoint_that_does_not_say_its_architecture_is_taken(tmp_path):
     train_images(tmp_path, image_model())
     checkpoints = Checkpoints(tmp_path)
