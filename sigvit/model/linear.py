@@ -41,8 +41,12 @@ def mapped(layer: nn.Module, x: Tensor) -> Tensor:
 
 def is_plain(layer: nn.Module) -> TypeGuard[nn.Linear]:
     """Whether nobody can tell if the layer is called or its weights are used: it computes what `nn.Linear` does, and nothing is hooked on it."""
-    hooks = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
-    return type(layer).forward is nn.Linear.forward and "forward" not in layer.__dict__ and not hooks
+    return type(layer).forward is nn.Linear.forward and not is_altered(layer)
+
+
+def is_altered(module: nn.Module) -> bool:
+    """Whether a call of the module does more, or something else, than its class says: it has hooks, or a forward of its own."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks) or "forward" in module.__dict__
 
 
 def along(vector: Tensor, x: Tensor) -> Tensor:

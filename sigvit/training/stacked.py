@@ -16,10 +16,13 @@ from torch.func import functional_call, vmap
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.utils import parametrize
 
 from sigvit.model.encoder import Block, Draw, Encoder, Mlp, Rotate, dropout, linear
+from sigvit.model.linear import is_altered, is_plain
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.tokens import Tokens
+from sigvit.training.fine_tuning import LowRank
 from sigvit.training.mapped_convolutions import AutocastConvolutions
 from sigvit.training.optimizer import EMBEDDING, undecayed_names
 
@@ -62,7 +65,7 @@ class Stack:
         kinds = {architecture(model) for model in models}
         if len(kinds) != 1:
             raise ValueError(f"These {len(models)} models have {len(kinds)} architectures; a stack holds models of exactly one.")
-        if not can_stack(models[0]):
+        if not all(map(can_stack, models)):
             raise ValueError(f"{type(models[0]).__name__} has no stacked form; train such models one after the other.")
         self.module = _skeleton(models[0])
         spared = undecayed_names(models[0])
@@ -193,15 +196,23 @@ class _Place(nn.Module):
 def can_stack(model: nn.Module) -> bool:
     """Whether the model's training has a stacked form that is exact.
 
-    It has where the model brings one (`forward_stacked(signal, draw)`), and for a `VisionTransformer` whose tokenizer is of ours and neither draws at
-    random nor changes its buffers as it trains, and whose encoder holds nobody else's modules. Of somebody else's nothing says that it can be mapped over
-    models, nor that it masks no token.
+    It has where the model brings one (`forward_stacked(signal, draw)`), and for a `VisionTransformer` that holds nobody else's modules, no hooks and no
+    weights computed from others but those of `LowRank`, and whose tokenizer, positions and head neither draw at random nor change their buffers as they
+    train. Of somebody else's nothing says that it can be mapped over models, nor that it masks no token.
     """
     if type(model) is not VisionTransformer:
         return hasattr(model, "forward_stacked")
-    parts = [module for part in (model.tokenizer, model.positions, model.representation) for module in part.modules()]
-    strangers = any(type(module).__module__.partition(".")[0] not in KNOWN for module in (*parts, *model.encoder.modules()))
-    return not strangers and not any(isinstance(module, _BatchNorm | _DropoutNd) or hasattr(module, "dropout") for module in parts)
+    parts = [module for part in (model.tokenizer, model.positions, model.representation, model.head) for module in part.modules()]
+    draws = any(isinstance(module, _BatchNorm | _DropoutNd) or hasattr(module, "dropout") for module in parts)
+    return not draws and all(map(_is_known, model.modules()))
+
+
+def _is_known(module: nn.Module) -> bool:
+    """Whether stacked weights say all that the module computes: what it does is nobody else's, also where only its weights are used and it isn't called."""
+    computed = module.parametrizations.values() if parametrize.is_parametrized(module) else ()  # type: ignore[operator]
+    low_rank = all(type(step) is LowRank for steps in computed for step in steps)
+    as_said = is_plain(module) if isinstance(module, nn.Linear) else not is_altered(module)
+    return type(module).__module__.partition(".")[0] in KNOWN and low_rank and as_said
 
 
 def architecture(model: nn.Module) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 import sigvit
 from sigvit.model.scaling import Scaling
@@ -152,6 +153,47 @@ def test_a_strangers_layer_in_the_encoder_is_trained_one_by_one():
     serial = twins(members)
     expected = [train_alone(twin) for twin in serial]
     assert_equal(members, train_many(members), serial, expected)
+
+
+def doubled(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
+    return 2 * output
+
+
+def with_a_forward_of_its_own(layer: nn.Linear) -> None:
+    layer.forward = lambda x: 2 * nn.Linear.forward(layer, x)
+
+
+ALTERED = {
+    "hook": lambda model: model.encoder.blocks[0].mlp.inner.register_forward_hook(doubled),
+    "forward of its own": lambda model: with_a_forward_of_its_own(model.encoder.blocks[0].attention.out),
+    "weight norm": lambda model: parametrizations.weight_norm(model.encoder.blocks[0].mlp.outer),
+    "spectral norm": lambda model: parametrizations.spectral_norm(model.encoder.blocks[0].attention.qkv),
+    "hook on a norm": lambda model: model.encoder.norm.register_forward_hook(doubled),
+    "hook on the head": lambda model: model.head.register_forward_hook(doubled),
+    "weight norm of the representation": lambda model: parametrizations.weight_norm(model.representation[0]),
+    "stranger's head": lambda model: setattr(model, "head", Doubled(5, 3, dtype=torch.float64)),
+    "dropout in the head": lambda model: setattr(model, "head", nn.Sequential(nn.Dropout(0.3), model.head)),
+    "hook on the model": lambda model: model.register_forward_hook(doubled),
+}
+
+
+@pytest.mark.parametrize("alter", ALTERED.values(), ids=ALTERED)
+def test_what_stacked_weights_do_not_say_is_trained_one_by_one(alter):
+    recipe = replace(RECIPE, steps=6)
+    members, serial = ([member(seed, slice(0, 40), recipe, representation=5) for seed in range(2)] for _ in range(2))
+    for each in members + serial:
+        torch.manual_seed(each.seed)  # of a new head, and of the vectors that spectral norm begins with
+        alter(each.model)
+    assert not any(is_stackable(each) for each in members)
+    expected = [train_alone(twin) for twin in serial]
+    assert_equal(members, train_many(members), serial, expected)
+
+
+def test_a_stack_refuses_a_member_whose_weights_do_not_say_all():
+    members = [member(seed, slice(0, 40)) for seed in range(2)]
+    ALTERED["hook on the head"](members[1].model)
+    with pytest.raises(ValueError, match="no stacked form"):
+        Group(members)
 
 
 @pytest.mark.slow
