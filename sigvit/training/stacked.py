@@ -292,5 +292,7 @@ def _applied(layer: nn.Module, x: Tensor) -> Tensor:
         for part in layer:
             x = _applied(part, x)
         return x
+    if isinstance(layer, nn.Identity):  # most models' representation
+        return x
     tensors = dict(layer.named_parameters())
-    return vmap(lambda own, each: functional_call(layer, own, (each,)))(tensors, x) if tensors else layer(x)
+    return vmap(lambda own, each: functional_call(layer, own, (each,)), in_dims=(0 if tensors else None, 0))(tensors, x)

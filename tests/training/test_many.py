@@ -189,6 +189,22 @@ def test_what_stacked_weights_do_not_say_is_trained_one_by_one(alter):
     assert_equal(members, train_many(members), serial, expected)
 
 
+@pytest.mark.parametrize(
+    "layers",
+    [lambda: [nn.LogSoftmax(dim=1)], lambda: [nn.Flatten()], lambda: [nn.GELU(), nn.LayerNorm(3, dtype=torch.float64)]],
+    ids=["classes", "flattened", "normed"],
+)
+def test_a_head_of_torchs_layers_is_read_member_by_member(layers):
+    recipe = replace(RECIPE, steps=6)
+    members = [member(seed, slice(0, 40), recipe) for seed in range(2)]
+    for each in members:
+        each.model.head = nn.Sequential(each.model.head, *layers())
+    assert all(is_stackable(each) for each in members)
+    serial = twins(members)
+    expected = [train_alone(twin) for twin in serial]
+    assert_equal(members, train_many(members, Plan(2)), serial, expected)
+
+
 def test_a_stack_refuses_a_member_whose_weights_do_not_say_all():
     members = [member(seed, slice(0, 40)) for seed in range(2)]
     ALTERED["hook on the head"](members[1].model)
