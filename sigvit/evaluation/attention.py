@@ -121,9 +121,15 @@ def as_tensor(numbers: Numbers) -> Tensor:
 def of_array(numbers: ArrayLike) -> Tensor:
     """As a tensor, whatever the array's strides and byte order; columns of pandas' own number types too.
 
+    Raises
+    ------
+    ValueError : an array that is masked in places.
+
     >>> of_array(np.array([1, 2, 3], dtype=">i4")[::-1]).tolist()
     [3, 2, 1]
     """
+    if np.ma.is_masked(numbers):
+        raise ValueError("The numbers are masked in places, and a tensor has no gaps; leave the rows out that have some, or fill them (numbers.filled).")
     array = np.asarray(numbers)
     kind = np.dtype(float) if array.dtype == object else array.dtype.newbyteorder("=")
     backwards = min(array.strides, default=0) < 0  # an axis of one step may be, and numpy calls the array contiguous

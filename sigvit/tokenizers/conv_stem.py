@@ -167,7 +167,7 @@ class ConvStem(nn.Module):
 
         Raises
         ------
-        ValueError : no signals, signals of other electrodes, or that aren't finite.
+        ValueError : no signals, signals of other electrodes, or that are masked in places or aren't finite.
         """
         if self.whitening is None:
             return self

@@ -155,7 +155,7 @@ class CovarianceTokens(nn.Module):
 
         Raises
         ------
-        ValueError : signals that don't fit, or aren't finite.
+        ValueError : signals that don't fit, are masked in places or aren't finite.
         """
         signals = as_signals(signals)
         if not len(signals) or not signals.isfinite().all():

@@ -113,11 +113,19 @@ def check_recording(recording: Tensor, n_electrodes: int) -> None:
 
 
 def as_signals(signals: Any) -> Tensor:
-    """A tensor as it is, anything else as an array's, whatever the order of its numbers in memory.
+    """A tensor as it is, anything else as an array's, whatever the order of its numbers and of their bytes in memory.
 
-    >>> as_signals(np.arange(3.0)[::-1]).tolist()
+    Raises
+    ------
+    ValueError : an array that is masked in places.
+
+    >>> as_signals(np.arange(3, dtype=">f8")[::-1]).tolist()
     [2.0, 1.0, 0.0]
     """
     if isinstance(signals, Tensor):
         return signals
-    return torch.as_tensor(np.ascontiguousarray(signals))  # torch has no steps back through memory
+    if np.ma.is_masked(signals):
+        raise ValueError("The signals are masked in places, and windows have no gaps; leave the windows out that have some, or fill them (signals.filled).")
+    array = np.asarray(signals)
+    backwards = min(array.strides, default=0) < 0  # torch has no steps back through memory, not even along an axis of one step
+    return torch.as_tensor(array.astype(array.dtype.newbyteorder("="), order="C", copy=backwards))

@@ -97,6 +97,7 @@ def test_rollout_without_residual_of_one_layer_is_its_mean_map():
         (lambda: attention_distance(random_maps(), np.zeros((7, 2)), np.ones((2, 7), bool)), r"the mask must be \(3, 7\)"),
         (lambda: attention_rollout(random_maps(), residual=1.0), "from 0 to below 1"),
         (lambda: attention_rollout(np.zeros((2, 2, 3, 5))), "must be .inputs, depth"),
+        (lambda: attention_rollout(np.ma.masked_greater(random_maps().numpy(), 0.5)), "The numbers are masked in places"),
     ],
 )
 def test_bad_input_gets_a_sentence(call, sentence):

@@ -83,6 +83,7 @@ def test_a_fifth_of_each_class_is_held_out():
         ({"train_labels": [0] * 156 + [1], "test_labels": [0] * 157}, "1 classes have too few samples"),
         ({"groups": np.zeros(157)}, "3 classes have too few groups"),
         ({"groups": np.zeros(3)}, r"groups must be \(157,\), but are \(3,\)"),
+        ({"train_features": np.ma.masked_greater(parts()[0], 2)}, "The numbers are masked in places"),
     ],
 )
 def test_bad_input_gets_a_sentence(choices, sentence):

@@ -142,6 +142,15 @@ def test_whitening_is_measured_from_arrays_in_any_order():
     signals = np.random.default_rng(0).normal(size=(7, 5, 53))
     backwards = stem(whiten=True).set_reference(signals[::-1]).whitening
     assert torch.equal(backwards, stem(whiten=True).set_reference(signals[::-1].copy()).whitening)
+    plain = stem(whiten=True).set_reference(signals).whitening
+    for other in (signals.astype(">f8"), np.ma.array(signals)):
+        assert torch.equal(stem(whiten=True).set_reference(other).whitening, plain)
+    assert torch.equal(stem(whiten=True).set_reference(signals[:1][::-1]).whitening, stem(whiten=True).set_reference(signals[:1]).whitening)
+
+
+def test_whitening_is_not_measured_from_masked_samples():
+    with pytest.raises(ValueError, match="The signals are masked in places"):
+        stem(whiten=True).set_reference(np.ma.masked_greater(np.random.default_rng(0).normal(size=(7, 5, 53)), 2))
 
 
 def test_recordings_that_do_not_fit_are_said():

@@ -218,6 +218,7 @@ def test_the_reference_is_measured_from_arrays_in_any_order():
     signals = np.random.default_rng(0).normal(size=(7, E, 61))
     backwards = tokenizer().set_reference(signals[::-1]).reference
     assert torch.equal(backwards, tokenizer().set_reference(signals[::-1].copy()).reference)
+    assert torch.equal(tokenizer().set_reference(signals.astype(">f8")).reference, tokenizer().set_reference(signals).reference)
 
 
 def test_signals_that_do_not_fit_are_said():
@@ -225,3 +226,5 @@ def test_signals_that_do_not_fit_are_said():
         tokenizer()(torch.zeros(2, 6, 61))
     with pytest.raises(ValueError, match="hold NaN"):
         tokenizer().set_reference(torch.full((2, E, 61), float("nan")))
+    with pytest.raises(ValueError, match="The signals are masked in places"):
+        tokenizer().set_reference(np.ma.masked_greater(np.random.default_rng(0).normal(size=(7, E, 61)), 2))
