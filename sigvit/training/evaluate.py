@@ -15,7 +15,7 @@ from sigvit.tokenizers.image import rows_and_columns
 from sigvit.training.augment_images import ImageAugmentation, evaluation_crop, preprocess
 from sigvit.training.distributed import Processes
 from sigvit.training.image_reader import ImageReader, LabelledImages
-from sigvit.training.losses import cross_entropy
+from sigvit.training.losses import cross_entropy, require_kind
 
 # B = batch, C = classes
 
@@ -45,7 +45,8 @@ class ImageEvaluation:
 
     Raises
     ------
-    ValueError : images without one size and no `image_size`, or one that is no number of pixels; when called: a model with another number of classes.
+    ValueError : images without one size and no `image_size`, or one that is no number of pixels; a batch size below 1, another dtype or loss than these; when called:
+        a model with another number of classes.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class ImageEvaluation:
             raise ValueError(f"{images.source}: its images have sizes of their own; say with image_size which the model sees.")
         if batch_size < 1 or dtype not in ("float32", "float64", "bfloat16"):
             raise ValueError(f'batch_size is {batch_size} and dtype {dtype!r}; they must be at least 1, and "float32", "float64" or "bfloat16".')
+        require_kind("loss", loss)
         self.images, self.augmentation, self.size, self.dtype, self.loss = images, augmentation, size, dtype, loss
         self.reader = ImageReader(images, self.processes.device, workers, keep_on_device)
         self._batches = self._shared_out(batch_size)

@@ -7,6 +7,8 @@ from torch.nn import functional
 
 # B = batch, C = classes
 
+KINDS = ("softmax", "sigmoid", "binary")
+
 
 def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, label_smoothing: float = 0.0, kind: str = "softmax") -> Tensor:
     """Mean loss over the batch, a scalar. The mean over equal shares of a batch is the mean over the batch.
@@ -22,7 +24,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None 
 
     Raises
     ------
-    ValueError : the model has another number of classes than the targets.
+    ValueError : the model has another number of classes than the targets, or a kind that isn't one of the three.
 
     >>> import torch
     >>> round(float(cross_entropy(torch.zeros(1, 4), torch.eye(4)[:1])), 4), round(float(cross_entropy(torch.zeros(1, 4), torch.eye(4)[:1], kind="sigmoid")), 4)
@@ -30,6 +32,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None 
     """
     if logits.shape != targets.shape:
         raise ValueError(f"The model gave logits of shape {tuple(logits.shape)} for targets of shape {tuple(targets.shape)}: rows × classes must be the same.")
+    require_kind("kind", kind)
     if kind == "softmax":
         return functional.cross_entropy(logits, targets, class_weights, label_smoothing=label_smoothing)
     if kind == "binary":
@@ -37,3 +40,9 @@ def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None 
     smoothed = targets * (1 - label_smoothing) + label_smoothing / targets.shape[1]
     added = functional.binary_cross_entropy_with_logits(logits.to(smoothed.dtype), smoothed, class_weights, reduction="sum") / len(logits)
     return added / targets.shape[1] if kind == "binary" else added
+
+
+def require_kind(name: str, kind: str) -> None:
+    """ValueError where this is no kind of `cross_entropy`; `name` is what the caller wrote it for."""
+    if kind not in KINDS:
+        raise ValueError(f"{name} is {kind!r}; there are {', '.join(map(repr, KINDS))}.")

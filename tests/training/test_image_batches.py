@@ -248,11 +248,13 @@ def test_bfloat16_evaluation_is_close(images):
     assert abs(full.loss - half.loss) < 0.02  # bfloat16 has 8 bits: logits near 1 are off by .004
 
 
-def test_a_model_of_another_number_of_classes_is_a_sentence(images):
+def test_what_cannot_be_evaluated_is_a_sentence(images):
     with pytest.raises(ValueError, match=r"The model has 7 classes, but the arrays has 3; reset_head\(3\)"):
         evaluate_images(Linear(7), images, ImageAugmentation())
     with pytest.raises(ValueError, match="batch_size is 0"):
         evaluate_images(Linear(), images, ImageAugmentation(), batch_size=0)
+    with pytest.raises(ValueError, match="loss is 'bce'; there are 'softmax', 'sigmoid', 'binary'"):
+        ImageEvaluation(images, ImageAugmentation(), loss="bce")
 
 
 def test_repeats_see_fewer_images_each_varied_anew(images):

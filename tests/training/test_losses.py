@@ -68,3 +68,9 @@ def test_bfloat16_logits_lose_nothing_more(kind):
 def test_another_number_of_classes_is_refused():
     with pytest.raises(ValueError, match=r"logits of shape \(7, 5\) for targets of shape \(7, 3\)"):
         cross_entropy(torch.zeros(B, C), torch.zeros(B, 3))
+
+
+@pytest.mark.parametrize("kind", ["bce", "Softmax", ""])
+def test_another_kind_is_refused(kind):
+    with pytest.raises(ValueError, match=f"kind is '{kind}'; there are 'softmax', 'sigmoid', 'binary'"):
+        cross_entropy(torch.zeros(B, C), torch.zeros(B, C), kind=kind)
