@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.evaluation.cost import Training
+from sigvit.evaluation.mode import in_mode
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
@@ -65,18 +66,14 @@ def step_seconds(steps: Sequence[Callable[[], object]], device: torch.device | s
 
 def inference_seconds(model: nn.Module, inputs: Tensor, dtype: str = "float32", rounds: int = 7) -> float:
     """Median seconds of a forward pass in evaluation mode, without gradients."""
-    kept = model.training
-    model.eval()
 
     @torch.inference_mode()
     def forward() -> Tensor:
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
             return model(inputs)
 
-    try:
+    with in_mode(model, training=False):
         return step_seconds([forward], inputs.device, rounds)[0]
-    finally:
-        model.train(kept)
 
 
 def peak_memory(step: Callable[[], object], device: torch.device | str = "cpu") -> float:

@@ -20,6 +20,8 @@ from torch.nn import functional
 from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sigvit.evaluation.mode import in_mode
+
 EXPONENTIAL = ("gelu", "tanh", "sigmoid", "softmax", "exp", "erf", "silu", "elu")
 # Held while dropout is another function: two threads would each put back what they found, the last of them the other's.
 DROPOUT_LOCK = RLock()
@@ -92,19 +94,14 @@ def trace_training(model: nn.Module, input_shape: tuple[int, ...], batch: int = 
 
 
 def _trace(model: nn.Module, shape: tuple[int, ...], dtype: str, train: bool, gpu: bool) -> Trace:
-    kept = model.training
-    model.train(train)
-    try:
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.set_grad_enabled(train):
-            inputs = torch.empty(shape, dtype=torch.float64 if dtype == "float64" else torch.float32)
-            recorder = _Recorder()
-            step = _Step(model, dtype, train, recorder)
-            state = dict(_fake_state(step, train))
-            with recorder, _one_kernel_dropout() if gpu else nullcontext():
-                kept_bytes = torch.func.functional_call(step, state, (inputs,))
-            return Trace(recorder.work, recorder.peak, kept_bytes)
-    finally:
-        model.train(kept)
+    with in_mode(model, train), FakeTensorMode(allow_non_fake_inputs=True), torch.set_grad_enabled(train):
+        inputs = torch.empty(shape, dtype=torch.float64 if dtype == "float64" else torch.float32)
+        recorder = _Recorder()
+        step = _Step(model, dtype, train, recorder)
+        state = dict(_fake_state(step, train))
+        with recorder, _one_kernel_dropout() if gpu else nullcontext():
+            kept_bytes = torch.func.functional_call(step, state, (inputs,))
+        return Trace(recorder.work, recorder.peak, kept_bytes)
 
 
 class _Step(nn.Module):

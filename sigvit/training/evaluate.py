@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sigvit.model.evaluation_mode import evaluating
 from sigvit.tokenizers.image import rows_and_columns
 from sigvit.training.augment_images import ImageAugmentation, evaluation_crop, preprocess
 from sigvit.training.distributed import Processes
@@ -45,8 +46,8 @@ class ImageEvaluation:
 
     Raises
     ------
-    ValueError : images without one size and no `image_size`, or one that is no number of pixels; a batch size below 1, another dtype or loss than these; when called:
-        a model with another number of classes.
+    ValueError : images without one size and no `image_size`, or one that is no number of pixels; a batch size below 1, another dtype or loss than these;
+        when called: a model with another number of classes.
     """
 
     def __init__(
@@ -80,13 +81,11 @@ class ImageEvaluation:
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> Evaluation:
-        """Evaluate in evaluation mode; the model comes back in the mode it was in. Every process must call."""
-        training = model.training
-        model.eval()
+        """Evaluate in evaluation mode; every part of the model comes back in the mode it was in. Every process must call."""
         totals = torch.zeros(3, dtype=torch.float64, device=self.processes.device)
-        for number in range(len(self._batches)):
-            totals += self._counted(model, number)
-        model.train(training)
+        with evaluating(model):
+            for number in range(len(self._batches)):
+                totals += self._counted(model, number)
         correct, loss, count = self.processes.mean(totals).tolist()
         return Evaluation(correct / count, loss / count)
 

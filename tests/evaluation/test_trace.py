@@ -75,6 +75,15 @@ def test_a_model_keeps_mode_weights_and_gradients():
 
 
 @pytest.mark.parametrize("trace", [trace_forward, trace_training])
+def test_every_part_of_a_model_keeps_its_mode(trace):
+    model = small(dropout=0.5).train()
+    model.encoder.blocks[0].eval()  # kept in evaluation mode while the rest trains
+    before = [part.training for part in model.modules()]
+    trace(model, (2, 15, 35))
+    assert [part.training for part in model.modules()] == before
+
+
+@pytest.mark.parametrize("trace", [trace_forward, trace_training])
 @pytest.mark.parametrize("positions", ["learned", "factorised", "sincos", "rotary", "coordinates", "none"])
 def test_a_traced_model_still_answers_with_numbers_and_trains(positions, trace):
     torch.manual_seed(0)

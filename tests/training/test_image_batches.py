@@ -1,6 +1,7 @@
 """Batches of images: pure functions of (seed, step, share), whatever reads them; evaluation counts every image once."""
 
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -199,6 +200,14 @@ def test_evaluation_counts_every_image_once(images, loss):
     losses = functional.cross_entropy(logits, labels) if loss == "softmax" else functional.binary_cross_entropy_with_logits(logits, targets) * CLASSES
     assert found.accuracy == (logits.argmax(1) == labels).double().mean()
     assert abs(found.loss - losses.detach()) < 1e-6  # float32 logits of other batch sizes
+
+
+def test_evaluation_gives_every_part_its_mode_back_also_where_it_ends_in_an_error(images):
+    for model in (Linear(), Linear(7)):  # the second has another number of classes
+        model.train().drop.eval()  # kept in evaluation mode while the rest trains
+        with suppress(ValueError):
+            evaluate_images(model, images, ImageAugmentation())
+        assert [part.training for part in model.modules()] == [True, True, False]
 
 
 def test_evaluation_is_shared_out_without_loss_or_repetition(images):
