@@ -42,6 +42,18 @@ def _truth(value: Any) -> bool:
     return bool(value)
 
 
+def whole_number(name: str, number: Any) -> int:
+    """A count as Python's own, 2.0 as 2; ValueError for anything else, which `name` names.
+
+    >>> whole_number("width", np.int64(3)), whole_number("width", 2.0)
+    (3, 2)
+    """
+    try:
+        return _whole(number)
+    except TypeError:
+        raise ValueError(f"{name} is {number!r}; it must be a whole number.") from None
+
+
 def _whole(number: Any) -> int:
     _refuse_truth(number)
     return operator.index(int(number) if isinstance(number, float) and number.is_integer() else number)

@@ -120,6 +120,7 @@ def _adapted_tokenizer(model: VisionTransformer, in_channels: int | None, patch:
     channels = old.in_channels if in_channels is None else in_channels
     with torch.device("meta"):  # draws no random numbers, and refuses what makes no tokenizer
         new = ImagePatches(patch or old.patch_size, channels, old.width, old.method, old.pad)
+    channels = new.in_channels
     weight = share_channels(old.weight.detach(), channels) if channels != old.in_channels else old.weight.detach().clone()
     if channels != old.in_channels:
         changes.append(f"Channels: {old.in_channels} became {channels}; {_sharing(old.in_channels, channels)}.")
@@ -166,4 +167,4 @@ def _adapt_head(new: VisionTransformer, num_classes: int, changes: list[str]) ->
         changes.append(f"Head: kept, because it has {old} classes already; reset_head({old}) would start it anew.")
         return
     new.reset_head(num_classes)
-    changes.append(f"Head: {old} classes became {num_classes}; the new head starts at zero.")
+    changes.append(f"Head: {old} classes became {new.config.num_classes}; the new head starts at zero.")

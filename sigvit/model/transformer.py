@@ -176,11 +176,12 @@ class VisionTransformer(nn.Module):
         return self.positions(patches.prepend(special))
 
     def reset_head(self, num_classes: int) -> None:
-        """A new head for so many classes, at zero."""
-        self.config = replace(self.config, num_classes=num_classes)
-        weight, width = self.head.weight, self.config.representation or self.config.pooled_width
-        self.head = nn.utils.skip_init(nn.Linear, width, num_classes, device=weight.device, dtype=weight.dtype)  # draws no random numbers
-        _zero(self.head)
+        """A new head for so many classes, at zero; ValueError, and the old head, where that is no number of classes."""
+        config = replace(self.config, num_classes=num_classes)
+        weight, width = self.head.weight, config.representation or config.pooled_width
+        head = nn.utils.skip_init(nn.Linear, width, config.num_classes, device=weight.device, dtype=weight.dtype)  # draws no random numbers
+        _zero(head)
+        self.config, self.head = config, head
 
     def no_decay_names(self) -> set[str]:
         """Names of the parameters that weight decay should spare: biases, norms, LayerScale, special tokens, positions and the probe."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.grid import Axis, Grid, OpenAxis
+from sigvit.plain_fields import whole_number
 from sigvit.tokenizers.image_batch import ImageBatch
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokens import Tokens
@@ -43,7 +44,7 @@ class ImagePatches(nn.Module):
 
     Raises
     ------
-    ValueError : a patch or image size that makes no sense, another number of channels, or an image that the patch doesn't divide.
+    ValueError : a patch or image size, channels or a width that make no sense, another number of channels, or an image that the patch doesn't divide.
 
     The coordinates are the patches' centres in pixels (row, column): the mean of their pixels' numbers, so 7.5 for the first 16.
 
@@ -55,6 +56,7 @@ class ImagePatches(nn.Module):
     def __init__(self, patch_size: int | tuple[int, int] = 16, in_channels: int = 3, width: int = 192, method: str = "matmul", pad: bool = False) -> None:
         super().__init__()
         rows, columns = rows_and_columns("patch_size", patch_size)
+        in_channels, width = whole_number("in_channels", in_channels), whole_number("width", width)
         if min(rows, columns, in_channels, width) < 1:
             raise ValueError(f"patch_size {(rows, columns)}, in_channels {in_channels} and width {width} must all be at least 1.")
         if method not in ("matmul", "convolution"):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.grid import Axis, Grid
+from sigvit.plain_fields import whole_number
 from sigvit.tokenizers.image import rows_and_columns
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokens import Tokens
@@ -63,6 +64,7 @@ class ResNetPatches(nn.Module):
     ) -> None:
         super().__init__()
         patch = rows_and_columns("patch_size", patch_size)
+        in_channels, width = whole_number("in_channels", in_channels), whole_number("width", width)
         if min(*layers, *patch, width_factor, in_channels, width) < 1:
             raise ValueError(
                 f"layers {tuple(layers)}, width_factor {width_factor}, patch_size {patch}, in_channels {in_channels} and width {width} must all be at least 1."

@@ -124,6 +124,16 @@ def test_the_same_number_of_classes_keeps_the_head_and_says_so():
     assert found.changes == ("Head: kept, because it has 3 classes already; reset_head(3) would start it anew.",)
 
 
+def test_whole_numbers_may_be_written_as_floats():
+    model = model_of()
+    found, expected = adapt(model, in_channels=1.0, num_classes=5.0), adapt(model, in_channels=1, num_classes=5)
+    assert (found.changes, found.config, found.tokenizer.arguments()) == (expected.changes, expected.config, expected.tokenizer.arguments())
+    assert torch.equal(found.tokenizer.weight, expected.tokenizer.weight)
+    for choice in ({"in_channels": "1"}, {"num_classes": "5"}, {"num_classes": 2.5}):
+        with pytest.raises(ValueError, match=f"{next(iter(choice))} is .*; it must be a whole number"):
+            adapt(model, **choice)
+
+
 CHANGES = {"image_size": (20, 22), "patch_size": (5, 11), "in_channels": 3, "num_classes": 5}
 
 

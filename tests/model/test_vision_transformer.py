@@ -60,6 +60,27 @@ def test_the_head_starts_at_zero_and_is_reset_to_zero():
     assert model.config.num_classes == 7
 
 
+def test_a_head_of_three_point_zero_classes_has_three_and_a_refused_one_changes_nothing():
+    model = small()
+    for wrong in ("3", 2.5, 0, True):
+        with pytest.raises(ValueError, match="num_classes is"):
+            model.reset_head(wrong)
+    assert model.config.num_classes == model.head.out_features == 5
+    model.reset_head(3.0)
+    assert type(model.config.num_classes) is int
+    assert model.config.num_classes == model.head.out_features == 3
+
+
+@pytest.mark.parametrize("name", ["Ti/16", "R+Ti/16"])
+def test_whole_numbers_may_be_written_as_floats(name):
+    model = sigvit.vit(name, image_size=32, patch_size=2, width=12.0, depth=1.0, heads=3.0, num_classes=5.0, in_channels=2.0)
+    assert model(torch.zeros(3, 2, 32, 32)).shape == (3, 5)
+    assert (type(model.tokenizer.width), type(model.tokenizer.in_channels)) == (int, int)
+    for choice in ({"width": 12.5}, {"in_channels": "2"}, {"in_channels": True}):
+        with pytest.raises(ValueError, match=f"{next(iter(choice))} is .*; it must be a whole number"):
+            sigvit.vit(name, image_size=32, patch_size=2, **choice)
+
+
 def test_the_rest_starts_as_in_the_paper():
     torch.manual_seed(0)
     model = sigvit.vit("S/16", image_size=224, depth=1)
