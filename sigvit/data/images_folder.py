@@ -93,7 +93,7 @@ def _visible_folders(top: Path) -> Iterator[tuple[str, list[str]]]:
     waiting, seen = [str(top)], set()
     while waiting:
         for place, folders, files in os.walk(waiting.pop(0)):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+            folders[:] = sorted(name for name in folders if not name.startswith("."))  # the first of two links to a folder is taken, on every file system
             if os.path.realpath(place) in seen:
                 folders.clear()
                 continue

@@ -1,6 +1,7 @@
 """Image sets: one door for arrays, folders, .npz and parquet; every kind of file becomes the wanted pixels, or a sentence."""
 
 import io
+import os
 import re
 import struct
 import threading
@@ -135,6 +136,23 @@ def test_linked_folders_are_read_once_and_end(values, tmp_path):
     deep = sorted(str(path) for path in images.files.paths if path.count("/") > 1)
     assert deep == ["dog/linked/deep/far.png", "dog/more/near.png", "fox/deep/far.png"]
     assert len(images) == N + len(deep)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_of_two_links_to_a_folder_the_first_by_name_is_read_on_every_file_system(values, tmp_path, monkeypatch, backwards):
+    folder, walk = fill(tmp_path / "set", values, np.arange(N) % 3), os.walk
+    (tmp_path / "elsewhere").mkdir()
+    Image.new("L", (3, 3)).save(tmp_path / "elsewhere" / "far.png")
+    for link in ("more", "again", "still"):
+        (folder / "dog" / link).symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+
+    def walk_in_order(top):
+        for place, folders, files in walk(top):
+            folders.sort(reverse=backwards)
+            yield place, folders, files
+
+    monkeypatch.setattr(os, "walk", walk_in_order)
+    assert [path for path in open_images(folder).files.paths if path.count("/") > 1] == ["dog/again/far.png"]
 
 
 def test_packed_images_of_several_sizes_stay_packed(values, tmp_path):
