@@ -59,6 +59,8 @@ def _upright(data: bytes, name: str) -> Image.Image:
         raise ValueError(f"{name} is no image that Pillow can read ({len(data)} bytes).") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{name} can't be decoded: {error}. Make it smaller or take it out of the set.") from error
+    except MemoryError:  # of the machine; the file may be sound
+        raise
     except Exception as error:  # readers of damaged files raise almost anything
         reason = str(error).rstrip(".") or type(error).__name__
         raise ValueError(f"{name} can't be decoded: {reason}. It is cut short or damaged; fetch it again or take it out of the set.") from error

@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from sigvit.data.images import Images, hold_out, open_images, require_same_classes
 from sigvit.data.images_arrays import array_images
@@ -422,6 +422,15 @@ def chunk(kind, content):
 def test_whatever_pillow_raises_names_the_file(data):
     with pytest.raises(ValueError, match=r"holiday can't be decoded: .*\. It is cut short or damaged"):
         decode(data, "holiday", 3)
+
+
+def test_a_machine_without_memory_makes_no_file_damaged(values, monkeypatch):
+    def load(image):
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    with pytest.raises(MemoryError):
+        decode(encoded(Image.fromarray(values[0]), "BMP"), "holiday", 3)
 
 
 def test_pixels_without_a_known_range_and_bombs_are_sentences(monkeypatch):
