@@ -125,6 +125,10 @@ def augment(
     first, whole : `images` are rows first … first + B - 1 of a batch of `whole` images; None: they are all of it.
     cropped : the images were cropped to `size` when they were decoded.
 
+    Raises
+    ------
+    ValueError : mean or std are of another number of channels.
+
     >>> augment(torch.full((2, 3, 5, 7), 255, dtype=torch.uint8), ImageAugmentation(flip=True), (5, 7), seed=0, step=0).unique()
     tensor([1.])
     """
@@ -173,12 +177,15 @@ def normalise(pixels: Tensor, augmentation: ImageAugmentation) -> Tensor:
     ------
     ValueError : mean and std are of another number of channels.
     """
-    channels = pixels.shape[1]
+    _require_channels(augmentation, pixels.shape[1])
+    mean, std = (torch.tensor(numbers).view(1, -1, 1, 1).to(pixels.device, non_blocking=True) for numbers in (augmentation.mean, augmentation.std))
+    return (pixels - mean) / std
+
+
+def _require_channels(augmentation: ImageAugmentation, channels: int) -> None:
     for name, numbers in (("mean", augmentation.mean), ("std", augmentation.std)):
         if len(numbers) not in (1, channels):
             raise ValueError(f"{name} has {len(numbers)} numbers, but the images have {channels} channels; give one for all or {channels}.")
-    mean, std = (torch.tensor(numbers).view(1, -1, 1, 1).to(pixels.device, non_blocking=True) for numbers in (augmentation.mean, augmentation.std))
-    return (pixels - mean) / std
 
 
 def _shifted(images: Tensor, pad: int, whole: int, part: slice, seed: int, step: int) -> Tensor:
@@ -205,6 +212,7 @@ def _coloured(pixels: Tensor, augmentation: ImageAugmentation, whole: int, part:
     if augmentation.randaugment_layers:
         from sigvit.training.randaugment import randaugment
 
+        _require_channels(augmentation, pixels.shape[1])
         fill = torch.tensor(augmentation.mean).expand(pixels.shape[1])
         pixels = randaugment(pixels, augmentation.randaugment_layers, augmentation.randaugment_magnitude, fill, whole, part, seed, step)
     if augmentation.three_augment:

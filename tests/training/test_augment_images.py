@@ -333,6 +333,9 @@ def test_normalisation_is_by_channel():
         preprocess(deep, ImageAugmentation(mean=IMAGENET_MEAN, std=IMAGENET_STD), (5, 7))
     with pytest.raises(ValueError, match="mean has 3 numbers, but the images have 1 channels"):
         preprocess(images[:, :1], ImageAugmentation(mean=IMAGENET_MEAN, std=IMAGENET_STD), (5, 7))
+    for mean in (four, (0.1, 0.2)):
+        with pytest.raises(ValueError, match=f"mean has {len(mean)} numbers, but the images have 3 channels; give one for all or 3"):
+            augment(images, ImageAugmentation(mean=mean, randaugment_layers=2), (5, 7), seed=0, step=0)
 
 
 @pytest.mark.parametrize(
