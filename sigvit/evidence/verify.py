@@ -482,7 +482,8 @@ def check_predictions(fits: Path, folds: dict[int, Fold], rows: dict[int, Row], 
     for line in results if kept else ():
         key = (line["pipeline"], int(line["fold"]), int(line["seed"]))
         of_fold = [part for part in kept[key[:2]] if key[1] in folds and _is_of(part, folds[key[1]], rows)]
-        parts = [part for part in of_fold if part["row"]["seed"] == key[2]] or _for_all_seeds(of_fold, seeds[key[:2]])
+        # A seed may have been the first before others were put in front of it: then it has a fit of its own, and the table says what the new first seed's does.
+        parts = _for_all_seeds(of_fold, seeds[key[:2]]) + [part for part in of_fold if part["row"]["seed"] == key[2]]
         scores = [computed.get(id(part)) or computed.setdefault(id(part), _scores(part, rows)) for part in parts]
         agreeing = [part for part, found in zip(parts, scores, strict=True) if _agree(line, found)]
         findings += [f"results.csv, {_fit(key)}: {what}." for what in _misstated(line, agreeing)]

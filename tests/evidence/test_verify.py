@@ -464,6 +464,20 @@ def test_one_seed_does_not_stand_for_seeds_whose_fits_were_deleted(with_seeds: P
     assert all("'forest'" in finding and "none of the predictions kept in fits is of it" in finding for finding in findings)
 
 
+def test_a_folder_whose_seeds_were_extended_in_front_is_confirmed(tmp_path: Path) -> None:
+    windows = synthetic_windows(n_subjects=3, n_trials=11, effect=0.3)
+    folds = splitters.cross_subject(windows.metadata)
+    for seeds in ([0], [1, 0]):
+        results = cross_validate({"LDA": baselines.shrinkage_lda()}, windows, folds, seeds, folder=tmp_path)
+        write_results(tmp_path, results, windows, folds, {})
+        assert verify.verify(tmp_path) == []
+    kept = [json.loads(path.read_text())["parts"][0]["row"] for path in (tmp_path / "fits").glob("*.json")]
+    assert sorted((row["fold"], row["seed"]) for row in kept) == [(fold, seed) for fold in range(3) for seed in (0, 1)]
+    # Neither seed's fit took that long, and both are still read.
+    edit_table(tmp_path, "results", lambda table: table.assign(time="100"))
+    assert len(verify.verify(tmp_path)) == len(results.table)
+
+
 def test_pipelines_of_which_one_fit_stands_for_all_seeds_are_named(with_seeds: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify.main([str(with_seeds)]) == 0
     assert "from the predictions in fits (of LDA one fit stands for all seeds, as of a pipeline without a seed)" in capsys.readouterr().out
