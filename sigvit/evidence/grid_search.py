@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sigvit.data.windows import Windows, concatenate
 from sigvit.evidence.fit_job import FitJob, named
-from sigvit.evidence.inner_folds import inner_folds
+from sigvit.evidence.inner_folds import calibrating_folds, inner_folds
 from sigvit.evidence.metrics import window_log_loss
 from sigvit.evidence.window_steps import NO_ALIGNMENT, WithOrigin, alignment_of, routed
 
@@ -84,7 +84,8 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         `validation` is handed to an estimator whose `fit` takes it, in the inner folds too; others are fitted on it as well. It judges nothing here.
         `origin` : (windows, 2) subject and session of each window, those of `validation` behind those of X, for steps that align; then `predict_proba` wants
         it as well. `calibration` : (windows,) which of X are of the tested person or session, handed to an estimator whose `fit` takes it, such as
-        `FineTuned`; then inner folds divide these alone, so that settings are judged as they will be, and all others are trained on.
+        `FineTuned`; then inner folds divide these alone, so that settings are judged as they will be, and all others are trained on. With one of a class
+        they judge what the others alone have trained.
         """
         y = X.labels if y is None and isinstance(X, Windows) else np.asarray(y)
         check_consistent_length(X, y, groups, calibration)
@@ -184,10 +185,11 @@ class GridSearch(ClassifierMixin, BaseEstimator):
 
     def _folds(self, labels: np.ndarray, groups: Any, calibration: np.ndarray | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
         numbers = np.unique(labels, return_inverse=True)[1]
-        if calibration is None:
-            folds = inner_folds(numbers, groups)
-        else:
-            folds = [(np.setdiff1d(np.arange(len(labels)), judge), judge) for _, judge in inner_folds(numbers, None, np.flatnonzero(calibration))]
+        folds = inner_folds(numbers, groups) if calibration is None else calibrating_folds(numbers, calibration)
+        if not folds and calibration is not None:
+            raise ValueError(
+                f"No inner folds can be made of {calibration.sum()} calibrating windows: every class must be among the other windows, or twice in these."
+            )
         if not folds:
             raise ValueError(f"No inner folds can be made of {len(labels)} windows: every class must be in two groups, or twice where there is one group.")
         return folds

@@ -66,3 +66,22 @@ def inner_folds(numbers: np.ndarray, groups: Any, rows: np.ndarray | None = None
     folds = splitter.split(own, own, whole if n_groups > 1 else None)
     # A discriminant of one window a class has no deviations to learn from; scikit-learn's refuses it.
     return [(rows[train], rows[judge]) for train, judge in folds if len(judge) and len(train) > n_classes == len(np.unique(own[train]))]
+
+
+def calibrating_folds(numbers: np.ndarray, calibrating: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Training and judging rows of up to five inner folds that divide the calibrating windows alone: all others train in each of them.
+
+    With one calibrating window of some class there is a single fold: the others train, and all calibrating windows judge. No fold trains without a class.
+
+    Parameters
+    ----------
+    numbers : (windows,) the classes'. calibrating : (windows,) truth values, at least one of them true.
+
+    >>> [judge.tolist() for _, judge in calibrating_folds(np.array([0, 1, 0, 1, 0, 1]), np.arange(6) >= 2)]
+    [[2, 3], [4, 5]]
+    """
+    own = np.flatnonzero(calibrating)
+    parts = min(INNER_FOLDS, int(np.unique(numbers[own], return_counts=True)[1].min()))
+    judges = [judge for _, judge in StratifiedKFold(parts).split(own, numbers[own])] if parts > 1 else [np.arange(len(own))]
+    folds = [(np.setdiff1d(np.arange(len(numbers)), own[judge]), own[judge]) for judge in judges]
+    return [(train, judge) for train, judge in folds if len(np.unique(numbers[train])) == len(np.unique(numbers))]

@@ -251,6 +251,28 @@ def test_a_search_tells_which_windows_calibrate_and_judges_on_these(windows, val
     assert told[-2:] == [(whole, ["01"] * 6), ["01"]]
 
 
+def test_a_search_judges_with_one_or_two_calibrating_trials_a_class_and_with_none(windows, monkeypatch):
+    monkeypatch.setattr(Calibrated, "told", told := [])
+    search = GridSearch(Calibrated(), {"sure": [0.5, 0.7]})
+
+    def fits(n: int) -> list:
+        told.clear()
+        (fold, *_) = folds.calibrate(windows.metadata, n, reserve=3, validation=0.0)
+        sigvit.cross_validate({"search": search}, windows, [fold])
+        return told
+
+    # 40 windows of the two others; what calibrates, and in the last place the chosen setting on all.
+    assert fits(0) == [(20, None), ["02"], (20, None), ["03"]] * 2 + [(40, None), ["01"]]
+    assert fits(1) == [(40, []), ["01"]] * 2 + [(42, ["01"] * 2), ["01"]]
+    assert fits(2) == [(42, ["01"] * 2), ["01"]] * 4 + [(44, ["01"] * 4), ["01"]]
+
+
+def test_a_search_says_how_many_calibrating_windows_were_too_few(windows):
+    rows = np.concatenate([np.flatnonzero(windows.labels == "left")[:7], np.flatnonzero(windows.labels == "right")[:1]])
+    with pytest.raises(ValueError, match="No inner folds can be made of 3 calibrating windows: every class must be among the other windows"):
+        GridSearch(Calibrated(), {"sure": [0.5, 0.7]}).fit(windows[rows], calibration=np.arange(8) >= 5)
+
+
 def test_a_search_around_a_pipeline_that_asks_which_windows_calibrate_says_where_it_belongs(windows):
     search = GridSearch(make_pipeline(ChannelScaler(), Calibrated()), {"calibrated__sure": [0.5, 0.7]})
     with pytest.raises(ValueError, match="search inside of the pipeline"):

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigvit.evidence.inner_folds import inner_folds, telling_windows
+from sigvit.evidence.inner_folds import calibrating_folds, inner_folds, telling_windows
 
 
 def test_they_keep_subjects_whole():
@@ -79,3 +79,24 @@ def test_where_one_group_is_left_its_windows_are_divided():
 
 def test_no_row_to_divide_is_no_fold():
     assert inner_folds(np.arange(41) % 2, None, np.array([], dtype=int)) == []
+
+
+def test_of_calibrating_windows_each_judges_once_and_all_others_always_train():
+    numbers, calibrating = np.arange(41) % 2, np.arange(41) >= 30  # five and six windows a class
+    folds = calibrating_folds(numbers, calibrating)
+    assert len(folds) == 5
+    assert sorted(np.concatenate([judge for _, judge in folds])) == list(range(30, 41))
+    assert all(train.tolist() == sorted(set(range(41)) - set(judge)) for train, judge in folds)
+
+
+def test_two_calibrating_windows_a_class_are_two_folds_and_one_is_a_fold_of_the_others():
+    numbers = np.arange(23) % 3
+    assert [judge.tolist() for _, judge in calibrating_folds(numbers, np.arange(23) < 6)] == [[0, 1, 2], [3, 4, 5]]
+    ((train, judge),) = calibrating_folds(numbers, np.arange(23) < 3)
+    assert (train.tolist(), judge.tolist()) == (list(range(3, 23)), [0, 1, 2])
+
+
+def test_no_fold_of_calibrating_windows_trains_without_a_class():
+    # The others lack class 1, of which one window calibrates.
+    assert calibrating_folds(np.array([0, 0, 0, 0, 1]), np.arange(5) > 2) == []
+    assert len(calibrating_folds(np.array([0, 0, 0, 0, 1, 1]), np.arange(6) > 1)) == 2
