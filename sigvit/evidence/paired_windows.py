@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
-from scipy.stats import norm, rankdata
+from scipy.stats import beta, norm, rankdata
 
 ROUNDING = 1e-9  # far above that of a mean over seeds, far below what one window moves
 # Numbers of swap patterns that are held at once.
@@ -43,7 +43,8 @@ def score_interval(score: float, predictions: pd.DataFrame, level: float = 0.95)
     """Interval of one pipeline's score, normal in its logit (Pepe 2003, "The statistical evaluation of medical tests", 5.2.4), so that it stays inside 0 to 1.
 
     Where every pair of windows is right there is no spread to judge by: then the exact lower limit of Clopper and Pearson (1934), "The use of confidence or
-    fiducial limits", of as many hits as the rarest class has windows; where every pair is wrong, likewise the upper one.
+    fiducial limits", of as many hits as the rarest class has windows; where every pair is wrong, likewise the upper one. Where none of several classes has
+    a spread (its windows are all right, or all wrong), the mean over classes of the limits of their recalls.
 
     >>> rows = pd.DataFrame({"seed": 0, "row": range(40), "label": [0, 1] * 20})
     >>> [round(limit, 3) for limit in score_interval(1.0, rows.assign(probability_0=1 - rows.label, probability_1=rows.label))]
@@ -53,7 +54,11 @@ def score_interval(score: float, predictions: pd.DataFrame, level: float = 0.95)
         fewest = np.unique(_by_seed(predictions)[1], return_counts=True)[1].min()
         limit = float((0.5 - level / 2) ** (1 / fewest))
         return (limit, 1.0) if score > 0.5 else (0.0, 1 - limit)
-    half = norm.ppf(0.5 + level / 2) * np.sqrt(np.sum(influence(predictions) ** 2)) / (score * (1 - score))
+    moved = influence(predictions)
+    probabilities, numbers = _by_seed(predictions)
+    if probabilities.shape[2] > 2 and np.abs(moved).max() < ROUNDING:
+        return _mean_of_recall_limits(probabilities, numbers, level)
+    half = norm.ppf(0.5 + level / 2) * np.sqrt(np.sum(moved**2)) / (score * (1 - score))
     return float(expit(logit(score) - half)), float(expit(logit(score) + half))
 
 
@@ -109,6 +114,17 @@ def _auc_components(scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 def _recall_components(probabilities: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """Hits, averaged over seeds, divided by the number of classes that are there."""
     return (probabilities.argmax(axis=2) == numbers).mean(axis=0) / len(np.unique(numbers))
+
+
+def _mean_of_recall_limits(probabilities: np.ndarray, numbers: np.ndarray, level: float) -> tuple[float, float]:
+    """Lower and upper limits of Clopper and Pearson of every class's recall, each averaged over classes."""
+    present, counts = np.unique(numbers, return_counts=True)
+    right = (probabilities.argmax(axis=2) == numbers).mean(axis=0)
+    hits = np.array([right[numbers == number].sum() for number in present])
+    # The beta distribution has no limit below no hits, nor one above hits alone.
+    low = np.where(hits > 0, beta.ppf(0.5 - level / 2, hits, counts - hits + 1), 0.0)
+    high = np.where(hits < counts, beta.ppf(0.5 + level / 2, hits + 1, counts - hits), 1.0)
+    return float(low.mean()), float(high.mean())
 
 
 def _recall_moves(one: np.ndarray, other: np.ndarray, numbers: np.ndarray) -> np.ndarray:

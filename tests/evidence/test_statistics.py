@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import kstest, ttest_1samp, ttest_rel
+from scipy.stats import binomtest, kstest, ttest_1samp, ttest_rel
 
 from sigvit.evidence.metrics import chance_line
 from sigvit.evidence.paired_windows import influence, interval_from_influence, score_interval, swap_test
@@ -334,6 +334,18 @@ def test_a_score_without_a_mistake_has_an_interval_with_a_width(classes):
     assert summary["low"] == pytest.approx(0.025 ** (1 / fewest), rel=1e-12)  # rounding
     flipped = score_interval(0.0, predictions)
     assert flipped == pytest.approx((0.0, 1 - summary["low"]), rel=1e-12)  # rounding
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_score_of_classes_always_right_and_always_wrong_has_an_interval_with_a_width(seeds):
+    numbers = np.repeat([0, 1, 2], [7, 11, 13])
+    told = np.eye(3)[np.where(numbers == 2, 0, numbers)]  # recalls 1, 1, 0
+    one = pd.DataFrame({"row": range(31), "label": numbers} | {f"probability_{number}": told[:, number] for number in range(3)})
+    low, high = score_interval(2 / 3, pd.concat([one.assign(seed=seed) for seed in range(seeds)]))
+    limits = [binomtest(hits, count).proportion_ci() for hits, count in ((7, 7), (11, 11), (0, 13))]
+    expected = np.mean([limit.low for limit in limits]), np.mean([limit.high for limit in limits])
+    assert (low, high) == pytest.approx(expected, rel=1e-9)  # scipy searches for its limits to 1e-12
+    assert low < 2 / 3 < high
 
 
 @pytest.mark.parametrize("classes", [("left", "right"), ("left", "right", "feet")])
