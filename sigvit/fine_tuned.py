@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch import Tensor
 
-from sigvit.data.windows import Windows
+from sigvit.data.windows import Windows, plain_rows
 from sigvit.network_classifier import NetworkClassifier, seed_of
 from sigvit.training.fine_tuning import TRAINED, choose_trained, merge
 from sigvit.training.member import Member, train_alone
@@ -37,7 +37,7 @@ class FineTuned(ClassifierMixin, BaseEstimator):
 
     Raises
     ------
-    ValueError : all windows calibrate, so that nobody else's are left; a class that calibrates and that the others lack.
+    ValueError : all windows calibrate, so that nobody else's are left; a class that calibrates and that the others lack; a boolean column of another table.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> from sigvit.estimators import SignalViTClassifier
@@ -60,13 +60,14 @@ class FineTuned(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any, groups: Any = None, calibration: Any = None) -> Self:
         """Train on windows X (an array or `Windows`) and labels y; `calibration` (windows,) says which are the new one's, None that none are.
 
-        `groups` (windows,) are handed to the first training.
+        A boolean column of the metadata of `Windows` is read by its index. `groups` (windows,) are handed to the first training.
         """
         if self.trained not in TRAINED:
             raise ValueError(f"trained is {self.trained!r}; it must be 'all', 'head' or 'lora'.")
         labels = np.asarray(y)
         check_consistent_length(X, labels, groups)
-        own = np.zeros(len(labels), bool) if calibration is None else np.asarray(calibration, dtype=bool)
+        calibration = np.zeros(len(labels), bool) if calibration is None else calibration
+        own = np.asarray(plain_rows(calibration, X.metadata.index) if isinstance(X, Windows) else calibration, dtype=bool)
         if own.shape != labels.shape:
             raise ValueError(f"There are {len(labels)} windows, but calibration has the shape {own.shape}; give one truth value a window.")
         if own.all():

@@ -27,6 +27,16 @@ def test_without_calibration_it_is_the_classifier_itself(windows):
     assert one.tuning_history_ == []
 
 
+def test_a_column_of_a_reordered_table_says_by_its_index_which_windows_calibrate(windows):
+    own = windows.metadata["subject"] == "03"
+    reordered = windows.metadata.sort_values(["trial", "subject"])["subject"] == "03"
+    assert (own.to_numpy() != reordered.to_numpy()).any()
+    one, other = (FineTuned(network(), training_steps=3).fit(windows, windows.labels, calibration=each) for each in (own, reordered))
+    np.testing.assert_array_equal(one.predict_proba(windows), other.predict_proba(windows))
+    with pytest.raises(ValueError, match="another index than the table of 84 rows"):
+        FineTuned(network()).fit(windows, windows.labels, calibration=own[7:])
+
+
 @pytest.mark.parametrize("trained", ["all", "head", "lora"])
 def test_it_begins_with_the_network_of_the_others_and_changes_what_was_chosen(windows, trained):
     own = (windows.metadata["subject"] == "03").to_numpy()

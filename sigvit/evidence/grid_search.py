@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from sigvit.data.windows import Windows, concatenate
+from sigvit.data.windows import Windows, concatenate, plain_rows
 from sigvit.evidence.fit_job import FitJob, named
 from sigvit.evidence.inner_folds import calibrating_folds, inner_folds
 from sigvit.evidence.metrics import window_log_loss
@@ -84,15 +84,15 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         `validation` is handed to an estimator whose `fit` takes it, in the inner folds too; others are fitted on it as well. It judges nothing here.
         `origin` : (windows, 2) subject and session of each window, those of `validation` behind those of X, for steps that align; then `predict_proba` wants
         it as well. `calibration` : (windows,) which of X are of the tested person or session, handed to an estimator whose `fit` takes it, such as
-        `FineTuned`; then inner folds divide these alone, so that settings are judged as they will be, and all others are trained on. With one of a class
-        they judge what the others alone have trained.
+        `FineTuned` (a boolean column of the metadata is read by its index); then inner folds divide these alone, so that settings are judged as they will be,
+        and all others are trained on. With one of a class they judge what the others alone have trained.
         """
         y = X.labels if y is None and isinstance(X, Windows) else np.asarray(y)
         check_consistent_length(X, y, groups, calibration)
         groups = None if groups is None else np.asarray(groups)
         seed = self.estimator.get_params().get("random_state")
         seed = int(seed) if isinstance(seed, Integral) else None  # numpy's whole numbers are seeds as well
-        own = self._calibration(calibration)
+        own = self._calibration(X, calibration)
         if own is None and validation is None and isinstance(X, Windows) and hasattr(self, "fit_many") and seed is not None and np.array_equal(y, X.labels):
             (found,) = self.fit_many(X, [FitJob(np.arange(len(y)), np.array([]), seed, groups=groups)])
             self.__dict__.update({name: value for name, value in vars(found).items() if name.endswith("_")})
@@ -172,9 +172,10 @@ class GridSearch(ClassifierMixin, BaseEstimator):
             known = ", ".join(sorted(self.estimator.get_params()))
             raise ValueError(f"{type(self.estimator).__name__} has no parameters {', '.join(unknown)}; it has {known}.")
 
-    def _calibration(self, calibration: Any) -> np.ndarray | None:
+    def _calibration(self, X: Any, calibration: Any) -> np.ndarray | None:
         """(windows,) which ones calibrate; None where none do, or nobody asks."""
-        own = np.zeros(0, bool) if calibration is None else np.asarray(calibration, dtype=bool)
+        calibration = np.zeros(0, bool) if calibration is None else calibration
+        own = np.asarray(plain_rows(calibration, X.metadata.index) if isinstance(X, Windows) else calibration, dtype=bool)
         last = self.estimator[-1] if isinstance(self.estimator, Pipeline) else None
         if own.any() and last is not None and "calibration" in _arguments(last.fit):
             raise ValueError(

@@ -273,6 +273,14 @@ def test_a_search_says_how_many_calibrating_windows_were_too_few(windows):
         GridSearch(Calibrated(), {"sure": [0.5, 0.7]}).fit(windows[rows], calibration=np.arange(8) >= 5)
 
 
+def test_a_column_of_a_reordered_table_says_by_its_index_which_windows_calibrate(windows, monkeypatch):
+    monkeypatch.setattr(Calibrated, "told", told := [])
+    reordered = windows.metadata.sort_values(["trial", "subject"])["subject"] == "01"
+    GridSearch(Calibrated(), {"sure": [0.5, 0.7]}).fit(windows, calibration=reordered)
+    assert all(set(calibrating) == {"01"} for _, calibrating in told[::2])
+    assert all(judged == ["01"] for judged in told[1::2])
+
+
 def test_a_search_around_a_pipeline_that_asks_which_windows_calibrate_says_where_it_belongs(windows):
     search = GridSearch(make_pipeline(ChannelScaler(), Calibrated()), {"calibrated__sure": [0.5, 0.7]})
     with pytest.raises(ValueError, match="search inside of the pipeline"):
