@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch import Tensor
 
 from sigvit.data.windows import Windows, plain_rows
+from sigvit.labels import plain_labels
 from sigvit.network_classifier import NetworkClassifier, seed_of
 from sigvit.training.fine_tuning import TRAINED, choose_trained, merge
 from sigvit.training.member import Member, train_alone
@@ -37,7 +38,8 @@ class FineTuned(ClassifierMixin, BaseEstimator):
 
     Raises
     ------
-    ValueError : all windows calibrate, so that nobody else's are left; a class that calibrates and that the others lack; a boolean column of another table.
+    ValueError : all windows calibrate, so that nobody else's are left; a class that calibrates and that the others lack; a boolean column of another
+        table; a label that is missing.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> from sigvit.estimators import SignalViTClassifier
@@ -64,7 +66,7 @@ class FineTuned(ClassifierMixin, BaseEstimator):
         """
         if self.trained not in TRAINED:
             raise ValueError(f"trained is {self.trained!r}; it must be 'all', 'head' or 'lora'.")
-        labels = np.asarray(y)
+        labels = plain_labels(y, "windows")
         check_consistent_length(X, labels, groups)
         calibration = np.zeros(len(labels), bool) if calibration is None else calibration
         own = np.asarray(plain_rows(calibration, X.metadata.index) if isinstance(X, Windows) else calibration, dtype=bool)

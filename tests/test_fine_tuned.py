@@ -1,5 +1,7 @@
 """FineTuned: others first, then the few windows that calibrate, in the folds that say which they are."""
 
+from enum import Enum
+
 import numpy as np
 import pytest
 import torch
@@ -35,6 +37,15 @@ def test_a_column_of_a_reordered_table_says_by_its_index_which_windows_calibrate
     np.testing.assert_array_equal(one.predict_proba(windows), other.predict_proba(windows))
     with pytest.raises(ValueError, match="another index than the table of 84 rows"):
         FineTuned(network()).fit(windows, windows.labels, calibration=own[7:])
+
+
+def test_labels_are_read_as_its_classifier_reads_them(windows):
+    hand = Enum("hand", {"left": "left hand", "right": "right hand"})
+    assert FineTuned(network(training_steps=3)).fit(windows, [hand[label] for label in windows.labels]).classes_.tolist() == ["left hand", "right hand"]
+    with pytest.raises(ValueError, match="1 of 84 windows have no label, the first in row 83"):
+        FineTuned(network()).fit(windows, [*windows.labels[:-1].tolist(), float("nan")])
+    with pytest.raises(ValueError, match="name them apart"):
+        FineTuned(network()).fit(windows, [1, "1", *["2"] * 82])
 
 
 @pytest.mark.parametrize("trained", ["all", "head", "lora"])

@@ -23,6 +23,7 @@ from sigvit.evidence.fit_job import FitJob, named
 from sigvit.evidence.inner_folds import calibrating_folds, inner_folds
 from sigvit.evidence.metrics import window_log_loss
 from sigvit.evidence.window_steps import NO_ALIGNMENT, WithOrigin, alignment_of, routed
+from sigvit.labels import plain_labels
 
 LOG_LOSS = "neg_log_loss"
 
@@ -50,8 +51,8 @@ class GridSearch(ClassifierMixin, BaseEstimator):
 
     Raises
     ------
-    ValueError : no settings, a parameter that the estimator lacks, windows that no inner folds can be made of, no setting with a score, or a pipeline whose
-        last step asks for `calibration`.
+    ValueError : no settings, a parameter that the estimator lacks, windows that no inner folds can be made of, no setting with a score, a label that is
+        missing, or a pipeline whose last step asks for `calibration`.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> from sigvit.evidence import baselines
@@ -87,7 +88,7 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         `FineTuned` (a boolean column of the metadata is read by its index); then inner folds divide these alone, so that settings are judged as they will be,
         and all others are trained on. With one of a class they judge what the others alone have trained.
         """
-        y = X.labels if y is None and isinstance(X, Windows) else np.asarray(y)
+        y = plain_labels(X.labels if y is None and isinstance(X, Windows) else y, "windows")
         check_consistent_length(X, y, groups, calibration)
         groups = None if groups is None else np.asarray(groups)
         seed = self.estimator.get_params().get("random_state")
@@ -265,7 +266,8 @@ def _with_validation(X: Any, y: np.ndarray, groups: Any, more: Any, labels: np.n
     """Where nothing is chosen by the validation windows they are trained on; they are a group of their own."""
     if groups is not None:
         groups = np.concatenate([groups.astype(str), np.full(len(labels), "validation")]) if len(np.unique(groups)) > 1 else None
-    return concatenate([X, more]) if isinstance(X, Windows) else np.concatenate([X, more]), np.concatenate([y, labels]), groups
+    both = plain_labels(np.concatenate([np.asarray(part, dtype=object) for part in (y, labels)]), "windows")
+    return concatenate([X, more]) if isinstance(X, Windows) else np.concatenate([X, more]), both, groups
 
 
 def _kept(estimator: Any, folder: str | Path | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A search judges settings by inner folds of whole groups and is the same at once as one by one."""
 
+from enum import Enum
 from typing import ClassVar
 
 import numpy as np
@@ -323,3 +324,17 @@ def test_windows_are_searched_with_the_validation_windows_behind_them(windows):
     table = sigvit.cross_validate({"alone": TakingWindows(), "searched": search}, windows, folds.cross_subject(windows.metadata)).table
     losses = table.pivot(index="fold", columns="pipeline", values="log_loss")
     np.testing.assert_allclose(losses["searched"], losses["alone"], rtol=1e-6)  # float64 sums in another order
+
+
+def test_labels_are_read_as_every_classifier_reads_them(windows):
+    hand = Enum("hand", {"left": "left hand", "right": "right hand"})
+    labels, search = [hand[label] for label in windows.labels], GridSearch(TakingWindows(), {"segments": [4]})
+    assert search.fit(windows, labels).classes_.tolist() == ["left hand", "right hand"]
+    assert search.fit(windows[:40], labels[:40], validation=(windows[40:], labels[40:])).classes_.tolist() == ["left hand", "right hand"]
+    for labels in ([*windows.labels[:-1].tolist(), float("nan")], [*windows.labels[:20].tolist(), None, *windows.labels[:39].tolist()]):
+        with pytest.raises(ValueError, match="1 of 60 windows have no label"):
+            search.fit(windows, labels)
+        with pytest.raises(ValueError, match=r"1 of \d+ windows have no label"):
+            search.fit(windows[:40], labels[:40], validation=(windows[40:], labels[40:]))
+    with pytest.raises(ValueError, match="name them apart"):
+        search.fit(windows, [1, "1", *["2"] * 58])
