@@ -177,10 +177,11 @@ def _check_named(given: pd.DataFrame, name: str) -> None:
 
 def _texts(column: pd.Series) -> pd.Series:
     """Names; whole floats are written as integers: a column of numbers that had a gap is read by pandas as floats."""
-    if column.dtype == object:
-        return column.map(text_of).astype(str)
-    whole = pd.api.types.is_float_dtype(column) and (column == column.round()).all()
-    return (column.astype(np.int64) if whole else column).astype(str)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    if column.dtype == object or pd.api.types.is_float_dtype(column):
+        column = pd.Series([text_of(value) for value in column.array], column.index)
+    return column.astype(str)
 
 
 def _info(info_or_names: mne.Info | Sequence[str], sampling_rate: float | None, name: str) -> mne.Info:

@@ -564,7 +564,28 @@ def test_numbers_that_pandas_read_as_floats_are_whole_names():
     source = synthetic_windows(n_subjects=1, n_runs=1, n_trials=4)
     windows = windows_from_arrays(source.values, source.labels, source.info, metadata={"subject": [1.0, 1.0, 2.0, 2.0], "run": [1.5, 1.0, 1.0, 1.0]})
     assert windows.metadata["subject"].tolist() == ["1", "1", "2", "2"]
-    assert windows.metadata["recording"].tolist() == ["sub-1_ses-1_run-1.5", "sub-1_ses-1_run-1.0", *["sub-2_ses-1_run-1.0"] * 2]
+    assert windows.metadata["recording"].tolist() == ["sub-1_ses-1_run-1.5", "sub-1_ses-1_run-1", *["sub-2_ses-1_run-1"] * 2]
+
+
+@pytest.mark.parametrize(
+    ("column", "names"),
+    [
+        ([7.0, 7.5, 8.0, 7.0], ["7", "7.5", "8", "7"]),
+        (pd.Categorical([7.0, 8.0, 8.0, 7.0]), ["7", "8", "8", "7"]),
+        (pd.Categorical(["7", 8.0, 0.5, 7]), ["7", "8", "0.5", "7"]),
+        (pd.Categorical(["7.0", "b", "b", "7.0"]), ["7.0", "b", "b", "7.0"]),
+        (pd.Categorical([7, 8, 8, 7]), ["7", "8", "8", "7"]),
+        (pd.array([7.0, 0.5, 8.0, 7.0], dtype="Float64"), ["7", "0.5", "8", "7"]),
+        (pd.array([7, 8, 8, 7], dtype="Int64"), ["7", "8", "8", "7"]),
+        (np.array([0.1, 7, 8, 7], np.float32), ["0.1", "7", "8", "7"]),
+        ([1e20, 7.0, -0.0, 7.0], ["100000000000000000000", "7", "0", "7"]),
+    ],
+)
+def test_one_person_has_one_name_whatever_column_it_stands_in(column, names):
+    source = synthetic_windows(n_subjects=1, n_runs=1, n_trials=4)
+    metadata = windows_from_arrays(source.values, source.labels, source.info, metadata={"subject": column}).metadata
+    assert metadata["subject"].tolist() == names
+    assert metadata["recording"].tolist() == [f"sub-{name}_ses-1_run-1" for name in names]
 
 
 @pytest.mark.parametrize(
