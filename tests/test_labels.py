@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sigvit.labels import plain_labels
+from sigvit.labels import plain_labels, text_of
 
 
 class Hand(str, Enum):  # noqa: UP042 (text of which numpy cuts "Hand.left" to a length)
@@ -34,6 +34,22 @@ def test_masked_labels_are_missing():
 def test_members_of_an_enum_are_their_values():
     assert plain_labels([Hand.left, Hand.right], "windows").tolist() == ["left hand", "right hand"]
     assert plain_labels(np.array([Side.right, Side.left], dtype=object), "windows").tolist() == [5, 3]
+
+
+def test_scalar_tensors_are_the_numbers_in_them():
+    torch = pytest.importorskip("torch")
+    assert plain_labels([label for _, label in zip("abc", torch.tensor([3, 1, 3]), strict=True)], "windows").tolist() == [3, 1, 3]
+    assert plain_labels([torch.tensor(True), torch.tensor(False)], "windows").tolist() == [True, False]
+    assert text_of(torch.tensor(7.0)) == "7"
+    with pytest.raises(ValueError, match="1 of 3 windows have no label, the first in row 1"):
+        plain_labels([torch.tensor(2.0), torch.tensor(float("nan")), torch.tensor(1.0)], "windows")
+    with pytest.raises(ValueError, match="they would be one"):
+        plain_labels([torch.tensor(7), "7"], "windows")
+
+
+def test_dates_stay_dates():
+    days = [np.datetime64("2020-01-03", "ns"), np.datetime64("2020-01-02", "ns")]
+    np.testing.assert_array_equal(plain_labels(np.array(days, dtype=object), "windows"), np.array(days), strict=True)
 
 
 @pytest.mark.parametrize("labels", [["1", 1, "2"], [Side.left, "3", Hand.left], [True, "True", "b"], ["a", "a\0", "b"], [2**53, 2**53 + 1, 0.5]])

@@ -37,7 +37,7 @@ def windows_from_arrays(
     Parameters
     ----------
     values : (windows, electrodes, samples), volts (MEG: tesla); kept without a copy where it is float32.
-    labels : (windows,) class names or integers; members of an `Enum` are their values.
+    labels : (windows,) class names or integers; members of an `Enum` and scalar tensors are their values.
     info_or_names : an `mne.Info`, or the electrodes' names; names of the 10-05 system get its positions.
     sampling_rate : Hz; needed with names.
     metadata : a row a window, as a table or as columns. What it lacks is filled: subject, session and run "1", a recording of each, trial the row number,
@@ -155,7 +155,7 @@ def complete_metadata(metadata: pd.DataFrame | Mapping[str, Any] | None, labels:
         raise ValueError(f"The metadata of {name} have {len(given)} rows for {len(labels)} windows.")
     foreign = {column: dtype.newbyteorder("=") for column, dtype in given.dtypes.items() if isinstance(dtype, np.dtype) and not dtype.isnative}
     given = given.astype(foreign)  # pandas takes other machines' numbers, and fails where they are used
-    if "label" in given and not np.array_equal(given["label"].to_numpy().astype(str), labels.astype(str)):
+    if "label" in given and not np.array_equal(plain_labels(given["label"], f"metadata rows of {name}").astype(str), labels.astype(str)):
         raise ValueError(f"The metadata of {name} have a column 'label' that contradicts the labels; leave it out.")
     _check_named(given.assign(label=labels), name)
     table = pd.DataFrame({column: _texts(given[column]) if column in given else "1" for column in _IDENTITY[:3]}, index=range(len(labels)))

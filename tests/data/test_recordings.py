@@ -567,6 +567,15 @@ def test_numbers_that_pandas_read_as_floats_are_whole_names():
     assert windows.metadata["recording"].tolist() == ["sub-1_ses-1_run-1.5", "sub-1_ses-1_run-1", *["sub-2_ses-1_run-1"] * 2]
 
 
+@pytest.mark.parametrize("column", [[Hand.right, Hand.left, Hand.right, Hand.left], ["a", "b", "a", "b"]])
+def test_the_tables_own_labels_may_be_handed_in_beside_it(column):
+    source, table = synthetic_windows(n_subjects=1, n_runs=1, n_trials=4), pd.DataFrame({"label": pd.Series(column, dtype=object)})
+    windows = windows_from_arrays(source.values, table["label"], source.info, metadata=table)
+    assert windows.metadata["label"].tolist() == windows.labels.tolist()
+    with pytest.raises(ValueError, match="contradicts the labels"):
+        windows_from_arrays(source.values, table["label"][::-1], source.info, metadata=table)
+
+
 @pytest.mark.parametrize(
     ("column", "names"),
     [
