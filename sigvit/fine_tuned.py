@@ -17,6 +17,7 @@ from sigvit.network_classifier import NetworkClassifier, seed_of
 from sigvit.training.fine_tuning import TRAINED, choose_trained, merge
 from sigvit.training.member import Member, train_alone
 from sigvit.training.randomness import derive_seed
+from sigvit.training.settings import default_settings
 
 
 class FineTuned(ClassifierMixin, BaseEstimator):
@@ -59,6 +60,7 @@ class FineTuned(ClassifierMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.rank = rank
 
+    @default_settings()
     def fit(self, X: Any, y: Any, groups: Any = None, calibration: Any = None) -> Self:
         """Train on windows X (an array or `Windows`) and labels y; `calibration` (windows,) says which are the new one's, None that none are.
 

@@ -39,6 +39,16 @@ def test_a_column_of_a_reordered_table_says_by_its_index_which_windows_calibrate
         FineTuned(network()).fit(windows, windows.labels, calibration=own[7:])
 
 
+@pytest.mark.parametrize("block", [torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)])
+def test_a_fit_is_the_same_in_any_block_of_its_caller(windows, block):
+    own = windows.metadata["subject"] == "03"
+    inside, outside = (FineTuned(network(training_steps=3), trained="lora", training_steps=3, rank=2) for _ in range(2))
+    with block():
+        inside.fit(windows, windows.labels, calibration=own)
+    outside.fit(windows, windows.labels, calibration=own)
+    np.testing.assert_array_equal(inside.predict_proba(windows), outside.predict_proba(windows))
+
+
 def test_labels_are_read_as_its_classifier_reads_them(windows):
     hand = Enum("hand", {"left": "left hand", "right": "right hand"})
     assert FineTuned(network(training_steps=3)).fit(windows, [hand[label] for label in windows.labels]).classes_.tolist() == ["left hand", "right hand"]

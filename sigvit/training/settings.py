@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from threading import Lock
 
 import torch
 
@@ -30,13 +31,31 @@ def _is_inside_autocast() -> bool:
     return nesting > 1
 
 
+class _Float32:
+    """New numbers are float32 while any thread is inside: the default type is the process's, so the first in remembers it and the last out restores it."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = Lock(), 0, torch.float32
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = torch.get_default_dtype()
+                torch.set_default_dtype(torch.float32)
+            self._inside += 1
+
+    def __exit__(self, *raised: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                torch.set_default_dtype(self._before)
+
+
+_FLOAT32 = _Float32()
+
+
 @contextmanager
 def default_settings() -> Iterator[None]:
-    """The same, and new numbers are float32: a seed's weights don't depend on `torch.set_default_dtype`, which is as before afterwards."""
-    before = torch.get_default_dtype()
-    with own_gradients():
-        torch.set_default_dtype(torch.float32)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(before)
+    """The same, and new numbers are float32: a seed's weights don't depend on `torch.set_default_dtype`, which is as before when all threads are through."""
+    with own_gradients(), _FLOAT32:
+        yield
