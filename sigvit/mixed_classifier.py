@@ -20,7 +20,7 @@ from sigvit.electrodes import comparable_name
 from sigvit.labels import plain_labels
 from sigvit.model.scaling import one_where_flat
 from sigvit.model.vision_transformer import signal_vit
-from sigvit.network_classifier import mean_history
+from sigvit.network_classifier import mean_history, standardised
 from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.training.loop import train
 from sigvit.training.mixed_batches import MixedRecordingBatches, RecordingSet, mixed_logits
@@ -184,8 +184,8 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
 
     def _set(self, windows: Windows, targets: np.ndarray) -> RecordingSet:
         names = [comparable_name(name) if comparable_name(name) in self.center_ else "" for name in windows.electrodes]
-        center, scale = (np.array([numbers[name] for name in names])[:, None] for numbers in (self.center_, self.scale_))
-        values = torch.as_tensor((windows.values - center) / scale, dtype=torch.float32, device=self.device)
+        center, scale = (np.array([numbers[name] for name in names]) for numbers in (self.center_, self.scale_))
+        values = standardised(windows.values, center, scale, torch.empty(windows.values.shape, dtype=torch.float32, device=self.device))
         return RecordingSet(values, torch.as_tensor(targets, dtype=torch.int64, device=self.device), windows.info)
 
 

@@ -229,11 +229,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _standardise(self, signals: np.ndarray) -> Tensor:
         """Each electrode less its training mean, by its training deviation; (windows, electrodes, samples) on the device."""
-        values = torch.empty(signals.shape, dtype=self._dtype, device=self._device())
-        for first in range(0, len(signals), AT_ONCE):  # in float64 all windows would be several copies of themselves
-            part = slice(first, first + AT_ONCE)
-            values[part] = torch.as_tensor((signals[part] - self.center_[:, None]) / self.scale_[:, None], dtype=self._dtype, device=self._device())
-        return values
+        return standardised(signals, self.center_, self.scale_, torch.empty(signals.shape, dtype=self._dtype, device=self._device()))
 
     def _on_device(self, targets: np.ndarray) -> Tensor:
         return torch.as_tensor(targets, dtype=torch.int64, device=self._device())
@@ -262,6 +258,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _device(self) -> torch.device:
         automatic = "cuda" if torch.cuda.is_available() else "cpu"
         return torch.device(automatic if self.device == "auto" else self.device)
+
+
+def standardised(signals: np.ndarray, center: np.ndarray, scale: np.ndarray, values: Tensor) -> Tensor:
+    """`values`, filled with each electrode's signals less its center, by its scale."""
+    for first in range(0, len(signals), AT_ONCE):  # in float64 all windows would be several copies of themselves
+        part = slice(first, first + AT_ONCE)
+        values[part] = torch.as_tensor((signals[part] - center[:, None]) / scale[:, None], dtype=values.dtype, device=values.device)
+    return values
 
 
 def network_log_probabilities(model: nn.Module, values: Tensor) -> np.ndarray:

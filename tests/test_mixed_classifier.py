@@ -1,6 +1,7 @@
 """MixedRecordingClassifier: networks from several caps, lengths and rates, for any other."""
 
 import copy
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -53,6 +54,16 @@ def test_a_seed_gives_one_network_and_each_window_its_own_probabilities(sets, un
     # float32: the same sums in batches of other sizes
     np.testing.assert_allclose(together, np.concatenate([fitted.predict_proba(each[:]) for each in (*sets, unseen)]), atol=1e-6)
     assert clone(fitted).get_params()["random_state"] == 5
+
+
+def test_many_windows_are_standardised_part_by_part(sets):
+    fitted, several = classifier().fit(sets), sets[1][np.tile(np.arange(60), 67)]
+    tracemalloc.start()
+    fitted.predict_proba(several)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # All at once in float64 they are at least twice their own size; torch's own memory isn't counted.
+    assert peak < several.values.nbytes
 
 
 def test_several_networks_predict_by_the_geometric_mean_of_what_each_says(sets, unseen):
