@@ -31,8 +31,8 @@ class BoundedElectrodes(TransformerMixin, BaseEstimator):
 
     Two things aren't artefacts. Where more than three quarters of at least eight electrodes are beyond, the window is of a person or device with another
     gain: what they have in common is divided out of all, and single electrodes may then exceed the bound as far as the gain did, at most twice, so that the
-    ratios between electrodes last. And where only the level is far off, by more than five bounds, while the course about it is below its bound, the
-    amplifier has another offset in that session: the offset is shrunk, and the course is kept.
+    ratios between electrodes last. And where the level is off by more than five bounds, the amplifier has another offset in that session: the offset is
+    shrunk first, and the course about it is bounded as if it weren't there.
 
     Attributes
     ----------
