@@ -208,7 +208,8 @@ def concatenate(parts: Iterable[Windows], name: str | None = None, page: dict | 
 
     `new_rows` says where the values grow, such as `sigvit.data.storage.WindowsFolder.rows`; None: in memory.
     Electrodes are brought into the order of the first part. The filter support is the longest of all; name and page are the first part's unless given,
-    but `page["recordings"]` and `page["dropped"]` tell of all parts, and `page["cut"]["reject_v"]` is "autoreject" where any part's is.
+    but `page["recordings"]` and `page["dropped"]` tell of all parts, and `page["cut"]["reject_v"]` is "autoreject" where any part's is. Parts that don't
+    state the same citation have none together: whose recordings these are is not said of all.
 
     Raises
     ------
@@ -288,9 +289,11 @@ def _joint_page(pages: list[dict]) -> dict:
         mine = [page.get(key) or {} for key in ("recordings", "dropped", "cut")]
         if mine not in told:  # parts of one set have one page
             told.append(mine)
-    if len(told) == 1:
-        return pages[0]
     joint = dict(pages[0])
+    if any(page.get("citation") != joint.get("citation") for page in pages):
+        joint.pop("citation", None)  # one for all would call the others' people somebody else
+    if len(told) == 1:
+        return joint
     if any(recordings for recordings, _, _ in told):
         joint["recordings"] = {name: note for recordings, _, _ in told for name, note in recordings.items()}
     if dropped := [each for _, each, _ in told if each]:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from sigvit.data.windows import METADATA_COLUMNS, Windows
 from sigvit.evidence.fold import Fold
-from sigvit.evidence.groups import read_groups
+from sigvit.evidence.groups import plain_name, read_groups
 from sigvit.evidence.leak_checks import Finding, Judged, check_fold
 from sigvit.whole_file import write_atomically
 
@@ -65,7 +65,8 @@ def write_pretraining(folder: Folder, sets: Iterable[Windows], objective: str) -
     ----------
     folder : of the model, as `save_pretrained` writes it; made where it isn't there.
     sets : exactly the windows that it saw; `windows[rows]` where those were some rows only. None for a model of images.
-        `page["citation"]` says whose they are; people of two sets that don't both have one count as the same where they have the same name.
+        `page["citation"]` says whose they are; people of two sets that don't both have one, or that are called alike, count as the same where they have
+        the same name.
     objective : in words, such as "masked_patches".
 
     >>> import tempfile
@@ -195,22 +196,27 @@ def _words(record: Pretraining, at: np.ndarray, source: str) -> str:
     if not len(at):
         return f"the pre-training of {record.folder}"
     some = [f"{row.dataset} subject {row.subject}, recording {row.recording}, trial {row.trial}" for row in record.table.iloc[at[:NAMED_ROWS]].itertuples()]
-    elsewhere = (record.table["source"].iloc[at] != source).any()
-    why = "; equal names are one person's unless the pages of both sets state citations, and different ones" if elsewhere else ""
+    why = "; equal names are one person's unless the pages of both sets state citations, and different ones, and the sets have different names"
+    why = why if (record.table["source"].iloc[at] != source).any() else ""
     return f"the pre-training of {record.folder} ({len(at)} of its windows, such as {'; '.join(some)}{why})"
 
 
 def _named_apart(table: pd.DataFrame, name: str, source: str) -> pd.DataFrame:
     """The pre-training's windows beside those of the judged set: people and recordings of another citation are others, whatever they are called."""
     seen = _plain_columns(table)
-    # Without a citation the source is the set's own name, which differs between cuts of one recording.
-    other = (table["source"] != source) & (table["source"] != table["dataset"]) & (source != name)
+    # Without a citation the source is the set's own name, which differs between cuts of one recording; a set's citation may be completed later.
+    other = _is_elsewhere(table, source) & (table["source"] != table["dataset"]) & (source != name) & (table["dataset"] != name)
     for column in GROUPS:
         seen[column] = seen[column].where(~other, table["dataset"].astype(str) + ": " + seen[column].astype(str))
     # Another page of the same recordings numbers its trials anew; where there is a clock, it tells.
     recut = ~other & (table["dataset"] != name) & seen["start_s"].notna()
     seen["trial"] = seen["trial"].where(~recut, table["dataset"].astype(str) + " " + seen["trial"].astype(str))
     return seen
+
+
+def _is_elsewhere(table: pd.DataFrame, source: str) -> pd.Series:
+    """For each of the pre-training's windows whether its citation is another than the judged set's; how it is written means nothing."""
+    return table["source"].map({each: plain_name(str(each)) for each in table["source"].unique()}) != plain_name(source)
 
 
 def _plain_columns(table: pd.DataFrame) -> pd.DataFrame:

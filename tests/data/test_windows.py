@@ -210,6 +210,13 @@ def test_joining_keeps_what_every_part_says_of_its_recordings(windows):
     assert json.dumps(pages) == before
 
 
+@pytest.mark.parametrize(("second", "joint"), [("A 2001", "A 2001"), ("B 2002", None), (None, None)])
+def test_a_joined_set_has_a_citation_where_all_parts_state_the_same(windows, second, joint):
+    pages = [{"title": "first", "citation": "A 2001"}, {"title": "second", "citation": second}]
+    page = concatenate([replace(windows, page=page) for page in pages]).page
+    assert (page.get("citation"), page["title"], pages[0]["citation"]) == (joint, "first", "A 2001")
+
+
 @pytest.mark.parametrize(
     ("other", "sentence"),
     [

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sigvit.data.synthetic import synthetic_windows
-from sigvit.data.windows import Windows
+from sigvit.data.windows import Windows, concatenate
 from sigvit.evidence import folds as splitters
 from sigvit.evidence.certificate import Certificate, Leak, certify
 from sigvit.evidence.cross_validation import cross_validate, pretrained_models
@@ -102,6 +102,28 @@ def test_pages_of_one_citation_number_the_same_people(windows: Windows, first_fo
     cited = replace(windows, page={"citation": "Someone 2020"})
     other = replace(synthetic_windows(n_trials=11, seed=5), name="another page", page={"citation": "Someone 2020"})
     assert refused(cited, first_fold, model(tmp_path, other)).rows == first_fold[0].test.tolist()
+
+
+@pytest.mark.parametrize(("name", "later"), [("another page", "  someone  2020"), ("synthetic", "Someone 2020, doi:1")], ids=["written otherwise", "completed"])
+def test_a_citation_written_otherwise_or_completed_later_leaves_people_the_same(
+    windows: Windows, first_fold: list, tmp_path: Path, name: str, later: str
+) -> None:
+    further = replace(synthetic_windows(n_trials=11, seed=5), name=name, page={"citation": "Someone 2020"})
+    leak = refused(replace(windows, page={"citation": later}), first_fold, model(tmp_path, further))
+    assert leak.rows == first_fold[0].test.tolist()
+    assert "and the sets have different names" in str(leak)
+
+
+@pytest.mark.parametrize("joined", ["the pre-training's", "the judged"])
+def test_people_of_a_joined_set_are_not_all_the_first_parts(windows: Windows, tmp_path: Path, joined: str) -> None:
+    """Pages of two citations join into one that states none: a citation of the first would prove a model that saw the second's people."""
+    first = replace(synthetic_windows(n_subjects=2, n_trials=5, seed=7), name="first", page={"citation": "Someone else 2021"})
+    first.metadata[["subject", "recording"]] = "other " + first.metadata[["subject", "recording"]]
+    cited = replace(windows, name="second", page={"citation": "Someone 2020"})
+    seen = replace(synthetic_windows(n_subjects=1, n_trials=11, seed=5), name="second", page={"citation": "Someone 2020"})
+    judged, before = (concatenate([first, cited]), seen) if joined == "the judged" else (cited, concatenate([first, seen]))
+    folds = [fold for fold in splitters.cross_subject(judged.metadata) if set(judged.metadata["subject"].iloc[fold.test]) == {"01"}]
+    assert refused(judged, folds, model(tmp_path, before)).rows == folds[0].test.tolist()
 
 
 def test_a_neighbour_in_time_is_found_by_the_filters_support(windows: Windows, tmp_path: Path) -> None:
