@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from sigvit.grid import Grid
@@ -22,7 +23,7 @@ def start_from_image(model: VisionTransformer, tokenizer: nn.Module, input_shape
 
     The patch projection, its channels added up as for a grey image, is resized by the pseudo-inverse (`resize_patches`) to the tokenizer's patch; of successive
     frames each takes its share. Positions are resized (`resize_positions`) to the grid's rows × columns, frequencies × seconds or electrodes × seconds, and
-    repeated along any other axis. Encoder, special tokens and pool are copied; the head is new.
+    repeated along any other axis. Encoder, special tokens, their positions (zeros where the image model has none) and pool are copied; the head is new.
 
     Parameters
     ----------
@@ -51,10 +52,13 @@ def start_from_image(model: VisionTransformer, tokenizer: nn.Module, input_shape
     state = new.state_dict()
     state |= {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(OWN)}
     state["positions.table"] = _spread(positions.on_grid(model.grid.shape).detach(), model.grid.shape, new.grid)
+    changed = f"Image patches {model.tokenizer.patch_size} and positions {model.grid.shape} became those of {type(tokenizer).__name__}, grid {new.grid.shape}."
     if isinstance(positions, LearnedPositions) and positions.special is not None:
         state["positions.special"] = positions.special.detach()
+    elif "positions.special" in state:
+        state["positions.special"] = torch.zeros_like(state["positions.special"])
+        changed += f" Positions of special tokens begin at zero: {model.config.positions} ones add nothing to them."
     new.load_state_dict(state)
-    changed = f"Image patches {model.tokenizer.patch_size} and positions {model.grid.shape} became those of {type(tokenizer).__name__}, grid {new.grid.shape}."
     new.changes = (*model.changes, changed, f"Head: new, at zero, for {num_classes} classes.")
     return new
 

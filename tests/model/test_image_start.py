@@ -24,6 +24,17 @@ def test_a_recording_that_is_the_picture_has_the_pictures_features():
     assert model(picture).shape == (7, 3)
 
 
+@pytest.mark.parametrize("positions", ["factorised", "sincos"])
+def test_nothing_is_random_where_the_image_model_places_no_special_tokens(positions):
+    image = image_model(positions)
+    model = start_from_image(image, ElectrodeTimePatches(6, 2, 5, 5, 12), (6, 20), num_classes=3).eval()
+    picture = torch.randn(7, 6, 20)
+    # The two projections add their products in another order.
+    torch.testing.assert_close(model.features(picture), image.features(picture[:, None]), rtol=1e-4, atol=1e-5)
+    assert not model.positions.special.any()
+    assert f"begin at zero: {positions} ones" in model.changes[0]
+
+
 def test_a_longer_recording_of_the_enlarged_picture_has_nearly_the_pictures_first_tokens():
     image = image_model()
     model = start_from_image(image, ElectrodeTimePatches(6, 2, 10, 10, 12), (6, 40), num_classes=3).eval()
