@@ -20,7 +20,10 @@ def placed_electrodes(info: Any) -> list[int]:
 
 
 def can_draw_scalp(info: Any) -> bool:
-    """Whether enough electrodes have a place, each its own, and triangles can be laid between them: not where all lie on one circle or line."""
+    """Whether enough electrodes have a place, each its own, and triangles can be laid between them: not where all lie on one circle or line.
+
+    Nor where those that are placed are of several kinds, such as EEG and EOG, or of one that isn't mapped, such as EMG.
+    """
     placed = placed_electrodes(info)
     sites = np.array([info["chs"][number]["loc"][:3] for number in placed])
     if len(sites) < FEWEST_ELECTRODES or len(np.unique(sites.round(6), axis=0)) < len(sites):
@@ -30,7 +33,7 @@ def can_draw_scalp(info: Any) -> bool:
 
     try:  # mne projects the sites and adds points of its own, so that nothing but a map tells
         mne.viz.plot_topomap(np.zeros(len(placed)), mne.pick_info(info, placed), axes=Figure().subplots(), show=False, vlim=(-1, 1), contours=0)
-    except QhullError:
+    except (QhullError, ValueError):  # no triangles; kinds that mne draws on no map or on maps of their own
         return False
     return True
 

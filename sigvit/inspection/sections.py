@@ -104,7 +104,7 @@ def recording_filter_figures(model: VisionTransformer, looked: Looked, weight: T
         rate = float(looked.info["sfreq"])
         courses = np.stack([course for _, course, _ in parts])
         shown.append(drawn(figures.draw_courses(courses, shares, rate), f"Time courses of the filters and their amplitude spectra ({rate:g} Hz)."))
-    return shown or [paragraph("Each filter is a weight an electrode, and too few electrodes have a known place for a map.")]
+    return shown or [paragraph("Each filter is a weight an electrode, and the electrodes give no map: too few have a known place, or they are of several kinds.")]
 
 
 def one_map(parts: list[tuple[np.ndarray, np.ndarray, float]]) -> str:

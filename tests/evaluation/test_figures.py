@@ -135,6 +135,16 @@ def test_a_scalp_is_drawn_where_its_sites_can_be_triangulated(names, possible):
         assert len(scalp_figures.draw_topographies(np.random.default_rng(0).standard_normal((1, len(names))), info, ["x"], "logit").axes) == 2
 
 
+@pytest.mark.parametrize(
+    ("kinds", "possible"), [({"F3": "eog"}, False), ({"F3": "seeg", "F4": "ecog"}, False), (dict.fromkeys(NINE, "emg"), False), (dict.fromkeys(NINE, "ecog"), True)]
+)
+def test_a_scalp_is_drawn_of_one_kind_of_channel(kinds, possible):
+    info = make_info(NINE, 100.0).copy()
+    info.set_channel_types(kinds, on_unit_change="ignore", verbose="ERROR")
+    assert scalp_figures.placed_electrodes(info) == list(range(9))
+    assert scalp_figures.can_draw_scalp(info) == possible
+
+
 def test_electrodes_are_chosen_far_apart():
     info = make_info(NINE, 100.0)
     chosen = [NINE[number] for number in scalp_figures.spread_electrodes(info, 5)]
