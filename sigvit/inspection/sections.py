@@ -104,7 +104,8 @@ def recording_filter_figures(model: VisionTransformer, looked: Looked, weight: T
         rate = float(looked.info["sfreq"])
         courses = np.stack([course for _, course, _ in parts])
         shown.append(drawn(figures.draw_courses(courses, shares, rate), f"Time courses of the filters and their amplitude spectra ({rate:g} Hz)."))
-    return shown or [paragraph("Each filter is a weight an electrode, and the electrodes give no map: too few have a known place, or they are of several kinds.")]
+    why = "no map is drawn: too few electrodes have a known place, or they are of several kinds"
+    return shown or [paragraph(f"Each filter is a weight an electrode, and {why}.")]
 
 
 def one_map(parts: list[tuple[np.ndarray, np.ndarray, float]]) -> str:

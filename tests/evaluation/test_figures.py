@@ -136,7 +136,8 @@ def test_a_scalp_is_drawn_where_its_sites_can_be_triangulated(names, possible):
 
 
 @pytest.mark.parametrize(
-    ("kinds", "possible"), [({"F3": "eog"}, False), ({"F3": "seeg", "F4": "ecog"}, False), (dict.fromkeys(NINE, "emg"), False), (dict.fromkeys(NINE, "ecog"), True)]
+    ("kinds", "possible"),
+    [({"F3": "eog"}, False), ({"F3": "seeg", "F4": "ecog"}, False), (dict.fromkeys(NINE, "emg"), False), (dict.fromkeys(NINE, "ecog"), True)],
 )
 def test_a_scalp_is_drawn_of_one_kind_of_channel(kinds, possible):
     info = make_info(NINE, 100.0).copy()
