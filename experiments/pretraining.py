@@ -198,7 +198,7 @@ def some_patches(tokenizer: ElectrodeTimePatches, sets: list[sigvit.Windows], va
     one_in = -(-sum(map(len, values)) // LOOKED_AT)
     generator = torch.Generator().manual_seed(0)
     drawn = [own[torch.randperm(len(own), generator=generator)[: -(-len(own) // one_in)]] for own in values]
-    if len(sets) == 1:
+    if len(sets) == 1 and (tokenizer.names, tokenizer.sampling_rate) == (sets[0].electrodes, sets[0].sampling_rate):
         return patches_of(tokenizer, drawn[0]).flatten(0, 1)
     batches = [sigvit.collate_windows([(window, each.info) for window in own]) for own, each in zip(drawn, sets, strict=True)]
     return torch.cat([patches[real] for patches, real, _ in map(tokenizer.unfold_several, batches)])

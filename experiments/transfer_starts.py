@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from pretraining import some_patches
 from torch import Tensor, nn
 
 import sigvit
@@ -22,7 +23,7 @@ from sigvit.training.masked_autoencoder import MaskedAutoencoder
 from sigvit.training.masked_patches import MaskedPatches
 from sigvit.training.masks import Masking
 from sigvit.training.mixed_batches import MixedRecordingBatches, RecordingSet
-from sigvit.training.patch_targets import patch_target, patches_of
+from sigvit.training.patch_targets import patch_target
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe
 from sigvit.training.unlabelled import UnlabelledBatches
@@ -108,8 +109,8 @@ def _without_labels(target: sigvit.Windows, sets: list[sigvit.Windows], sizes: S
     batches = UnlabelledBatches(_batches(target, values, [np.zeros(len(windows), int) for windows in sets], sets, recipe, seed, 1), seed)
     objective: MaskedPatches | MaskedAutoencoder
     if training.objective == "masked_patches":
-        first, _ = MixedRecordingBatches([RecordingSet(values[0], torch.zeros(len(values[0]), dtype=torch.int64), sets[0].info)], recipe, seed).batch(0)
-        objective = MaskedPatches(model, patch_target(model.tokenizer, "mean", patches_of(model.tokenizer, first)))
+        assert isinstance(model.tokenizer, ElectrodeTimePatches)  # as `fresh` builds it
+        objective = MaskedPatches(model, patch_target(model.tokenizer, "mean", some_patches(model.tokenizer, sets, values)))
     else:
         objective = MaskedAutoencoder(model, patch_target(model.tokenizer, "normalised"), Masking(0.75), sizes.width, depth=1, heads=HEADS)
     train(objective, batches, recipe, seed)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 import sigvit
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence.certificate import Certificate
+from sigvit.model.scaling import Scaling
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 FEW = ("--pretraining-steps", 3, "--steps", 3, "--width", 12, "--depth", 1, "--seeds", 1, "--shots", 2, 0, "--window-s", 0.2, "--batch-size", 4)
@@ -164,3 +166,17 @@ def test_what_can_not_be_started_leaves_the_folder_free(script, tmp_path, monkey
     with pytest.raises((ValueError, FileNotFoundError), match=sentence):
         script("--dataset", dataset, *FEW, *given, "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("names", [("own", "other"), ("other",)], ids=["two sets", "one of another cap and rate"])
+def test_levels_are_equally_frequent_among_all_windows_that_pretrain(script, monkeypatch, names):
+    starts, made = script.module.starts, []
+    monkeypatch.setattr(starts, "train", lambda objective, *given: made.append(objective))
+    sets = [script.sets[name] for name in names]
+    starts._without_labels(script.sets["own"], sets, starts.Sizes(12, 1, 0.2), starts.Training("masked_patches", 1, 4, 1e-3), seed=0)
+    tokenizer, target = made[0].model.tokenizer, made[0].target
+    batches = [sigvit.collate_windows([(window, each.info) for window in Scaling.of(each.values)(each.values)]) for each in sets]
+    counts = [target.classes(patches[real]).flatten().bincount(minlength=8) for patches, real, _ in map(tokenizer.unfold_several, batches)]
+    shares = sum(counts) / sum(counts).sum()
+    # Fewer than 1000 windows are all looked at; quantiles lie between patches, so that a level's count may be one off.
+    torch.testing.assert_close(shares, torch.full((8,), 1 / 8), rtol=0, atol=1.5 / float(sum(counts).sum()))
