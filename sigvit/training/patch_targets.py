@@ -112,10 +112,11 @@ class Spectrum(nn.Module):
         self.size = (self.electrodes, members.shape[1])
 
     def forward(self, patches: Tensor) -> Tensor:
-        """(N, P) → (N, C, Q)."""
-        cut = patches.view(-1, self.electrodes, self.window) * self.taper.to(patches.dtype)
-        power = torch.fft.rfft(cut, norm="ortho").abs().square()[..., 1:]
-        return (power @ self.members.to(power.dtype)).clamp(min=POWER_FLOOR).log()
+        """(N, P) → (N, C, Q); of half formats in float32."""
+        wide = patches.to(torch.promote_types(patches.dtype, torch.float32))
+        power = torch.fft.rfft(wide.view(-1, self.electrodes, self.window) * self.taper.to(wide.dtype), norm="ortho").abs().square()[..., 1:]
+        with torch.autocast(power.device.type, enabled=False):  # sums in bfloat16 fall into other levels than those that the edges are between
+            return (power @ self.members.to(power.dtype)).clamp(min=POWER_FLOOR).log()
 
 
 class InLevels(nn.Module):
@@ -154,8 +155,8 @@ class InLevels(nn.Module):
 
     def loss(self, predictions: Tensor, patches: Tensor) -> Tensor:
         """Mean cross-entropy of each patch, (N,), of predictions (N, outputs)."""
-        answers = self.classes(patches)
-        losses = functional.cross_entropy(predictions.float().view(-1, self.kinds), answers.flatten(), reduction="none")
+        answers, wide = self.classes(patches), predictions.to(torch.promote_types(predictions.dtype, torch.float32))
+        losses = functional.cross_entropy(wide.view(-1, self.kinds), answers.flatten(), reduction="none")
         return losses.view(answers.shape).mean(1)
 
 

@@ -69,6 +69,26 @@ def test_band_power_counts_the_bands_own_power():
     np.testing.assert_allclose(reading(patch)[0, 0, 2], np.log(power[0, 8:13].sum()), rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["band_power", "spectrum"])
+def test_spectra_are_the_same_under_autocast_and_of_half_formats(kind):
+    tokenizer = ElectrodeTimePatches(3, 1, 101, 101, 7)
+    patches = patches_of(tokenizer, torch.randn(41, 3, 404, generator=torch.Generator().manual_seed(3)).bfloat16().float()).flatten(0, 1)
+    target = patch_target(tokenizer, kind, patches, sampling_rate=100.0)
+    read = target.classes if isinstance(target, InLevels) else target.numbers
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(read(patches), read(patches.bfloat16()))
+        found = read(patches)
+    assert torch.equal(found, read(patches))
+
+
+def test_levels_are_predicted_in_the_predictions_own_precision():
+    target = InLevels(Cells((1, 1, 5)), torch.arange(7.0))
+    predictions, patches = torch.randn(11, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(4)), torch.zeros(11, 5)
+    expected = -predictions.log_softmax(1)[:, 1]  # 0 lies on the first edge, which belongs to the level above
+    # 8 exponentials are added: a few units of float64's last digit, of losses of about 3.
+    torch.testing.assert_close(target.loss(predictions, patches), expected, rtol=0, atol=1e-14)
+
+
 def test_losses_are_those_of_torch_on_the_same_answers():
     generator = torch.Generator().manual_seed(3)
     patches, shape = torch.rand(11, 3 * 4, generator=generator), (3, 2, 2)
