@@ -28,6 +28,8 @@ def can_draw_scalp(info: Any) -> bool:
     sites = np.array([info["chs"][number]["loc"][:3] for number in placed])
     if len(sites) < FEWEST_ELECTRODES or len(np.unique(sites.round(6), axis=0)) < len(sites):
         return False
+    if "grad" in info.get_channel_types(placed):
+        return False  # of two gradiometers mne draws one length
     import mne
     from scipy.spatial import QhullError
 

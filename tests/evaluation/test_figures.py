@@ -1,5 +1,6 @@
 """Figures show the numbers that they were given, where they belong, with units and colour bars."""
 
+import mne
 import numpy as np
 import pandas as pd
 import pytest
@@ -137,11 +138,18 @@ def test_a_scalp_is_drawn_where_its_sites_can_be_triangulated(names, possible):
 
 @pytest.mark.parametrize(
     ("kinds", "possible"),
-    [({"F3": "eog"}, False), ({"F3": "seeg", "F4": "ecog"}, False), (dict.fromkeys(NINE, "emg"), False), (dict.fromkeys(NINE, "ecog"), True)],
+    [
+        (["eog"] + ["eeg"] * 8, False),
+        (["seeg"] * 4 + ["ecog"] * 5, False),
+        (["emg"] * 9, False),
+        (["grad"] * 9, False),  # MEG2 and MEG3 are a pair by their names
+        (["ecog"] * 9, True),
+    ],
 )
 def test_a_scalp_is_drawn_of_one_kind_of_channel(kinds, possible):
-    info = make_info(NINE, 100.0).copy()
-    info.set_channel_types(kinds, on_unit_change="ignore", verbose="ERROR")
+    info = mne.create_info([f"MEG{number}" for number in range(9)], 100.0, kinds)
+    for channel, placed in zip(info["chs"], make_info(NINE, 100.0)["chs"], strict=True):
+        channel["loc"][:3] = placed["loc"][:3]
     assert scalp_figures.placed_electrodes(info) == list(range(9))
     assert scalp_figures.can_draw_scalp(info) == possible
 
