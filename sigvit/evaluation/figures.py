@@ -111,7 +111,7 @@ def draw_over_pictures(pictures: np.ndarray, maps: np.ndarray, titles: Sequence[
 @matplotlib.rc_context(STYLE)
 def draw_matrix(matrix: np.ndarray, ticks: Sequence[float] | Sequence[str], name: str) -> Figure:
     """Similarity (n, n) along one axis of the grid, such as time."""
-    figure = Figure(figsize=(4.4, 3.5), layout="constrained")
+    figure = Figure(figsize=(4.4, 3.5), layout="compressed")  # "constrained" cuts the name off beside square panels
     axes = figure.subplots()
     image = axes.imshow(matrix, cmap=UNSIGNED, vmin=-1, vmax=1, interpolation="nearest")
     _mark(axes, ticks)
@@ -174,8 +174,7 @@ def draw_class_maps(maps: Mapping[str, np.ndarray], p: Mapping[str, np.ndarray],
         _outline(panel, p[title] <= 0.05, edges)
         panel.set_title(title)
         panel.set_ylim(len(electrodes) - 0.5, -0.5)
-        shown = np.linspace(0, len(electrodes) - 1, min(len(electrodes), 70)).round().astype(int)
-        panel.set_yticks(shown, [electrodes[number] for number in shown], fontsize=9 if len(electrodes) <= 24 else 6)
+        panel.set_yticks(*_ticks(electrodes, 70), fontsize=9 if len(electrodes) <= 24 else 6)
     for panel in panels[len(maps) :]:
         panel.remove()
     figure.supxlabel("time in the window (s)", fontsize=10)

@@ -4,6 +4,7 @@ import mne
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sigvit.data.electrode_info import make_info
@@ -106,6 +107,19 @@ def test_grids_of_one_and_two_axes_are_drawn():
 def test_ticks_are_equally_far_apart():
     figure = figures.draw_grid_map(np.ones(14), [("time (s)", np.arange(14) / 10)], "share")
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["0", "0.2", "0.4", "0.6", "0.8", "1", "1.2"]
+
+
+def test_electrodes_of_large_caps_are_named_equally_far_apart():
+    maps, p = {"left": np.ones((101, 3))}, {"left": np.ones((101, 3))}
+    panel = figures.draw_class_maps(maps, p, [f"E{number}" for number in range(101)], np.arange(4.0), "logit").axes[0]
+    assert [tick.get_text() for tick in panel.get_yticklabels()] == [f"E{number}" for number in range(0, 101, 2)]
+
+
+def test_the_axis_of_a_matrix_with_short_names_is_named_inside_the_figure():
+    figure = figures.draw_matrix(np.eye(3), ["C3", "Cz", "C4"], "electrode")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    assert figure.axes[0].yaxis.label.get_window_extent(canvas.get_renderer()).x0 > 0
 
 
 def test_scalps_leave_out_electrodes_without_a_place():
