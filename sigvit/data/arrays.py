@@ -234,6 +234,9 @@ def _epochs_start_s(epochs: mne.BaseEpochs) -> np.ndarray:
     numbered = np.array_equal(samples, epochs.selection) or (len(samples) > 1 and np.mean(np.diff(samples) == 1) > 0.5)
     if numbered and not isinstance(epochs, mne.Epochs):  # which are cut from a recording, at its samples
         return np.full(len(samples), np.nan)
-    # Decimated epochs keep the events of the recording's rate, which mne has no public name for.
-    rate = float(np.ravel(getattr(epochs, "_raw_sfreq", None) or epochs.info["sfreq"])[0])
-    return samples / rate + epochs.tmin
+    return samples / recorded_hz(epochs) + epochs.tmin
+
+
+def recorded_hz(epochs: mne.BaseEpochs) -> float:
+    """The rate of the recording that epochs were cut from, in whose samples their events are; mne has no public name for it."""
+    return float(np.ravel(getattr(epochs, "_raw_sfreq", None) or epochs.info["sfreq"])[0])

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sigvit.data.arrays import baseline_reach_s, support_of_info, windows_from_arrays
+from sigvit.data.arrays import baseline_reach_s, recorded_hz, support_of_info, windows_from_arrays
 from sigvit.data.channels import pick_channels
 from sigvit.data.electrode_info import info_of
-from sigvit.data.windows import Windows, concatenate
+from sigvit.data.windows import METADATA_COLUMNS, Windows, concatenate
+from sigvit.labels import is_missing, text_of
 
 _UNITS = {"V": 1.0, "mV": 1e-3, "uV": 1e-6}
 _IDENTITY = ("subject", "session", "run")
@@ -31,7 +32,8 @@ def windows_from_braindecode(
     """Windows from what braindecode's windowers return: a `BaseConcatDataset` of `EEGWindowsDataset` or `WindowsDataset`, or one of these.
 
     Labels are the names in the windower's `mapping`, else the targets. The columns of the descriptions carry over; `subject`, `session` and `run` among
-    them tell whose a recording is. A trial is what the windower calls one; windows of fixed length over a whole recording are trials of their own.
+    them tell whose a recording is, and columns of other names that we give ourselves, as `label`, become `label_of_description`. A trial is what the
+    windower calls one; windows of fixed length over a whole recording are trials of their own.
     Transforms that a dataset applies when it is indexed aren't applied.
 
     Parameters
@@ -43,7 +45,8 @@ def windows_from_braindecode(
 
     Raises
     ------
-    ValueError : no windows; targets that are signals; no such column; two recordings that can't be told apart; and what `windows_from_arrays` refuses.
+    ValueError : no windows; targets that are signals; no such column; a subject, session or run that is missing (None, NaN); two recordings that can't be
+        told apart; and what `windows_from_arrays` refuses.
     """
     if unit not in _UNITS:
         raise ValueError(f"unit is {unit!r}; it must be one of {', '.join(_UNITS)}.")
@@ -58,17 +61,16 @@ def windows_from_braindecode(
         epochs = getattr(part, "windows", None)
         info = part.raw.info if epochs is None else epochs.info
         channels = pick_channels(info, electrodes, {}, bad_electrodes, where)
-        values = _UNITS[unit] * (_of_recording(part, table, channels) if epochs is None else epochs.get_data(picks=channels, copy=False, verbose="ERROR"))
+        values = _UNITS[unit] * (_of_recording(part, channels) if epochs is None else epochs.get_data(picks=channels, copy=False, verbose="ERROR"))
         support = support_of_info(info) if filter_support_s is None else filter_support_s
         support += 0.0 if epochs is None else baseline_reach_s(epochs)
         kept = info_of(info, channels, info["sfreq"], {})
-        table = table.drop(columns=["first", "last"])
         parts.append(windows_from_arrays(values, labels, kept, None, table, support, constant_electrodes=constant_electrodes, name=name))
     return concatenate(parts, name=name)
 
 
-def _of_recording(part: Any, table: pd.DataFrame, channels: list[str]) -> np.ndarray:
-    spans = zip(table["first"], table["last"], strict=True)
+def _of_recording(part: Any, channels: list[str]) -> np.ndarray:
+    spans = zip(part.metadata["i_start_in_trial"], part.metadata["i_stop_in_trial"], strict=True)
     return np.stack([part.raw.get_data(picks=channels, start=first, stop=last, verbose="ERROR") for first, last in spans])
 
 
@@ -78,17 +80,33 @@ def _table(part: Any, number: int, label: str | None, name: str) -> tuple[pd.Dat
     if told is None or "i_start_in_trial" not in told or len(told) == 0:
         raise ValueError(f"Part {number} of {name} has no windows; cut it with braindecode.preprocessing.create_windows_from_events first.")
     described = {} if part.description is None else dict(part.description)
-    identity = {column: str(described.get(column, "1")) for column in _IDENTITY}
-    if not set(_IDENTITY) & set(described):
-        identity["run"] = str(number)
-    info = part.raw.info if hasattr(part, "raw") and not hasattr(part, "windows") else part.windows.info
-    first, last = told["i_start_in_trial"].to_numpy(), told["i_stop_in_trial"].to_numpy()
-    trial = told["i_trial_in_dataset"].to_numpy() if "i_trial_in_dataset" in told else np.arange(len(told))
-    table = pd.DataFrame({**{key: value for key, value in described.items() if key not in ("label", "trial")}, **identity}, index=range(len(told)))
+    identity = _identity(described, number, name)
+    own = set(METADATA_COLUMNS) - set(_IDENTITY)
+    carried = {f"{key}_of_description" if key in own else key: value for key, value in described.items()}
+    table = pd.DataFrame({**carried, **identity}, index=range(len(told)))
     table["recording"] = "sub-{subject}_ses-{session}_run-{run}".format(**identity)
-    table["first"], table["last"], table["trial"] = first, last, trial
-    table["start_s"], table["stop_s"] = first / info["sfreq"], last / info["sfreq"]
+    table["trial"] = told["i_trial_in_dataset"].to_numpy() if "i_trial_in_dataset" in told else np.arange(len(told))
+    table["start_s"], table["stop_s"] = _times_s(part, told)
     return table, _labels(part, told, described, label, name)
+
+
+def _identity(described: dict, number: int, name: str) -> dict[str, str]:
+    """Subject, session and run of a recording; where its description says none of them, its number is the run."""
+    told = {column: described[column] for column in _IDENTITY if column in described}
+    missing = next((column for column, value in told.items() if is_missing(value)), None)
+    if missing is not None:
+        raise ValueError(f"The {missing} of part {number} of {name} is {told[missing]} in its description; name it, or leave the column out of all.")
+    return {**dict.fromkeys(_IDENTITY, "1"), **{column: text_of(value) for column, value in (told or {"run": number}).items()}}
+
+
+def _times_s(part: Any, told: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    first, last = told["i_start_in_trial"].to_numpy(), told["i_stop_in_trial"].to_numpy()
+    epochs = getattr(part, "windows", None)
+    if epochs is None:
+        return first / part.raw.info["sfreq"], last / part.raw.info["sfreq"]
+    rate = recorded_hz(epochs)  # the windower's samples are counted in it, whatever became of the epochs since
+    n_times = len(epochs.times) * (rate / epochs.info["sfreq"])
+    return first / rate + epochs.tmin, (first + n_times) / rate + epochs.tmin
 
 
 def _labels(part: Any, told: pd.DataFrame, described: dict, label: str | None, name: str) -> np.ndarray:

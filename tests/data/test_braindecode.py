@@ -68,6 +68,40 @@ def test_a_baseline_outside_of_cropped_epochs_counts_as_support():
     assert windows_from_braindecode(part).filter_support_s == 0.9
 
 
+def described_as(described, n_trials=5):
+    """A part as braindecode has it, without the package."""
+    raw = synthetic_raw(n_trials=n_trials)
+    first = np.arange(n_trials) * 97
+    told = pd.DataFrame({"i_start_in_trial": first, "i_stop_in_trial": first + 89, "target": np.arange(n_trials) % 2})
+    return types.SimpleNamespace(raw=raw, metadata=told, description=pd.Series(described))
+
+
+def test_whole_floats_in_descriptions_are_whole_names():
+    """A description that also holds an age of 24.5 is a column of floats."""
+    metadata = windows_from_braindecode(described_as({"subject": 1, "session": 2, "age": 24.5})).metadata
+    assert metadata.loc[0, ["subject", "session", "run", "recording"]].tolist() == ["1", "2", "1", "sub-1_ses-2_run-1"]
+    for missing in (None, float("nan")):
+        with pytest.raises(ValueError, match=r"The subject of part 0 of braindecode is (nan|None) in its description; name it"):
+            windows_from_braindecode(described_as({"subject": missing, "run": "a"}))
+
+
+def test_columns_of_our_names_carry_over_under_another():
+    told = {"subject": "7", "label": "patient", "trial": "x", "recording": "morning", "first": 3, "last": 5}
+    metadata = windows_from_braindecode(described_as(told)).metadata
+    assert (metadata["label"].tolist(), metadata["recording"][0]) == ([0, 1, 0, 1, 0], "sub-7_ses-1_run-1")
+    carried = ["label_of_description", "trial_of_description", "recording_of_description", "first", "last"]
+    assert metadata.loc[4, carried].tolist() == ["patient", "x", "morning", 3, 5]
+
+
+def test_windows_that_were_resampled_or_cropped_keep_their_times():
+    epochs = mne.Epochs(synthetic_raw(n_trials=5), tmin=0, tmax=1.99375, baseline=None, preload=True, verbose="ERROR")
+    told = pd.DataFrame({"i_start_in_trial": epochs.events[:, 0], "i_stop_in_trial": epochs.events[:, 0] + 320, "target": epochs.events[:, 2]})
+    part = types.SimpleNamespace(windows=epochs.resample(64.0).crop(0.5, 1.484375), metadata=told, description={"subject": "7"})
+    metadata = windows_from_braindecode(part).metadata
+    assert metadata["start_s"].tolist() == (told["i_start_in_trial"] / 160 + 0.5).tolist()
+    assert (metadata["stop_s"] - metadata["start_s"] == 1.0).all()
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("as_epochs", [False, True])
 def test_windows_of_events_are_ours(braindecode, as_epochs):
