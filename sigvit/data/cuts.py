@@ -177,13 +177,22 @@ def plan(raw: mne.io.BaseRaw, starts: Sequence[tuple[float, Event]], cut: Cut, r
 
 def window_starts(events: Sequence[Event], cut: Cut) -> list[tuple[float, Event]]:
     """Where the windows of events begin, seconds: one an event, or with `window_s` as many as its span holds."""
-    starts = []
-    for event in events:
-        first = event.onset_s + (cut.start_s or 0.0)
-        last = event.onset_s + (event.duration_s if cut.stop_s is None else cut.stop_s)
-        n_windows = 1 if cut.window_s is None else _count(last - first, cut.window_s, cut.step_s)
-        starts += [(first + k * cut.step_s, event) for k in range(n_windows)]
-    return starts
+    return [(event.onset_s + (cut.start_s or 0.0) + k * cut.step_s, event) for event in events for k in range(_windows_of(event, cut))]
+
+
+def too_short(events: Sequence[Event], cut: Cut) -> list[dict[str, Any]]:
+    """What is dropped of events whose span is shorter than a window: one entry each."""
+    short = [event for event in events if not _windows_of(event, cut)]
+    reason = "is shorter than a window"
+    return [{"trial": event.trial, "label": event.label, "start_s": event.onset_s + (cut.start_s or 0.0), "reason": reason} for event in short]
+
+
+def _windows_of(event: Event, cut: Cut) -> int:
+    if cut.window_s is None:
+        return 1
+    first = event.onset_s + (cut.start_s or 0.0)
+    last = event.onset_s + (event.duration_s if cut.stop_s is None else cut.stop_s)
+    return _count(last - first, cut.window_s, cut.step_s)
 
 
 def recording_starts(label: str | int, cut: Cut, stop_s: float, where: str) -> list[tuple[float, Event]]:

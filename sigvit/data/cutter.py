@@ -15,7 +15,7 @@ import pandas as pd
 
 from sigvit.data.channels import left_out, pick_channels
 from sigvit.data.clock_gaps import check_gaps
-from sigvit.data.cuts import Cut, Positions, extent, n_samples, plan, recording_starts, rest_starts, span_of, window_starts
+from sigvit.data.cuts import Cut, Positions, extent, n_samples, plan, recording_starts, rest_starts, span_of, too_short, window_starts
 from sigvit.data.electrode_info import info_of, place
 from sigvit.data.events import Event, find_events
 from sigvit.data.headers import check_header
@@ -148,6 +148,7 @@ class Cutter:
             events, seen = [], set()  # a night without a seizure
         self.wanted |= set(recording.events)
         self.seen |= seen
+        self.dropped += [{"recording": recording.name, **window} for window in too_short(events, self.cut)]
         starts = window_starts(events, self.cut)
         if recording.rest is not None:
             starts += rest_starts(events, recording.rest, self.cut, stop_s, recording.name)
@@ -185,9 +186,11 @@ class Cutter:
             raise ValueError(f"{lost}, so none is left.")
         if self.wanted - self.seen:
             warnings.warn(f"The events {sorted(map(str, self.wanted - self.seen))} occur in no recording of {name}.", stacklevel=4)
-        if len(self.dropped) > _WORTH_A_WARNING * planned:
-            warnings.warn(f"{lost}; page['dropped'] names them.", stacklevel=4)
         table = pd.concat([table for table in self.tables if len(table)], ignore_index=True)
+        gone = sorted({str(window["label"]) for window in self.dropped} - set(table["label"].astype(str)))
+        if len(self.dropped) > _WORTH_A_WARNING * planned or gone:
+            without = f", and none labelled {', '.join(gone)} is left" if gone else ""
+            warnings.warn(f"{lost}{without}; page['dropped'] names them.", stacklevel=4)
         dropped = {"planned": planned, "kept": kept, "reasons": reasons, "windows": self.dropped}
         page = {**page, "cut": _said(self.cut), "dropped": dropped, "recordings": self.notes}
         control = None if self.control is None else self.control.take()

@@ -66,8 +66,8 @@ def windows_from_raw(
 
     Warns
     -----
-    UserWarning : an event name that doesn't occur, a code that is reached when bits beside it end, or more than a tenth of the windows dropped.
-        `page["dropped"]` names all that were.
+    UserWarning : an event name that doesn't occur, a code that is reached when bits beside it end, or more than a tenth of the windows
+        dropped, or all of a label. `page["dropped"]` names all that were, and each event that is shorter than `window_s`.
 
     >>> from sigvit.data.synthetic import synthetic_raw
     >>> windows = windows_from_raw(synthetic_raw(), {"left": 0, "right": 1}, 0.5, 3.5, band_hz=(8, 32), subject="07")

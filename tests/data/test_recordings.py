@@ -225,6 +225,26 @@ def test_windows_that_swing_too_far_are_rejected_and_the_rest_closes_ranks():
     assert [row["electrode"] for row in windows.page["dropped"]["windows"]] == ["Cz", "C4"]
 
 
+def test_events_shorter_than_a_window_are_dropped_and_named():
+    raw = annotate(ramp_raw(), [0.5, 2.0, 3.1, 5.3], ["a", "a", "b", "a"], [0.9, 1.0, 0.7, 3.0])
+    with pytest.warns(UserWarning, match=r"2 of 6 windows of .* are dropped \(is shorter than a window: 2\), and none labelled 1 is left"):
+        windows = windows_from_raw(raw, {"a": 0, "b": 1}, window_s=1.0)
+    dropped = windows.page["dropped"]
+    assert (dropped["planned"], dropped["kept"], windows.metadata["trial"].tolist()) == (6, 4, [1, 3, 3, 3])
+    assert [(row["recording"], row["trial"], row["label"], row["start_s"]) for row in dropped["windows"]] == [
+        ("sub-1_ses-1_run-1", 0, 0, 0.5),
+        ("sub-1_ses-1_run-1", 2, 1, 3.1),
+    ]
+    with pytest.raises(ValueError, match=r"4 of 4 windows of .* are dropped \(is shorter than a window: 4\), so none is left"):
+        windows_from_raw(raw, {"a": 0, "b": 1}, window_s=3.5)
+
+
+def test_a_label_that_is_lost_is_named_however_few_its_windows_are():
+    raw = annotate(ramp_raw(), [0.5, 9.1], ["a", "b"], [8.3, 0.1])
+    with pytest.warns(UserWarning, match=r"1 of 21 windows .*, and none labelled right is left"):
+        windows_from_raw(raw, {"a": "left", "b": "right"}, window_s=0.4)
+
+
 def test_constant_padding_at_the_end_is_noticed():
     raw = synthetic_raw(n_trials=4)
     raw._data[:, -400:] = 0
