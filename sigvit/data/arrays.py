@@ -17,6 +17,7 @@ from sigvit.data.windows import METADATA_COLUMNS, Windows
 from sigvit.labels import plain_labels, text_of
 
 _IDENTITY = ("subject", "session", "run", "recording")
+_ROUNDED_S = 0.01  # what tables of times may have been rounded to
 
 
 def windows_from_arrays(
@@ -49,7 +50,8 @@ def windows_from_arrays(
     Raises
     ------
     ValueError : sizes that contradict each other, no windows, a missing or contradictory sampling rate, a window without a label, subject, session or run,
-        different labels that are one as text (1 and "1"), NaN, dead electrodes, or values that are masked, aren't real numbers or can't be volts.
+        times that contradict a window's length by more than a sample (and rounding to hundredths of a second), different labels that are one as text
+        (1 and "1"), NaN, dead electrodes, or values that are masked, aren't real numbers or can't be volts.
 
     >>> generator = np.random.default_rng(0)
     >>> windows = windows_from_arrays(generator.normal(0, 1e-5, (7, 3, 100)), [0, 1, 0, 1, 0, 1, 0], ["C3", "Cz", "C4"], 50.0, {"subject": list("aaabbbb")})
@@ -66,6 +68,7 @@ def windows_from_arrays(
         raise ValueError(f"{len(info['ch_names'])} electrodes are named, but the values of {name} have {values.shape[1]}: {values.shape}.")
     control = None if control_values is None else _signals(control_values, "control values", name)
     table = complete_metadata(metadata, labels, name)
+    _check_lengths(table, values.shape[2], info["sfreq"], name)
     windows = Windows(values, labels, table, info, float(filter_support_s), name, page or {}, control)
     check_signals(windows, constant_electrodes)
     return windows
@@ -173,6 +176,17 @@ def _check_named(given: pd.DataFrame, name: str) -> None:
         unknown = np.flatnonzero(given[column].isna())
         if len(unknown):
             raise ValueError(f"{len(unknown)} of {len(given)} windows of {name} have no {column}, the first in row {unknown[0]}; name it, or leave them out.")
+
+
+def _check_lengths(table: pd.DataFrame, n_times: int, rate: float, name: str) -> None:
+    told, length_s = (table["stop_s"] - table["start_s"]).to_numpy(), n_times / rate
+    wrong = np.flatnonzero(np.abs(told - length_s) > 1 / rate + _ROUNDED_S)
+    if len(wrong):
+        raise ValueError(
+            f"By start_s and stop_s {len(wrong)} of {len(table)} windows of {name} don't have the length of their samples, {length_s:g} s: that in row "
+            f"{wrong[0]} lasts {told[wrong[0]]:g} s. Both are seconds on the recording's clock, of the first sample and the one after the last; leave out both "
+            "where they aren't known."
+        )
 
 
 def _texts(column: pd.Series) -> pd.Series:

@@ -645,6 +645,8 @@ def test_one_person_has_one_name_whatever_column_it_stands_in(column, names):
         ({"labels": [0.0, np.nan, 1.0, np.nan]}, "2 of 4 windows of arrays have no label, the first in row 1"),
         ({"metadata": {"subject": ["a", "a", None, "b"]}}, "1 of 4 windows of arrays have no subject, the first in row 2"),
         ({"metadata": {"session": [1, 1, 1, np.nan]}}, "no session, the first in row 3"),
+        ({"metadata": {"start_s": [0.0, 2, 4, 6], "stop_s": [1.05, 3.05, 4.5, 7.05]}}, "By start_s and stop_s 1 of 4 .* row 2 lasts 0.5 s"),
+        ({"metadata": {"start_s": [0.0, 2, 4, 6], "stop_s": [1.05] * 4}}, "3 of 4 windows of arrays .* of their samples, 1.04688 s: .* row 1 lasts -0.95 s"),
     ],
 )
 def test_arrays_that_contradict_themselves_get_a_sentence(change, sentence):
@@ -652,6 +654,13 @@ def test_arrays_that_contradict_themselves_get_a_sentence(change, sentence):
     given = {"values": source.values, "labels": source.labels, "info_or_names": ["C3", "Cz", "C4"], "sampling_rate": 64.0, **change}
     with pytest.raises(ValueError, match=sentence):
         windows_from_arrays(**given)
+
+
+def test_times_may_be_rounded_count_the_last_sample_or_be_unknown():
+    source = synthetic_windows(n_subjects=1, n_runs=1, n_trials=4)
+    times = {"start_s": [0.0, 2.0, 4.0, np.nan], "stop_s": [67 / 64, 2 + 66 / 64, 5.06, np.nan]}  # 1.05 s, rounded up at both ends
+    windows = windows_from_arrays(source.values, source.labels, source.info, metadata=times)
+    np.testing.assert_array_equal(windows.metadata["stop_s"], times["stop_s"])
 
 
 def test_numbers_of_other_machines_are_read():
