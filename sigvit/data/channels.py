@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import mne
 
+from sigvit.data.windows import abridged
 from sigvit.electrodes import canonical_name
 
 # EDF and GDF have no channel types, so mne calls all of them EEG; these names say otherwise.
@@ -23,7 +24,8 @@ def pick_channels(info: mne.Info, electrodes: Sequence[str] | None, rename: Mapp
 
     Raises
     ------
-    ValueError : a name that isn't there (with the nearest), a channel twice, no such channel at all, or bad channels among them where they are refused.
+    ValueError : a name that isn't there (with the nearest), a channel twice, no such channel at all, bad channels among them where they are refused, or none
+        left where they are dropped.
     """
     if isinstance(electrodes, str):
         raise ValueError(f"electrodes is {electrodes!r}; give a list of names, as in [{electrodes!r}].")
@@ -38,7 +40,33 @@ def pick_channels(info: mne.Info, electrodes: Sequence[str] | None, rename: Mapp
     if bad and bad_electrodes == "refuse":
         choices = 'leave them out with electrodes=…, or say bad_electrodes="drop", "interpolate" or "keep"'
         raise ValueError(f"{where} marks the channels {bad} as bad; {choices}.")
-    return [name for name in picked if name not in bad] if bad_electrodes == "drop" else picked
+    good = [name for name in picked if name not in bad]
+    if bad and bad_electrodes == "drop" and not good:
+        raise ValueError(f"{where} marks all the channels that are asked for as bad ({abridged(bad)}), so that none is left.")
+    return good if bad_electrodes == "drop" else picked
+
+
+def reference_channels(info: mne.Info, reference: str | Sequence[str] | None, rename: Mapping[str, str], bad_electrodes: str, where: str) -> list[str]:
+    """The channels whose mean is subtracted, as `Cut.reference` says it.
+
+    Raises
+    ------
+    ValueError : as `pick_channels`; bad ones among those named where bad ones are dropped: what is left would be another reference; none to average.
+    """
+    if reference is None:
+        return []
+    if reference == "average":
+        good = [name for name in all_electrodes(info, where) if name not in info["bads"] or bad_electrodes == "keep"]
+        if not good:
+            raise ValueError(f'{where} marks all electrodes as bad, so there is none to average; name another reference, or say bad_electrodes="keep".')
+        return good
+    names = [reference] if isinstance(reference, str) else reference
+    picked = pick_channels(info, names, rename, "keep" if bad_electrodes == "drop" else bad_electrodes, where)
+    bad = [name for name in picked if name in info["bads"]]
+    if bad and bad_electrodes == "drop":
+        choices = 'name good ones, or say bad_electrodes="interpolate" or "keep"'
+        raise ValueError(f"{where} marks the channels {bad} of the reference as bad, and without them it would be another; {choices}.")
+    return picked
 
 
 def all_electrodes(info: mne.Info, where: str) -> list[str]:

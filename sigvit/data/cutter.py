@@ -13,12 +13,13 @@ import mne
 import numpy as np
 import pandas as pd
 
-from sigvit.data.channels import left_out, pick_channels
+from sigvit.data.channels import left_out, pick_channels, reference_channels
 from sigvit.data.clock_gaps import check_gaps
 from sigvit.data.cuts import Cut, Positions, extent, n_samples, plan, recording_starts, rest_starts, span_of, too_short, window_starts
-from sigvit.data.electrode_info import info_of, place
+from sigvit.data.electrode_info import info_of
 from sigvit.data.events import Event, find_events
 from sigvit.data.headers import check_header
+from sigvit.data.interpolation import interpolated
 from sigvit.data.quality import check_signals, is_average_referenced, warn_of_references
 from sigvit.data.signals import Signals, constant_tail_s, filter_support_s
 from sigvit.data.window_rejection import automatic_limit_v, within
@@ -210,15 +211,13 @@ def _check_files(raw: mne.io.BaseRaw, where: str) -> None:
 
 
 def _prepared(raw: mne.io.BaseRaw, cut: Cut, where: str) -> tuple[mne.io.BaseRaw, list[str]]:
-    """The recording with its projectors applied and, if asked, its bad electrodes interpolated (in a copy), and the picked channels."""
+    """The recording with its projectors applied and, if asked, the bad ones of its electrodes and reference interpolated (in a copy), and the picked channels."""
     if any(not projector["active"] for projector in raw.info["projs"]):
         raw = raw.copy().load_data(verbose="ERROR").apply_proj(verbose="ERROR")  # as mne.Epochs does
     channels = pick_channels(raw.info, cut.electrodes, cut.rename, cut.bad_electrodes, where)
-    if cut.bad_electrodes == "interpolate" and set(raw.info["bads"]) & set(channels):
-        raw = raw.copy().load_data(verbose="ERROR")
-        place(raw.info)
-        raw.interpolate_bads(verbose="ERROR")
-    return raw, channels
+    needed = {*channels, *reference_channels(raw.info, cut.reference, cut.rename, cut.bad_electrodes, where)}
+    bad = [name for name in raw.info["bads"] if name in needed]
+    return interpolated(raw, bad, where) if bad and cut.bad_electrodes == "interpolate" else raw, channels
 
 
 def _cut_out(signals: Signals, positions: Positions, values: np.ndarray, control: np.ndarray | None) -> None:

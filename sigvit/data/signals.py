@@ -17,7 +17,7 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import resample_poly
 
-from sigvit.data.channels import all_electrodes, pick_channels
+from sigvit.data.channels import reference_channels
 from sigvit.data.cuts import Cut
 from sigvit.data.events import BREAKS
 
@@ -45,7 +45,8 @@ class Signals:
             raise ValueError(f"{self.where} is sampled at {rate:g} Hz, which holds nothing at {highest:g} Hz: filter below {nyquist:g} Hz.")
         self.filters = design_filters(self.cut, rate)
         self.ratio = resampling_ratio(rate, self.rate)
-        self.references = self._numbers(self._reference_channels())
+        cut = self.cut
+        self.references = self._numbers(reference_channels(self.raw.info, cut.reference, cut.rename, cut.bad_electrodes, self.where))
         self.spans = unbroken_spans(self.raw)
 
     @property
@@ -103,14 +104,6 @@ class Signals:
         low, high = _resampling_source(first, last, self.ratio)
         reach = sum(len(taps) // 2 for taps in self.filters)
         return max(span[0], low - reach), min(span[1], high + reach)
-
-    def _reference_channels(self) -> list[str]:
-        reference, info = self.cut.reference, self.raw.info
-        if reference is None:
-            return []
-        if reference == "average":
-            return [name for name in all_electrodes(info, self.where) if name not in info["bads"] or self.cut.bad_electrodes == "keep"]
-        return pick_channels(info, [reference] if isinstance(reference, str) else reference, self.cut.rename, self.cut.bad_electrodes, self.where)
 
     def _numbers(self, names: Sequence[str]) -> list[int]:
         return [self.raw.ch_names.index(name) for name in names]

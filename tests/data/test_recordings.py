@@ -335,6 +335,54 @@ def test_bad_electrodes_are_refused_dropped_kept_or_interpolated():
     assert raw.info["bads"] == ["Cz"]
 
 
+def bad_raw(names, bads, kinds="eeg"):
+    values = np.random.default_rng(7).normal(0, 1e-5, (len(names), 509))
+    raw = mne.io.RawArray(values, mne.create_info(list(names), 101.0, kinds), verbose="ERROR")
+    raw.info["bads"] = list(bads)
+    return raw
+
+
+def test_a_bad_reference_is_refused_or_interpolated_never_left_out():
+    raw = bad_raw(["C3", "Cz", "C4", "Pz", "M1", "M2"], ["M2"])
+    whole = {"label": "x", "window_s": 1.0, "electrodes": ["C3", "Cz"]}
+    for reference in ("M2", ["M1", "M2"]):
+        with pytest.raises(ValueError, match=r"marks the channels \['M2'\] of the reference as bad, and without them it would be another"):
+            windows_from_raw(raw, **whole, reference=reference, bad_electrodes="drop")
+    values, mended = raw.get_data()[:2, :101], windows_from_raw(raw, label="x", window_s=1.0, bad_electrodes="interpolate").values[0]
+    filled = windows_from_raw(raw, **whole, reference="M2", bad_electrodes="interpolate")
+    np.testing.assert_allclose(filled.values[0], values - mended[5], atol=2e-11)  # two roundings to float32 of values up to 1e-4 V
+    kept = windows_from_raw(raw, **whole, reference="M2", bad_electrodes="keep")
+    np.testing.assert_allclose(kept.values[0], values - raw.get_data()[5, :101], atol=2e-11)
+    raw.info["bads"] = raw.ch_names[2:]
+    whole["electrodes"] = ["C3", "M1"]
+    raw.set_channel_types({"C3": "misc", "Cz": "misc"}, on_unit_change="ignore", verbose="ERROR")
+    with pytest.raises(ValueError, match="marks all electrodes as bad, so there is none to average"):
+        windows_from_raw(raw, **whole, reference="average", bad_electrodes="drop")
+
+
+@pytest.mark.parametrize(
+    ("names", "bads", "kinds", "sentence"),
+    [
+        (("A1", "A2", "A3"), ["A2"], "dbs", r"\['A2'\] of .* are of the type dbs, which isn't interpolated"),
+        (("C3", "Cz", "C4"), ["C3", "Cz", "C4"], "eeg", "marks all its 3 eeg channels as bad, so there is none to interpolate from"),
+        (("C3", "mine", "C4", "Cz"), ["C3"], "eeg", "the eeg channels need places, and none is known of mine; give them one"),
+        (("C3", "mine", "C4", "Cz"), ["mine"], "eeg", "the eeg channels need places, and none is known of mine; give them one"),
+        (("S1", "S2", "S3"), ["S2"], "seeg", r"\['S2'\] of .* can't be interpolated \(No.*\); leave the bad ones out"),
+    ],
+)
+def test_bad_channels_that_cannot_be_interpolated_get_a_sentence(names, bads, kinds, sentence):
+    raw = bad_raw(names, bads, kinds)
+    for number, channel in enumerate(raw.info["chs"] if kinds == "seeg" else ()):
+        channel["loc"][:3] = [0.01 * number, 0.02, 0.03]
+    with pytest.raises(ValueError, match=sentence):
+        windows_from_raw(raw, label="x", window_s=1.0, bad_electrodes="interpolate")
+
+
+def test_where_all_electrodes_are_bad_none_is_left_to_drop():
+    with pytest.raises(ValueError, match=r"marks all the channels that are asked for as bad \(C3, C4\), so that none is left"):
+        windows_from_raw(bad_raw(["C3", "Cz", "C4"], ["C3", "C4"]), label="x", window_s=1.0, electrodes=["C3", "C4"], bad_electrodes="drop")
+
+
 @pytest.mark.parametrize("band_hz", [None, (4, 38)])
 def test_references_are_subtracted(band_hz):
     raw = synthetic_raw(electrodes=("C3", "Cz", "C4", "M1", "M2"), n_trials=4)
