@@ -23,7 +23,7 @@ from sigvit.data.interpolation import interpolated
 from sigvit.data.quality import check_signals, is_average_referenced, warn_of_references
 from sigvit.data.signals import Signals, constant_tail_s, filter_support_s
 from sigvit.data.window_rejection import automatic_limit_v, within
-from sigvit.data.windows import NewRows, Windows, rows_in_memory
+from sigvit.data.windows import NewRows, Windows, rows_in_memory, with_shared_bads
 from sigvit.labels import is_missing, plain_labels, text_of, value_of
 
 _READ_WHOLE = (".gz", ".set")  # to check these takes as long as to open them, and mne fails where they are cut short
@@ -98,6 +98,7 @@ class Cutter:
         self.notes: dict[str, dict] = {}
         self.wanted: set = set()
         self.seen: set = set()
+        self.bads: list[tuple[str, list[str]]] = []
         self.support_s = 0.0
 
     def add(self, recording: LabelledRecording) -> None:
@@ -110,7 +111,9 @@ class Cutter:
         check_gaps(recording.raw, where)
         raw, channels = _prepared(recording.raw, self.cut, where)
         signals = Signals(raw, channels, self.cut, where)
-        signals.channels = self._in_common_order(where, info_of(raw.info, channels, signals.rate, self.cut.rename), channels)
+        info = info_of(raw.info, channels, signals.rate, self.cut.rename)
+        self.bads.append((where, info["bads"]))
+        signals.channels = self._in_common_order(where, info, channels)
         padding_s = constant_tail_s(raw, channels)
         self.notes[where] = {"left_out": left_out(raw.info, channels), "padding_s": padding_s, "sampling_rate": float(raw.info["sfreq"])}
         self.notes[where]["breaks_s"] = [first / raw.info["sfreq"] for first, _ in signals.spans[1:]]
@@ -195,7 +198,8 @@ class Cutter:
         dropped = {"planned": planned, "kept": kept, "reasons": reasons, "windows": self.dropped}
         page = {**page, "cut": _said(self.cut), "dropped": dropped, "recordings": self.notes}
         control = None if self.control is None else self.control.take()
-        windows = Windows(self.values.take(), table["label"].to_numpy(), table, self.first[1], self.support_s, name, page, control)
+        info = with_shared_bads(self.first[1], self.bads)
+        windows = Windows(self.values.take(), table["label"].to_numpy(), table, info, self.support_s, name, page, control)
         check_signals(windows, self.cut.constant_electrodes)
         warn_of_references(self.notes, name)
         return windows
@@ -211,7 +215,7 @@ def _check_files(raw: mne.io.BaseRaw, where: str) -> None:
 
 
 def _prepared(raw: mne.io.BaseRaw, cut: Cut, where: str) -> tuple[mne.io.BaseRaw, list[str]]:
-    """The recording with its projectors applied and, if asked, the bad ones of its electrodes and reference interpolated (in a copy), and the picked channels."""
+    """The recording with its projectors applied and, if asked, bad ones among electrodes and reference interpolated (in a copy), and the picked channels."""
     if any(not projector["active"] for projector in raw.info["projs"]):
         raw = raw.copy().load_data(verbose="ERROR").apply_proj(verbose="ERROR")  # as mne.Epochs does
     channels = pick_channels(raw.info, cut.electrodes, cut.rename, cut.bad_electrodes, where)

@@ -42,7 +42,8 @@ def make_info(names: Sequence[str], sampling_rate: float, kinds: str | Sequence[
 
 
 def info_of(recording_info: mne.Info, names: Sequence[str], sampling_rate: float, rename: Mapping[str, str]) -> mne.Info:
-    """The Info of some channels of a recording: their own kind and measured place; names and missing places from the 10-05 table; nothing personal."""
+    """The Info of some channels of a recording: their own kind, measured place and bad marks; names and missing places from the 10-05 table;
+    nothing personal."""
     called = electrode_names(recording_info, names, rename)
     kinds = recording_info.get_channel_types(picks=list(names))
     info = mne.create_info(called, float(sampling_rate), kinds, verbose="ERROR")
@@ -51,6 +52,7 @@ def info_of(recording_info: mne.Info, names: Sequence[str], sampling_rate: float
         new.update({key: _copied(old[key]) for key in ("loc", "coil_type", "coord_frame", "kind", "unit")})
     with info._unlock():  # mne has no public way to give a new Info the device's place relative to the head
         info["dev_head_t"] = recording_info["dev_head_t"]
+    info["bads"] = [new for new, name in zip(called, names, strict=True) if name in recording_info["bads"]]
     place(info)
     return info
 

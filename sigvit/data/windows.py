@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+
+from sigvit.labels import plain_labels
 
 METADATA_COLUMNS = ("subject", "session", "run", "recording", "start_s", "stop_s", "trial", "label")
 
@@ -209,11 +212,16 @@ def concatenate(parts: Iterable[Windows], name: str | None = None, page: dict | 
     `new_rows` says where the values grow, such as `sigvit.data.storage.WindowsFolder.rows`; None: in memory.
     Electrodes are brought into the order of the first part. The filter support is the longest of all; name and page are the first part's unless given,
     but `page["recordings"]` and `page["dropped"]` tell of all parts, and `page["cut"]["reject_v"]` is "autoreject" where any part's is. Parts that don't
-    state the same citation have none together: whose recordings these are is not said of all.
+    state the same citation have none together: whose recordings these are is not said of all. An electrode is marked bad in the info where all parts mark it.
 
     Raises
     ------
     ValueError : no parts, or parts that differ in electrodes, sampling rate, samples a window or in whether they have control values; recordings named.
+        Labels of parts that would become one, as 1 and "1".
+
+    Warns
+    -----
+    UserWarning : some parts mark an electrode as bad that others don't.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> windows = synthetic_windows()
@@ -247,6 +255,7 @@ class _Joint:
         self.labels: list[np.ndarray] = []
         self.tables: list[pd.DataFrame] = []
         self.pages: list[dict] = []
+        self.bads: list[tuple[str, list[str]]] = []
         self.support_s = 0.0
         self.add(first)
 
@@ -258,13 +267,16 @@ class _Joint:
         self.labels.append(part.labels)
         self.tables.append(part.metadata)
         self.pages.append(part.page)
+        self.bads.append((_recordings(part), part.info["bads"]))
         self.support_s = max(self.support_s, part.filter_support_s)
 
     @property
     def whole(self) -> Windows:
         table, control = pd.concat(self.tables, ignore_index=True), None if self.control is None else self.control.take()
-        page = _joint_page(self.pages)
-        return Windows(self.values.take(), np.concatenate(self.labels), table, self.head.info, self.support_s, self.head.name, page, control)
+        labels, info, page = np.concatenate(self.labels), with_shared_bads(self.head.info, self.bads), _joint_page(self.pages)
+        if len({part.dtype.kind for part in self.labels}) > 1:
+            table["label"] = labels = plain_labels([label for part in self.labels for label in part.tolist()], f"windows of {self.head.name}")
+        return Windows(self.values.take(), labels, table, info, self.support_s, self.head.name, page, control)
 
     def _common_order(self, part: Windows) -> slice | list[int]:
         """Where the first part's electrodes are in another; a sentence where the two don't fit."""
@@ -303,6 +315,20 @@ def _joint_page(pages: list[dict]) -> dict:
     if limits := [cut["reject_v"] for _, _, cut in told if "reject_v" in cut]:
         joint["cut"] = {**(pages[0].get("cut") or {}), "reject_v": "autoreject" if "autoreject" in limits else limits[0]}
     return joint
+
+
+def with_shared_bads(info: Any, bads: Sequence[tuple[str, Sequence[str]]]) -> Any:
+    """The Info of a joined set of (recording, its bad electrodes): marked are those that all mark; of the others a warning tells."""
+    marks = {name: [where for where, bad in bads if name in bad] for name in info["ch_names"]}
+    partly = [f"{name} (in {abridged(where, 3)})" for name, where in marks.items() if 0 < len(where) < len(bads)]
+    if partly:
+        told = f"Some recordings mark electrodes as bad that others don't: {abridged(partly)}"
+        warnings.warn(f"{told}. In the joined set these count as good; leave them or the recordings out, or interpolate them.", stacklevel=5)
+    shared = [name for name, where in marks.items() if len(where) == len(bads)]
+    if shared != info["bads"]:
+        info = info.copy()
+        info["bads"] = shared
+    return info
 
 
 def _recordings(windows: Windows) -> str:

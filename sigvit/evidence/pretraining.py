@@ -84,7 +84,8 @@ def write_pretraining(folder: Folder, sets: Iterable[Windows], objective: str) -
 
 
 def windows_sha256(windows: Windows) -> str:
-    """SHA-256 of all that decides what a model learns from a set: what `pretraining.json` says of it, its electrodes, their places, its rate, further columns.
+    """SHA-256 of all that decides what a model learns from a set: what `pretraining.json` says of it, its electrodes, their places and bad marks, its rate,
+    further columns.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> windows = synthetic_windows(n_subjects=2)
@@ -93,7 +94,8 @@ def windows_sha256(windows: Windows) -> str:
     """
     places = [np.float32(channel["loc"]).tolist() for channel in windows.info["chs"]]  # as a saved set keeps them
     further = windows.metadata.drop(columns=list(METADATA_COLUMNS)).to_csv(index=False)
-    told = (_described(windows), windows.electrodes, places, windows.sampling_rate, further)
+    marked = [windows.info["bads"]] if windows.info["bads"] else []  # sets without bad electrodes keep the hash that they had before
+    told = (_described(windows), windows.electrodes, places, windows.sampling_rate, further, *marked)
     return hashlib.sha256(json.dumps(told, default=_plain).encode()).hexdigest()
 
 

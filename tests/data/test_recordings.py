@@ -333,6 +333,23 @@ def test_bad_electrodes_are_refused_dropped_kept_or_interpolated():
     assert (filled.values[:, 2] != kept.values[:, 2]).any()
     np.testing.assert_array_equal(filled.values[:, [0, 1, 3, 4, 5]], kept.values[:, [0, 1, 3, 4, 5]])
     assert raw.info["bads"] == ["Cz"]
+    assert (kept.info["bads"], filled.info["bads"]) == (["Cz"], [])
+    renamed = windows_from_raw(raw, LEFT_RIGHT, 0, 1, bad_electrodes="keep", rename={"Cz": "mine"}, electrodes=["mine", "C3"])
+    assert renamed.info["bads"] == ["mine"]
+    epochs = mne.Epochs(raw, tmin=0, tmax=1, baseline=None, preload=True, verbose="ERROR")
+    assert windows_from_epochs(epochs, bad_electrodes="keep").info["bads"] == ["Cz"]
+
+
+def test_of_several_recordings_only_marks_that_all_share_stay():
+    raws = [synthetic_raw(seed=run, n_trials=4) for run in range(3)]
+    for raw, bads in zip(raws, (["Cz"], ["C3", "Cz"], ["Cz"]), strict=True):
+        raw.info["bads"] = bads
+    with pytest.warns(UserWarning, match=r"mark electrodes as bad that others don't: C3 \(in sub-1_ses-1_run-1\)"):
+        windows = windows_from_recordings(
+            (LabelledRecording(raw, LEFT_RIGHT, run=str(run)) for run, raw in enumerate(raws)), Cut(0.0, 2.0, bad_electrodes="keep")
+        )
+    assert windows.info["bads"] == ["Cz"]
+    assert windows.electrodes == ("C3", "Cz", "C4")
 
 
 def bad_raw(names, bads, kinds="eeg"):

@@ -191,6 +191,34 @@ def test_joining_brings_electrodes_into_one_order_and_keeps_the_longest_support(
     np.testing.assert_array_equal(joined.values[60:], other.values[:, [1, 2, 0]])
 
 
+def marked(windows, *bads, **change):
+    info = windows.info.copy()
+    info["bads"] = list(bads)
+    return replace(windows, info=info, **change)
+
+
+def test_joining_keeps_the_bad_marks_that_all_parts_have_and_tells_of_the_others(windows, tmp_path):
+    one, other = marked(windows[windows.metadata.subject == "01"], "C3", "Cz"), marked(windows[windows.metadata.subject == "02"], "Cz", "C4")
+    for parts in ([one, other], [other, one]):
+        with pytest.warns(UserWarning, match=r": C3 \(in sub-01_ses-1.*\), C4 \(in sub-02_ses-1.*\). In the joined set these count as good"):
+            assert concatenate(parts).info["bads"] == ["Cz"]
+    assert concatenate([one, one]).info["bads"] == ["C3", "Cz"]
+    assert one.info["bads"] == ["C3", "Cz"]
+    one.save(tmp_path / "set")
+    assert Windows.load(tmp_path / "set").info["bads"] == ["C3", "Cz"]
+
+
+def test_labels_that_joining_would_make_one_are_refused(windows):
+    numbers = np.arange(30) % 2
+    one = replace(windows, labels=numbers, metadata=windows.metadata.assign(label=numbers))
+    with pytest.raises(ValueError, match="Of the windows of seven some have the label 0, others '0'"):
+        concatenate([one, replace(one, labels=numbers.astype(str))])
+    joined = concatenate([one, windows])
+    assert joined.classes == ("0", "1", "left", "right")
+    assert joined.metadata["label"].tolist() == joined.labels.tolist()
+    assert concatenate([one, replace(one, labels=numbers.astype(bool))]).labels.dtype == int
+
+
 def cut_page(recording: str, *swings_v: float, **cut: float | str) -> dict:
     windows = [{"recording": recording, "reason": "swings", "peak_to_peak_v": swing} for swing in swings_v]
     dropped = {"planned": 20, "kept": 20 - len(windows), "reasons": {"swings": len(windows)} if windows else {}, "windows": windows}

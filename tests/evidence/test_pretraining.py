@@ -248,8 +248,9 @@ def test_a_hash_tells_sets_apart_by_whose_they_are_what_is_known_and_bytes(windo
         replace(windows, info=changed_info(windows, names=("C4", "Cz", "C3"))),
         replace(windows, info=changed_info(windows, left_is=-1)),
         replace(windows, info=changed_info(windows, rate=53.0)),
+        replace(windows, info=changed_info(windows, bads=("Cz",))),
     ]
-    assert len({windows_sha256(each) for each in (windows, *others)}) == 12
+    assert len({windows_sha256(each) for each in (windows, *others)}) == 13
     assert windows_sha256(replace(windows, values=windows.values.copy())) == windows_sha256(windows)
 
 
@@ -259,12 +260,13 @@ def test_a_hash_is_that_of_the_saved_set_also_where_places_are_not_known(windows
         assert windows_sha256(Windows.load(tmp_path / str(number))) == windows_sha256(each)
 
 
-def changed_info(windows: Windows, names: tuple[str, ...] = ("C3", "Cz", "C4"), left_is: float = 1, rate: float = 64.0):
-    """The info with other names, rate, or places times `left_is` along the axis from left to right."""
+def changed_info(windows: Windows, names: tuple[str, ...] = ("C3", "Cz", "C4"), left_is: float = 1, rate: float = 64.0, bads=()):
+    """The info with other names, rate, bad electrodes, or places times `left_is` along the axis from left to right."""
     info = windows.info.copy()
     with info._unlock():
         info["sfreq"] = rate
     for channel in info["chs"]:
         channel["loc"][0] *= left_is
     info.rename_channels(dict(zip(windows.electrodes, names, strict=True)))
+    info["bads"] = list(bads)
     return info
