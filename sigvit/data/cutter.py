@@ -23,7 +23,7 @@ from sigvit.data.interpolation import interpolated
 from sigvit.data.quality import check_signals, is_average_referenced, warn_of_references
 from sigvit.data.signals import Signals, constant_tail_s, filter_support_s
 from sigvit.data.window_rejection import automatic_limit_v, within
-from sigvit.data.windows import NewRows, Windows, rows_in_memory, with_shared_bads
+from sigvit.data.windows import METADATA_COLUMNS, NewRows, Windows, rows_in_memory, with_shared_bads
 from sigvit.labels import is_missing, plain_labels, text_of, value_of
 
 _READ_WHOLE = (".gz", ".set")  # to check these takes as long as to open them, and mne fails where they are cut short
@@ -43,12 +43,12 @@ class LabelledRecording:
     recording : the name of its clock; made of subject, session and run where it isn't given.
     rest : with `Cut.window_s`, the label of everything that no event spans (nor is within `Cut.rest_margin_s` of one); each window is a trial of its own.
     truncated : "refuse" a recording whose file is shorter than its header says, however it was opened, or "keep" what is there.
-    extra : further columns of the metadata, one value each.
+    extra : further columns of the metadata, one value each; none of those that windows have anyway.
 
     Raises
     ------
     ValueError : something else than a recording, events without labels, a subject, session, run, recording or label that is missing (None, NaN), or
-        different labels that are one as text (1 and "1").
+        different labels that are one as text (1 and "1"), or an extra column of a name that windows have anyway.
     """
 
     raw: mne.io.BaseRaw
@@ -78,6 +78,9 @@ class LabelledRecording:
             object.__setattr__(self, "events", {event: value_of(label) for event, label in self.events.items()})
         for name in ("label", "rest"):
             object.__setattr__(self, name, value_of(getattr(self, name)))
+        taken = [column for column in METADATA_COLUMNS if column in self.extra]
+        if taken:
+            raise ValueError(f"The extra columns {taken} of {self.name} would take the place of what is known of each window; name them otherwise.")
         whole = [label for label in (self.label, self.rest) if label is not None]
         plain_labels([*(self.events or {}).values(), *whole], f"events and labels of {self.name}")
 

@@ -986,6 +986,7 @@ def test_arrays_will_do_where_numbers_and_names_are_asked_for():
         ({"electrodes": "C3"}, r"electrodes is 'C3'; give a list of names, as in \['C3'\]"),
         ({"stop_s": float("inf")}, "stop_s is inf; it must be a number of seconds from the event"),
         ({"start_s": ".5"}, "start_s is .5; it must be a number of seconds from the event"),
+        ({"extra": {"age": 7, "trial": 0, "label": "x"}}, r"extra columns \['trial', 'label'\] of sub-1_ses-1_run-1 would take the place"),
     ],
 )
 def test_what_is_no_recording_or_no_cut_gets_a_sentence(change, sentence):
