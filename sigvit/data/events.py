@@ -107,4 +107,5 @@ def bad_spans(raw: mne.io.BaseRaw, further: Sequence[str] = ()) -> list[tuple[fl
 
 
 def is_point(name: str) -> bool:
-    return name.lower().startswith(BREAKS[:3])
+    """Whether an annotation marks a break between two samples; beside "EDGE boundary" mne writes "BAD boundary" where it joins recordings."""
+    return name.lower().startswith((*BREAKS[:3], "bad boundary"))

@@ -96,7 +96,7 @@ def test_windows_on_either_side_of_a_break_are_read_from_their_own_side(band_hz)
     first = np.round(windows.metadata["start_s"].to_numpy() * 160).astype(int)
     # One float32 rounding of values up to 1e-4 V.
     np.testing.assert_allclose(windows.values, np.stack([signal[:, at : at + 112] for at in first]), atol=1e-11)
-    assert len(windows_from_raw(joined, label="rest", window_s=1.0)) == 91  # mne marks the first sample behind a break as bad
+    assert len(windows_from_raw(joined, label="rest", window_s=1.0)) == 93  # also those that begin at a break
 
 
 def test_spans_are_cut_into_windows_of_one_trial():
@@ -799,6 +799,17 @@ def test_no_window_runs_across_a_break_and_one_may_begin_there(name):
     with pytest.warns(UserWarning, match=f"overlaps {name}: 1"):
         assert windows_from_raw(raw, {"a": 0}, 0.0, 1.0).metadata["start_s"].tolist() == [1.0, 5.0]
     assert windows_from_raw(annotate(ramp_raw(), [round(3.5 * 101) / 101] * 2, ["a", name]), {"a": 0}, 0.0, 1.0).values.shape[0] == 1
+
+
+def test_windows_may_begin_where_mne_joins_recordings():
+    """It marks the first sample of the second one as "BAD boundary" and as "EDGE boundary"."""
+    raws = [annotate(ramp_raw(), [0.0, 4.0], ["a", "a"]) for _ in range(3)]
+    joined = mne.concatenate_raws(raws, verbose="ERROR")
+    assert "BAD boundary" in joined.annotations.description
+    windows = windows_from_raw(joined, {"a": 0}, 0.0, 0.5)
+    np.testing.assert_allclose(windows.metadata["start_s"], np.add.outer([0, 1009, 2018], [0, 404]).ravel() / 101)
+    with pytest.warns(UserWarning, match=r"overlaps (BAD|EDGE) boundary: 2"):
+        assert len(windows_from_raw(joined, {"a": 0}, -0.1, 0.4)) == 3
 
 
 def test_a_file_that_was_cut_short_is_named_however_it_was_opened(tmp_path):
