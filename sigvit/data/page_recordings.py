@@ -94,6 +94,10 @@ def _runs(page: Page, recording: Recording, raw: Any, events: Events) -> Iterato
     onsets = raw.annotations.onset - raw.first_time
     starts = sorted(onset for onset, name in zip(onsets, raw.annotations.description, strict=True) if name == recording.split_at)
     cues = [onset for onset, name in zip(onsets, raw.annotations.description, strict=True) if name in events.labels]
+    early = sum(cue < starts[0] for cue in cues)
+    if early:
+        where = f"{early} events of the page before its first {recording.split_at!r}, so in no run"
+        raise ExpectationError(f"{page.name}: {recording.name} has {where}; mark where that run begins, or take split_at out of the page.")
     number, margin = 0, recording.split_margin_s
     for start, stop in zip(starts, [*starts[1:], raw.times[-1] + margin], strict=True):
         if not any(start <= cue < stop for cue in cues):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import mne
+import numpy as np
 
+from sigvit.data.events import BREAKS
 from sigvit.data.page_bids import read_bids
 from sigvit.data.page_files import read_file
 from sigvit.data.page_format import Bids, Fetched, Files, Moabb, Page, Source
@@ -113,7 +116,13 @@ def _recordings_of_files(source: Files | Fetched, files: dict[str, Path], where:
     matches = [(path, found.groupdict()) for name, path in files.items() if (found := expression.fullmatch(name))]
     if not matches:
         raise FileNotFoundError(f"No file in {where} matches the pattern {source.pattern!r}.")
-    return [_recording_of_file(source, path, fields, files) for path, fields in matches]
+    recordings = [_recording_of_file(source, path, fields, files) for path, fields in matches]
+    names = Counter(recording.name for recording in recordings)  # such as run1 in a folder for each subject
+    return [_named_by_fields(recording) if names[recording.name] > 1 else recording for recording in recordings]
+
+
+def _named_by_fields(recording: Recording) -> Recording:
+    return replace(recording, name=f"sub-{recording.subject}_ses-{recording.session}_run-{recording.run}_{recording.name}")
 
 
 def _recording_of_file(source: Files | Fetched, path: Path, fields: dict[str, str], files: dict[str, Path]) -> Recording:
@@ -144,7 +153,8 @@ def _recordings_of_bids(source: Bids, folder: Path) -> list[Recording]:
     except ImportError as error:
         raise ImportError("A BIDS root is read through mne-bids: pip install 'sigvit[bids]'.") from error
     paths = BIDSPath(root=folder, task=source.task, datatype=source.datatype, suffix=source.datatype).match(ignore_nosub=True)
-    paths = sorted((path for path in paths if path.extension not in BESIDE_A_RECORDING), key=lambda path: path.basename)
+    # mne reads the further files of a recording that was split with its first.
+    paths = sorted((path for path in paths if path.extension not in BESIDE_A_RECORDING and int(path.split or 1) == 1), key=lambda path: path.basename)
     if not paths:
         raise FileNotFoundError(f"{folder} holds no {source.datatype} recording of the task {source.task!r} in BIDS order.")
     return [Recording(path.fpath.stem, path.subject, path.session or "1", path.run or "1", partial(read_bids, path), (path.fpath,)) for path in paths]
@@ -202,12 +212,16 @@ def _sessions_of_moabb(dataset: Any, name: str, subject: Any) -> dict[str, dict[
 
 
 def _with_annotations(raw: Any, event_id: dict[str, int], cue_delay_s: float) -> Any:
-    if not len(raw.annotations):
+    """A copy: MOABB's own recording stays as it is, and may be read once more."""
+    raw, said = raw.copy(), raw.annotations
+    if "stim" in raw and not set(event_id) & set(said.description):
         events = mne.find_events(raw, shortest_event=0, verbose="error")
         names = {number: name for name, number in event_id.items()}
-        raw.set_annotations(mne.annotations_from_events(events, raw.info["sfreq"], names, first_samp=raw.first_samp, orig_time=raw.info["meas_date"]))
+        raw.set_annotations(mne.annotations_from_events(events, raw.info["sfreq"], names, first_samp=raw.first_samp))
+        raw.set_annotations(raw.annotations + said)
     if cue_delay_s:
-        raw.annotations.onset = raw.annotations.onset + cue_delay_s
+        is_cue = [not name.lower().startswith(("bad", *BREAKS)) for name in raw.annotations.description]
+        raw.annotations.onset = raw.annotations.onset + cue_delay_s * np.array(is_cue)
     return raw
 
 

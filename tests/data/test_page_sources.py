@@ -149,6 +149,13 @@ class TestTheCompetitionsFiles:
         with pytest.raises(ValueError, match=r"A07E.mat has 15 labels, A07E_raw.fif has 16 cues"):
             open_dataset(self.own_page(tmp_path), tmp_path)
 
+    def test_cues_before_the_first_run_are_named(self, sessions, tmp_path):
+        raw = mne.io.read_raw_fif(sessions / "A07T_raw.fif", verbose="ERROR")
+        raw.set_annotations(raw.annotations[raw.annotations.onset > 80])  # the first two runs begin unmarked
+        raw.save(tmp_path / "A07T_raw.fif", verbose="ERROR")
+        with pytest.raises(ExpectationError, match="A07T_raw has 7 events of the page before its first '32766', so in no run; mark where"):
+            open_dataset(self.own_page(tmp_path), tmp_path)
+
     def test_lost_trials_are_named(self, sessions, tmp_path):
         with pytest.raises(ExpectationError, match="A07E_raw_run-1 has 2 trials of 'left' instead of 12"):
             open_dataset(self.own_page(tmp_path, "[expect]\ntrials_per_run = { left = 12 }\n"), sessions)
@@ -180,6 +187,19 @@ class TestMoabb:
         annotations = recordings[0].read().annotations
         assert annotations.description.tolist() == ["left_hand", "right_hand", "right_hand", "left_hand", "right_hand", "left_hand", "left_hand"]
         np.testing.assert_allclose(annotations.onset, np.arange(3.0, 17.0, 2.0) + 2.0)
+
+    def test_annotations_of_something_else_hide_no_stimulus_channel_and_reading_again_moves_nothing(self):
+        class Annotated(StimulusChannelDataset):
+            @staticmethod
+            def raw(seed):
+                raw = StimulusChannelDataset.raw(seed).crop(1.0)
+                return raw.set_meas_date(10).set_annotations(mne.Annotations([1.5], [0.5], ["BAD_muscle"]))
+
+        recording = next(recordings_of_moabb(Annotated(), "Name", 0.25, lambda subject: True))
+        for raw in (recording.read(), recording.read()):
+            onsets = dict(zip(raw.annotations.onset - raw.first_time, raw.annotations.description, strict=True))
+            assert list(onsets) == [1.5, *np.arange(2.25, 15.0, 2.0)]  # the cues move, the bad span doesn't
+            assert list(onsets.values()) == ["BAD_muscle", "left_hand", "right_hand", "right_hand", "left_hand", "right_hand", "left_hand", "left_hand"]
 
     def test_a_failed_download_says_what_else_can_be_done(self):
         class Unreachable(StimulusChannelDataset):

@@ -171,3 +171,15 @@ def test_a_bids_root_of_files_that_come_in_several_is_opened(tmp_path, kind):
         recording = next((tmp_path / "root").rglob("*.set"))
         recording.with_suffix(".fdt").write_bytes(b"")  # as other programs keep the samples; here they are in the .set
     assert len(open_dataset(page(tmp_path, BIDS, EVENTS, WINDOW), tmp_path / "root")) == 8
+
+
+def test_a_recording_in_several_files_of_a_bids_root_is_read_once(bids, tmp_path):
+    mne_bids = pytest.importorskip("mne_bids")
+    root = tmp_path / "root"
+    where = mne_bids.BIDSPath(subject="01", task="hands", datatype="meg", root=root).mkdir()
+    (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.7.0"}')
+    raw = mne.io.RawArray(1e-12 * np.random.default_rng(0).normal(size=(3, 600_007)), mne.create_info(3, 1000.0, "mag"), verbose="ERROR")
+    raw.set_annotations(mne.Annotations([100.0, 300.0, 500.0], 0, ["left", "right", "left"]))
+    raw.save(where.copy().update(suffix="meg", extension=".fif").fpath, split_size="5MB", split_naming="bids", verbose="ERROR")
+    assert len(list(root.rglob("*.fif"))) > 1
+    assert open_dataset(page(tmp_path, BIDS + 'datatype = "meg"\n', EVENTS, WINDOW), root).labels.tolist() == ["left", "right", "left"]

@@ -190,6 +190,15 @@ class TestFiles:
         with pytest.raises(ValueError, match=r"sub-01_run-1_raw is there twice: .*a.* and .*b"):
             open_dataset(example, tmp_path)
 
+    def test_files_of_one_name_in_a_folder_for_each_subject_are_told_apart(self, tmp_path):
+        for subject in ("01", "02"):
+            recording(tmp_path, subject, "1").rename((tmp_path / f"S{subject}").with_suffix(".fif"))
+            (tmp_path / f"S{subject}").mkdir()
+            (tmp_path / f"S{subject}.fif").rename(tmp_path / f"S{subject}" / "run1_raw.fif")
+        path = page(tmp_path, SOURCE.replace("**/sub-{subject}_run-{run}_raw", "S{subject}/run{run}_raw"), EVENTS, WINDOW)
+        windows = open_dataset(path, tmp_path)
+        assert windows.metadata["recording"].unique().tolist() == ["sub-01_ses-1_run-1_run1_raw", "sub-02_ses-1_run-1_run1_raw"]
+
     def test_a_file_that_is_not_the_one_of_the_checksum_is_refused(self, tmp_path, recordings):
         path = page(tmp_path, SOURCE, EVENTS, WINDOW, f'[checksums]\n"sub-01_run-2_raw.fif" = "{"0" * 64}"\n')
         with pytest.raises(ValueError, match=r"sub-01_run-2_raw\.fif has the SHA-256 .*another version, edited or damaged"):
