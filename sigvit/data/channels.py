@@ -85,12 +85,11 @@ def left_out(info: mne.Info, picked: Sequence[str]) -> list[str]:
 
 
 def _find(info: mne.Info, name: str, rename: Mapping[str, str], where: str) -> str:
-    """The channel that an electrode's name means: the same name, else the one renamed to it, else the one of the same 10-05 electrode."""
-    if name in info["ch_names"]:
-        return name
-    called = [channel for channel in info["ch_names"] if rename.get(channel) == name]
+    """The channel that an electrode's name means: the one called so after renaming, else before it, else the one of the same 10-05 electrode."""
+    now = {channel: rename.get(channel, channel) for channel in info["ch_names"]}
+    called = [channel for channel, new in now.items() if new == name] or [channel for channel in now if channel == name]
     same = canonical_name(name)
-    called = called or [channel for channel in info["ch_names"] if same is not None and canonical_name(channel) == same]
+    called = called or [channel for channel, new in now.items() if same is not None and canonical_name(new) == same]
     if len(called) != 1:
         found = f"has the channels {called} for" if called else "has no channel"
         raise ValueError(f"{where} {found} {name!r}{'' if called else _nearest(name, [*info['ch_names'], *rename.values()])}.")

@@ -73,17 +73,23 @@ def electrode_names(recording_info: mne.Info, names: Sequence[str], rename: Mapp
 
 
 def place(info: mne.Info) -> None:
-    """Gives EEG channels that have no measured place the one of the 10-05 table, in place."""
+    """Gives EEG channels that have no measured place the one of the 10-05 table, in place; channels of other kinds stay as they are."""
+    eeg = [number for number, kind in enumerate(info.get_channel_types()) if kind == "eeg"]
     known: dict[str, Any] = {}
-    for channel, kind in zip(info["chs"], info.get_channel_types(), strict=True):
-        at = electrode_position(channel["ch_name"]) if kind == "eeg" else None
-        if is_placed(channel):
-            known[channel["ch_name"]] = channel["loc"][:3]
-        elif at is not None:
+    for channel in (info["chs"][number] for number in eeg):
+        at = channel["loc"][:3] if is_placed(channel) else electrode_position(channel["ch_name"])
+        if at is not None:
             known[channel["ch_name"]] = np.array(at)
-    if known:
-        montage = mne.channels.make_dig_montage(known, coord_frame="head", **{name: np.array(at) for name, at in FIDUCIALS_M.items()})
-        info.set_montage(montage, on_missing="ignore", verbose="ERROR")
+    if not known:
+        return
+    montage = mne.channels.make_dig_montage(known, coord_frame="head", **{name: np.array(at) for name, at in FIDUCIALS_M.items()})
+    placed = info if len(eeg) == len(info["chs"]) else mne.pick_info(info, eeg)  # mne wants more of a montage where there is fNIRS
+    placed.set_montage(montage, on_missing="ignore", verbose="ERROR")
+    if placed is not info:
+        for number, channel in zip(eeg, placed["chs"], strict=True):
+            info["chs"][number].update(loc=channel["loc"], coord_frame=channel["coord_frame"])
+        with info._unlock():
+            info["dig"] = placed["dig"]
 
 
 def is_placed(channel: dict) -> bool:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from sigvit.data.cuts import plan
+from sigvit.data.electrode_info import make_info
 from sigvit.data.events import Event
 from sigvit.data.recordings import (
     Cut,
@@ -350,6 +351,34 @@ def test_of_several_recordings_only_marks_that_all_share_stay():
         )
     assert windows.info["bads"] == ["Cz"]
     assert windows.electrodes == ("C3", "Cz", "C4")
+
+
+def test_electrodes_are_asked_for_by_the_names_that_renaming_gives():
+    raw = synthetic_raw(n_trials=4, electrodes=("C3", "Cz", "C4", "Fp1-REF"))
+    values = windows_from_raw(raw, LEFT_RIGHT, 0, 1).values
+    for rename, asked, numbers, called in (
+        ({"C3": "C4", "C4": "C3"}, ["C3", "Cz"], [2, 1], ("C3", "Cz")),  # the cables were exchanged
+        ({"Fp1-REF": "frontal"}, ["Fp1-REF", "Cz"], [3, 1], ("frontal", "Cz")),
+        ({"C3": "FC3"}, ["fc3"], [0], ("FC3",)),
+    ):
+        windows = windows_from_raw(raw, LEFT_RIGHT, 0, 1, electrodes=asked, rename=rename)
+        assert windows.electrodes == called
+        np.testing.assert_array_equal(windows.values, values[:, numbers])
+    with pytest.raises(ValueError, match="has no channel 'FP1'"):
+        windows_from_raw(raw, LEFT_RIGHT, 0, 1, electrodes=["FP1"], rename={"Fp1-REF": "frontal"})
+    with pytest.raises(ValueError, match=r"has the channels \['C3', 'Cz'\] for 'C3'"):
+        windows_from_raw(raw, LEFT_RIGHT, 0, 1, electrodes=["C3"], rename={"Cz": "C3"})
+
+
+def test_places_of_other_kinds_stay_as_they_were_measured():
+    """mne asks more of a montage where there is fNIRS."""
+    names = ["C3", "S1_D1 hbo", "S1_D1 hbr", "deep"]
+    raw = mne.io.RawArray(np.random.default_rng(0).normal(0, 1e-5, (4, 509)), mne.create_info(names, 101.0, ["eeg", "hbo", "hbr", "seeg"]), verbose="ERROR")
+    for number, channel in enumerate(raw.info["chs"][1:]):
+        channel["loc"][:9] = 0.01 * number + np.arange(9) / 100
+    windows = windows_from_raw(raw, label="x", window_s=1.0, electrodes=names)
+    np.testing.assert_array_equal([channel["loc"] for channel in windows.info["chs"][1:]], [channel["loc"] for channel in raw.info["chs"][1:]])
+    np.testing.assert_array_equal(windows.info["chs"][0]["loc"][:3], make_info(["C3"], 101.0)["chs"][0]["loc"][:3])
 
 
 def bad_raw(names, bads, kinds="eeg"):
