@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from sigvit.data.windows import Windows
+from sigvit.labels import is_missing
 
 FORMAT = "sigvit windows 1"
 _MANIFEST = "windows.json"
@@ -204,13 +205,35 @@ def _table_to_json(table: pd.DataFrame) -> str:
     numbers = [name for name in table.columns if not isinstance(name, str)]
     if numbers:
         raise ValueError(f"The metadata have a column {numbers[0]!r}, which would be text after loading; rename it: names of columns are text.")
+    twice = table.columns[table.columns.duplicated()].tolist()
+    if twice:
+        raise ValueError(f"The metadata have several columns {twice[0]!r}; names of columns must differ to be saved.")
     text = json.dumps(_table_to_dict(table), default=_plain)
     for name, column in json.loads(text).items():
         try:
-            pd.Series(column["values"], dtype=_dtype(column))
+            loaded = pd.Series(column["values"], dtype=_dtype(column))
         except (TypeError, ValueError) as error:
             raise ValueError(f"The metadata's column {name!r} is {column['dtype']}, which can't be saved; make text or numbers of it.") from error
+        _check_same(table[name], loaded)
     return text
+
+
+def _check_same(column: pd.Series, loaded: pd.Series) -> None:
+    """ValueError where a value isn't the same after loading; a category or text may be stored in another way."""
+    if column.dtype != object and column.equals(loaded):
+        return
+    pairs = zip(column.astype(object), loaded.astype(object), strict=True)
+    other = next(((row, value, found) for row, (value, found) in enumerate(pairs) if not _is_same(value, found)), None)
+    if other is not None:
+        told = "holds {1!r} in row {0}, which would be {2!r} after loading".format(*other)
+        raise ValueError(f"The metadata's column {column.name!r} {told}; make text or numbers of it.")
+
+
+def _is_same(value: Any, loaded: Any) -> bool:
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is pd.NA or is_missing(value):
+        return loaded is None or is_missing(loaded)
+    return type(value) is type(loaded) and (value == loaded or repr(value) == repr(loaded))  # a list that holds NaN isn't equal to itself
 
 
 def _table_to_dict(table: pd.DataFrame) -> dict:

@@ -119,7 +119,7 @@ class Windows:
         Raises
         ------
         FileExistsError : the folder is there and `overwrite` wasn't asked for.
-        ValueError : labels or metadata that `load` couldn't give back, such as a column of intervals.
+        ValueError : labels or metadata that `load` couldn't give back, such as a column of intervals, tuples or dates that aren't pandas' own.
         """
         from sigvit.data.storage import WindowsFolder
 

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import date
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -59,12 +61,40 @@ def test_mixed_labels_are_not_saved(windows, tmp_path):
     [
         ({"span": pd.interval_range(0, 30)}, r"column 'span' is interval\[int64, right\], which can't be saved"),
         ({0: range(30)}, "a column 0, which would be text after loading"),
+        ({"label": "again"}, "several columns 'label'; names of columns must differ"),
+        ({"day": [None, *[date(2024, 2, 29)] * 29]}, r"holds datetime.date\(2024, 2, 29\) in row 1, which would be '2024-02-29' after loading; make text"),
+        ({"pair": [(3, 5)] * 30}, r"column 'pair' holds \(3, 5\) in row 0, which would be \[3, 5\] after loading"),
+        ({"both": [{3}] * 30}, r"holds \{3\} in row 0"),
+        ({"raw": [b"a"] * 30}, "holds b'a' in row 0"),
+        ({"sex": [Enum("Sex", "F M").F] * 30}, r"holds <Sex.F: 1> in row 0, which would be 'Sex.F'"),
+        ({"said": [{7: 1}] * 30}, r"holds \{7: 1\} in row 0, which would be \{'7': 1\}"),
+        ({"when": pd.Categorical(pd.date_range("2024", periods=30))}, r"column 'when' holds Timestamp\('2024-01-01 00:00:00'\) in row 0"),
     ],
 )
 def test_metadata_that_could_not_be_loaded_are_not_saved(windows, tmp_path, columns, sentence):
+    table = pd.concat([windows.metadata, pd.DataFrame(columns, index=range(30))], axis=1)
     with pytest.raises(ValueError, match=sentence):
-        replace(windows, metadata=pd.concat([windows.metadata, pd.DataFrame(columns)], axis=1)).save(tmp_path / "set")
+        replace(windows, metadata=table).save(tmp_path / "set")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [[1, float("nan")], {"a": "b"}, None] * 10,
+        np.array([np.float64(0.5), "x", np.int16(3)] * 10, dtype=object),
+        pd.Categorical(np.array(["a", "b", "c"] * 10, dtype=object)),
+        pd.Categorical(np.arange(30, dtype=np.int8)),
+        pd.array(["a", None, "c"] * 10, dtype="string"),
+        pd.date_range("2024", periods=30, tz="Europe/Berlin"),
+    ],
+)
+def test_columns_that_are_the_same_after_loading_are_saved(windows, tmp_path, column):
+    windows = replace(windows, metadata=windows.metadata.assign(extra=pd.Series(column)))
+    windows.save(tmp_path / "set")
+    assert list(map(repr, Windows.load(tmp_path / "set").metadata["extra"])) == [
+        repr(value.item() if isinstance(value, np.generic) else value) for value in windows.metadata["extra"]
+    ]
 
 
 def test_labels_of_numpys_text_of_any_length_are_saved(windows, tmp_path):
