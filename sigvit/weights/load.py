@@ -203,6 +203,9 @@ def _stretch(tensors: dict[str, Tensor], positions: FactorisedPositions) -> None
 def _locate(found: Found, positions: LearnedPositions, image_size: tuple[int, int] | None) -> tuple[int, tuple[int, ...]]:
     """Special rows and grid of the file's table; ValueError where they aren't known, or the model's axes can't be resized to it."""
     rows, fronts = len(found.tensors["positions"]), front_rows(found.layout, found.tensors)
+    widths = [found.tensors[name].shape[-1] for name in ("positions", "register_tokens") if name in found.tensors]
+    if widths[0] != widths[-1]:
+        raise ValueError(f"The file's positions are vectors of {widths[0]} numbers, but its register tokens of {widths[-1]}.")
     if set(positions.names) <= set(STRETCHABLE):
         return locate(rows, fronts, found.layout.grids, token_stride(found.tensors), image_size, positions.shape)
     front = rows - prod(positions.shape)

@@ -97,7 +97,8 @@ def place(tensors: dict[str, Tensor], front: int, old_grid: tuple[int, ...], new
     table = tensors.pop("positions")
     special, patches = table[:front], table[front:]
     tensors["positions.table"] = resize_positions(patches, old_grid, new_grid, method)
-    if "class_token" in tensors and "positions.special" not in tensors:
+    one = int("class_token" in tensors)
+    if one and "positions.special" not in tensors:
         tensors["positions.special"] = special[:1] if front else table.new_zeros(1, table.shape[1])
-    if front > 1:
-        tensors["register_tokens"] = tensors["register_tokens"] + special[1:]
+    if front > one:
+        tensors["register_tokens"] = tensors["register_tokens"] + special[one:]

@@ -42,6 +42,7 @@ TIMM = {
     "mean_then_norm_without_class": {"global_pool": "avg", "class_token": False, "fc_norm": True},
     "registers": {"reg_tokens": 3},
     "registers_without_positions": {"reg_tokens": 3, "no_embed_class": True},
+    "registers_without_class": {"reg_tokens": 2, "global_pool": "avg", "class_token": False, "fc_norm": False},
     "class_without_position": {"no_embed_class": True},
     "layer_scale": {"init_values": 0.3},
     "grey": {"in_chans": 1},

@@ -24,6 +24,7 @@ MODELS = {
 }
 TIMM_MODELS = {name: choices for name, choices in MODELS.items() if name not in ("sincos",)} | {
     "registers": {"registers": 2},
+    "registers_without_class": {"pool": "mean", "registers": 4},
     "layer_scale": {"layer_scale": 0.1},
     "mean_then_norm": {"pool": "mean_then_norm", "class_token": True},
 }

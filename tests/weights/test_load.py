@@ -66,6 +66,7 @@ def test_all_that_does_not_fit_is_listed_at_once():
         (lambda s: s.update({"blocks.2.mlp.w12.weight": torch.zeros(12)}), "SwiGLU"),
         (lambda s: s.update({"blocks.2.attn.q_norm.weight": torch.zeros(4)}), "normalise queries"),
         (lambda s: s.update({"pos_embed": torch.zeros(1, 10, 13)}), r"positions.table is \(9, 13\) in the file, \(9, 12\) in the model"),
+        (lambda s: s.update({"reg_token": torch.zeros(1, 2, 13)}), "The file's positions are vectors of 12 numbers, but its register tokens of 13"),
         (lambda s: s.update({"pos_embed": torch.zeros(10)}), "pos_embed is (10,), but should have 2 or 3 axes"),
         (
             lambda s: s.update({"pos_embed": torch.zeros(1, 13, 12)}),
