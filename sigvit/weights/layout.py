@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -90,6 +91,20 @@ def fill(template: str, places: Mapping[str, str]) -> str:
     'block3.conv1.weight'
     """
     return re.sub(r"\{(\w+)(\+1)?\}", lambda place: str(int(places[place[1]]) + 1) if place[2] else places[place[1]], template)
+
+
+def grouped(names: Iterable[str]) -> list[str]:
+    """Names of blocks, once for all that differ in a block's number alone.
+
+    >>> grouped(["blocks.0.mlp.w3.bias", "blocks.1.mlp.w3.bias", "blocks.11.mlp.w3.bias", "norm_pre.bias"])
+    ['blocks.{0, 1, 11}.mlp.w3.bias', 'norm_pre.bias']
+    """
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        number = re.search(r"(?<=[._])\d+(?=[./])", name)
+        kind = name if number is None else f"{name[: number.start()]}\0{name[number.end() :]}"
+        kinds[kind].append("" if number is None else number[0])
+    return [kind.replace("\0", numbers[0] if len(numbers) == 1 else f"{{{', '.join(numbers)}}}") for kind, numbers in kinds.items()]
 
 
 @lru_cache(maxsize=1024)

@@ -58,9 +58,9 @@ def load_weights(
     Raises
     ------
     FileNotFoundError, TypeError : see `sigvit.weights.read`.
-    ValueError : tensors of the file that have no place in the model, parameters that the file lacks, wrong shapes, other heads, another pool: all are
-        listed, and the model is as it was. Also a file that holds more than data, a GELU or eps that there isn't, and a model on the device "meta", which
-        keeps no numbers.
+    ValueError : tensors of the file that have no place in the model, parameters that the file lacks, wrong shapes, whole or complex numbers, NaN and infinity,
+        other heads, another pool: all are listed, and the model is as it was. Also a file that holds more than data, tensors that aren't dense, weights beside
+        those under a wrapper, a GELU or eps that there isn't, and a model on the device "meta", which keeps no numbers.
 
     >>> from sigvit import vit
     >>> model, other = (vit("Ti/8", image_size=32, num_classes=5, depth=2) for _ in range(2))
@@ -231,10 +231,21 @@ def _compare(expected: Mapping[str, Tensor], model: VisionTransformer, found: Fo
     for name, tensor in tensors.items():
         if name in expected and tensor.shape != expected[name].shape:
             account.add("wrong shapes", f"{name} is {tuple(tensor.shape)} in the file, {tuple(expected[name].shape)} in the model")
+        elif name in expected and (fault := _fault(tensor, expected[name].dtype)):
+            account.add(f"tensors of the file that {fault}", name)
     if found.heads is not None and found.heads != model.config.heads:
         account.add("other attention heads", f"{found.heads} in the file, {model.config.heads} in the model")
     if found.pool is not None and found.pool != model.config.pool:
         account.add("another pool", f"{found.pool!r} in the file, {model.config.pool!r} in the model")
+
+
+def _fault(tensor: Tensor, dtype: torch.dtype) -> str | None:
+    """Why these numbers are no weights of that format, as the end of a sentence."""
+    if tensor.dtype.is_floating_point != dtype.is_floating_point:
+        return f"hold {tensor.dtype} instead of {'floating-point numbers' if dtype.is_floating_point else dtype}"
+    if not tensor.to(dtype).isfinite().all():
+        return f"hold NaN or infinity as {dtype}"
+    return None
 
 
 def _follow(model: VisionTransformer, config: ModelConfig) -> None:

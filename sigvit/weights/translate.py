@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sigvit.weights.forms import FORMS
-from sigvit.weights.layout import Layout, fill, match
+from sigvit.weights.layout import Layout, fill, grouped, match
 from sigvit.weights.read import Checkpoint
 from sigvit.weights.sources import bare, choose, likely_source
 
@@ -56,24 +55,10 @@ class Found:
     scaling: dict[str, Any] | None
 
 
-def grouped(names: Iterable[str]) -> list[str]:
-    """Names of blocks, once for all that differ in a block's number alone.
-
-    >>> grouped(["blocks.0.mlp.w3.bias", "blocks.1.mlp.w3.bias", "blocks.11.mlp.w3.bias", "norm_pre.bias"])
-    ['blocks.{0, 1, 11}.mlp.w3.bias', 'norm_pre.bias']
-    """
-    kinds: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        number = re.search(r"(?<=[._])\d+(?=[./])", name)
-        kind = name if number is None else f"{name[: number.start()]}\0{name[number.end() :]}"
-        kinds[kind].append("" if number is None else number[0])
-    return [kind.replace("\0", numbers[0] if len(numbers) == 1 else f"{{{', '.join(numbers)}}}") for kind, numbers in kinds.items()]
-
-
 def translate(checkpoint: Checkpoint, source: str) -> Found:
     """Every tensor of a checkpoint under our name, in our form, or in the account of what doesn't fit."""
     layout = choose(source, checkpoint.tensors)
-    account, dropped, heads = Account(), [], set()
+    account, dropped, heads = Account(), list(checkpoint.beside), set()
     parts: dict[str, dict[tuple[int, int], Tensor]] = defaultdict(dict)
     for name, tensor in _unstacked(checkpoint.tensors, layout):
         if any(match(template, name) is not None for template in layout.dropped):

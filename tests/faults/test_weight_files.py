@@ -3,11 +3,13 @@
 import argparse
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from sigvit.weights.load import from_weights, load_weights
 from sigvit.weights.read import read
@@ -74,6 +76,36 @@ def test_the_trap_would_spring_where_files_are_programs(tmp_path):
 def test_the_arguments_of_a_training_script_are_no_trap(tmp_path):
     torch.save({"model": {"cls_token": torch.ones(1, 1, 3)}, "args": argparse.Namespace(lr=0.1)}, tmp_path / "weights.pth")
     assert read(tmp_path / "weights.pth", ("model",)).tensors["cls_token"].sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("beside", "name"),
+    [
+        (np.float64(0.5), r"numpy\.\w+\.multiarray\.scalar"),
+        (argparse.Namespace(output=Path("here")), r"pathlib\.\w+Path"),
+        (nn.Linear(2, 3), r"torch.nn.modules.linear.Linear"),
+    ],
+)
+def test_what_a_refused_file_holds_is_named_and_nobody_is_told_to_run_it(beside, name, tmp_path):
+    torch.save({"model": {"cls_token": torch.ones(1, 1, 3)}, "beside": beside}, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=rf"could run code: {name}\. Save the dictionary of the weights alone") as error:
+        read(tmp_path / "weights.pth", ("model",))
+    assert "\x1b" not in str(error.value)
+    assert "weights_only" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["weights.npz", "weights.safetensors", "weights.pth", "pytorch_model.bin"])
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\nsize 12\n", r"begins 'version https://git-lfs.github.com/spec/v1', a pointer of Git LFS; git lfs pull"),
+        ("<html>\n", r"begins '<html>'\."),
+    ],
+)
+def test_a_text_in_a_files_place_is_said_to_be_one(name, text, sentence, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=rf"{name} can't be read as weights; it is text that {sentence}"):
+        read(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["weights.npz", "weights.safetensors", "weights.pth"])
@@ -163,6 +195,31 @@ def test_shards_of_pytorch_are_read_as_data(tmp_path):
     with pytest.raises(ValueError, match=r"two\.bin holds more than tensors and is refused"):
         read(index)
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "sentence"),
+    [
+        (
+            {"a": "one", "b": "two", "blocks.2.c": "two", "blocks.3.c": "two"},
+            r"two\.safetensors .* lacks blocks\.{2, 3}\.c; not placed there: none",
+        ),
+        ({"a": "one"}, None),  # a file that the index doesn't name isn't read
+        ({"a": "one", "c": "two"}, r"two\.safetensors .* lacks c; not placed there: b\."),
+        ({"a": "two", "b": "two"}, r"two\.safetensors .* lacks a; "),
+    ],
+)
+def test_shards_hold_what_the_index_says(weight_map, sentence, tmp_path):
+    """A copy that lost a block would be a shallower model."""
+    save_file({"a": torch.zeros(2)}, tmp_path / "one.safetensors")
+    save_file({"b": torch.ones(3)}, tmp_path / "two.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {name: f"{file}.safetensors" for name, file in weight_map.items()}}))
+    if sentence is None:
+        assert read(tmp_path).tensors.keys() == {"a"}
+        return
+    with pytest.raises(ValueError, match=sentence):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize("ending", ["safetensors", "bin"])

@@ -260,6 +260,61 @@ def test_numbers_of_another_format_become_those_of_the_model(dtype):
     assert torch.equal(model.head.weight, source.head.weight.to(dtype).float())
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("norm.bias", torch.full((12,), torch.nan), "hold NaN or infinity as torch.float32:\n    encoder.norm.bias"),
+        ("norm.bias", torch.full((12,), torch.inf, dtype=torch.bfloat16), "hold NaN or infinity as torch.float32:\n    encoder.norm.bias"),
+        ("norm.bias", torch.full((12,), 1e39, dtype=torch.float64), "hold NaN or infinity as torch.float32:\n    encoder.norm.bias"),
+        ("pos_embed", torch.full((1, 10, 12), torch.nan), "hold NaN or infinity as torch.float32:\n    positions.table\n    positions.special"),
+        ("norm.bias", torch.ones(12, dtype=torch.int8), "hold torch.int8 instead of floating-point numbers:\n    encoder.norm.bias"),
+        ("norm.bias", torch.ones(12, dtype=torch.bool), "hold torch.bool instead of floating-point numbers:\n    encoder.norm.bias"),
+        ("norm.bias", torch.ones(12, dtype=torch.complex64), "hold torch.complex64 instead of floating-point numbers:\n    encoder.norm.bias"),
+    ],
+)
+def test_numbers_that_are_no_weights_are_named(name, value, sentence):
+    state = timm_state_dict(vit()) | {name: value}
+    assert f"tensors of the file that {sentence}" in refusal(vit(gelu="tanh", eps=1e-3), state)
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize("kind", ["sparse", "meta", "quantised", "Subclass"])
+def test_tensors_that_are_no_arrays_are_named_and_change_nothing(kind):
+    """Half-way through, the model would be half another's."""
+    weight = torch.ones(5, 12)
+    changed = {
+        "sparse": lambda: weight.to_sparse(),
+        "meta": lambda: weight.to("meta"),
+        "quantised": lambda: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8),
+        "Subclass": lambda: weight.as_subclass(type("Subclass", (torch.Tensor,), {})),
+    }[kind]()
+    model = vit(gelu="tanh", eps=1e-3)
+    before, config = {name: tensor.clone() for name, tensor in model.state_dict().items()}, model.config
+    with pytest.raises(ValueError, match=r"the state dict holds 'head.weight', which is no dense array of numbers \(.*; give the weights as plain tensors"):
+        load_weights(model, timm_state_dict(vit()) | {"head.weight": changed}, "timm")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert model.config == config
+
+
+def test_what_lies_beside_the_weights_is_logged_or_refused(caplog):
+    state = timm_state_dict(vit())
+    counts = {
+        "epoch": 3,
+        "best": torch.tensor(0.5),
+        "random": torch.zeros(7, dtype=torch.uint8),
+        "model_ema": {name: -tensor for name, tensor in state.items()},
+    }
+    model = vit()
+    with caplog.at_level(logging.INFO, logger="sigvit"):
+        load_weights(model, {"model": state, **counts}, "timm")
+    assert torch.equal(model.head.weight, state["head.weight"])
+    assert "were dropped, which training alone needed: epoch, best, random, model_ema." in caplog.text
+    for beside in ({"head.weight": torch.ones(5, 12)}, {"head.weight": np.ones((5, 12))}, {"state_dict": state}):
+        (name,) = beside
+        with pytest.raises(ValueError, match=f"holds weights under 'model' and beside it under '{name}'; give the dictionary of the right ones alone"):
+            load_weights(vit(), {"model": state, **beside}, "timm")
+
+
 def test_swiglu_of_the_giant_is_named(tmp_path):
     state = {f"blocks.{i}.mlp.w12.weight": torch.zeros(2) for i in range(40)}
     for given in (state, {name.replace("blocks.", "blocks.0."): tensor for name, tensor in state.items()}):
