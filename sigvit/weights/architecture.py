@@ -110,9 +110,9 @@ def _pool(found: Found, width: int, pool: str | None) -> str:
 
 
 def _pools(found: Found, width: int) -> tuple[str, ...]:
-    """Those that the file may mean, the usual one first."""
+    """Those that the file may mean, the usual one first, or its config's; where a head was trained on it, that alone."""
     tensors = found.tensors
-    if found.pool is not None:
+    if found.pool is not None and "head.weight" in tensors:
         return (found.pool,)
     if "pool.probe" in tensors:
         return ("map",)
@@ -123,6 +123,7 @@ def _pools(found: Found, width: int) -> tuple[str, ...]:
     if "class_token" not in tensors:
         return ("mean",)
     inputs = tensors.get("representation.0.weight", tensors.get("head.weight"))
-    if inputs is None:
-        return "class", "mean", "class_and_mean"
-    return ("class_and_mean",) if inputs.shape[1] == 2 * width else ("class", "mean")
+    if inputs is not None and inputs.shape[1] == 2 * width:
+        return ("class_and_mean",)
+    possible = ("class", "mean") if inputs is not None else ("class", "mean", "class_and_mean")
+    return tuple(sorted(possible, key=lambda pool: pool != found.pool))

@@ -27,7 +27,7 @@ OLD_ATTENTION = (
     Rule("encoder.layer.{i}.attention.output.dense.{k}", "encoder.blocks.{i}.attention.out.{k}"),
 )
 
-CONFIG = {"num_attention_heads": "heads", "image_size": "image_size", "hidden_act": "gelu", "layer_norm_eps": "eps"}
+CONFIG = {"num_attention_heads": "heads", "num_hidden_layers": "depth", "image_size": "given_size", "hidden_act": "gelu", "layer_norm_eps": "eps"}
 
 VIT = Layout(
     rules=(

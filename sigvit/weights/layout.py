@@ -47,8 +47,8 @@ class Layout:
     refused : tensors of models that can't be built here.
     stacked : names in the file whose first axis counts blocks, and the names of single blocks.
     without_table : the positions of a file that has no table; None where it must have one.
-    config : what names in a config.json (or an entry "sigvit" of an .npz) say `heads`, `image_size`, `gelu`, `eps`, `pool`,
-        `standardisation` and `scaling`.
+    config : what names in a config.json (or an entry "sigvit" of an .npz) say `heads`, `depth`, `image_size`,
+        `given_size` (of which only whole patches are seen), `gelu`, `eps`, `pool`, `global_pool` (timm's word for it), `standardisation` and `scaling`.
     needs : what a config.json must say of things that models here do in one way alone.
     marker : a name that tells this layout from the others of its source.
     """

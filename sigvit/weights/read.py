@@ -162,7 +162,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    """What stands in a config.json, where there is one; of ours the part about the model, and the scaling."""
+    """What stands in a config.json, where there is one; of ours the part about the model, and the scaling; of timm's also the model's arguments."""
     if not path.is_file():
         return {}
     try:
@@ -174,4 +174,5 @@ def _read_config(path: Path) -> dict[str, Any]:
     if "format" in config and "model" in config:
         shape = config["model"]["input_shape"]
         return {**config["model"], "scaling": config.get("scaling"), **({"image_size": shape[1:]} if len(shape) == 3 else {})}
-    return config
+    arguments = config.get("model_args")
+    return config | arguments if isinstance(arguments, dict) else config

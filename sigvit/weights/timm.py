@@ -59,6 +59,9 @@ SWIGLU = (
     Refusal("blocks.{i}.mlp.fc1_{any}", "are SwiGLU MLPs; blocks here have MLPs of two layers and a GELU"),
 )
 
+# Arguments of timm's VisionTransformer, in the config.json that it writes.
+CONFIG = {"num_heads": "heads", "img_size": "given_size", "act_layer": "gelu", "depth": "depth", "global_pool": "global_pool"}
+
 LAYOUT = Layout(
     rules=(
         *EMBEDDING,
@@ -77,6 +80,8 @@ LAYOUT = Layout(
     table_rows=("all", "none"),
     grids="any",
     without_table="none",
+    config=CONFIG,
+    needs={"pool_include_prefix": False},
     refused=(
         *SWIGLU,
         Refusal("norm_pre.{k}", "are a LayerNorm before the encoder (CLIP), which models here don't have"),

@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sigvit.weights.facts import facts
 from sigvit.weights.forms import FORMS
 from sigvit.weights.layout import Layout, fill, grouped, match
 from sigvit.weights.read import Checkpoint
 from sigvit.weights.sources import bare, choose, likely_source
-
-GELUS = {"erf": "erf", "tanh": "tanh", "gelu": "erf", "gelu_python": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "gelu_fast": "tanh"}
 
 
 @dataclass
@@ -78,7 +77,9 @@ def translate(checkpoint: Checkpoint, source: str) -> Found:
     tensors = _joined(parts, account)
     distilled = _join_distillation(tensors, account)
     _hint(account, checkpoint.tensors, source)
-    return Found(layout, checkpoint.where, tensors, dropped, account, distilled=distilled, **_facts(checkpoint, layout, next(iter(heads), None)))
+    said = facts(checkpoint, layout, tensors, next(iter(heads), None), distilled)
+    _check_depth(tensors, said.pop("depth"), account)
+    return Found(layout, checkpoint.where, tensors, dropped, account, distilled=distilled, **said)
 
 
 def _unstacked(tensors: dict[str, Tensor], layout: Layout) -> Iterator[tuple[str, Tensor]]:
@@ -142,46 +143,11 @@ def _join_distillation(tensors: dict[str, Tensor], account: Account) -> bool:
     return True
 
 
-def _facts(checkpoint: Checkpoint, layout: Layout, heads: int | None) -> dict[str, Any]:
-    """What shapes and config say about heads, image size, GELU, eps, pool, standardisation and scaling; None where they are silent."""
-    said = {ours: _value(checkpoint, theirs, ours) for theirs, ours in layout.config.items() if checkpoint.config.get(theirs) is not None}
-    for name, value in layout.needs.items():
-        if name in checkpoint.config and checkpoint.config[name] != value:
-            raise ValueError(f"The config of {checkpoint.where} says {name} = {checkpoint.config[name]!r}; models here have {value!r} alone.")
-    gelu = said.get("gelu")
-    if gelu is not None and not (isinstance(gelu, str) and gelu in GELUS):
-        raise ValueError(f"The config of {checkpoint.where} says the activation {gelu!r}; models here have a GELU: {', '.join(GELUS)}.")
-    return {
-        "heads": said.get("heads") if heads is None else heads,
-        "image_size": said.get("image_size"),
-        "gelu": None if gelu is None else GELUS[gelu],
-        "eps": said.get("eps"),
-        "pool": said.get("pool"),
-        "standardisation": said.get("standardisation"),
-        "scaling": said.get("scaling"),
-    }
-
-
-def _value(checkpoint: Checkpoint, theirs: str, ours: str) -> Any:
-    """What the config says under a name, as the number or pair that it means."""
-    value = checkpoint.config[theirs]
-    read, meaning = {"heads": (_whole, "a whole number"), "image_size": (_pixels, "pixels"), "eps": (float, "a number")}.get(ours, (None, ""))
-    try:
-        return value if read is None else read(value)
-    except (TypeError, ValueError, LookupError, OverflowError) as error:
-        raise ValueError(f"The config of {checkpoint.where} says {theirs} = {value!r}, which isn't {meaning}.") from error
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or int(value) != value:
-        raise ValueError("no whole number")
-    return int(value)
-
-
-def _pixels(size: Any) -> tuple[int, int]:
-    """(rows, columns) of one number for both, of a pair, or of a height and a width."""
-    rows, columns = (size["height"], size["width"]) if isinstance(size, dict) else size if isinstance(size, list | tuple) else (size, size)
-    return _whole(rows), _whole(columns)
+def _check_depth(tensors: dict[str, Tensor], said: int | None, account: Account) -> None:
+    """A file that lost its last blocks describes a shallower model as well."""
+    blocks = len({name.split(".")[2] for name in tensors if name.startswith("encoder.blocks.")})
+    if said is not None and blocks != said:
+        account.add("another number of blocks than config.json says", f"{blocks} in the file, {said} in config.json")
 
 
 def _hint(account: Account, names: Iterable[str], source: str) -> None:

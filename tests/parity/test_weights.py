@@ -78,6 +78,17 @@ def test_timm_gets_its_weights_back(timm, name):
         agree(again(x), peer(x))
 
 
+def test_a_folder_that_timm_wrote_is_read_as_its_config_says(timm, tmp_path):
+    sizes = {"img_size": (28, 35), "patch_size": 7, "embed_dim": 24, "depth": 3, "num_heads": 4, "num_classes": 5}
+    choices = {**sizes, "global_pool": "avg", "fc_norm": False, "act_layer": "gelu_tanh"}
+    peer = awaken(timm.create_model("vit_tiny_patch16_224", **choices))
+    timm.models.save_for_hf(peer, tmp_path, model_args=choices)
+    model, x = from_weights(tmp_path, "timm"), images(3, 28, 35)
+    assert (model.config.heads, model.config.pool, model.config.gelu, model.config.class_token) == (4, "mean", "tanh", True)
+    with torch.no_grad():
+        agree(model(x), peer(x))
+
+
 def test_timms_mean_beside_a_class_token(timm):
     peer = timm_model(timm, global_pool="avg", fc_norm=False)
     model, x = from_weights(peer.state_dict(), "timm", heads=2, pool="mean"), images(3, 28, 28)

@@ -411,6 +411,68 @@ def test_what_a_folder_of_our_own_says_itself_is_not_to_be_given(choices, tmp_pa
         from_weights(tmp_path, "sigvit", **choices)
 
 
+def timm_folder(folder, model: sigvit.VisionTransformer, without: str = "none", top: dict | None = None, **arguments) -> None:
+    state = {name: tensor for name, tensor in timm_state_dict(model).items() if not name.startswith(without)}
+    save_file(state, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"architecture": "vit_tiny_patch16_224", "global_pool": "token", **(top or {}), "model_args": arguments}))
+
+
+@pytest.mark.parametrize(
+    ("choices", "arguments"),
+    [
+        ({"heads": 4}, {"num_heads": 4}),
+        ({"image_size": (14, 56)}, {"img_size": [14, 56]}),
+        ({"image_size": (14, 56)}, {"img_size": [17, 59]}),  # timm's convolution leaves the last pixels out
+        ({"gelu": "tanh"}, {"act_layer": "gelu_tanh"}),
+        ({"pool": "mean", "class_token": True}, {"global_pool": "avg", "fc_norm": False}),
+        ({"pool": "mean_then_norm", "class_token": True}, {"global_pool": "avg"}),
+        ({"pool": "map"}, {"global_pool": "map"}),
+        ({}, {"depth": 3, "act_layer": None, "pool_include_prefix": False}),
+    ],
+)
+def test_a_config_of_timm_is_followed(choices, arguments, tmp_path):
+    source = vit(**choices)
+    timm_folder(tmp_path, source, **{"num_heads": 3, **arguments})
+    model, x = from_weights(tmp_path, "timm"), torch.randn(2, *source.config.input_shape)
+    assert (model.config.heads, model.config.pool, model.config.gelu) == (source.config.heads, source.config.pool, source.config.gelu)
+    assert torch.equal(model(x), source(x))
+    assert torch.equal(load_weights(vit(**choices), tmp_path, "timm")(x), source(x))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"global_pool": "max"}, "says global_pool = 'max'; models here have 'token', 'avg', 'map' alone"),
+        ({"global_pool": "avgmax"}, "says global_pool = 'avgmax'"),
+        ({"global_pool": ["avg"]}, "says global_pool = "),
+        ({"act_layer": "quick_gelu"}, "says the activation 'quick_gelu'"),
+        ({"pool_include_prefix": True}, "says pool_include_prefix = True; models here have False alone"),
+        ({"num_heads": 2.5}, "says num_heads = 2.5, which isn't a whole number"),
+        ({"depth": 5}, "another number of blocks than config.json says:\n    3 in the file, 5 in config.json"),
+    ],
+)
+def test_what_a_config_of_timm_says_and_models_here_are_not_is_refused(arguments, sentence, tmp_path):
+    timm_folder(tmp_path, vit(), **{"num_heads": 3, **arguments})
+    for load in (lambda: from_weights(tmp_path, "timm"), lambda: load_weights(vit(), tmp_path, "timm")):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            load()
+
+
+def test_without_a_head_the_pool_of_a_config_is_the_usual_one_and_another_is_taken(tmp_path):
+    timm_folder(tmp_path, vit(), without="head.", top={"global_pool": "avg"}, num_heads=3)
+    assert from_weights(tmp_path, "timm").config.pool == "mean"
+    assert from_weights(tmp_path, "timm", pool="class").config.pool == "class"
+    assert load_weights(sigvit.vit("Ti", image_size=21, **SIZES), tmp_path, "timm").config.pool == "class"
+
+
+def test_blocks_that_a_config_of_hugging_face_counts_are_missed():
+    names = ("query", "key", "value")
+    state = {f"encoder.layer.{i}.attention.attention.{name}.bias": torch.zeros(12) for i in range(2) for name in names}
+    found = translate(Checkpoint(state, {"num_hidden_layers": 3}, "the folder"), "hugging_face")
+    with pytest.raises(ValueError, match=r"another number of blocks than config.json says:\n    2 in the file, 3 in config.json"):
+        found.account.settle(found.where)
+
+
 @pytest.mark.parametrize(
     ("config", "found"),
     [
