@@ -14,6 +14,8 @@ from sigvit.weights.tables import front_rows, locate, token_stride
 from sigvit.weights.translate import Found
 
 NEEDED = ("tokenizer.weight", "encoder.blocks.0.attention.qkv.weight", "encoder.blocks.0.mlp.inner.weight")
+# Axes of what is measured here; others' shapes are compared with the model's.
+AXES = {"tokenizer.weight": 4, "tokenizer.root.weight": 4, "encoder.blocks.0.mlp.inner.weight": 2, "representation.0.weight": 2, "head.weight": 2}
 
 
 def describe(
@@ -30,6 +32,9 @@ def describe(
     missing = [name for name in NEEDED if name not in tensors]
     if missing:
         raise ValueError(f"{found.where} has no {', '.join(missing)} under any name of its source, so it describes no model.")
+    for name, axes in AXES.items():
+        if name in tensors and tensors[name].ndim != axes:
+            raise ValueError(f"{name} of {found.where} is {tuple(tensors[name].shape)}, but should have {axes} axes.")
     width = tensors["tokenizer.weight"].shape[0]
     positions = _positions(found)
     rows, columns = _image_size(found, positions, image_size)
@@ -84,8 +89,7 @@ def _image_size(found: Found, positions: str, image_size: tuple[int, int] | None
         if image_size is None:
             raise ValueError(f"{found.where} has no table of positions (they are {positions!r} then), so say the images' size with image_size=(rows, columns).")
         return image_size
-    if stride is None:
-        raise ValueError(f"The patches' projection in {found.where} isn't a convolution, so the patch isn't known.")
+    assert stride is not None  # the projection has four axes
     _, grid = locate(len(found.tensors["positions"]), front_rows(found.layout, found.tensors), found.layout.grids, stride, image_size, None)
     return image_size or (grid[0] * stride[0], grid[1] * stride[1])
 

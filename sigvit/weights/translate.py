@@ -17,6 +17,8 @@ from sigvit.weights.layout import Layout, fill, grouped, match
 from sigvit.weights.read import Checkpoint
 from sigvit.weights.sources import bare, choose, likely_source
 
+HEADS_AXIS = {"heads_in": 1, "heads_bias": 0, "heads_out": 0}  # of the forms that count heads
+
 
 @dataclass
 class Account:
@@ -67,8 +69,8 @@ def translate(checkpoint: Checkpoint, source: str) -> Found:
         if placed is None:
             continue
         ours, form, thirds, value = placed
-        if form == "heads_in":
-            heads.add(tensor.shape[1])
+        if form in HEADS_AXIS:
+            heads.add(tensor.shape[HEADS_AXIS[form]])
         if thirds in parts[ours]:
             account.add("two tensors of the file are for one place", f"{name} for {ours}")
         parts[ours][thirds] = value
@@ -119,9 +121,17 @@ def _joined(parts: dict[str, dict[tuple[int, int], Tensor]], account: Account) -
         spans = sorted(pieces)
         if spans[0][0] != 0 or spans[-1][1] != 3 or any(before[1] != after[0] for before, after in pairwise(spans)):
             account.add("query, key or value is missing in the file", ours)
+        elif len(spans) > 1 and not _alike(pieces):
+            account.add("query, key and value of unlike shapes", f"{ours} of {' and '.join(str(tuple(pieces[span].shape)) for span in spans)}")
         else:
             tensors[ours] = torch.cat([pieces[span] for span in spans]) if len(spans) > 1 else pieces[spans[0]]
     return tensors
+
+
+def _alike(pieces: dict[tuple[int, int], Tensor]) -> bool:
+    """Whether they are thirds of one tensor."""
+    shapes = {(len(piece) / (stop - start), *piece.shape[1:]) if piece.ndim else () for (start, stop), piece in pieces.items()}
+    return len(shapes) == 1 and () not in shapes
 
 
 def _join_distillation(tensors: dict[str, Tensor], account: Account) -> bool:
@@ -136,7 +146,9 @@ def _join_distillation(tensors: dict[str, Tensor], account: Account) -> bool:
     tensors["register_tokens"] = token[None]
     for kind, join in (("weight", lambda a, b: torch.cat([a, b], dim=1)), ("bias", lambda a, b: a + b)):
         first, other = tensors.get(f"head.{kind}"), second[kind]
-        if first is not None and other is not None:
+        if first is not None and other is not None and first.shape != other.shape:
+            account.add("the two heads of a distilled model have unlike shapes", f"{kind} is {tuple(first.shape)} in head, {tuple(other.shape)} in head_dist")
+        elif first is not None and other is not None:
             tensors[f"head.{kind}"] = join(first, other) / 2
         elif first is not None or other is not None:
             account.add("a distilled model has two heads or none", f"{'head' if other is None else 'head_dist'}.{kind} stands alone")

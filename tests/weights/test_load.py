@@ -13,7 +13,7 @@ from torch import nn
 import sigvit
 from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens
-from sigvit.weights.export import timm_state_dict
+from sigvit.weights.export import save_npz, timm_state_dict
 from sigvit.weights.load import from_weights, load_weights
 from sigvit.weights.read import Checkpoint, files_of
 from sigvit.weights.sources import SOURCES, likely_source
@@ -91,6 +91,42 @@ def test_a_third_of_queries_keys_and_values_that_is_missing_is_named():
     names = {"query": "q", "value": "v"}
     state = {f"encoder.layer.0.attention.attention.{name}.weight": torch.zeros(12, 12) for name in names}
     assert "query, key or value is missing in the file:\n    encoder.blocks.0.attention.qkv.weight" in refusal(vit(), state, "hugging_face")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "sentence"),
+    [
+        ("query.weight", (13, 12), "query, key and value of unlike shapes:\n    encoder.blocks.0.attention.qkv.weight of (13, 12) and (12, 12) and (12, 12)"),
+        ("key.weight", (12, 13), "encoder.blocks.0.attention.qkv.weight of (12, 12) and (12, 13) and (12, 12)"),
+        ("value.bias", (), "encoder.blocks.0.attention.qkv.bias of (12,) and (12,) and ()"),
+    ],
+)
+def test_queries_keys_and_values_that_do_not_fit_each_other_are_named(name, shape, sentence):
+    prefix = "encoder.layer.0.attention.attention."
+    shapes = {"weight": (12, 12), "bias": (12,)}
+    state = {f"{prefix}{part}.{kind}": torch.zeros(shapes[kind]) for part in ("query", "key", "value") for kind in shapes}
+    assert sentence in refusal(vit(), state | {f"{prefix}{name}": torch.zeros(shape)}, "hugging_face")
+
+
+def test_a_bias_of_google_that_was_transposed_is_refused(tmp_path):
+    """It has as many numbers, in another order."""
+    save_npz(vit(gelu="tanh"), tmp_path / "weights.npz")
+    arrays = dict(np.load(tmp_path / "weights.npz"))
+    name = "Transformer/encoderblock_1/MultiHeadDotProductAttention_1/value/bias"
+    assert "the attentions have unlike heads:\n    3, 4" in refusal(vit(), arrays | {name: arrays[name].T}, "google")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "sentence"),
+    [
+        ("head.weight", (5,), "head.weight of the state dict is (5,), but should have 2 axes"),
+        ("blocks.0.mlp.fc1.weight", (), "encoder.blocks.0.mlp.inner.weight of the state dict is (), but should have 2 axes"),
+        ("patch_embed.proj.weight", (12, 147), "tokenizer.weight of the state dict is (12, 147), but should have 4 axes"),
+    ],
+)
+def test_a_tensor_with_other_axes_describes_no_model(name, shape, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        from_weights(timm_state_dict(vit()) | {name: torch.zeros(shape)}, "timm", heads=3)
 
 
 def test_names_of_another_source_are_recognised():
@@ -219,8 +255,6 @@ def test_heads_are_asked_about_where_the_width_is_unusual():
 
 
 def test_other_heads_than_the_files_are_refused(tmp_path):
-    from sigvit.weights.export import save_npz
-
     save_npz(vit(gelu="tanh"), tmp_path / "weights.npz")
     assert "other attention heads:\n    3 in the file, 4 in the model" in refusal(vit(heads=4), tmp_path / "weights.npz", "google")
     with pytest.raises(ValueError, match="says 3 heads, but heads=4 was given"):
@@ -229,8 +263,6 @@ def test_other_heads_than_the_files_are_refused(tmp_path):
 
 def test_another_pool_than_the_files_is_refused(tmp_path):
     """A class token that the mean leaves out has the same parameters as one that is read."""
-    from sigvit.weights.export import save_npz
-
     source = vit(pool="mean", class_token=True)
     save_npz(source, tmp_path / "weights.npz")
     assert "another pool:\n    'mean' in the file, 'class' in the model" in refusal(vit(), tmp_path / "weights.npz", "google")
@@ -339,6 +371,9 @@ def test_halves_of_a_distilled_model_are_refused():
     state = timm_state_dict(vit())
     with pytest.raises(ValueError, match=r"a distilled model has two heads or none:\n    head.weight stands alone"):
         from_weights({**state, "dist_token": torch.zeros(1, 1, 12)}, "deit", heads=3)
+    distilled = {"dist_token": torch.zeros(1, 1, 12), "head_dist.weight": torch.zeros(5, 12), "head_dist.bias": torch.zeros(1)}
+    with pytest.raises(ValueError, match=r"two heads of a distilled model have unlike shapes:\n    bias is \(5,\) in head, \(1,\) in head_dist"):
+        from_weights(state | distilled, "deit", heads=3)
     with pytest.raises(ValueError, match="head_dist without dist_token"):
         from_weights({**state, "head_dist.weight": torch.zeros(5, 12), "head_dist.bias": torch.zeros(5)}, "deit", heads=3)
 
