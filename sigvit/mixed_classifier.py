@@ -18,6 +18,7 @@ from torch import nn
 from sigvit.data.windows import Windows
 from sigvit.electrodes import comparable_name
 from sigvit.labels import plain_labels
+from sigvit.model.random_state import borrowed_random_state
 from sigvit.model.scaling import one_where_flat
 from sigvit.model.vision_transformer import signal_vit
 from sigvit.network_classifier import mean_history, standardised
@@ -137,7 +138,7 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
 
     def _train(self, sets: Sequence[Windows], parts: Sequence[RecordingSet], recipe: Recipe, seed: int) -> tuple[nn.Module, list[dict[str, float]]]:
         """A network and its history."""
-        with torch.random.fork_rng(devices=[]):
+        with borrowed_random_state():
             torch.manual_seed(derive_seed(seed, "initial weights"))
             model = self._build(sets).to(self.device)
         return model, train(model, MixedRecordingBatches(parts, recipe, seed, len(self.classes_)), recipe, seed)

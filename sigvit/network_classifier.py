@@ -22,6 +22,7 @@ from sigvit.evidence.fit_job import FitJob, named
 from sigvit.evidence.silence import alike
 from sigvit.fit_blocks import blocks, prepare_all
 from sigvit.halves import Halves
+from sigvit.model.random_state import borrowed_random_state
 from sigvit.model.scaling import Scaling
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.network_input import read_input
@@ -194,7 +195,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _member(self, part: TrainingPart, left_out: np.ndarray | None, seed: int, name: str, key: str) -> Member:
         rows = None if left_out is None else np.setdiff1d(np.arange(len(part.signals)), left_out)
         recipe = self.recipe(len(part.signals) if rows is None else len(rows))
-        with torch.random.fork_rng(devices=[]):
+        with borrowed_random_state():
             torch.manual_seed(derive_seed(seed, "initial weights"))
             model = self.build(part.electrodes, part.signals.shape[2], len(self.classes_)).to(self._device(), self._dtype)
         if isinstance(model, VisionTransformer):

@@ -4,6 +4,9 @@ import copy
 import dataclasses
 import pickle
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
 
 import mne
 import numpy as np
@@ -67,6 +70,24 @@ def test_a_fit_is_the_same_in_any_block_of_its_caller(windows, estimator, block)
     with block():
         inside = clone(estimator).fit(windows)
     np.testing.assert_array_equal(inside.predict_proba(windows), clone(estimator).fit(windows).predict_proba(windows))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "method"), [(QUICK, "build"), (MixedRecordingClassifier(training_steps=3, width=8, heads=2, networks=1), "_build")]
+)
+def test_fits_in_several_threads_are_those_of_each_alone(windows, monkeypatch, estimator, method):
+    alone, both, build = [clone(estimator).set_params(random_state=seed).fit(windows) for seed in (3, 5)], Barrier(2), getattr(type(estimator), method)
+
+    def build_together(self, *arguments):
+        with suppress(BrokenBarrierError):
+            both.wait(0.2)  # until both have seeded, if they may
+        return build(self, *arguments)
+
+    monkeypatch.setattr(type(estimator), method, build_together)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda seed: clone(estimator).set_params(random_state=seed).fit(windows), (3, 5)))
+    for one, other in zip(found, alone, strict=True):
+        np.testing.assert_array_equal(one.predict_proba(windows), other.predict_proba(windows))
 
 
 @pytest.mark.parametrize("estimator", [QUICK, MixedRecordingClassifier(training_steps=3, width=8, heads=2, networks=1)])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sigvit.electrodes import comparable_name
 from sigvit.grid import Axis, Grid
 from sigvit.model.positions import FactorisedPositions, LearnedPositions, electrodes_of
+from sigvit.model.random_state import borrowed_random_state
 from sigvit.model.transformer import grid_of
 from sigvit.tokenizers import ElectrodeTimePatches, ScalpMapPatches, SpectrogramPatches
 from sigvit.tokenizers.electrode_sites import Position, read_electrodes
@@ -115,7 +116,7 @@ def _moved_tokenizer(old: nn.Module, count: int, names: list[str], sites: list[P
         )
     else:
         changes.append(f"Patches: {old.n_electrodes} electrodes became {count}; the projection is every electrode's, and was kept.")
-    with torch.random.fork_rng([]):  # what is drawn is overwritten
+    with borrowed_random_state():  # what is drawn is overwritten
         new = type(old)(**arguments).to(next(old.parameters()))
     new.load_state_dict(state, strict=False)
     for name, parameter in new.named_parameters():

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sigvit.model.random_state import borrowed_random_state
 from sigvit.training.batches import Batches, Share
 from sigvit.training.checkpoint import Checkpoints, Stopped, stop_on_sigterm
 from sigvit.training.distributed import Processes
@@ -85,16 +86,16 @@ def train(
         journal.open(state.step, recipe.steps, state.processes.first)
     model.train()
     with (
-        torch.random.fork_rng([state.device] if state.device.type == "cuda" else []),
         nullcontext(lambda: False) if checkpoints is None else stop_on_sigterm() as stop,
         nullcontext() if journal is None else closing(journal),
     ):
         try:
             while not state.ended:
-                update(state, batches, class_weights, with_accuracy=journal is not None)
+                with borrowed_random_state(state.device):  # step by step: trainings in several threads take turns
+                    update(state, batches, class_weights, with_accuracy=journal is not None)
+                    _report(state, validation, journal)
                 if on_step is not None:
                     on_step(state.step)
-                _report(state, validation, journal)
                 stopped = checkpoints is not None and state.processes.any(stop())
                 if checkpoints is not None and (stopped or state.ended or checkpoints.due(state.step)):
                     with _outside(journal):
@@ -117,8 +118,8 @@ def update(state: TrainingState, batches: Batches, class_weights: Tensor | None 
     losses, accuracies = [], []
     for part in range(parts):
         share = Share(part * processes.world + processes.rank, parts * processes.world)
-        inputs, targets = batches.batch(state.step, share)
         seed_dropout(derive_seed(state.seed, "dropout" if share.of == 1 else f"dropout {share.number}", state.step), state.device)
+        inputs, targets = batches.batch(state.step, share)
         with processes.accumulating(state.module, last=part + 1 == parts):
             with torch.autocast(inputs.device.type, torch.bfloat16, enabled=recipe.dtype == "bfloat16"):
                 outputs = state.forward(inputs)

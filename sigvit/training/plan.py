@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from sigvit.model.random_state import borrowed_random_state
 from sigvit.training.distributed import Processes
 from sigvit.training.group import Group
 from sigvit.training.loop import update
@@ -87,7 +88,7 @@ def choose_plan(members: Sequence[Member], processes: int | None = None) -> Plan
     processes = possible_processes(min(processes or torch.get_num_threads(), len(members)))
     key = _key(members, processes)
     known = _remembered.get(key) or _read_seconds(key)
-    with torch.random.fork_rng(devices=[]):
+    with borrowed_random_state():
         if known is None:
             known = _remember(key, _measure_short(members))
         if not known.complete and known.alone * steps >= WORTH_MEASURING_S:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sigvit.model.config import ModelConfig
 from sigvit.model.encoder import Mlp
 from sigvit.model.positions import STRETCHABLE, FactorisedPositions, LearnedPositions
+from sigvit.model.random_state import borrowed_random_state
 from sigvit.model.resize import resize_positions
 from sigvit.tokenizers import ResNetPatches
 from sigvit.tokenizers.image import rows_and_columns
@@ -117,7 +118,7 @@ def from_weights(
     found.account.settle(found.where)
     size = _pair(image_size) or found.image_size
     gelu, eps = _first(gelu, found.gelu, found.layout.gelu), _first(eps, found.eps, found.layout.eps)
-    with torch.random.fork_rng(devices=[]):  # the start values are drawn and thrown away; the caller's random numbers aren't touched
+    with borrowed_random_state():  # the start values are drawn and thrown away; the caller's random numbers aren't touched
         config, tokenizer = architecture.describe(found, heads, size, gelu, eps, pool)
         model = VisionTransformer(config, tokenizer)
     return _load(model, found, (config.input_shape[1], config.input_shape[2]), gelu, eps).eval()

@@ -2,6 +2,9 @@
 
 import copy
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 import torch
@@ -86,6 +89,33 @@ def test_training_leaves_the_callers_random_state_alone():
     recipe = Recipe(steps=3)
     train(model, RecordingBatches(values, targets, recipe, 0), recipe)
     assert torch.equal(torch.rand(3), expected)
+
+
+class Meeting(nn.Module):
+    """Waits until as many threads as the barrier counts have begun a step, a short while at most."""
+
+    def __init__(self, barrier: Barrier) -> None:
+        super().__init__()
+        self.barrier = barrier
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with suppress(BrokenBarrierError):
+            self.barrier.wait(0.2)
+        return x
+
+
+def test_trainings_in_several_threads_end_as_each_does_alone():
+    def trained(barrier: Barrier, model: nn.Module, seed: int) -> torch.Tensor:
+        recipe = Recipe(steps=3, batch_size=7)
+        model = nn.Sequential(Meeting(barrier), copy.deepcopy(model))
+        train(model, RecordingBatches(*windows(), recipe, seed), recipe, seed)
+        return weights(model)
+
+    start, both = network(), Barrier(2)  # made here: drawing weights is the caller's
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda seed: trained(both, start, seed), (3, 5)))
+    for seed, together in zip((3, 5), found, strict=True):
+        assert torch.equal(together, trained(Barrier(1), start, seed))
 
 
 def test_the_class_difference_is_learned():
