@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from sigvit.data.epochs import epoch_labels, is_epochs, read_epochs
 from sigvit.data.windows import Windows
 from sigvit.electrodes import comparable_name
 from sigvit.labels import plain_labels
@@ -24,8 +25,8 @@ def read_input(classifier: Any, X: Any, y: Any, reset: bool) -> tuple[np.ndarray
         X = windows_from_braindecode(X)
     if isinstance(X, Windows):
         electrodes, y, X = X.info, X.labels if y is None else y, X.values
-    elif hasattr(X, "get_data") and hasattr(X, "event_id"):
-        (X, electrodes), y = _read_epochs(X), epoch_labels(X) if y is None else y
+    elif is_epochs(X):
+        (X, electrodes), y = read_epochs(X), epoch_labels(X) if y is None else y
     if np.ma.is_masked(X):
         raise ValueError("X is masked in places, and windows have no gaps; leave the windows out that have some, or fill them (X.filled).")
     y = None if y is None else plain_labels(y, "windows")
@@ -55,22 +56,3 @@ def _check_same(classifier: Any, shape: tuple[int, ...], names: tuple[str, ...] 
             raise ValueError(f"Electrode {at + 1} of X is {name}, but the classifier was fitted on {own} there: give the electrodes in its order.")
     if fitted_rate is not None and rate is not None and not np.isclose(rate, fitted_rate, rtol=1e-6):
         raise ValueError(f"X is sampled at {rate:g} Hz, but the classifier was fitted on {fitted_rate:g} Hz: resample it.")
-
-
-def _read_epochs(epochs: Any) -> tuple[np.ndarray, Any]:
-    """Values and Info of the channels that `windows_from_epochs` takes; ValueError where bad ones are among them."""
-    from sigvit.data.channels import pick_channels
-    from sigvit.data.electrode_info import info_of
-
-    channels = pick_channels(epochs.info, None, {}, "keep", "X")
-    bad = [name for name in channels if name in epochs.info["bads"]]
-    if bad:
-        choices = 'epochs.drop_channels(epochs.info["bads"]), epochs.interpolate_bads(), or sigvit.windows_from_epochs(epochs, bad_electrodes=…)'
-        raise ValueError(f"X marks the channels {bad} as bad; hand over what is left or mended by {choices}.")
-    return epochs.get_data(picks=channels, copy=False, verbose="ERROR"), info_of(epochs.info, channels, epochs.info["sfreq"], {})
-
-
-def epoch_labels(epochs: Any) -> np.ndarray:
-    """Names of the events of `mne.Epochs`."""
-    names = {code: name for name, code in epochs.event_id.items()}
-    return np.array([names[code] for code in epochs.events[:, 2]])

@@ -72,9 +72,7 @@ def test_a_fit_is_the_same_in_any_block_of_its_caller(windows, estimator, block)
     np.testing.assert_array_equal(inside.predict_proba(windows), clone(estimator).fit(windows).predict_proba(windows))
 
 
-@pytest.mark.parametrize(
-    ("estimator", "method"), [(QUICK, "build"), (MixedRecordingClassifier(training_steps=3, width=8, heads=2, networks=1), "_build")]
-)
+@pytest.mark.parametrize(("estimator", "method"), [(QUICK, "build"), (MixedRecordingClassifier(training_steps=3, width=8, heads=2, networks=1), "_build")])
 def test_fits_in_several_threads_are_those_of_each_alone(windows, monkeypatch, estimator, method):
     alone, both, build = [clone(estimator).set_params(random_state=seed).fit(windows) for seed in (3, 5)], Barrier(2), getattr(type(estimator), method)
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from sigvit.data.channels import pick_channels
 from sigvit.data.electrode_info import info_of, make_info
+from sigvit.data.epochs import epoch_labels
 from sigvit.data.quality import check_signals
 from sigvit.data.signals import band_support_s
 from sigvit.data.windows import METADATA_COLUMNS, Windows
@@ -120,12 +121,11 @@ def windows_from_epochs(
     values = epochs.get_data(picks=channels, copy=False, verbose="ERROR").astype(np.float32)
     if len(values) == 0:
         raise ValueError(f"{name} holds no epochs; epochs.drop_log says why they were dropped.")
-    names = {code: label for label, code in epochs.event_id.items()}
-    labels = np.array([names[code] for code in epochs.events[:, 2]])
     given = {"subject": subject, "session": session, "run": run, "recording": recording}
     info = info_of(epochs.info, channels, epochs.info["sfreq"], {})
     support = (support_of_info(epochs.info) if filter_support_s is None else filter_support_s) + baseline_reach_s(epochs)
-    return windows_from_arrays(values, labels, info, None, _epochs_table(epochs, given), support, constant_electrodes=constant_electrodes, name=name)
+    table = _epochs_table(epochs, given)
+    return windows_from_arrays(values, epoch_labels(epochs), info, None, table, support, constant_electrodes=constant_electrodes, name=name)
 
 
 def _signals(values: np.ndarray, what: str, name: str) -> np.ndarray:

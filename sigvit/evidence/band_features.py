@@ -47,7 +47,7 @@ class BandPower(TransformerMixin, BaseEstimator):
         signals = checked_signals(X)
         self.bands_ = self.bands(signals.shape[2])
         if not self.bands_:
-            seconds = X.shape[2] / self.sampling_rate
+            seconds = signals.shape[2] / self.sampling_rate
             raise ValueError(
                 f"Windows of {seconds:g} s at {self.sampling_rate:g} Hz hold no frequency of the bands {CLASSICAL_BANDS_HZ}; longer ones are needed."
             )
@@ -66,7 +66,8 @@ class BandPower(TransformerMixin, BaseEstimator):
 
     def _powers(self, signals: np.ndarray) -> np.ndarray:
         """(windows, electrodes · bands) in µV²."""
-        power = spectrum(in_microvolts(signals))
+        signals = in_microvolts(signals)
+        power = spectrum(signals)
         sums = [power[..., bins(signals.shape[2], self.sampling_rate, *band)].sum(axis=2) for band in self.bands_.values()]
         return np.stack(sums, axis=2).reshape(len(power), -1)
 

@@ -1,5 +1,7 @@
 """Classical pipelines that every score is compared with; scikit-learn estimators on arrays (windows, electrodes, samples) in volts.
 
+Of `mne.Epochs` they read the channels that `SignalViTClassifier` reads.
+
 Everything is fitted inside ``fit`` and nothing is random. Covariances are shrunken (OAS): an average reference, which makes them singular, does no harm.
 Where covariances of so many windows and electrodes fill the memory, tangent spaces read principal components in the electrodes' place (`FewerElectrodes`).
 """

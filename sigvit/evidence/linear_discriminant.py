@@ -8,6 +8,8 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sigvit.data.epochs import is_epochs, read_epochs
+from sigvit.data.windows import Windows
 from sigvit.evidence.inner_folds import inner_folds, telling_windows
 from sigvit.evidence.log_linear_pool import pooled, weigh
 from sigvit.evidence.silence import alike
@@ -180,7 +182,11 @@ def inner_logits(features: np.ndarray, numbers: np.ndarray, folds: list[tuple[np
 
 
 def checked_signals(signals: np.ndarray) -> np.ndarray:
-    """The same array, if it is (windows, electrodes, samples) and finite; else a ValueError that says what it is."""
+    """The same array, if it is (windows, electrodes, samples) and finite; else a ValueError that says what it is. Of `mne.Epochs`, the array that
+    `SignalViTClassifier` reads: stimulus channels aren't signals."""
+    if isinstance(signals, Windows):
+        raise ValueError("Here are Windows, but baselines take their array and labels: fit(windows.values, windows.labels), predict(windows.values).")
+    signals = np.ascontiguousarray(read_epochs(signals)[0]) if is_epochs(signals) else signals  # sums round by the order in memory
     values = np.asarray(signals)
     if values.ndim != 3 or not values.size:
         raise ValueError(f"Signals have shape {values.shape}; baselines take a non-empty array (windows, electrodes, samples) in volts.")

@@ -1,7 +1,8 @@
 """Steps that are fitted in the fold before a classifier: what they share, and how a pipeline is told where its windows come from.
 
-A step takes arrays (windows, electrodes, samples) or `Windows`, and returns what it was given. `cross_validate` hands pipelines of such steps each window's
-subject and session under the name `origin`, through scikit-learn's metadata routing; whoever fits a pipeline alone does the same:
+A step takes arrays (windows, electrodes, samples) or `Windows`, and returns what it was given; of `mne.Epochs`, an array of the
+channels that `windows_from_epochs` takes. `cross_validate` hands pipelines of such steps each window's subject and session under the name `origin`, through
+scikit-learn's metadata routing; whoever fits a pipeline alone does the same:
 
 >>> import sklearn
 >>> from sklearn.pipeline import make_pipeline
@@ -28,6 +29,7 @@ import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.pipeline import Pipeline
 
+from sigvit.data.epochs import is_epochs
 from sigvit.data.windows import Windows
 from sigvit.evidence.linear_discriminant import checked_signals
 from sigvit.evidence.searched_values import held_by, searched_values
@@ -44,7 +46,7 @@ class WindowStep(TransformerMixin, BaseEstimator):
     takes_windows = True
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Fit on training windows X, an array (windows, electrodes, samples) or `Windows`.
+        """Fit on training windows X, an array (windows, electrodes, samples), `Windows` or `mne.Epochs`.
 
         Raises
         ------
@@ -56,7 +58,7 @@ class WindowStep(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> Any:
-        """The changed windows, as an array or `Windows`, of the number format they came in."""
+        """The changed windows, as an array or `Windows`, of the number format they came in; those of `mne.Epochs` as an array."""
         return self._transformed(X, None)
 
     def __sklearn_tags__(self) -> Any:
@@ -79,12 +81,14 @@ class WindowStep(TransformerMixin, BaseEstimator):
     def _written(self, X: Any, changed: np.ndarray) -> Any:
         if isinstance(X, Windows):
             return replace(X, values=changed.astype(np.float32))
+        if is_epochs(X):
+            return changed
         given = np.asarray(X).dtype
         return changed.astype(given if given.kind == "f" else np.float64)
 
 
 def signals_of(X: Any) -> np.ndarray:
-    """Float64 (windows, electrodes, samples) of an array or `Windows`; ValueError where it isn't that, or not finite."""
+    """Float64 (windows, electrodes, samples) of an array, `Windows` or `mne.Epochs`; ValueError where it isn't that, or not finite."""
     return checked_signals(X.values if isinstance(X, Windows) else X).astype(np.float64)
 
 

@@ -105,6 +105,26 @@ def test_what_is_not_a_signal_gets_a_sentence(name, spoil, message):
         pipeline(name).fit(spoil(train), labels)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_epochs_are_read_without_the_channel_that_holds_their_codes(name):
+    train, labels, test, _ = split()
+    codes = np.repeat((1.0 + (labels == "right"))[:, None, None], train.shape[2], axis=2)
+    info = mne.create_info(["C3", "STI 014", "Cz", "C4"], 160.0, ["eeg", "stim", "eeg", "eeg"])
+    fitting, asked = (
+        mne.EpochsArray(np.concatenate([values[:, :1], codes, values[:, 1:]], axis=1, dtype=np.float64), info, verbose="ERROR") for values in (train, test)
+    )
+    found = pipeline(name).fit(fitting, labels).predict_proba(asked)
+    expected = pipeline(name).fit(train.astype(np.float64), labels).predict_proba(test.astype(np.float64))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_windows_in_place_of_their_array_get_a_sentence(name):
+    windows = synthetic_windows(n_subjects=1, n_trials=6)
+    with pytest.raises(ValueError, match=r"Here are Windows, .* fit\(windows\.values, windows\.labels\)"):
+        pipeline(name).fit(windows, windows.labels)
+
+
 def test_more_filters_than_electrodes_are_all_of_them():
     train, labels, test, _ = split()
     assert csp_lda(n_filters=6).fit(train, labels)[:-1].transform(test).shape == (len(test), 3)

@@ -1,10 +1,12 @@
 """Scaling: numbers are those of the training windows, and nothing of a window's own power is lost."""
 
+import mne
 import numpy as np
 import pytest
 from sklearn.base import clone
 
 from sigvit.data.synthetic import synthetic_windows
+from sigvit.evidence.alignment import Alignment
 from sigvit.evidence.scaling import ChannelScaler, MovingStandardiser, RobustChannelScaler
 
 N, E, S = 31, 3, 211
@@ -41,6 +43,16 @@ def test_windows_stay_windows_and_float32_stays_float32(step):
     assert changed.electrodes == windows.electrodes
     assert changed.values.dtype == np.float32
     np.testing.assert_array_equal(changed.values, fitted.transform(windows.values))
+
+
+@pytest.mark.parametrize("step", [*STEPS, Alignment()], ids=lambda step: type(step).__name__)
+def test_of_epochs_the_channels_are_read_that_windows_take(step):
+    values, info = signals(), mne.create_info(["C3", "Cz", "STI 014", "C4"], 100.0, ["eeg", "eeg", "stim", "eeg"])
+    epochs = mne.EpochsArray(np.insert(values, 2, 7.0, axis=1), info, verbose="ERROR")
+    np.testing.assert_array_equal(clone(step).fit(epochs).transform(epochs), clone(step).fit(values).transform(values))
+    epochs.info["bads"] = ["Cz"]
+    with pytest.raises(ValueError, match=r"X marks the channels \['Cz'\] as bad"):
+        clone(step).fit(epochs)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: type(step).__name__)
