@@ -54,6 +54,18 @@ def comparable_name(name: str) -> str:
     return canonical_name(name) or name
 
 
+def require_order(names: Sequence[str] | None, known: Sequence[str] | None, whose: str) -> None:
+    """ValueError where an electrode has another name than the one in its place that `whose` was fitted on; None where names aren't known.
+
+    >>> require_order(["EEG C3-REF", "Cz"], ["C3", "Fz"], "the classifier")
+    Traceback (most recent call last):
+    ValueError: Electrode 2 of X is Cz, but the classifier was fitted on Fz there: give the electrodes in its order.
+    """
+    for at, (name, own) in enumerate(zip(names or (), known or (), strict=False)):  # as many as the shape has
+        if comparable_name(name) != comparable_name(own):
+            raise ValueError(f"Electrode {at + 1} of X is {name}, but {whose} was fitted on {own} there: give the electrodes in its order.")
+
+
 def electrode_position(name: str) -> tuple[float, float, float] | None:
     """(x, y, z) in metres, head frame, of the electrode that a name means; None where it means none.
 

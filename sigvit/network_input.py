@@ -9,7 +9,7 @@ from sklearn.utils.validation import validate_data
 
 from sigvit.data.epochs import epoch_labels, is_epochs, read_epochs
 from sigvit.data.windows import Windows
-from sigvit.electrodes import comparable_name
+from sigvit.electrodes import require_order
 from sigvit.labels import plain_labels
 
 # Attributes of a classifier that reading its training input sets.
@@ -51,8 +51,6 @@ def _check_same(classifier: Any, shape: tuple[int, ...], names: tuple[str, ...] 
     if shape != classifier.signal_shape_:
         raise ValueError(f"X holds windows of {shape} electrodes × samples, but the classifier was fitted on {classifier.signal_shape_}.")
     known, fitted_rate = (getattr(classifier, name, None) for name in ("electrodes_", "sampling_rate_"))  # pickles of before lack them
-    for at, (name, own) in enumerate(zip(names or (), known or (), strict=False)):  # as many as the shape has, or none where they aren't known
-        if comparable_name(name) != comparable_name(own):
-            raise ValueError(f"Electrode {at + 1} of X is {name}, but the classifier was fitted on {own} there: give the electrodes in its order.")
+    require_order(names, known, "the classifier")
     if fitted_rate is not None and rate is not None and not np.isclose(rate, fitted_rate, rtol=1e-6):
         raise ValueError(f"X is sampled at {rate:g} Hz, but the classifier was fitted on {fitted_rate:g} Hz: resample it.")

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from sigvit.data.windows import Windows
 from sigvit.evidence.covariances import oas_covariances
 from sigvit.evidence.silence import CovarianceSilence
-from sigvit.evidence.window_steps import WindowStep, origin_of, signals_of
+from sigvit.evidence.window_steps import WindowStep, names_of, origin_of, signals_of
 
 METRICS = ("euclidean", "riemann")
 MODES = ("none", "inductive", "transductive", "online")
@@ -82,7 +82,7 @@ class Alignment(WindowStep):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}.")
         signals = signals_of(X)
-        self.n_electrodes_ = signals.shape[1]
+        self.n_electrodes_, self.electrodes_ = signals.shape[1], names_of(X)
         self._fit(signals, self._groups(X, groups))
         return self
 

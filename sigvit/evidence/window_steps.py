@@ -29,8 +29,9 @@ import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.pipeline import Pipeline
 
-from sigvit.data.epochs import is_epochs
+from sigvit.data.epochs import epochs_channels, is_epochs
 from sigvit.data.windows import Windows
+from sigvit.electrodes import require_order
 from sigvit.evidence.linear_discriminant import checked_signals
 from sigvit.evidence.searched_values import held_by, searched_values
 
@@ -53,12 +54,17 @@ class WindowStep(TransformerMixin, BaseEstimator):
         ValueError : another shape, NaN or infinity.
         """
         signals = signals_of(X)
-        self.n_electrodes_ = signals.shape[1]
+        self.n_electrodes_, self.electrodes_ = signals.shape[1], names_of(X)
         self._fit(signals, None)
         return self
 
     def transform(self, X: Any) -> Any:
-        """The changed windows, as an array or `Windows`, of the number format they came in; those of `mne.Epochs` as an array."""
+        """The changed windows, as an array or `Windows`, of the number format they came in; those of `mne.Epochs` as an array.
+
+        Raises
+        ------
+        ValueError : as for `fit`; another number of electrodes, or other names than fitted on, where both are named.
+        """
         return self._transformed(X, None)
 
     def __sklearn_tags__(self) -> Any:
@@ -76,6 +82,7 @@ class WindowStep(TransformerMixin, BaseEstimator):
         signals = signals_of(X)
         if signals.shape[1] != self.n_electrodes_:
             raise ValueError(f"X has {signals.shape[1]} electrodes, but {type(self).__name__} was fitted on {self.n_electrodes_}.")
+        require_order(names_of(X), getattr(self, "electrodes_", None), type(self).__name__)  # pickles of before lack them
         return self._written(X, self._change(signals, groups))
 
     def _written(self, X: Any, changed: np.ndarray) -> Any:
@@ -90,6 +97,13 @@ class WindowStep(TransformerMixin, BaseEstimator):
 def signals_of(X: Any) -> np.ndarray:
     """Float64 (windows, electrodes, samples) of an array, `Windows` or `mne.Epochs`; ValueError where it isn't that, or not finite."""
     return checked_signals(X.values if isinstance(X, Windows) else X).astype(np.float64)
+
+
+def names_of(X: Any) -> tuple[str, ...] | None:
+    """Of the electrodes; an array doesn't tell."""
+    if isinstance(X, Windows):
+        return X.electrodes
+    return tuple(epochs_channels(X)) if is_epochs(X) else None
 
 
 def origin_of(windows: Windows, rows: np.ndarray | slice = slice(None)) -> np.ndarray:

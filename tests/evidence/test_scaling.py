@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from sigvit.data.arrays import windows_from_arrays
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence.alignment import Alignment
 from sigvit.evidence.scaling import ChannelScaler, MovingStandardiser, RobustChannelScaler
@@ -66,6 +67,20 @@ def test_a_flat_electrode_becomes_finite(step):
 def test_other_electrodes_than_fitted_on_are_refused(step):
     with pytest.raises(ValueError, match=r"X has 2 electrodes, but \w+ was fitted on 3\."):
         clone(step).fit(signals()).transform(signals()[:, :2])
+
+
+@pytest.mark.parametrize("step", [*STEPS, Alignment()], ids=lambda step: type(step).__name__)
+def test_electrodes_in_another_order_are_refused_where_both_are_named(step):
+    values, labels = signals(), np.arange(N) % 2
+    caps = (["T3", "Cz", "C4"], ["EEG T7-REF", "Cz", "C4"], ["Cz", "T7", "C4"])
+    own, written, turned = (windows_from_arrays(values, labels, names, 100.0) for names in caps)
+    fitted = clone(step).fit(own)
+    np.testing.assert_array_equal(fitted.transform(written).values, fitted.transform(own).values)
+    epochs = [mne.EpochsArray(values, windows.info, verbose="ERROR") for windows in (own, turned)]
+    for one, other in ((own, turned), epochs):
+        with pytest.raises(ValueError, match=f"Electrode 1 of X is Cz, but {type(step).__name__} was fitted on T3 there"):
+            clone(step).fit(one).transform(other)
+    assert clone(step).fit(own.values).transform(turned.values).shape == (N, E, S), "arrays don't tell"
 
 
 @pytest.mark.parametrize("step", STEPS[:2], ids=lambda step: type(step).__name__)
