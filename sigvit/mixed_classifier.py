@@ -17,9 +17,9 @@ from torch import nn
 
 from sigvit.data.windows import Windows
 from sigvit.electrodes import comparable_name
+from sigvit.flat import one_where_flat
 from sigvit.labels import plain_labels
 from sigvit.model.random_state import borrowed_random_state
-from sigvit.model.scaling import one_where_flat
 from sigvit.model.vision_transformer import signal_vit
 from sigvit.network_classifier import mean_history, standardised
 from sigvit.tokenizers import ElectrodeTimePatches

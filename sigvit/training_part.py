@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sigvit.model.scaling import one_where_flat
+from sigvit.flat import one_where_flat
 
 VALIDATION_SHARE = 0.2
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from sigvit.evidence.window_steps import WindowStep
+from sigvit.flat import one_where_flat
 
 # Of a normal distribution, from the first to the third quartile.
 QUARTILES_PER_DEVIATION = 1.3489795003921634
@@ -31,7 +32,7 @@ class ChannelScaler(WindowStep):
 
     def _fit(self, signals: np.ndarray, groups: np.ndarray | None) -> None:
         self.center_, scale = self._moments(signals)
-        self.scale_ = np.where(scale == 0, 1.0, scale)
+        self.scale_ = one_where_flat(scale, self.center_)
 
     def _change(self, signals: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
         return (signals - self.center_[:, None]) / self.scale_[:, None]
@@ -84,8 +85,8 @@ class MovingStandardiser(WindowStep):
     def _fit(self, signals: np.ndarray, groups: np.ndarray | None) -> None:
         if not 0 < self.decay < 1:
             raise ValueError(f"decay is {self.decay}; it must be above 0 and below 1.")
-        deviation = signals.std(axis=(0, 2))
-        self.center_, self.scale_ = signals.mean(axis=(0, 2)), np.where(deviation == 0, 1.0, deviation)
+        self.center_ = signals.mean(axis=(0, 2))
+        self.scale_ = one_where_flat(signals.std(axis=(0, 2)), self.center_)
 
     def _change(self, signals: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
         centred = signals - self._moving(signals, self.center_)
