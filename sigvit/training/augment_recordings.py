@@ -77,8 +77,10 @@ def mask_time(values: Tensor, largest: int, seed: int, step: int) -> Tensor:
     return values.masked_fill(inside[:, None].to(values.device), 0)
 
 
-def drop_electrodes(values: Tensor, probability: float, seed: int, step: int) -> Tensor:
+def drop_electrodes(values: Tensor, probability: float, seed: int, step: int, real: Tensor | None = None) -> Tensor:
     """Each electrode of each window (B, E, S) set to zero with this probability; a window that would lose all of them keeps all.
+
+    `real`, (B, E) bool on the CPU, says which electrodes a model sees; None: all. Those that it doesn't see are no electrodes that a window could keep.
 
     Saeed, Grangier, Pietquin & Zeghidour, "Learning from Heterogeneous EEG Signals with Differentiable Channel Reordering", ICASSP 2021.
     The others aren't made larger for it: a silent electrode is what a bad one looks like.
@@ -86,7 +88,8 @@ def drop_electrodes(values: Tensor, probability: float, seed: int, step: int) ->
     if probability == 0:
         return values
     dropped = torch.rand(values.shape[:2], generator=generator(seed, "channel dropout", step)) < probability
-    dropped &= ~dropped.all(1, keepdim=True)
+    lost = dropped if real is None else dropped | ~real
+    dropped &= ~lost.all(1, keepdim=True)
     return values.masked_fill(dropped[:, :, None].to(values.device), 0)
 
 

@@ -127,9 +127,13 @@ class RecordingBatches:
             values = shift_frequency(values, recipe.frequency_shift, self.sampling_rate, *chance)
         values = shift_time(values, int(recipe.time_shift * samples), *chance)
         values = scale_amplitude(values, recipe.amplitude_scale, *chance)
-        values = drop_electrodes(values, recipe.channel_dropout, *chance)
+        values = drop_electrodes(values, recipe.channel_dropout, *chance, real=self._real(values) if recipe.channel_dropout else None)
         values = mask_time(values, int(recipe.time_mask * samples), *chance)
         return add_noise(values, recipe.noise, *chance), targets
+
+    def _real(self, values: Tensor) -> Tensor | None:
+        """Which electrodes of these windows a model sees, (B, E) bool on the CPU; None where it sees all."""
+        return None
 
     def _mixed(self, values: Tensor, targets: Tensor, step: int) -> tuple[Tensor, Tensor]:
         draws = draw_mixing(len(values), self.recipe, self.seed, step)

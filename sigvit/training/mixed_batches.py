@@ -106,10 +106,7 @@ class MixedRecordingBatches:
         _check(sets, recipe, buckets)
         self.n_classes = max(int(each.targets.max()) for each in sets) + 1 if n_classes is None else n_classes
         self.sets, self.recipe, self.seed = tuple(sets), recipe, seed
-        self.augmented = [
-            _Augmented(each.values, each.targets, recipe, derive_seed(seed, f"set {number}"), self.n_classes, each.montage.sampling_rate, each.mirror)
-            for number, each in enumerate(sets)
-        ]
+        self.augmented = [_Augmented(each, recipe, derive_seed(seed, f"set {number}"), self.n_classes) for number, each in enumerate(sets)]
         self.buckets = _buckets(sets, buckets)
         self.sizes = [min(recipe.batch_size, len(bucket)) for bucket in self.buckets]
 
@@ -144,8 +141,16 @@ class MixedRecordingBatches:
 class _Augmented(RecordingBatches):
     """One set's windows as the recipe augments them."""
 
+    def __init__(self, recordings: RecordingSet, recipe: Recipe, seed: int, n_classes: int) -> None:
+        montage = recordings.montage
+        super().__init__(recordings.values, recordings.targets, recipe, seed, n_classes, montage.sampling_rate, recordings.mirror)
+        self.recordings = recordings
+
     def windows(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
         return self._augmented(rows, step)
+
+    def _real(self, values: Tensor) -> Tensor:
+        return self.recordings.real(values).any(2).cpu()
 
 
 def assemble(parts: Sequence[tuple[RecordingSet, Tensor, Tensor]]) -> RecordingBatch:

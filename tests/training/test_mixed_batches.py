@@ -51,6 +51,16 @@ def test_batches_are_a_function_of_seed_and_step():
     assert not equal(one.batch(0), one.batch(1))
 
 
+def test_a_window_keeps_an_electrode_that_the_model_sees():
+    values = torch.ones(61, 5, 7)
+    values[:, 1] = float("nan")
+    cap = {"ch_names": ["C3", "C1", "Cz", "C2", "C4"], "sfreq": 64.0, "bads": ["Cz", "C4"]}  # two are seen
+    batch = MixedRecordingBatches([RecordingSet(values, torch.arange(61) % 2, cap)], Recipe(batch_size=61, channel_dropout=0.7), seed=0).batch(0)[0]
+    heard = (batch.values.where(batch.mask, 0.0) != 0).any(2)
+    assert heard.any(1).all(), "half of the windows would lose both"
+    assert not heard[:, [0, 3]].all(1).all(), "others lose one"
+
+
 def test_shares_are_the_batch_bit_for_bit():
     batches = MixedRecordingBatches(sets(), Recipe(batch_size=6, noise=0.1), seed=0)
     whole, targets = batches.batch(4)
