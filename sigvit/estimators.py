@@ -47,6 +47,8 @@ class SignalViTClassifier(NetworkClassifier):
     epochs : passes over the training windows; None trains for `training_steps` optimiser steps whatever the number of windows.
     training_steps, batch_size, learning_rate, weight_decay, label_smoothing, ema_decay, time_shift, noise, mixup, time_mask, channel_dropout, amplitude_scale,
         surrogate, frequency_shift, recombination, hemisphere_flip, dtype : see `sigvit.training.recipe.Recipe`.
+    label_map : class → class of the mirrored window, for `hemisphere_flip`; {} where each keeps its own. None exchanges "left" and "right" in the classes'
+        names; where none of them says either, a map is needed.
     ensemble : five networks. Each is trained without one inner fold of the training windows (whole groups where there are several); their average predicts,
         and what each says of its own fold tells how much the network weighs beside its classical half. Where there are only two or three groups, two or
         three networks tell the weight, and the others, trained on all windows, predict. False: one network on all windows, equal weights.
@@ -104,6 +106,7 @@ class SignalViTClassifier(NetworkClassifier):
         frequency_shift: float = 0.0,
         recombination: float = 0.0,
         hemisphere_flip: float = 0.0,
+        label_map: dict | None = None,
         dtype: str = "float32",
         ensemble: bool = True,
         classical: str | BaseEstimator | None = "auto",
@@ -144,6 +147,7 @@ class SignalViTClassifier(NetworkClassifier):
         self.frequency_shift = frequency_shift
         self.recombination = recombination
         self.hemisphere_flip = hemisphere_flip
+        self.label_map = label_map
         self.dtype = dtype
         self.ensemble = ensemble
         self.classical = classical

@@ -217,7 +217,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _mirror(self, part: TrainingPart, recipe: Recipe) -> Mirror | None:
         """Who changes places where hemispheres are flipped: only named electrodes can say it."""
         named = recipe.hemisphere_flip > 0 and not isinstance(part.electrodes, int)
-        return Mirror.from_names(part.electrodes["ch_names"], self.classes_.tolist()) if named else None
+        return Mirror.from_names(part.electrodes["ch_names"], self.classes_.tolist(), getattr(self, "label_map", None)) if named else None
 
     def _begin(self, part: TrainingPart, halves: Halves) -> None:
         """What a fit does before its networks are built; `halves` are those that fits on the same part have in common."""

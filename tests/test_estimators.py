@@ -510,6 +510,19 @@ def test_bad_input_is_a_sentence(windows, make, sentence):
         make(windows)
 
 
+@pytest.mark.parametrize(("names", "label_map"), [(["left", "right"], None), ([1, 2], {1: 2, 2: 1}), (["T1", "T2"], {"T1": "T2", "T2": "T1"})])
+def test_a_map_says_which_class_a_flipped_window_has(names, label_map):
+    generator, sides = np.random.default_rng(0), np.arange(40) % 2
+    values = generator.normal(0, 1e-5, (40, 3, 61))
+    values[np.arange(40), 2 * sides] += 3e-5 * np.sin(np.arange(61) / 3)
+    windows = windows_from_arrays(values, np.array(names)[sides], ["C3", "Cz", "C4"], 64.0)
+    flipping = clone(QUICK).set_params(hemisphere_flip=0.5, training_steps=60, mixup=0.0, label_map=label_map)
+    assert flipping.fit(windows).score(windows, windows.labels) > 0.9  # unchanged labels teach that either side is either class: about .5
+    if label_map:
+        with pytest.raises(ValueError, match="give a label_map"):
+            clone(flipping).set_params(label_map=None).fit(windows)
+
+
 def test_electrodes_are_told_apart_by_what_their_names_mean():
     generator, labels = np.random.default_rng(0), np.arange(18) % 2
     values = generator.normal(0, 1e-5, (18, 5, 61))

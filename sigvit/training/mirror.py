@@ -45,13 +45,13 @@ class Mirror:
         Parameters
         ----------
         names : of the electrodes, in the 10-05 system.
-        classes : the labels, sorted as the class numbers are. label_map : label → label of the mirrored window, where it is another; None exchanges "left"
-            and "right" within labels that are words.
+        classes : the labels, sorted as the class numbers are. label_map : label → label of the mirrored window, where it is another; {} where none is; None
+            exchanges "left" and "right" within labels that are words.
 
         Raises
         ------
-        ValueError : an electrode that isn't of the 10-05 system or has no partner here; a label whose mirror image isn't a class, or that isn't a word and has
-        no map.
+        ValueError : an electrode that isn't of the 10-05 system or has no partner here; a label whose mirror image isn't a class; without a map, a label that
+            isn't a word, or none that says "left" or "right"; a map of labels that aren't there.
         """
         places = {name: number for number, name in enumerate(map(canonical_name, names)) if name is not None}
         unknown = [name for name in names if canonical_name(name) is None]
@@ -62,6 +62,7 @@ class Mirror:
                 f"A mirror needs electrodes of the 10-05 system in pairs; {unknown or alone} {'are none' if unknown else 'have no partner here'}. "
                 "Leave them out, or give Mirror(electrodes=…, classes=…)."
             )
+        _require_sides(classes, label_map)
         images = [_mirrored_label(label, label_map) for label in classes]
         lost = {label: image for label, image in zip(classes, images, strict=True) if image not in list(classes)}
         if lost:
@@ -72,6 +73,18 @@ class Mirror:
 def _partner(name: str) -> str:
     """Odd numbers lie on the left, the next even ones on the right."""
     return re.sub(r"\d+", lambda found: str(int(found[0]) + (1 if int(found[0]) % 2 else -1)), name)
+
+
+def _require_sides(classes: Sequence[Any], label_map: Mapping[Any, Any] | None) -> None:
+    """Labels such as T1 and T2 may mean sides without saying so, and would be taught wrong."""
+    strangers = [label for label in label_map or {} if label not in list(classes)]
+    if strangers:
+        raise ValueError(f"The label_map names {strangers}, which aren't among the classes {list(classes)}.")
+    if label_map is None and all(isinstance(label, str) and not _SIDES.search(label) for label in classes):
+        raise ValueError(
+            f'None of the classes {list(classes)} says "left" or "right", so which one a mirrored window belongs to isn\'t known; '
+            "give a label_map {class: class in the mirror}, or an empty one, {}, where every class is its own image."
+        )
 
 
 def _mirrored_label(label: Any, label_map: Mapping[Any, Any] | None) -> Any:
