@@ -24,7 +24,6 @@ import sigvit
 from sigvit.evidence import statistics
 from sigvit.evidence.certificate import Certificate
 from sigvit.evidence.convnets import ConvNetClassifier
-from sigvit.evidence.metrics import chance_line
 from sigvit.evidence.results_folder import claim_folder, write_results
 
 TABLE = Path(__file__).parent / "results" / "eeg_accuracy.md"
@@ -89,11 +88,10 @@ def run(row: str, seeds: int, networks: str, output: Path) -> Path:
 
 def scores(row: str, folder: Path) -> pd.Series:
     """Mean score of every pipeline, and the line that in 95 of 100 sets without signal none of them exceeds: each has its share of the 5 %."""
-    table, predictions = pd.read_csv(folder / "results.csv", dtype={"subject": str, "session": str}), pd.read_csv(folder / "predictions.csv")
+    table = pd.read_csv(folder / "results.csv", dtype={"subject": str, "session": str})
+    predictions = pd.read_csv(folder / "predictions.csv", dtype={"label": str})
     scored = statistics.summarise(table, predictions).set_index("pipeline")["score"]
-    first = predictions[(predictions["pipeline"] == table["pipeline"].iloc[0]) & (predictions["seed"] == table["seed"].iloc[0])]
-    counts = first.groupby(["fold", "label"]).size().unstack(fill_value=0)
-    return pd.concat([pd.Series({"guessing": chance_line(counts, alpha=0.05 / len(scored))}), scored]).rename(row)
+    return pd.concat([pd.Series({"guessing": statistics.chance(table, predictions, level=1 - 0.05 / len(scored))}), scored]).rename(row)
 
 
 def line(found: pd.Series) -> dict[str, str]:

@@ -31,7 +31,7 @@ def score_predictions(labels: np.ndarray, probabilities: np.ndarray, classes: Se
     -------
     dict : `score` (ROC-AUC for two classes, balanced accuracy for more; NaN where the test part holds one class, since neither can be told apart
         from a constant there), `metric` (its name), `accuracy`, `balanced_accuracy` (mean recall of the classes that are there), `log_loss` (nats a window),
-        `calibration_error` (see `calibration_error`), `n_classes`, `chance` (the score of guessing).
+        `calibration_error` (see `calibration_error`), `n_classes`, `chance` (the score of guessing: one in so many classes as have a recall here).
 
     Raises
     ------
@@ -43,7 +43,8 @@ def score_predictions(labels: np.ndarray, probabilities: np.ndarray, classes: Se
     """
     numbers, probabilities = _checked(labels, probabilities, classes)
     hits = probabilities.argmax(axis=1) == numbers
-    balanced = float(np.mean([hits[numbers == number].mean() for number in np.unique(numbers)]))
+    there = np.unique(numbers)
+    balanced = float(np.mean([hits[numbers == number].mean() for number in there]))
     return {
         "score": _score(numbers, probabilities, balanced),
         "metric": "roc_auc" if len(classes) == 2 else "balanced_accuracy",
@@ -52,7 +53,7 @@ def score_predictions(labels: np.ndarray, probabilities: np.ndarray, classes: Se
         "log_loss": float(window_log_loss(numbers, probabilities).mean()),
         "calibration_error": calibration_error(hits, probabilities.max(axis=1)),
         "n_classes": len(classes),
-        "chance": 1 / len(classes),
+        "chance": 1 / (len(there) if len(there) > 1 else len(classes)),
     }
 
 
@@ -90,20 +91,22 @@ def calibration_bins(hits: np.ndarray, confidence: np.ndarray, n_bins: int = 10)
     return [(float(confidence[rows].mean()), float(hits[rows].mean()), int(rows.sum())) for rows in chosen]
 
 
-def chance_line(counts: ArrayLike, alpha: float = 0.05) -> float:
+def chance_line(counts: ArrayLike, alpha: float = 0.05, units: ArrayLike | None = None) -> float:
     """The score that a pipeline exceeds with probability at most ``alpha`` where nothing tells the classes (about so, where it is a mean over folds).
 
     Parameters
     ----------
     counts : test windows of every class, (classes,), or (folds, classes) for the mean score of several folds.
         Folds that hold one class have no score and are passed over.
+    units : (folds,) the unit, such as the subject, of each fold, where the score is a mean over units of means over their folds.
 
     Returns
     -------
     float : for two classes the limit of ROC-AUC, from the Mann–Whitney statistic's null variance, (n₁ + n₂ + 1) / (12 n₁ n₂);
         for more the limit of balanced accuracy, from the binomial distribution of hits (Müller-Putz et al. 2008, "Better than
         random? A closer look on BCI results"): exact for one part, where the classes' own distributions are convolved if their windows
-        are unequally many; over folds with as many windows as a balanced part of the same variance would have.
+        are unequally many; over folds with as many windows as a balanced part of the same variance would have. Recalls are of the classes that a fold holds,
+        so that always naming one of them, however few they are, is guessing.
         For several folds twice the variance: each fold's test part trains the others, so that what one pair of folds has in common by chance counts in both.
         NaN where no fold holds two classes.
 
@@ -113,15 +116,16 @@ def chance_line(counts: ArrayLike, alpha: float = 0.05) -> float:
     table = np.atleast_2d(np.asarray(counts, dtype=float))
     if table.shape[1] < 2:
         raise ValueError(f"A chance line needs the windows of at least two classes, but got {table.shape[1]}.")
-    table = table[(table > 0).sum(axis=1) > 1]
-    if not len(table):
+    scored = (table > 0).sum(axis=1) > 1
+    if not scored.any():
         return float("nan")
+    table, weights = table[scored], _weights(np.arange(len(table)) if units is None else np.asarray(units), scored)
     if table.shape[1] == 2:
-        return _auc_limit(table, alpha)
+        return _auc_limit(table, weights, alpha)
     there = table[0][table[0] > 0].astype(int)
     if len(table) == 1 and len(set(there)) > 1:
-        return _unequal_recalls_limit(there, table.shape[1], alpha)
-    return _balanced_accuracy_limit(table, alpha)
+        return _unequal_recalls_limit(there, alpha)
+    return _balanced_accuracy_limit(table, weights, alpha)
 
 
 def shared_variance(n_folds: int) -> float:
@@ -129,25 +133,37 @@ def shared_variance(n_folds: int) -> float:
     return OF_SHARED_FOLDS if n_folds > 1 else 1.0
 
 
-def _auc_limit(table: np.ndarray, alpha: float) -> float:
+def _weights(units: np.ndarray, scored: np.ndarray) -> np.ndarray:
+    """What each scored fold counts in a mean over units; the largest is 1."""
+    _, own, folds = np.unique(units[scored], return_inverse=True, return_counts=True)
+    return folds.min() / folds[own]
+
+
+def _auc_limit(table: np.ndarray, weights: np.ndarray, alpha: float) -> float:
     variances = (table.sum(axis=1) + 1) / (12 * table.prod(axis=1))
-    return float(min(1.0, 0.5 + norm.ppf(1 - alpha) * np.sqrt(shared_variance(len(table)) * variances.sum()) / len(table)))
+    spread = np.sqrt(shared_variance(len(table)) * (weights**2 * variances).sum())
+    return float(min(1.0, 0.5 + norm.ppf(1 - alpha) * spread / weights.sum()))
 
 
-def _balanced_accuracy_limit(table: np.ndarray, alpha: float) -> float:
+def _balanced_accuracy_limit(table: np.ndarray, weights: np.ndarray, alpha: float) -> float:
     """A class without windows has no recall; the mean is over those that are there."""
-    variances = [np.sum(1 / fold[fold > 0]) / np.sum(fold > 0) ** 2 for fold in table]
-    alike = max(1, int(np.floor(len(table) ** 2 / (shared_variance(len(table)) * np.sum(variances)) + 1e-9)))
-    return float(binom.ppf(1 - alpha, alike, 1 / table.shape[1]) / alike)
+    there = (table > 0).sum(axis=1)
+    chance = np.sum(weights / there) / weights.sum()
+    # of a hit, then of a fold's mean recall
+    hits = (1 - 1 / there) / there
+    variances = hits * [np.sum(1 / fold[fold > 0]) for fold in table] / there**2
+    variance = shared_variance(len(table)) * np.sum(weights**2 * variances) / weights.sum() ** 2
+    alike = max(1, int(np.floor(chance * (1 - chance) / variance + 1e-9)))
+    return float(binom.ppf(1 - alpha, alike, chance) / alike)
 
 
-def _unequal_recalls_limit(counts: np.ndarray, n_classes: int, alpha: float) -> float:
+def _unequal_recalls_limit(counts: np.ndarray, alpha: float) -> float:
     """For one part: the distribution of the mean recall of its classes, in steps that are rounded up, so that the limit is never too low."""
     likely = np.ones(1)
     for count, alike in zip(*np.unique(counts, return_counts=True), strict=True):
         hits = np.arange(alike * count + 1)
         places = np.ceil(hits * STEPS / (count * len(counts)) - 1e-9).astype(int)
-        likely = fftconvolve(likely, np.bincount(places, binom.pmf(hits, alike * count, 1 / n_classes)))
+        likely = fftconvolve(likely, np.bincount(places, binom.pmf(hits, alike * count, 1 / len(counts))))
     return float(min(1.0, np.searchsorted(likely.cumsum(), 1 - alpha) / STEPS))
 
 

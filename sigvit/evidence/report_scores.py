@@ -31,7 +31,8 @@ def scores_section(results: Results, summary: pd.DataFrame, comparison: pd.DataF
 
 def _scores_picture(scores: pd.DataFrame, summary: pd.DataFrame, colours: dict[str, str]) -> str:
     means = "; ".join(f"{row['pipeline']} {text(row['score'])}" for row in summary.to_dict("records"))
-    chance = float(scores["chance"].iloc[0])
+    scored = scores[scores["score"].notna()]
+    chance = float(statistics.unit_scores(scored if len(scored) else scores, "chance").mean().iloc[0])
     small = {"window": "seeds", "subject": "subjects", "fold": "folds"}.get(summary["unit"].iloc[0], "groups of subjects")
     caption = f"Large marks: means, with 95 % intervals. Small marks: {small}."
     return picture(figures.draw_scores(summary, _unit_values(scores), colours, chance), f"Scores with intervals: {means}; chance {chance:.2f}.", caption)

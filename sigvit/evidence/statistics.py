@@ -123,9 +123,8 @@ def unit_scores(table: pd.DataFrame, column: str = "score") -> pd.DataFrame:
     {0: {'ViT': 0.7, 'LDA': 0.5}}
     """
     _require_one_experiment(table)
-    by_subject = unit_of(table) in ("subject", "group of subjects")
     folds = table.groupby(["pipeline", "subject", "fold"])[column].mean().reset_index()
-    units = folds.groupby(["pipeline", "subject" if by_subject else "fold"])[column].mean()
+    units = folds.groupby(["pipeline", "subject" if _by_subject(table) else "fold"])[column].mean()
     return units.unstack("pipeline")[list(dict.fromkeys(table["pipeline"]))]
 
 
@@ -146,7 +145,7 @@ def summarise(table: pd.DataFrame, predictions: pd.DataFrame, level: float = 0.9
         mean = float(scores[pipeline].mean())
         low, high = np.clip(_score_interval(scores[pipeline], predicted, unit, _overlap(table), level), 0.0, 1.0).tolist()
         row = {"pipeline": pipeline, "metric": own["metric"].iloc[0], "score": mean, "low": low, "high": high, "seed_sd": _seed_sd(own)}
-        row |= {"unit": unit, "n": _count(scores[pipeline], predicted, unit), "chance_line": chance(predictions, level)}
+        row |= {"unit": unit, "n": _count(scores[pipeline], predicted, unit), "chance_line": chance(table, predictions, level)}
         row |= {column: float(values[pipeline]) for column, values in means.items()}
         rows.append({**row, "time": float(own["time"].mean()), "parameters": own["parameters"].iloc[0]})
     return pd.DataFrame(rows)
@@ -173,12 +172,13 @@ def compare(table: pd.DataFrame, predictions: pd.DataFrame, reference: str = "Vi
     return compared
 
 
-def chance(predictions: pd.DataFrame, level: float = 0.95) -> float:
-    """The mean score that guessing exceeds with probability 1 - ``level``, from the classes of every fold's test windows."""
+def chance(table: pd.DataFrame, predictions: pd.DataFrame, level: float = 0.95) -> float:
+    """The score that guessing exceeds with probability 1 - ``level``, from the classes of every fold's test windows: a mean over units of their folds."""
     names = [column.removeprefix("probability_") for column in predictions.columns if column.startswith("probability_")]
     one_fit = predictions.drop_duplicates(["fold", "row"])
     counts = pd.crosstab(one_fit["fold"], one_fit["label"].astype(str)).reindex(columns=names, fill_value=0)
-    return chance_line(counts.to_numpy(), 1 - level)
+    units = table.drop_duplicates("fold").set_index("fold")["subject"] if _by_subject(table) else counts.index.to_series()
+    return chance_line(counts.to_numpy(), 1 - level, units.loc[counts.index].astype(str))
 
 
 def _comparison(
@@ -213,6 +213,11 @@ def _score_interval(scores: pd.Series, predictions: pd.DataFrame, unit: str, ove
     if unit == "window":
         return score_interval(known[0], predictions, level)
     return confidence_interval(known, level, overlap if unit == "fold" else 0.0)
+
+
+def _by_subject(table: pd.DataFrame) -> bool:
+    """Whether folds are averaged first, over a subject or a group of subjects."""
+    return unit_of(table) in ("subject", "group of subjects")
 
 
 def _overlap(table: pd.DataFrame) -> float:

@@ -454,8 +454,10 @@ def _wrong_scores(line: dict[str, str], n_tested_classes: int) -> Iterator[str]:
     elif line["metric"] in line and numbers["score"] != _number(line[line["metric"]]):
         yield f"the score is {line['score']}, but its metric, {line['metric']}, is {line[line['metric']]}"
     metric = "roc_auc" if numbers["n_classes"] == 2 else "balanced_accuracy"
-    if "chance" in line and not _same(line["chance"], 1 / max(1, numbers["n_classes"])):
-        yield f"chance is {line['chance']!r}, but with n_classes {line['n_classes']!r} it should be one in so many"
+    # Of a score, chance is one in the classes that were tested; tables from before that say one in all classes.
+    named = {numbers["n_classes"], n_tested_classes if n_tested_classes > 1 else numbers["n_classes"]}
+    if "chance" in line and not any(_same(line["chance"], 1 / max(1, number)) for number in named):
+        yield f"chance is {line['chance']!r}, but with n_classes {line['n_classes']!r}, {n_tested_classes} of them tested, it should be one in so many"
     if line["metric"] != metric or not numbers["n_classes"] >= max(2, n_tested_classes):
         tested = f"{n_tested_classes} of {line['n_classes']} classes were tested"
         yield f"{tested} and the metric is {line['metric']!r}; two classes have roc_auc, more balanced_accuracy"

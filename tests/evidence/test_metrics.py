@@ -68,7 +68,10 @@ def test_what_is_not_a_prediction_gets_a_sentence(labels, probabilities, classes
         score_predictions(labels, probabilities, classes)
 
 
-@pytest.mark.parametrize("counts", [[50, 43], [11, 37], [[13, 11], [7, 17], [19, 5]], [17, 17, 17, 17], [[11, 29, 13], [7, 31, 11]]])
+FEWER_CLASSES = [[11, 29, 0], [[11, 29, 0], [7, 0, 31], [13, 17, 19]]]
+
+
+@pytest.mark.parametrize("counts", [[50, 43], [11, 37], [[13, 11], [7, 17], [19, 5]], [17, 17, 17, 17], [[11, 29, 13], [7, 31, 11]], *FEWER_CLASSES])
 def test_guessing_exceeds_the_chance_line_about_as_often_as_it_says(counts):
     generator = np.random.default_rng(0)
     means = np.mean([guessed_scores(generator, np.array(fold)) for fold in np.atleast_2d(counts)], axis=0)
@@ -89,7 +92,7 @@ def guessed_scores(generator, counts, n_draws=5000):
     if len(counts) == 2:
         ranks = generator.random((n_draws, counts.sum())).argsort(axis=1).argsort(axis=1)[:, : counts[1]] + 1
         return (ranks.sum(axis=1) - counts[1] * (counts[1] + 1) / 2) / counts.prod()
-    return np.mean([generator.binomial(count, 1 / len(counts), n_draws) / count for count in counts], axis=0)
+    return np.mean([generator.binomial(count, 1 / np.sum(counts > 0), n_draws) / count for count in counts[counts > 0]], axis=0)
 
 
 def test_folds_of_one_class_have_no_part_in_the_chance_line():
@@ -130,6 +133,48 @@ def test_the_line_of_such_folds_holds_for_more_classes_too(n_folds):
         above += np.mean(scores) > chance_line([np.bincount(y[test], minlength=4) for test in folds])
     # A share of .05 of 2000 sets is off by .005 (one standard deviation).
     assert above / n_sets <= 0.05 + 3 * 0.005
+
+
+@pytest.mark.parametrize(("layout", "n_classes"), [((4, 4), 2), ((11, 2), 2), ((11, 2), 3)])
+def test_the_line_of_means_over_subjects_holds_for_equally_and_unequally_many_folds(layout, n_classes):
+    """Linear discriminants of noise. Of the line that takes all folds alike 12 and 9 % of the unequal sets are beyond."""
+    generator, above, n_sets, units = np.random.default_rng(0), 0, 1000, np.repeat(np.arange(len(layout)), layout)
+    counts = [np.bincount(np.arange(18) % n_classes)] * sum(layout)
+    line = chance_line(counts, units=units)
+    for _ in range(n_sets):
+        means = []
+        for n_folds in layout:
+            y, x = np.tile(np.arange(18) % n_classes, (n_folds, 1)), generator.normal(size=(n_folds, 18, 5))
+            rest = [np.arange(n_folds) != fold for fold in range(n_folds)]
+            means.append(np.mean([discriminant_score(x[own].reshape(-1, 5), y[own].ravel(), x[~own][0], y[~own][0]) for own in rest]))
+        above += np.mean(means) > line
+    # A share of .05 of 1000 sets is off by .007 (one standard deviation).
+    assert above / n_sets <= 0.05 + 3 * 0.007
+
+
+def discriminant_score(x, y, more, labels):
+    """ROC-AUC, or the mean recall of more than two classes, of linear discriminants whose covariance is shrunk by half."""
+    means = np.stack([x[y == label].mean(axis=0) for label in np.unique(y)])
+    covariance = np.cov((x - means[y]).T, bias=True)
+    weights = np.linalg.solve(covariance / 2 + np.eye(x.shape[1]) * np.trace(covariance) / (2 * x.shape[1]), means.T)
+    answers = more @ weights - (means * weights.T).sum(axis=1) / 2
+    if len(means) > 2:
+        return mean_recall(labels, answers.argmax(axis=1))
+    scores = answers[:, 1] - answers[:, 0]
+    return (scores[labels == 1][:, None] > scores[labels == 0]).mean()
+
+
+def test_folds_that_lack_classes_are_guessed_among_those_that_they_hold():
+    """Always naming one of two classes that a fold holds has a balanced accuracy of ½ there, and no more than chance."""
+    labels, probabilities = np.array(["a"] * 7 + ["b"] * 3), np.tile([1.0, 0.0, 0.0], (10, 1))
+    scored = score_predictions(labels, probabilities, "abc")
+    assert scored["score"] == scored["chance"] == 0.5
+    assert score_predictions(labels[:7], probabilities[:7], "abc")["chance"] == 1 / 3
+    for counts in ([7, 3, 0], [5, 5, 0], [[7, 3, 0], [7, 0, 5]], [[7, 3, 0]] * 41):
+        assert chance_line(counts) > 0.5
+    assert chance_line([[7, 3, 0], [7, 0, 5]] * 29) < 0.6
+    # one in two and one in three of a mean over two folds
+    assert 5 / 12 < chance_line([[50, 50, 0], [50, 50, 50]]) < 5 / 12 + 0.15
 
 
 def nearest_mean(x, y, more):

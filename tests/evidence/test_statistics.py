@@ -276,8 +276,17 @@ def test_two_experiments_in_one_table_get_a_sentence():
 
 
 def test_chance_counts_the_classes_of_every_fold_once():
-    _, predictions = made({"ViT": 1.0, "LDA": 0.0}, n_folds=3, windows=14)
-    assert chance(predictions) == chance_line([[7, 7]] * 3)
+    table, predictions = made({"ViT": 1.0, "LDA": 0.0}, n_folds=3, windows=14)
+    assert chance(table, predictions) == chance_line([[7, 7]] * 3)
+
+
+def test_chance_weighs_folds_as_the_score_does():
+    """Three folds of subject 01 and one of 02: a mean over two subjects, in which the one fold counts as much as the three."""
+    table, predictions = made({"ViT": 1.0}, ("01", "02"), n_folds=2, windows=14)
+    table.loc[table["fold"] == 2, "subject"] = "01"
+    assert unit_scores(table).index.tolist() == ["01", "02"]
+    assert chance(table, predictions) == chance_line([[7, 7]] * 4, units=["01", "01", "01", "02"]) > chance_line([[7, 7]] * 4)
+    assert chance(table.assign(subject="01"), predictions) == chance_line([[7, 7]] * 4)
 
 
 def test_spread_of_seeds_stands_beside_the_interval():

@@ -175,7 +175,7 @@ def cell(column: str, value: str, line: int = 0) -> Callable[[pd.DataFrame], pd.
         (cell("metric", "balanced_accuracy"), "its metric, balanced_accuracy, is"),
         (cell("metric", "luck"), "two classes have roc_auc"),
         (cell("n_classes", "1"), "2 of 1 classes were tested"),
-        (cell("chance", "0.1"), "chance is '0.1', but with n_classes '2' it should be one in so many"),
+        (cell("chance", "0.1"), "chance is '0.1', but with n_classes '2', 2 of them tested, it should be one in so many"),
         (cell("protocol", "within_session"), "protocol is 'within_session', but it should be 'cross_subject'"),
         (cell("left_out", "subject 09"), "left_out is 'subject 09'"),
         (cell("subject", "02"), "subject is '02', but the test rows are of 01"),
@@ -297,6 +297,17 @@ def test_a_recording_without_a_clock_leaves_the_others_in_the_order_of_theirs(tm
     exchanged = {str(own[0]): "test", str(later[-1]): "train"}
     edit_table(folder, "folds", lambda told: told.assign(part=told.row.map(exchanged).where(told.fold == "0").fillna(told.part)))
     assert any("is trained on, but comes after its first tested trial" in finding for finding in verify.verify(folder))
+
+
+@pytest.mark.parametrize(("chance", "confirmed"), [("0.5", True), ("0.3333333333333333", True), ("0.25", False)])
+def test_chance_is_one_in_the_tested_classes_or_as_before_in_all(tmp_path: Path, chance: str, confirmed: bool) -> None:
+    """Every subject lacks a class of three."""
+    windows = synthetic_windows(n_subjects=3, n_runs=1, n_trials=18, classes=("a", "b", "c"))
+    windows = windows[[row for row in range(54) if windows.labels[row] != "abc"[row // 18]]]
+    folder = write_folder(tmp_path / "folder", windows, splitters.cross_subject(windows.metadata, validation=0.0))
+    assert set(pd.read_csv(folder / "results.csv")["chance"]) == {0.5}
+    edit_table(folder, "results", lambda table: table.assign(chance=chance))
+    assert (verify.verify(folder) == []) == confirmed
 
 
 def test_a_test_part_of_one_class_may_lack_its_score(tmp_path: Path) -> None:
