@@ -62,6 +62,15 @@ def is_missing(label: Any) -> bool:
     return label is None or not isinstance(label == label, bool | np.bool_) or bool(label != label)
 
 
+def legend_name(name: object) -> str:
+    """The name behind a space of no width where it begins with an underscore: matplotlib leaves such names out of legends.
+
+    >>> legend_name("rest"), legend_name("_rest")
+    ('rest', '\\u200b_rest')
+    """
+    return f"\u200b{name}" if str(name).startswith("_") else str(name)
+
+
 def text_of(value: object) -> str:
     """Whole floats are written as integers: a column of numbers with a gap in it is read by pandas as floats.
 

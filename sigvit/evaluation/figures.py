@@ -10,7 +10,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-STYLE: Any = {"font.size": 10, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "svg.hashsalt": "sigvit"}
+from sigvit.labels import legend_name
+
+STYLE: Any = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "svg.hashsalt": "sigvit",
+    "text.parse_math": False,  # a name with two dollar signs is no formula
+}
 WIDTH_INCHES = 7.0
 HEAD_COLOUR, LINE_COLOUR = "#12355b", "#c2452d"
 # Paul Tol's muted scheme: told apart by colour-blind readers too.
@@ -188,7 +198,7 @@ def draw_lines(x: np.ndarray, lines: Mapping[str, np.ndarray], thresholds: Mappi
     figure = Figure(figsize=(5.2, 3.0), layout="constrained")
     axes = figure.subplots()
     for number, (name, line) in enumerate(lines.items()):
-        axes.plot(x, line, color=COLOURS[number % len(COLOURS)], label=name, linewidth=1.4)
+        axes.plot(x, line, color=COLOURS[number % len(COLOURS)], label=legend_name(name), linewidth=1.4)
         axes.axhline(thresholds[name], color=COLOURS[number % len(COLOURS)], linestyle=":", linewidth=1.2)
     size = np.cumsum(np.abs(np.stack(list(lines.values()))).sum(0))
     last = min(len(x) - 1, max(10, int(np.searchsorted(size, 0.99 * size[-1])) + 2))
@@ -211,7 +221,7 @@ def draw_scaling_curve(points: Mapping[str, np.ndarray], fits: Mapping[str, np.n
         colour = COLOURS[number % len(COLOURS)]
         x, value, low, high = np.asarray(measured, dtype=float).T
         bars = np.maximum([value - low, high - value], 0)  # the mean of equal numbers may lie a rounding step outside them
-        axes.errorbar(x, value, bars, fmt="o", markersize=4, color=colour, capsize=2, linewidth=1, label=name)
+        axes.errorbar(x, value, bars, fmt="o", markersize=4, color=colour, capsize=2, linewidth=1, label=legend_name(name))
         if name in fits:
             x, value, low, high = np.asarray(fits[name], dtype=float).T
             axes.plot(x, value, color=colour, linewidth=1.4)

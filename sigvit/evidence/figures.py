@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from sigvit.data.windows import Windows
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.metrics import calibration_bins
+from sigvit.labels import legend_name
 
 # Narrow enough that letters stay legible on a telephone, where a figure takes the whole width.
 WIDTH_INCHES = 5.2
@@ -24,6 +25,7 @@ STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
+    "text.parse_math": False,  # a name with two dollar signs is no formula
     "svg.hashsalt": "sigvit",
 }
 PARTS = {"neither": "#e8e8e8", "train": "#4878a8", "validation": "#e3b23c", "test": "#c2452d"}
@@ -59,10 +61,10 @@ def draw_protocol(windows: Windows, folds: Sequence[Fold]) -> str:
     _mark_groups(axes, groups, level)
     shown = np.linspace(0, len(folds) - 1, min(len(folds), MOST_LABELLED_FOLDS)).astype(int)
     names = _telling_names(folds)
-    axes.set_yticks(shown, [_shortened(names[number], 26) for number in shown])
+    axes.set_yticks(shown, [names[number] for number in shown])
     axes.hlines(np.arange(len(folds) - 1) + 0.5, 0, parts.shape[1], color="white", linewidth=1.5 if len(folds) <= MOST_LABELLED_FOLDS else 0.2)
     there = [name for number, name in enumerate(PARTS) if (parts == number).any()]
-    handles = [matplotlib.patches.Patch(color=PARTS[name], label=name if name != "neither" else "in no part (guard)") for name in there]
+    handles = [matplotlib.patches.Patch(color=PARTS[name], label=name if name != "neither" else "in no part") for name in there]
     figure.legend(handles=handles, loc="outside upper right", ncols=4, columnspacing=1, handlelength=1)
     return _svg(figure)
 
@@ -113,7 +115,7 @@ def draw_calibration(judged: Mapping[str, tuple[np.ndarray, np.ndarray]], colour
     for name, (hits, confidence) in judged.items():
         bins = np.array(calibration_bins(hits, confidence))
         sure, accuracy, count = bins[bins[:, 2] >= 0.01 * len(hits)].T
-        axes.plot(sure, accuracy, color=colours[name], linewidth=1.5, label=name)
+        axes.plot(sure, accuracy, color=colours[name], linewidth=1.5, label=legend_name(name))
         axes.scatter(sure, accuracy, s=15 + 300 * count / count.sum(), color=colours[name], alpha=0.6, linewidths=0)
     lowest = min(float(confidence.min()) for _, confidence in judged.values())
     axes.set_xlim(max(0.0, lowest - 0.05), 1.03)
@@ -154,7 +156,7 @@ def draw_responses(windows: Windows, electrodes: Sequence[int]) -> str:
         for number, label in enumerate(windows.classes):
             own = 1e6 * np.asarray(windows.values[np.asarray(windows.labels) == label, electrode], dtype=np.float64)
             mean, error = own.mean(axis=0), own.std(axis=0, ddof=min(1, len(own) - 1)) / np.sqrt(len(own))
-            panel.plot(seconds, mean, color=_class_colour(number), linewidth=1.4, label=f"{label} (n = {len(own)})")
+            panel.plot(seconds, mean, color=_class_colour(number), linewidth=1.4, label=legend_name(f"{label} (n = {len(own)})"))
             panel.fill_between(seconds, mean - error, mean + error, color=_class_colour(number), alpha=0.25, linewidth=0)
         panel.set_title(windows.electrodes[electrode], loc="left")
         panel.axhline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
@@ -218,11 +220,17 @@ def _window_order(metadata: pd.DataFrame) -> tuple[np.ndarray, str, list[tuple[s
     return order, "/".join(telling), list(zip(sizes["first"], sizes["size"].tolist(), strict=True))
 
 
-def _telling_names(folds: Sequence[Fold]) -> list[str]:
-    """What every fold leaves out, without what all of them have in common: "run 2" for "subject 1, run 2" where there is one subject."""
+def _telling_names(folds: Sequence[Fold], most: int = 26) -> list[str]:
+    """What every fold leaves out, without what all of them have in common: "run 2" for "subject 1, run 2" where there is one subject.
+
+    Where that is longer than ``most`` letters, subjects and sessions stand as names alone, and the end, which tells folds apart, is kept.
+    """
     parts = [(fold.left_out or f"fold {fold.number}").split(", ") for fold in folds]
     common = set.intersection(*map(set, parts)) if len(folds) > 1 else set()
-    return [", ".join(part for part in own if part not in common) or ", ".join(own) for own in parts]
+    names = [", ".join(part for part in own if part not in common) or ", ".join(own) for own in parts]
+    if max(map(len, names)) > most:
+        names = [name.replace("subject ", "").replace("session ", "") for name in names]
+    return [name if len(name) <= most else f"…{name[1 - most :]}" for name in names]
 
 
 def _mark_groups(axes: Axes, groups: list[tuple[str, int]], level: str) -> None:

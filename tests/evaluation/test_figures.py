@@ -1,5 +1,6 @@
 """Figures show the numbers that they were given, where they belong, with units and colour bars."""
 
+import matplotlib
 import mne
 import numpy as np
 import pandas as pd
@@ -180,3 +181,19 @@ def test_equal_seeds_have_a_bar_of_no_length():
     measured = pd.Series([0.1, 0.1, 0.1]).agg(["mean", "min", "max"])  # the mean lies a rounding step above the largest
     assert measured["mean"] > measured["max"]
     figures.draw_scaling_curve({"16x1": np.array([[10.0, *measured]])}, {}, "samples", "accuracy")
+
+
+@pytest.mark.parametrize("name", ["$50% of $", "p$_$", "_rest"])
+def test_names_are_drawn_as_they_are_written(name, tmp_path):
+    """Two dollar signs are no formula, and an underscore in front hides no name from a legend."""
+    line, points = np.linspace(0, 1, 13), np.array([[10, 0.5, 0.4, 0.6], [20, 0.6, 0.5, 0.7]])
+    drawn = [
+        figures.draw_class_maps({name: np.zeros((2, 5))}, {name: np.ones((2, 5))}, [name, "C4"], np.arange(6.0), "logit"),
+        figures.draw_lines(np.arange(13.0), {name: line}, {name: 0.5}, "frequency (Hz)", "logit"),
+        figures.draw_scaling_curve({name: points}, {}, "training windows", "accuracy"),
+        figures.draw_matrix(np.eye(2), [name, "C4"], "electrode"),
+    ]
+    for number, figure in enumerate(drawn):
+        with matplotlib.rc_context({"svg.fonttype": "none"}):
+            figure.savefig(tmp_path / f"{number}.svg")
+        assert name in (tmp_path / f"{number}.svg").read_text()

@@ -2,7 +2,9 @@
 
 import xml.etree.ElementTree as ElementTree
 
+import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 
 from sigvit.data.synthetic import synthetic_windows
@@ -10,9 +12,13 @@ from sigvit.evidence import folds
 from sigvit.evidence.figures import (
     _telling_names,
     _window_order,
+    draw_calibration,
+    draw_differences,
     draw_learning,
     draw_protocol,
+    draw_responses,
     draw_scalp,
+    draw_scores,
     pipeline_colours,
     telling_electrodes,
     telling_sample,
@@ -47,6 +53,43 @@ def test_names_of_folds_leave_out_what_all_have_in_common():
     made = [folds.Fold([0], [], [1], number, "within_session", f"subject 01, run {number}") for number in (1, 2)]
     assert _telling_names(made) == ["run 1", "run 2"]
     assert _telling_names(made[:1]) == ["subject 01, run 1"]
+
+
+def test_long_names_of_folds_keep_what_tells_them_apart():
+    made = [folds.Fold([0], [], [1], run, "within_session", f"subject {subject}, session 01, run {run}") for subject in ("04", "05") for run in (1, 2)]
+    assert _telling_names(made) == ["subject 04, run 1", "subject 04, run 2", "subject 05, run 1", "subject 05, run 2"]
+    made[0] = folds.Fold([0], [], [1], 1, "within_session", "subject 04, session 02, run 1")
+    assert _telling_names(made) == ["04, 02, run 1", "04, 01, run 2", "05, 01, run 1", "05, 01, run 2"]
+    long = [folds.Fold([0], [], [1], 1, "made", f"{'patient' * 5}, block {block} of 5") for block in (1, 2)]
+    assert [_telling_names([fold]) for fold in long] == [["…ientpatient, block 1 of 5"], ["…ientpatient, block 2 of 5"]]
+
+
+@pytest.mark.parametrize("name", ["$50% of $", "win $5 or $10", "p$_$", "_rest"])
+def test_names_are_drawn_as_they_are_written(name):
+    """Two dollar signs are no formula, and an underscore in front hides no name from a legend."""
+    windows = synthetic_windows(2, classes=(name, "right"), electrodes=(*"ABCDEFG", name), n_trials=6)
+    windows.metadata["subject"] = np.where(windows.metadata["subject"] == "01", name, "02")
+    row = {"pipeline": name, "score": 0.7, "low": 0.6, "high": 0.8, "difference": 0.1, "chance_line": 0.6, "metric": "roc_auc"}
+    colours, judged = {name: "#123456"}, (np.array([True, False]), np.array([0.7, 0.9]))
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        drawn = [
+            draw_protocol(windows, folds.cross_subject(windows.metadata)),
+            draw_scores(pd.DataFrame([row]), {name: np.array([0.7])}, colours, 0.5),
+            draw_differences(pd.DataFrame([row]), colours),
+            draw_calibration({name: judged}, colours),
+            draw_responses(windows, [7]),
+        ]
+    for svg in drawn:
+        assert name in "".join(ElementTree.fromstring(svg).itertext())
+    assert f"{name} (n = " in drawn[-1]
+
+
+def test_of_windows_in_no_part_it_is_not_said_that_they_are_in_the_guard():
+    windows = synthetic_windows(2, n_runs=2, n_trials=6)
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        words = "".join(ElementTree.fromstring(draw_protocol(windows, folds.within_session(windows.metadata))).itertext())
+    assert "in no part" in words
+    assert "guard" not in words
 
 
 def test_electrodes_and_sample_shown_are_those_where_classes_differ():
