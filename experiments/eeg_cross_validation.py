@@ -8,6 +8,7 @@ What to expect: benchmarks/results/eeg_accuracy.md. Killed and started again wit
 from __future__ import annotations
 
 import math
+import shlex
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -78,7 +79,7 @@ def main(configuration: Configuration) -> None:
         results = sigvit.cross_validate(pipelines, windows, folds, seeds, certificate, output, on_fit, configuration.jobs)
     write_results(output, results, windows, folds, record)
     print_summary(console, results)
-    console.print(f"Report: {output / 'report.html'}   Check it: sigvit verify {output}")
+    console.print(f"Report: {output / 'report.html'}   Check it: sigvit verify {shlex.quote(str(output))}", markup=False, soft_wrap=True)
 
 
 def make_folds(configuration: Configuration, windows: sigvit.Windows) -> tuple[str, list[sigvit.Fold]]:
@@ -131,7 +132,7 @@ def print_summary(console: Console, results: sigvit.Results) -> None:
     for heading in ("pipeline", "score", "95 % interval", "accuracy", "log-loss", "seconds a fit"):
         table.add_column(heading, justify="left" if heading == "pipeline" else "right")
     for row in summary.to_dict("records"):
-        interval = f"{row['low']:.3f} … {row['high']:.3f}"
+        interval = "–" if math.isnan(row["low"]) else f"{row['low']:.3f} … {row['high']:.3f}"
         table.add_row(row["pipeline"], f"{row['score']:.3f}", interval, f"{row['accuracy']:.3f}", f"{row['log_loss']:.3f}", f"{row['time']:.1f}")
     console.print(table)
     chance = summary["chance_line"].max()

@@ -17,7 +17,8 @@ def influence(predictions: pd.DataFrame) -> np.ndarray:
 
     The square root of the sum of squares is the score's standard error.
     For ROC-AUC these are the structural components of DeLong et al. (1988), "Comparing the areas under two or more correlated receiver operating
-    characteristic curves", centred and divided by the class's windows; for balanced accuracy the hits, likewise.
+    characteristic curves", centred and divided by the class's windows; for balanced accuracy the hits, likewise. NaN for the window of a class that has no
+    other, since one window has no spread to judge by.
 
     Parameters
     ----------
@@ -29,12 +30,12 @@ def influence(predictions: pd.DataFrame) -> np.ndarray:
     for number in np.unique(numbers):
         own = components[numbers == number]
         # n - 1 under the root: the variance inside the class is estimated.
-        centred[numbers == number] = (own - own.mean()) / np.sqrt(len(own) * max(len(own) - 1, 1))
+        centred[numbers == number] = (own - own.mean()) / np.sqrt(len(own) * (len(own) - 1)) if len(own) > 1 else np.nan
     return centred
 
 
 def interval_from_influence(difference: float, moved: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Normal interval of a difference of two scores, from the difference of their influences."""
+    """Normal interval of a difference of two scores, from the difference of their influences; (NaN, NaN) where a class has one window."""
     half = norm.ppf(0.5 + level / 2) * np.sqrt(np.sum(moved**2))
     return float(difference - half), float(difference + half)
 
@@ -44,17 +45,19 @@ def score_interval(score: float, predictions: pd.DataFrame, level: float = 0.95)
 
     Where every pair of windows is right there is no spread to judge by: then the exact lower limit of Clopper and Pearson (1934), "The use of confidence or
     fiducial limits", of as many hits as the rarest class has windows; where every pair is wrong, likewise the upper one. Where none of several classes has
-    a spread (its windows are all right, or all wrong), the mean over classes of the limits of their recalls.
+    a spread (its windows are all right, or all wrong), the mean over classes of the limits of their recalls. Where a class has one window: (NaN, NaN).
 
     >>> rows = pd.DataFrame({"seed": 0, "row": range(40), "label": [0, 1] * 20})
     >>> [round(limit, 3) for limit in score_interval(1.0, rows.assign(probability_0=1 - rows.label, probability_1=rows.label))]
     [0.832, 1.0]
     """
+    moved = influence(predictions)
+    if np.isnan(moved).any():
+        return float("nan"), float("nan")
     if not ROUNDING < score < 1 - ROUNDING:
         fewest = np.unique(_by_seed(predictions)[1], return_counts=True)[1].min()
         limit = float((0.5 - level / 2) ** (1 / fewest))
         return (limit, 1.0) if score > 0.5 else (0.0, 1 - limit)
-    moved = influence(predictions)
     probabilities, numbers = _by_seed(predictions)
     if probabilities.shape[2] > 2 and np.abs(moved).max() < ROUNDING:
         return _mean_of_recall_limits(probabilities, numbers, level)

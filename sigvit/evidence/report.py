@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def render_report(
     sections = [
         _verdict_section(certificate),
         task_section(windows),
-        protocol_section(windows, folds, results.table),
+        protocol_section(windows, folds, results.table, certificate),
         scores_section(results, summary, comparison, certificate, colours),
         confusions_section(results.predictions, summary, windows.classes),
         calibration_section(results.predictions, summary, windows.classes, colours),
@@ -104,16 +105,18 @@ def _headline(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> str:
 
 def _decided(comparison: pd.DataFrame) -> list[str]:
     """Sentences on who is better; where the units are too few for any corrected p to reach .05, on the intervals that leave zero out."""
-    decisive = float(comparison["smallest_p"].max()) * len(comparison) <= 0.05
-    told = comparison["p_holm"] <= 0.05 if decisive else comparison["low"] * comparison["high"] > 0
-    too_few = f"A paired test of {comparison['n'].min()} differences can't reach .05 here; by the intervals of the differences:"
-    sentences = [] if decisive else [too_few]
+    decisive = comparison["smallest_p"] * len(comparison) <= 0.05
+    told = (comparison["p_holm"] <= 0.05).where(decisive, comparison["low"] * comparison["high"] > 0)
+    undecided = comparison[~decisive]
+    here = f"against {listed(undecided['pipeline'].tolist())}" if decisive.any() else "here"
+    too_few = f"A paired test of {undecided['n'].min()} differences can't reach .05 {here}; by the intervals of the differences:"
+    sentences = [] if decisive.all() else [too_few]
     for verdict, found in (("better than", told & (comparison["difference"] > 0)), ("worse than", told & (comparison["difference"] < 0))):
         sentences += [f"It is {verdict} {listed(comparison['pipeline'][found].tolist())}."] if found.any() else []
     rest = comparison["pipeline"][~told].tolist()
     sentences += [f"No difference from {listed(rest)} is shown."] if rest else []
     tests = "Corrected t tests" if (comparison["unit"] == "fold").all() else "Paired permutation tests"
-    return [*sentences, f"({tests} with Holm's correction at .05.)"] if decisive else sentences
+    return [*sentences, f"({tests} with Holm's correction at .05.)"] if decisive.any() else sentences
 
 
 def _verdict_section(certificate: Certificate) -> str:
@@ -136,15 +139,27 @@ def _control_words(control: dict) -> str:
 
 
 def _run_section(results: Results, configuration: dict[str, Any] | None) -> str:
-    by_pipeline = results.table.groupby("pipeline", sort=False)
-    seconds = [[str(name), len(own), float(own["time"].mean()), float(own["time"].sum()), _parameters(own)] for name, own in by_pipeline]
     reads = max((entry["test_reads"] for entry in results.provenance), default=0)
     words = paragraph(f"The test rows of a fold were read {'once' if reads == 1 else f'up to {reads} times'} by each fit.") if reads else ""
-    timed = table(["Pipeline", "Rows", "Seconds a fit", "Seconds in all", "Parameters"], seconds)
+    timed = table(["Pipeline", "Rows", "Fits", "Seconds a fit", "Seconds in all", "Parameters"], _fit_rows(results.table))
     machine = table(["Machine", "Value"], describe_machine().items())
     versions = table(["Package", "Version"], package_versions().items())
     asked = table(["Setting", "Value"], _lines(configuration), "Configuration") if configuration else ""
     return section("How it was run", words, side_by_side(timed, machine, versions), asked)
+
+
+def _fit_rows(scores: pd.DataFrame) -> list[list[Any]]:
+    """What the fits of every pipeline took: one that stands for all seeds counts once, and parts of a pipeline (see `cross_validate`) aren't fits."""
+    times = {str(name): own["time"].tolist() for name, own in scores.groupby("pipeline", sort=False)}
+    rows: list[list[Any]] = []
+    for name, own in scores.groupby("pipeline", sort=False):
+        if any(str(name).startswith(f"{whole}: ") and times[whole] == times[str(name)] for whole in times):
+            rows.append([str(name), len(own), *[None] * 4])
+            continue
+        # Those that train at once share their seconds, but not their predictions.
+        fits = own.drop_duplicates(["fold", "time", "log_loss"])
+        rows.append([str(name), len(own), len(fits), float(fits["time"].mean()), float(fits["time"].sum()), _parameters(own)])
+    return rows
 
 
 def _parameters(fits: pd.DataFrame) -> int | None:
@@ -156,7 +171,7 @@ def _verification_section(folder: str) -> str:
     words = (
         "The tables and the certificate lie beside this page. A single file, which needs nothing else of sigvit, reads them again and confirms or refutes them:"
     )
-    return section("Verify it yourself", paragraph(words), f"<pre><code>sigvit verify {text(folder)}</code></pre>")
+    return section("Verify it yourself", paragraph(words), f"<pre><code>sigvit verify {text(shlex.quote(folder))}</code></pre>")
 
 
 def _lines(configuration: dict[str, Any], above: str = "") -> list[tuple[str, str]]:

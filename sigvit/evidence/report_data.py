@@ -9,6 +9,7 @@ import pandas as pd
 
 from sigvit.data.windows import Windows
 from sigvit.evidence import figures
+from sigvit.evidence.certificate import Certificate
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.html_parts import bullets, counted, listed, paragraph, picture, section, side_by_side, table
 
@@ -42,16 +43,29 @@ def _facts(windows: Windows) -> list[tuple[str, str]]:
     ]
 
 
-def protocol_section(windows: Windows, folds: Sequence[Fold], scores: pd.DataFrame) -> str:
+def protocol_section(windows: Windows, folds: Sequence[Fold], scores: pd.DataFrame, certificate: Certificate) -> str:
     train, validation, test = (_range([len(getattr(fold, part)) for fold in folds]) for part in ("train", "validation", "test"))
     words = f"{counted(len(folds), 'fold')} ({folds[0].protocol}), {counted(scores['seed'].nunique(), 'seed')}."
-    parts = f"In each, {train} windows train, {validation} choose (the stopping point, where a pipeline has one) and {test} test."
-    fitted = "Everything that is fitted is fitted without the test part, which each fit reads once."
-    alternative = f"Strip chart of {len(folds)} folds over {len(windows)} windows: {train} train, {validation} choose, {test} test in each."
+    read = [repr(each.pipeline) for each in certificate.alignment if each.uses_test_windows]
+    but = f", but for {listed(read)}, aligned by the test windows without their labels" if read else ""
+    fitted = f"Everything that is fitted is fitted without the test part{but}; each fit is judged on it once."
+    alternative = f"Strip chart of {len(folds)} folds over {len(windows)} windows: {train} train, {validation} validation, {test} test in each."
     drawn = picture(
         figures.draw_protocol(windows, folds), alternative, "A row a fold, named by its test part; a column a window, in the order of subject, session and run."
     )
-    return section("The protocol", paragraph(words, parts, fitted), drawn)
+    return section("The protocol", paragraph(words, _sizes_words(scores), fitted), drawn)
+
+
+def _sizes_words(scores: pd.DataFrame) -> str:
+    """How many windows train, choose and test in a fold, as the table has it: who chooses nothing is fitted on the validation part as well."""
+    test, choosing = _range(scores["samples_test"].tolist()), scores["samples_validation"] > 0
+    chosen, whole = scores[choosing], scores[~choosing]
+    if chosen.empty:
+        return f"In each, {_range(whole['samples'].tolist())} windows train and {test} test; no pipeline here sets windows apart to choose by."
+    parts = f"{_range(chosen['samples'].tolist())} windows train, {_range(chosen['samples_validation'].tolist())} choose the stopping point and {test} test"
+    if whole.empty:
+        return f"In each, {parts}."
+    return f"In each, {parts} for {listed(chosen['pipeline'].unique().tolist())}; the others choose nothing and train on {_range(whole['samples'].tolist())}."
 
 
 def _range(sizes: Sequence[int]) -> str:

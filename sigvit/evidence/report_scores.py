@@ -26,7 +26,7 @@ def scores_section(results: Results, summary: pd.DataFrame, comparison: pd.DataF
         caption = f"Differences of {metric} with 95 % intervals; right of zero the {OWN} is better, left of it the other."
         drawn.append(picture(figures.draw_differences(comparison, colours), f"{OWN} minus other: {differences}.", caption))
     scored = table(columns, rows, f"{metric[0].upper()}{metric[1:]}{stamp}", OWN)
-    return section("Scores", scored, _method(summary, comparison), side_by_side(*drawn), _unit_table(results.table, unit))
+    return section("Scores", scored, _method(results.table, summary, comparison), side_by_side(*drawn), _unit_table(results.table, unit))
 
 
 def _scores_picture(scores: pd.DataFrame, summary: pd.DataFrame, colours: dict[str, str]) -> str:
@@ -58,18 +58,33 @@ def _against(row: dict) -> list[Any]:
     return [f"{signed_words(row['difference'])} {interval_words(row)}", p_words(row["p"]), p_words(row["p_holm"])]
 
 
-def _method(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> str:
+def _method(scores: pd.DataFrame, summary: pd.DataFrame, comparison: pd.DataFrame | None) -> str:
     """What the intervals and tests are taken over, and what that can show."""
     unit, n = summary["unit"].iloc[0], int(summary["n"].max())
+    kind = "DeLong's in the logit" if summary["metric"].iloc[0] == "roc_auc" else "normal in the logit, by the spread of hits inside each class,"
     means = {
         "subject": f"Means are over {n} subjects (seeds and folds averaged first); intervals are Student's t.",
         "group of subjects": f"Means are over {n} groups of subjects (seeds averaged first); intervals are Student's t.",
         "fold": f"Means are over {n} folds (seeds averaged first); intervals are Nadeau and Bengio's, since training parts overlap.",
-        "window": f"There is one test part: intervals are DeLong's in the logit over its {n} windows, with the training part as it is.",
+        "window": f"There is one test part: intervals are {kind} over its {n} windows, with the training part as it is.",
     }
+    if unit == "window" and summary["score"].notna().any() and summary["low"].isna().all():
+        means["window"] = (
+            f"There is one test part, of {n} windows, and a class has one of them: nothing tells how far that one varies, so there are no intervals."
+        )
     line = text(float(summary["chance_line"].iloc[0]))
     guessing = f'Guessing exceeds {line} in 5 of 100 sets; "above chance" is above that.'
-    return paragraph(means[unit], guessing) + (_test_words(comparison, unit) if comparison is not None else "")
+    return paragraph(means[unit], _unscored_words(scores), guessing) + (_test_words(comparison, unit) if comparison is not None else "")
+
+
+def _unscored_words(scores: pd.DataFrame) -> str:
+    """Where folds have no score, what is a mean over others than the score."""
+    folds = scores.drop_duplicates("fold")["score"]
+    if not folds.isna().any() or folds.isna().all():
+        return ""
+    have = "has" if folds.isna().sum() == 1 else "have"
+    without = f"{folds.isna().sum()} of {len(folds)} test parts {have} one class, and so neither score nor balanced accuracy"
+    return f"{without}; accuracy, log-loss and calibration error are means over all {len(folds)}."
 
 
 def _test_words(comparison: pd.DataFrame, unit: str) -> str:
@@ -79,9 +94,13 @@ def _test_words(comparison: pd.DataFrame, unit: str) -> str:
     }
     test = tests.get(unit, f"a two-sided permutation test, where signs of paired differences are flipped, {unit} by {unit}")
     words = [f"p is that of {test}; Holm's correction counts all {len(comparison)} comparisons."]
-    smallest, n = float(comparison["smallest_p"].max()), int(comparison["n"].min())
-    if smallest * len(comparison) > 0.05:
-        words.append(f"With {n} of them no p lies below {smallest:.3g}, so Holm's can't reach .05 here, whatever the difference: look at the intervals.")
+    alike = comparison["pipeline"][comparison["p"].notna() & comparison["p_corrected_t"].isna()] if unit == "fold" else comparison["pipeline"][:0]
+    if len(alike):
+        words.append(f"Against {listed(alike.tolist())} all folds differ alike, which leaves no spread for a t: p is that of their signs.")
+    few = comparison[comparison["smallest_p"] * len(comparison) > 0.05]
+    if len(few):
+        n, smallest, here = int(few["n"].min()), float(few["smallest_p"].max()), "here" if len(few) == len(comparison) else "there"
+        words.append(f"With {n} of them no p lies below {smallest:.3g}, so Holm's can't reach .05 {here}, whatever the difference: look at the intervals.")
     return paragraph(*words)
 
 
@@ -124,7 +143,9 @@ def calibration_section(predictions: pd.DataFrame, summary: pd.DataFrame, classe
         judged[pipeline] = (probabilities.argmax(axis=1) == numbers, probabilities.max(axis=1))
     errors = summary.set_index("pipeline")["calibration_error"]
     found = ", ".join(f"{name} {errors[name]:.3f}" for name in judged)
-    words = f"Expected calibration error (Guo et al. 2017, ten bins, mean over test parts): {found}. Bins with less than 1 % of the windows aren't drawn."
+    unit = summary["unit"].iloc[0]
+    over = {"window": "of the one test part", "group of subjects": "mean over groups of subjects"}.get(unit, f"mean over {unit}s")
+    words = f"Expected calibration error (Guo et al. 2017, ten bins, {over}): {found}. Bins with less than 1 % of the windows aren't drawn."
     alternative = f"Reliability diagram of {listed(list(judged))}: accuracy against confidence. {words}"
     return section("Calibration", picture(figures.draw_calibration(judged, colours), alternative, words))
 

@@ -132,13 +132,15 @@ def summarise(table: pd.DataFrame, predictions: pd.DataFrame, level: float = 0.9
     """One row per pipeline, in the table's order.
 
     Columns: `pipeline`, `metric`, `score` (mean over units), `low`, `high` (its interval), `seed_sd` (spread of the mean between seeds), `unit`, `n` (units),
-    `chance_line` (what guessing exceeds in 5 % of sets), then the means of `accuracy`, `balanced_accuracy`, `log_loss`, `calibration_error` over units, `time`
-    (mean seconds of a fit) and `parameters`.
+    `chance_line` (what guessing exceeds in 5 % of sets), then the means of `accuracy`, `balanced_accuracy` (of folds that have a score), `log_loss`,
+    `calibration_error` over units, `time` (mean seconds of a fit) and `parameters`.
 
     The interval is Student's over subjects, Nadeau and Bengio's over folds, DeLong's in the logit over the windows of one test part.
     """
     scores, unit = unit_scores(table), unit_of(table)
-    means = {column: unit_scores(table, column).mean() for column in ("accuracy", "balanced_accuracy", "log_loss", "calibration_error")}
+    # Of a test part of one class recall is accuracy, and no balanced one.
+    scored = table.assign(balanced_accuracy=table["balanced_accuracy"].where(table["score"].notna()))
+    means = {column: unit_scores(scored, column).mean() for column in ("accuracy", "balanced_accuracy", "log_loss", "calibration_error")}
     rows = []
     for pipeline in scores.columns:
         own, predicted = table[table["pipeline"] == pipeline], predictions[predictions["pipeline"] == pipeline]
@@ -156,7 +158,8 @@ def compare(table: pd.DataFrame, predictions: pd.DataFrame, reference: str = "Vi
 
     Columns: `pipeline`, `difference` (reference minus pipeline), `low`, `high`, `p` (two-sided: over subjects `paired_permutation`, over windows
     `paired_windows.swap_test`, over folds `corrected_t`, since their training parts overlap, or what equal signs allow where all differences are equal),
-    `p_holm` (corrected for all rows), `smallest_p` (what the number of units allows; 0 for a t test), `p_corrected_t` (for folds only), `unit`, `n`.
+    `p_holm` (corrected for all rows), `smallest_p` (what the number of units allows; 0 for a t test), `p_corrected_t` (for folds only; NaN where p is that of
+    equal signs), `unit`, `n`.
 
     Raises
     ------
@@ -201,8 +204,9 @@ def _comparison(
     if unit == "fold":
         t_test = corrected_t(pair[reference], pair[other], overlap)
         # Equal differences have no spread that a t could be told from; signs that are all one way still say something.
-        p = smallest_p(len(pair), n) if np.isnan(t_test) else t_test
-        return row | {"p": p, "p_corrected_t": t_test, "smallest_p": 0.0 if len(pair) > 1 else 1.0}
+        signs = smallest_p(len(pair), n)
+        told = {"p": signs, "smallest_p": signs} if np.isnan(t_test) else {"p": t_test, "smallest_p": 0.0 if len(pair) > 1 else 1.0}
+        return row | told | {"p_corrected_t": t_test}
     return row | {"p": paired_permutation(pair[reference], pair[other], n, seed), "smallest_p": smallest_p(len(pair), n)}
 
 

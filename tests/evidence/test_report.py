@@ -5,6 +5,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.pipeline import make_pipeline
 
@@ -14,7 +15,7 @@ from sigvit.evidence import baselines, folds
 from sigvit.evidence.alignment import Alignment
 from sigvit.evidence.certificate import certify
 from sigvit.evidence.cross_validation import cross_validate
-from sigvit.evidence.report import render_report, write_report
+from sigvit.evidence.report import _decided, _fit_rows, render_report, write_report
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 SCRIPT = "<script>alert(1)</script>"
@@ -137,6 +138,81 @@ def test_folds_are_compared_by_a_test_that_knows_of_their_overlap():
     assert "It is better than Majority. (Corrected t tests with Holm's correction at .05.)" in words
 
 
+def test_folds_that_all_differ_alike_are_compared_by_their_signs_and_the_page_says_so():
+    windows = synthetic_windows(n_subjects=1, n_runs=5, n_trials=12, effect=6.0)
+    page = rendered(windows, folds.within_session(windows.metadata), {"ViT": baselines.shrinkage_lda(), "Majority": baselines.majority()})
+    words = Page(page).words
+    assert "Against Majority all folds differ alike, which leaves no spread for a t: p is that of their signs." in words
+    assert "With 5 of them no p lies below 0.0625, so Holm's can't reach .05 here" in words
+    assert "A paired test of 5 differences can't reach .05 here; by the intervals of the differences: It is better than Majority." in words
+    assert "Corrected t tests with" not in words
+
+
+def test_one_pipeline_from_which_folds_differ_alike_leaves_the_others_their_test():
+    rows = {"pipeline": ["LDA", "Majority"], "difference": [0.2, 0.5], "low": [0.1, 0.5], "high": [0.3, 0.5], "p_holm": [0.01, 0.0625]}
+    words = " ".join(_decided(pd.DataFrame({**rows, "smallest_p": [0.0, 0.0625], "unit": "fold", "n": 5})))
+    assert "can't reach .05 against Majority; by the intervals of the differences: It is better than LDA and Majority. (Corrected t tests" in words
+
+
+def test_intervals_of_one_test_part_are_called_what_they_are(small):
+    assert "intervals are DeLong's in the logit over its" in Page(small).words
+    windows = synthetic_windows(n_subjects=2, n_runs=1, n_trials=18, classes=("a", "b", "c"))
+    page = rendered(windows, folds.cross_subject(windows.metadata)[:1], {"Majority": baselines.majority()})
+    assert "intervals are normal in the logit, by the spread of hits inside each class, over its 18 windows" in Page(page).words
+    assert "ten bins, of the one test part)" in Page(page).words
+
+
+def test_a_class_of_one_test_window_leaves_no_interval_and_the_page_says_why():
+    windows = synthetic_windows(n_subjects=2, n_runs=1, n_trials=12)
+    train, test = (np.flatnonzero(windows.metadata["subject"] == subject) for subject in ("01", "02"))
+    test = np.union1d(test[windows.labels[test] == "left"], test[windows.labels[test] == "right"][:1])
+    one = [folds.Fold(train, [], test, 0, "cross_subject", "subject 02")]
+    words = Page(rendered(windows, one, {"ViT": baselines.shrinkage_lda(4), "Majority": baselines.majority()})).words
+    assert "one test part, of 7 windows, and a class has one of them: nothing tells how far that one varies, so there are no intervals." in words
+    assert "(95 % interval –)" in words
+
+
+def test_test_parts_of_one_class_are_counted_where_other_means_are_over_more():
+    windows = synthetic_windows(n_subjects=1, n_runs=3, n_trials=12, classes=("a", "b", "c"))
+    windows = windows[(windows.metadata["run"] != "3") | (windows.labels == "a")]
+    page = rendered(windows, folds.within_session(windows.metadata), {"Majority": baselines.majority()})
+    words = Page(page).words
+    assert (
+        "1 of 3 test parts has one class, and so neither score nor balanced accuracy; accuracy, log-loss and calibration error are means over all 3." in words
+    )
+    assert re.search(r"Majority 0\.333 \[0\.333, 0\.333\] – no 0\.\d+ 0\.333 ", words), "the score is the balanced accuracy"
+
+
+def test_sizes_of_parts_are_those_that_each_pipeline_used():
+    windows = synthetic_windows(n_subjects=3, n_runs=1, n_trials=12)
+    pipelines = {"network": SignalViTClassifier(classical=None, ensemble=False, epochs=1, early_stopping=True), "LDA": baselines.shrinkage_lda()}
+    divided = folds.cross_subject(windows.metadata)
+    words = Page(rendered(windows, divided, pipelines)).words
+    assert "In each, 12 windows train, 12 choose the stopping point and 12 test for network; the others choose nothing and train on 24." in words
+    words = Page(rendered(windows, divided, {"LDA": pipelines["LDA"]})).words
+    assert "In each, 24 windows train and 12 test; no pipeline here sets windows apart to choose by." in words
+
+
+def test_a_fit_that_stands_for_all_seeds_counts_once_and_parts_are_no_fits():
+    rows = [("ViT", 0, 0, 3.0, 0.5), ("ViT", 0, 1, 3.0, 0.4), ("ViT: network", 0, 0, 3.0, 0.7), ("ViT: network", 0, 1, 3.0, 0.6)]
+    rows += [(name, 0, seed, 2.0, 0.9) for name in ("LDA", "LDA: shrunk") for seed in (0, 1)]
+    scores = pd.DataFrame(rows, columns=["pipeline", "fold", "seed", "time", "log_loss"]).assign(parameters=17)
+    scores.loc[scores["pipeline"] == "LDA: shrunk", "time"] = 5.0
+    assert _fit_rows(scores) == [
+        ["ViT", 2, 2, 3.0, 6.0, 17],
+        ["ViT: network", 2, None, None, None, None],
+        ["LDA", 2, 1, 2.0, 2.0, 17],
+        ["LDA: shrunk", 2, 1, 5.0, 5.0, 17],
+    ]
+
+
+def test_what_verifies_the_folder_can_be_pasted():
+    windows = synthetic_windows(n_subjects=2)
+    divided = folds.cross_subject(windows.metadata)
+    results = cross_validate({"Majority": baselines.majority()}, windows, divided)
+    assert "sigvit verify 't1 & x'" in Page(render_report(results, windows, divided, results.certificate, "t1 & x")).words
+
+
 def test_without_a_vit_the_page_compares_nothing():
     windows = synthetic_windows(n_subjects=2)
     page = rendered(windows, folds.cross_subject(windows.metadata), {"Majority": baselines.majority()})
@@ -169,6 +245,7 @@ def test_a_pipeline_aligned_by_its_test_windows_is_stamped_and_named():
     page = rendered(windows, folds.cross_subject(windows.metadata), {"ViT": baselines.majority(), "aligned": aligned})
     assert "tolerated: test windows were read, unlabelled, before they were judged</span></h1>" in page
     words = Page(page).words
+    assert "without the test part, but for 'aligned', aligned by the test windows without their labels; each fit is judged on it once." in words
     assert "'aligned' was aligned by the test windows themselves (transductive)" in words
     assert "Alignment Accuracy" in words, "the score table has a column on it"
     assert "the parts overlap" not in words
