@@ -42,7 +42,7 @@ def prepare_all(windows: Windows, asked: list[tuple[Any, FitJob]]) -> list[Train
                 setattr(classifier, name, getattr(found[same][0], name))
         else:
             held_out = windows[job.validation] if len(job.validation) else None
-            with named(job):
+            with named(job.name):
                 found[same] = classifier, classifier._prepare(windows[job.train], None, job.groups, None if held_out is None else (held_out, None))
         parts.append(found[same][1])
     return parts

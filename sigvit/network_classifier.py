@@ -109,7 +109,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             halves = Halves(None if folder is None else Path(folder) / "halves")
             members = []
             for number, part in zip(block, parts, strict=True):
-                with named(jobs[number]):
+                with named(jobs[number].name):
                     fitted[number]._begin(part, halves)
                     members.append(fitted[number]._members(part, jobs[number].name, jobs[number].key))
             histories = iter(self._train([member for several in members for member in several], snapshots, processes))
@@ -118,7 +118,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return fitted
 
     def _copy_for(self, job: FitJob, n_windows: int) -> Self:
-        with named(job):
+        with named(job.name):
             job.require_rows(n_windows)
             return clone(self).set_params(**{"random_state": job.seed, **job.parameters})  # a search may be over seeds
 
@@ -172,7 +172,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _train(self, members: Sequence[Member], snapshots: Snapshots | None = None, processes: int | None = None) -> list[list[dict[str, float]]]:
         with _progress(self.progress, sum(member.recipe.steps for member in members)) as on_step:
             if len(members) == 1 and snapshots is None:
-                return [train_alone(members[0], on_step=on_step)]
+                with named(members[0].name):
+                    return [train_alone(members[0], on_step=on_step)]
             return train_many(members, snapshots=snapshots, on_step=on_step, processes=processes)
 
     def _members(self, part: TrainingPart, name: str = "", key: str = "") -> list[Member]:

@@ -45,12 +45,16 @@ class FitJob:
 
 
 @contextmanager
-def named(job: FitJob) -> Iterator[None]:
-    """A ValueError says whose it is."""
+def named(name: str) -> Iterator[None]:
+    """An error says whose it is: in its sentence, or in a note where it holds more than one. It stays the error that it is, from where it is."""
     try:
         yield
-    except ValueError as error:
-        raise ValueError(f"{job.name}: {error}" if job.name else str(error)) from error
+    except Exception as error:
+        if name and error.args == (str(error),):
+            error.args = (f"{name}: {error}",)
+        elif name:
+            error.add_note(f"{name}.")
+        raise
 
 
 def _row_numbers(rows: object, part: str) -> np.ndarray:

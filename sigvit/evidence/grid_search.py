@@ -124,7 +124,7 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         """One search a job, each equal to `fit` on the job's rows with its seed: the inner fits of all jobs at once, then the final ones at once."""
         jobs = list(jobs)
         for job in jobs:
-            with named(job):
+            with named(job.name):
                 job.require_rows(len(windows))
         searches = [clone(self) for _ in jobs]
         folds = [search._folds(windows.labels[job.train], job.groups) for search, job in zip(searches, jobs, strict=True)]

@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from sigvit.data.windows import Windows
 from sigvit.evidence import metrics
 from sigvit.evidence.certificate import rows_sha256
-from sigvit.evidence.fit_job import FitJob
+from sigvit.evidence.fit_job import FitJob, named
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.window_steps import alignment_of, origin_of, routed, takes_windows, uses_test_windows
 from sigvit.labels import text_of
@@ -48,15 +48,16 @@ def judge_fits(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], 
     stacks = any(value is None and parameter.split("__")[-1] == "final_estimator" for parameter, value in pipeline.get_params(deep=True).items())
     if not (hasattr(pipeline, "predict_proba") or stacks):
         raise ValueError(f"Pipeline {name!r} has no predict_proba; log-loss and calibration need probabilities (wrap it in CalibratedClassifierCV).")
-    fitted = _fitted_at_once(name, pipeline, windows, fits, _Ways(folder, processes)) if fits_many(pipeline) else _fitted(pipeline, windows, fits)
+    fitted = _fitted_at_once(name, pipeline, windows, fits, _Ways(folder, processes)) if fits_many(pipeline) else _fitted(name, pipeline, windows, fits)
     for fit, estimator, seconds in fitted:
         fold = fit.fold
         # One that takes validation rows and doesn't say what for is not known to have been fitted on them.
         chose = _takes_validation(pipeline, fold) and getattr(estimator, "selection_", "validation") == "validation"
         rows = fold.train if chose else _fit_rows(fold)
         told = {"samples": len(rows), "samples_validation": len(fold.validation) if chose else 0, "seed": fit.seed, "time": seconds}
-        predicted = _predict(estimator, windows, fold)
-        parts = [_record(_part_name(name, part), estimator, windows, fold, rows, told, predicted[part]) for part in predicted]
+        with named(_title(name, fit)):
+            predicted = _predict(estimator, windows, fold)
+            parts = [_record(_part_name(name, part), estimator, windows, fold, rows, told, predicted[part]) for part in predicted]
         parts[0]["history"] = getattr(last_step(estimator), "history_", [])
         yield {"parts": parts}
 
@@ -112,7 +113,8 @@ def _fitted_behind_steps(name: str, pipeline: Pipeline, windows: Windows, fits: 
     for fold in dict.fromkeys(fit.fold for fit in fits):
         same, rows, steps = [fit for fit in fits if fit.fold is fold], _fit_rows(fold), clone(pipeline[:-1])
         start = time.perf_counter()
-        changed = routed(steps, steps.fit_transform, windows[rows], windows.labels[rows], origin=origin_of(windows, rows))
+        with named(f"{name}, fold {fold.number}"):
+            changed = routed(steps, steps.fit_transform, windows[rows], windows.labels[rows], origin=origin_of(windows, rows))
         shared = (time.perf_counter() - start) / len(same)
         jobs = [_job(name, fit, np.arange(len(rows)), rows[:0], _groups(windows, fold, rows)) for fit in same]
         estimators, seconds = _fit_jobs(pipeline[-1], changed, jobs, ways)
@@ -121,7 +123,12 @@ def _fitted_behind_steps(name: str, pipeline: Pipeline, windows: Windows, fits: 
 
 
 def _job(name: str, fit: Fit, train: np.ndarray, validation: np.ndarray, groups: np.ndarray) -> FitJob:
-    return FitJob(train, validation, fit.seed, {}, groups, f"{name}, fold {fit.fold.number}, seed {fit.seed}", fit.key)
+    return FitJob(train, validation, fit.seed, {}, groups, _title(name, fit), fit.key)
+
+
+def _title(name: str, fit: Fit) -> str:
+    """What errors call a fit."""
+    return f"{name}, fold {fit.fold.number}, seed {fit.seed}"
 
 
 def _fit_jobs(estimator: Any, windows: Windows, jobs: list[FitJob], ways: _Ways) -> tuple[list[Any], float]:
@@ -132,7 +139,7 @@ def _fit_jobs(estimator: Any, windows: Windows, jobs: list[FitJob], ways: _Ways)
     return estimators, (time.perf_counter() - start) / len(jobs)
 
 
-def _fitted(pipeline: Any, windows: Windows, fits: Sequence[Fit]) -> Iterator[tuple[Fit, Any, float]]:
+def _fitted(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit]) -> Iterator[tuple[Fit, Any, float]]:
     """(fit, fitted estimator, seconds), one after the other."""
     for fit in fits:
         takes_validation = _takes_validation(pipeline, fit.fold)
@@ -144,7 +151,8 @@ def _fitted(pipeline: Any, windows: Windows, fits: Sequence[Fit]) -> Iterator[tu
             told["origin"] = np.concatenate([told["origin"], origin_of(windows, fit.fold.validation)])
             told["validation"] = (_signals(estimator, windows, fit.fold.validation), windows.labels[fit.fold.validation])
         start = time.perf_counter()
-        _fit(estimator, _signals(estimator, windows, rows), windows.labels[rows], origin_of(windows, rows), told)
+        with named(_title(name, fit)):
+            _fit(estimator, _signals(estimator, windows, rows), windows.labels[rows], origin_of(windows, rows), told)
         yield fit, estimator, time.perf_counter() - start
 
 

@@ -592,6 +592,39 @@ def test_bad_input_is_a_sentence(windows, folds, call, sentence):
         call(windows, folds)
 
 
+class Broken(ClassifierMixin, BaseEstimator):
+    """Predicts no probabilities under seed 1, and raises what it is told to under seed 2."""
+
+    def __init__(self, error=None, random_state=0):
+        self.error = error
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        if self.random_state == 2:
+            raise self.error
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X):
+        return np.full((len(X), 2), np.nan if self.random_state == 1 else 0.5)
+
+
+def test_errors_say_in_which_fit_they_came_up(windows, folds):
+    with pytest.raises(ValueError, match=r"^odd, fold 0, seed 1: Row 0 of the predictions is \[nan, nan\]"):
+        cross_validate({"LDA": baselines.shrinkage_lda(), "odd": Broken()}, windows, folds, seeds=(0, 1))
+    with pytest.raises(RuntimeError, match=r"^odd, fold 0, seed 2: out of order$"):
+        cross_validate({"odd": Broken(RuntimeError("out of order"))}, windows, folds, seeds=(0, 2))
+    with pytest.raises(OSError, match="no such thing") as found:
+        cross_validate({"odd": Broken(OSError(2, "no such thing"))}, windows, folds[:1], seeds=(0, 2))
+    assert "odd, fold 0, seed 2." in found.value.__notes__
+
+
+def test_a_network_that_diverges_alone_says_in_which_fit(windows, folds):
+    network = SignalViTClassifier(learning_rate=1e30, training_steps=3, width=8, heads=2, ensemble=False, classical=None)
+    with pytest.raises(ValueError, match=r"^net, fold 1, seed 7: The loss became nan at step \d"):
+        cross_validate({"net": network}, windows, folds[1:2], seeds=[7])
+
+
 def test_pairs_of_any_splitter_are_folds(windows):
     pairs = list(GroupKFold(3).split(windows.values, groups=windows.metadata["subject"]))
     results = cross_validate({"LDA": baselines.shrinkage_lda(4)}, windows, iter(pairs))
