@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import tomllib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from sigvit.whole_file import write_atomically
 
 
 def claim_folder(folder: str | Path, configuration: dict[str, Any], free: Collection[str] = ()) -> None:
-    """Write config.toml, or find the same one but for the entries called `free`, which decide no result: a folder holds the results of one protocol.
+    """Write config.toml, or find the same one but for the order and the entries called `free`, which decide no result: a folder holds the results of one
+    protocol.
 
     Raises
     ------
@@ -36,7 +39,14 @@ def claim_folder(folder: str | Path, configuration: dict[str, Any], free: Collec
 
 
 def _deciding(text: str, free: Collection[str]) -> list[str]:
+    """Lines in one order, since that of pipelines decides nothing; a damaged file's as they are."""
+    with contextlib.suppress(tomllib.TOMLDecodeError):
+        text = tomli_w.dumps(_ordered(tomllib.loads(text)))
     return [line for line in text.splitlines() if line.partition(" = ")[0] not in free]
+
+
+def _ordered(entries: dict[str, Any]) -> dict[str, Any]:
+    return {name: _ordered(entries[name]) if isinstance(entries[name], dict) else entries[name] for name in sorted(entries)}
 
 
 def write_results(folder: str | Path, results: Results, windows: Windows, folds: list[Fold], configuration: dict[str, Any]) -> None:

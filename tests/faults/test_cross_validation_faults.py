@@ -119,8 +119,25 @@ def test_a_folder_of_another_protocol_is_refused_with_what_differs(tmp_path):
     with pytest.raises(ValueError, match="there: steps = 40; now: steps = 50"):
         claim_folder(tmp_path, {"steps": 50})
     claim_folder(tmp_path, {"steps": 40, "start": "elsewhere"}, free=["start"])
+    (tmp_path / "config.toml").write_text("steps = 4", encoding="utf-8")
+    with pytest.raises(ValueError, match="there: steps = 4; now: steps = 40"):
+        claim_folder(tmp_path, {"steps": 40})
+    (tmp_path / "config.toml").write_text("steps = 40, cut o", encoding="utf-8")
+    with pytest.raises(ValueError, match="there: steps = 40, cut o; now: steps = 40"):
+        claim_folder(tmp_path, {"steps": 40})
+    (tmp_path / "config.toml").write_text("steps = 40", encoding="utf-8")
     with pytest.raises(ValueError, match=r"protocol \(there: steps = 40; now: steps = 50\)"):
         claim_folder(tmp_path, {"steps": 50, "start": "here"}, free=["start"])
+
+
+def test_pipelines_in_another_order_are_the_same_protocol_and_those_of_another_table_are_not(tmp_path):
+    claim_folder(tmp_path, {"pipelines": {"LDA": "a", "CSP": "b"}, "asked": {"seeds": 3}})
+    claim_folder(tmp_path, {"asked": {"seeds": 3}, "pipelines": {"CSP": "b", "LDA": "a"}})
+    with pytest.raises(ValueError, match=r"there: LDA = \"a\"; now: LDA = \"b\""):
+        claim_folder(tmp_path, {"asked": {"seeds": 3}, "pipelines": {"CSP": "b", "LDA": "b"}})
+    claim_folder(tmp_path / "tables", {"one": {"steps": 1}, "other": {"steps": 2}})
+    with pytest.raises(ValueError, match="another protocol"):
+        claim_folder(tmp_path / "tables", {"one": {"steps": 2}, "other": {"steps": 1}})
 
 
 @pytest.mark.usefixtures("ascii_locale")
