@@ -269,4 +269,5 @@ def _table_row(name: str, estimator: Any, windows: Windows, fold: Fold, told: di
 
 
 def _joined(column: pd.Series) -> str:
-    return "+".join(sorted({text_of(value) for value in column.unique()}))
+    """Names joined by "+"; one inside a name stands twice."""
+    return "+".join(sorted({text_of(value).replace("+", "++") for value in column.unique()}))

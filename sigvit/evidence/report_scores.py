@@ -118,7 +118,8 @@ def _unit_table(scores: pd.DataFrame, unit: str) -> str:
         return ""
     units, names = statistics.unit_scores(scores), scores.drop_duplicates("fold").set_index("fold")["left_out"]
     rows = [
-        [names[key] or f"fold {key}" if unit == "fold" else str(key), *map(float, values)] for key, values in zip(units.index, units.to_numpy(), strict=True)
+        [names[key] or f"fold {key}" if unit == "fold" else str(key).replace("++", "+"), *map(float, values)]
+        for key, values in zip(units.index, units.to_numpy(), strict=True)
     ]
     return f"<details><summary>Score of every {text(unit)}</summary>{table([unit.capitalize(), *units.columns], rows)}</details>"
 

@@ -7,6 +7,8 @@ Seeds are averaged first: more seeds steady a score, but are no further evidence
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -103,7 +105,7 @@ def unit_of(table: pd.DataFrame) -> str:
     >>> unit_of(pd.DataFrame({"pipeline": "ViT", "subject": ["01", "02"], "fold": [0, 1], "seed": 0}))
     'subject'
     """
-    groups = [set(names.split("+")) for names in table["subject"].astype(str).unique()]
+    groups = [set(re.split(r"(?<!\+)\+(?:\+\+)*(?!\+)", names)) for names in table["subject"].astype(str).unique()]  # "++" is a plus inside a name
     if len(groups) > 1 and sum(map(len, groups)) == len(set.union(*groups)):
         return "group of subjects" if any(len(group) > 1 for group in groups) else "subject"
     return "fold" if table["fold"].nunique() > 1 else "window"

@@ -54,7 +54,8 @@ NOT_KEPT = "none of the predictions kept in fits is of it, by its training rows,
 TOUCH_S = 1e-6  # windows that touch don't overlap; a microsecond is float dust, not a sample
 NOT_HERE = (
     "not to be seen from these files: copied stretches of samples, the source's own split, classes that follow recordings, what happened inside a fit; "
-    f"{', '.join(STATED)} are what a fit says of itself; report.html, config.toml and the warnings are not read"
+    f"{', '.join(STATED)} are what a fit says of itself; n_rows, filter_support_s and guard_s may be more than they were, and page_sha256, the control score, "
+    "names, meanings and counts of checks anything; report.html, config.toml and the warnings are not read"
 )
 
 
@@ -209,6 +210,10 @@ def check_certificate(certificate: dict[str, Any], folds: dict[int, Fold], rows:
     """What the certificate says of sizes and verdict agrees with the folds and with itself."""
     findings = []
     stated = {int(size["fold"]): {part: size[part] for part in PARTS} for size in certificate["sizes"]}
+    for size in certificate["sizes"]:
+        fold = folds.get(int(size["fold"]))
+        if fold is not None and size.get("left_out", fold.left_out) != fold.left_out:
+            findings.append(f"Fold {fold.number}: the certificate leaves out {size['left_out']!r}, folds.csv {fold.left_out!r}.")
     counted = {number: {part: len(fold.parts[part]) for part in PARTS} for number, fold in folds.items()}
     for number in sorted(stated.keys() | counted.keys()):
         if stated.get(number) != counted.get(number):
@@ -435,8 +440,9 @@ def _wrong(line: dict[str, str], fold: Fold, rows: dict[int, Row], certificate: 
         if line[column] != value:
             yield f"{column} is {line[column]!r}, but it should be {value!r}"
     for column in ("subject", "session"):
-        held = {name for row in tested for name in getattr(row, column).split("+")}
-        if column in line and set(line[column].split("+")) != held:
+        # Names are joined by "+", and one inside a name stands twice (in tables from before that, once).
+        held = {name for row in tested for name in getattr(row, column).split("+")} - {""}
+        if column in line and set(line[column].split("+")) - {""} != held:
             yield f"{column} is {line[column]!r}, but the test rows are of {'+'.join(sorted(held))}"
     yield from _wrong_scores(line, len({row.label for row in tested}))
 
@@ -507,6 +513,17 @@ def _misstated(line: dict[str, str], parts: list[dict[str, Any]]) -> Iterator[st
         said = [part["row"][name] for part in parts if name in part["row"]]
         if name in line and said and not any(_same(line[name], value) for value in said):
             yield f"{name} is {line[name]!r}, but its fit, kept in fits, says {said[-1]!r}"
+    improbable = [_improbable(part) for part in parts]
+    if improbable and all(improbable):
+        yield improbable[-1]
+
+
+def _improbable(part: dict[str, Any]) -> str:
+    """What is wrong with predictions that aren't probabilities; a float32 softmax sums to 1 within 1e-3."""
+    for row, told in zip(part["test_rows"], part["predictions"], strict=True):
+        if not (min(told) >= -1e-6 and abs(sum(told) - 1) <= 1e-3):
+            return f"of row {row} its predictions, kept in fits, are {told}; probabilities are at least 0 and sum to 1"
+    return ""
 
 
 def fitted_once(fits: Path, results: list[dict[str, str]]) -> list[str]:

@@ -29,6 +29,7 @@ from sigvit.evidence.cross_validation import cross_validate
 from sigvit.evidence.groups import plain_name
 from sigvit.evidence.metrics import calibration_error, score_predictions
 from sigvit.evidence.results_folder import write_results
+from sigvit.evidence.statistics import unit_of
 
 
 def write_folder(folder: Path, windows, folds, pipelines: dict | None = None, **asked) -> Path:
@@ -422,6 +423,60 @@ def test_whatever_the_kept_predictions_give_is_computed_anew(with_fits: Path, tm
     forged = Path(shutil.copytree(with_fits, tmp_path / "copy"))
     edit_table(forged, "results", lambda table: table.assign(**{column: value}))
     assert sum(f"{column} {value}" in finding and "its predictions, kept in fits, give" in finding for finding in verify.verify(forged)) == 12
+
+
+@pytest.mark.parametrize("added", [0.1, -0.5])
+def test_kept_predictions_that_are_no_probabilities_are_refuted(tmp_path: Path, added: float) -> None:
+    """The changed one is that of a class that the window is neither of nor taken for, which no score reads."""
+    windows = synthetic_windows(n_subjects=3, n_runs=1, n_trials=12, classes=("a", "b", "c"), effect=2.0)
+    folds = splitters.cross_subject(windows.metadata)
+    results = cross_validate({"LDA": baselines.shrinkage_lda(4)}, windows, folds, range(2), folder=tmp_path)
+    write_results(tmp_path, results, windows, folds, {})
+    assert verify.verify(tmp_path) == []
+    path = min((tmp_path / "fits").glob("*.json"))
+    fit = json.loads(path.read_text())
+    told, labels = (np.array(fit["parts"][0][name]) for name in ("predictions", "labels"))
+    unread = next(number for number in range(3) if labels[0] != "abc"[number] and number != told[0].argmax())
+    told[0, unread] += added
+    fit["parts"][0]["predictions"] = told.tolist()
+    path.write_text(json.dumps(fit))
+    findings = verify.verify(tmp_path)
+    assert len(findings) == 2, "of both seeds"
+    assert all("probabilities are at least 0 and sum to 1" in finding for finding in findings)
+
+
+def test_names_with_a_plus_are_confirmed_as_they_are_written_now_and_were_before(tmp_path: Path) -> None:
+    windows = synthetic_windows(n_subjects=3, n_runs=1, n_trials=12)
+    windows.metadata["subject"] += "+ctrl"
+    folder = write_folder(tmp_path / "folder", windows, splitters.cross_subject(windows.metadata))
+    table = pd.read_csv(folder / "results.csv")
+    assert unit_of(table) == "subject"
+    assert table["subject"].unique().tolist() == ["01++ctrl", "02++ctrl", "03++ctrl"]
+    assert verify.verify(folder) == []
+    edit_table(folder, "results", lambda table: table.assign(subject=table.subject.str.replace("++", "+")))
+    assert verify.verify(folder) == []
+    edit_table(folder, "results", lambda table: table.assign(subject=table.subject.str.replace("01", "02")))
+    assert any("subject is '02+ctrl'" in finding for finding in verify.verify(folder))
+
+
+def test_what_the_certificate_says_was_left_out_is_compared(folder: Path) -> None:
+    sizes = json.loads((folder / "certificate.json").read_text())["sizes"]
+    sizes[1]["left_out"] = "subject 09"
+    edit_certificate(folder, sizes=sizes)
+    assert verify.verify(folder) == ["Fold 1: the certificate leaves out 'subject 09', folds.csv 'subject 02'."]
+
+
+def test_the_entries_of_a_certificate_that_are_not_judged_are_named(folder: Path) -> None:
+    """What can be changed unnoticed stands in the list of what can't be seen."""
+    control, checks = {"score": 0.5}, json.loads((folder / "certificate.json").read_text())["checks"]
+    for entries in ({"control": control}, {"page_sha256": "0"}, {"checks": [{**check, "compared": 1009} for check in checks]}, {"guard_s": 0.5}):
+        before = (folder / "certificate.json").read_text()
+        edit_certificate(folder, **entries)
+        assert verify.verify(folder) == []
+        (folder / "certificate.json").write_text(before)
+    assert all(
+        name in verify.NOT_HERE for name in ("page_sha256", "control score", "guard_s", "filter_support_s", "n_rows", "names, meanings and counts of checks")
+    )
 
 
 @pytest.mark.parametrize("column", verify.STATED)
