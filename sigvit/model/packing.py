@@ -16,6 +16,8 @@ from sigvit.model.rotary import Rotation
 
 # B = batch, T = tokens with padding, N = real tokens of all samples, H = heads, D = width, d = D / H
 
+NARROWEST = 16  # numbers of a head that FlexAttention's kernel takes
+
 
 class Packing:
     """Where the real tokens of a padded batch stand in one row; samples of the same number of tokens stand side by side.
@@ -89,6 +91,11 @@ class Packing:
 
     def by_blocks(self, query: Tensor, key: Tensor, value: Tensor, flex_attention: Callable[..., Tensor]) -> Tensor:
         """The same through FlexAttention, which skips blocks of other samples (Dong et al. 2024, arXiv:2412.05496). Unmeasured here."""
+        width = query.shape[-1]
+        if width < NARROWEST:
+            # Zeros add nothing to a score; the factor is what the kernel, which divides by the root of the width, divides too much.
+            wide = (functional.pad(heads, (0, NARROWEST - width)) for heads in (query * (NARROWEST / width) ** 0.5, key, value))
+            return self.by_blocks(*wide, flex_attention)[..., :width]
         return flex_attention(query, key, value, block_mask=self._block_mask)
 
     def draw(self, x: Tensor, rate: Any) -> Tensor:

@@ -64,7 +64,8 @@ class ImageReader:
     """
 
     def __init__(self, images: LabelledImages, device: torch.device | str = "cpu", workers: int = 4, keep_on_device: bool | None = None) -> None:
-        self.images, self.device, self.workers = images, torch.device(device), workers
+        # "cuda" without a number is not equal to the device on which its tensors say that they lie.
+        self.images, self.device, self.workers = images, torch.empty(0, device=device).device, workers
         if workers < 0:
             raise ValueError(f"workers is {workers}; it must be at least 0.")
         if images.values is None and keep_on_device:

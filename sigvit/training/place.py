@@ -65,4 +65,5 @@ class Place:
         for name in TOLD:
             setattr(self, name, told[name])
         for name in UNREPORTED:
-            setattr(self, name, [torch.tensor(number, dtype=self.batches.values.dtype) for number in told[name]])
+            values = self.batches.values
+            setattr(self, name, [torch.tensor(number, dtype=values.dtype, device=values.device) for number in told[name]])

@@ -1,7 +1,8 @@
 """A GPU that isn't there: numbers are computed on the CPU, but each tensor remembers the device that it claims, and what CUDA would refuse is refused.
 
 It finds tensors of two devices in one operation, a NumPy view of a tensor on the GPU, indices and random generators on the wrong side. It knows nothing of
-kernels, speed or autocast's choice of formats. Where torch makes tensors below Python (`CREATED_BELOW`), the claim is handed on by name.
+speed or autocast's choice of formats, and of kernels only what `flex_attention` refuses. Where torch makes tensors below Python (`CREATED_BELOW`), the claim is
+handed on by name.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +17,17 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from sigvit.model import packing
+
 GPU = torch.device("cuda", 0)
 TRUE_DEVICE = torch._C.TensorBase.device.__get__
 INDEXING = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_", "aten::_unsafe_index"}
 COPYING = {"aten::copy_", "aten::_to_copy", "aten::_foreach_copy_", "aten::set_"}
+# Beside what works number by number: operations that take a number, of no axes, from the CPU.
+TAKING_NUMBERS = {
+    *("aten::masked_fill", "aten::masked_fill_", "aten::fill_", "aten::where", "aten::full_like", "aten::lerp", "aten::lerp_", "aten::clamp"),
+    *("aten::_foreach_mul_", "aten::_local_scalar_dense", "aten::select_backward", "aten::baddbmm"),
+}
 CREATED_BELOW = {"one_hot", "pad_sequence", "new_zeros", "new_ones", "new_full", "new_empty", "new_tensor"}
 
 
@@ -69,8 +77,8 @@ class _Operations(TorchDispatchMode):
                 raise RuntimeError(REFUSED + told)  # a CPU's indices into a GPU's tensor are allowed, not the other way round
         else:
             result = any(gpu)
-            # A number, of no axes, may come from the CPU.
-            if result and any(each.dim() and not there for each, there in zip(tensors, gpu, strict=True)):
+            takes = name in TAKING_NUMBERS or torch.Tag.pointwise in function.tags
+            if result and any(not there and (each.dim() or not takes) for each, there in zip(tensors, gpu, strict=True)):
                 raise RuntimeError(REFUSED + told)
         if result and kwargs.get("generator") is not None:
             raise RuntimeError(f"{REFUSED}{told} with the CPU's generator")
@@ -91,6 +99,8 @@ class _Functions(TorchFunctionMode):
         if first is not None and name in ("numpy", "__array__") and is_on_gpu(first):
             raise RuntimeError(f"{REFUSED}a NumPy view of a tensor on the GPU")
         if name == "pin_memory":
+            if is_on_gpu(args[0]):
+                raise RuntimeError(f"{REFUSED}to pin a tensor on the GPU")
             return first
         device = kwargs.get("device")
         if device is not None and torch.device(device).type != "meta":
@@ -107,7 +117,8 @@ class _Functions(TorchFunctionMode):
         device = torch.device(kwargs.pop("device"))
         if device.type == "cuda" and kwargs.get("generator") is not None:
             raise RuntimeError(f"{REFUSED}{function.__name__} on the GPU with the CPU's generator")
-        made = function(*args, **kwargs, device="cpu") if not (args and isinstance(args[0], Tensor)) else function(*args, **kwargs)
+        like = bool(args) and isinstance(args[0], Tensor) and TRUE_DEVICE(_bare(args[0])).type != "meta"
+        made = function(*args, **kwargs) if like else function(*args, **kwargs, device="cpu")
         return moved(made, device)
 
 
@@ -125,16 +136,28 @@ def _to(tensor: Tensor, *args: Any, device: Any = None, dtype: Any = None, copy:
     return tensor if device is None else moved(tensor, device)
 
 
+def flex_attention(query: Tensor, key: Tensor, value: Tensor, block_mask: Any) -> Tensor:
+    """What stands for the kernel, which refuses heads of fewer than 16 numbers: the softmax of every score, and a mask from the blocks' function."""
+    if not is_on_gpu(query) or min(query.shape[-1], value.shape[-1]) < 16:
+        raise RuntimeError(f"{REFUSED}FlexAttention of heads of {query.shape[-1]} numbers")
+    at = torch.arange(query.shape[2], device=query.device)
+    mask = block_mask.mask_mod(at.new_zeros(()), at.new_zeros(()), at[:, None], at)
+    return torch.nn.functional.scaled_dot_product_attention(query, key, value, mask)
+
+
 @contextmanager
 def pretended_gpu() -> Iterator[None]:
-    """Within it torch says that it has one GPU, and `device="cuda"` is taken."""
-    autocast, is_autocast, rng_state = torch.autocast.__init__, torch.is_autocast_enabled, torch.get_rng_state
+    """Within it torch says that it has one GPU, and `device="cuda"` is taken; autocast there is the CPU's, which an operation may not ask for by that name."""
+    autocast, is_autocast, autocast_dtype, rng_state = torch.autocast.__init__, torch.is_autocast_enabled, torch.get_autocast_dtype, torch.get_rng_state
 
     def cpu_autocast(self: Any, device_type: str, *args: Any, **kwargs: Any) -> None:
         autocast(self, "cpu", *args, **kwargs)
 
-    def cpu_is_autocast(*_: Any) -> bool:
-        return is_autocast("cpu")
+    def cpu_is_autocast(device_type: str = "cuda") -> bool:
+        return device_type == "cuda" and is_autocast("cpu")
+
+    def cpu_autocast_dtype(device_type: str) -> torch.dtype:
+        return autocast_dtype("cpu")
 
     def cpu_rng_state(*_: Any) -> Tensor:
         return rng_state()
@@ -160,6 +183,8 @@ def pretended_gpu() -> Iterator[None]:
         stack.enter_context(mock.patch.object(torch.cuda, "default_generators", (torch.Generator(),)))
         stack.enter_context(mock.patch.object(torch.autocast, "__init__", cpu_autocast))
         stack.enter_context(mock.patch.object(torch, "is_autocast_enabled", cpu_is_autocast))
+        stack.enter_context(mock.patch.object(torch, "get_autocast_dtype", cpu_autocast_dtype))
+        stack.enter_context(mock.patch.object(packing, "_compiled_flex_attention", return_value=flex_attention))
         for name, answer in (("device", _device), ("is_cuda", is_on_gpu), ("is_cpu", lambda tensor: not is_on_gpu(tensor))):
             stack.enter_context(mock.patch.object(Tensor, name, property(answer), create=True))
         stack.enter_context(_Operations())

@@ -12,11 +12,11 @@ from sigvit.data.images import Images
 from sigvit.evaluation.attribution import attribution
 from sigvit.evaluation.few_shot import few_shot
 from sigvit.evaluation.position_similarity import position_similarity, position_vectors
-from sigvit.model.packing import Packing
 from sigvit.training.augment_images import ImageAugmentation
 from sigvit.training.evaluate import evaluate_images
 from sigvit.training.image_batches import ImageBatches
 from sigvit.training.loop import train
+from sigvit.training.many import Member, Plan, Snapshots, train_many
 from sigvit.training.masked_autoencoder import MaskedAutoencoder
 from sigvit.training.masked_patches import MaskedPatches
 from sigvit.training.patch_targets import patch_target
@@ -92,6 +92,8 @@ def logits_and_gradients(model: nn.Module, signal, device: str) -> np.ndarray:
         lambda: torch.randn(3, device="cuda", generator=torch.Generator()),
         lambda: nn.Linear(3, 2).to("cuda")(torch.ones(5, 3)),
         lambda: torch.vmap(lambda row: row + torch.ones(3))(torch.ones(5, 3, device="cuda")),
+        lambda: torch.ones(3, device="cuda").pin_memory(),
+        lambda: torch.stack([torch.ones((), device="cuda"), torch.ones(())]),
     ],
 )
 def test_the_pretended_gpu_refuses_what_cuda_refuses(mistake, gpu):
@@ -106,10 +108,7 @@ def test_windows_become_tokens_and_logits_on_the_gpu(kind, assert_as_on_the_cpu)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FAMILY if kind != "groups"])
-def test_recordings_of_several_caps_do(kind, monkeypatch, assert_as_on_the_cpu):
-    # What attends on a GPU, FlexAttention, is a kernel; the one of the CPU stands in.
-    monkeypatch.setattr(Packing, "attend", lambda self, query, key, value, mask=None: self.by_equal_length(query, key, value))
-
+def test_recordings_of_several_caps_do(kind, assert_as_on_the_cpu):
     def compute(device: str) -> np.ndarray:
         generator = torch.Generator().manual_seed(0)
         caps = ((NAMES, RATE, 67), (["C3", "Cz", "O2"], 50.0, 71))
@@ -140,6 +139,26 @@ def test_the_classifier_trains_and_predicts_there(choices, assert_as_on_the_cpu)
     def compute(device: str) -> np.ndarray:
         settings = {"training_steps": 5, "width": 12, "heads": 2, "batch_size": 7, "classical": None, "dtype": "float64"} | choices
         return sigvit.SignalViTClassifier(**settings, device=device).fit(windows(), windows().labels).predict_proba(windows())
+
+    assert_as_on_the_cpu(compute)
+
+
+def test_a_stack_of_unequal_trainings_goes_on_there_after_a_kill(tmp_path, assert_as_on_the_cpu):
+    def kill(steps: int) -> None:
+        if steps >= 15:  # one has ended after seven steps; the snapshot holds two losses of the other, which looks every five
+            raise KeyboardInterrupt
+
+    def members(device: str) -> list[Member]:
+        data = windows()
+        values, targets = torch.as_tensor(data.values * 1e5, dtype=torch.float64, device=device), torch.arange(23, device=device) % 3
+        recipes = [Recipe(steps=steps, batch_size=7, dtype="float64", validate_every=5) for steps in (7, 13)]
+        return [Member(signal_model("patches").to(device), values, targets, recipe, 0, key=f"{recipe.steps}") for recipe in recipes]
+
+    def compute(device: str) -> list[float]:
+        folder, trained = tmp_path / device, members(device)
+        with pytest.raises(KeyboardInterrupt):
+            train_many(members(device), Plan(2), Snapshots(folder, seconds=0.0), kill)
+        return [history[-1]["train_loss"] for history in train_many(trained, Plan(2), Snapshots(folder, seconds=0.0))]
 
     assert_as_on_the_cpu(compute)
 
