@@ -94,9 +94,8 @@ class Packing:
         width = query.shape[-1]
         if width < NARROWEST:
             # Zeros add nothing to a score; the factor is what the kernel, which divides by the root of the width, divides too much.
-            wide = (functional.pad(heads, (0, NARROWEST - width)) for heads in (query * (NARROWEST / width) ** 0.5, key, value))
-            return self.by_blocks(*wide, flex_attention)[..., :width]
-        return flex_attention(query, key, value, block_mask=self._block_mask)
+            query, key, value = (functional.pad(heads, (0, NARROWEST - width)) for heads in (query * (NARROWEST / width) ** 0.5, key, value))
+        return flex_attention(query, key, value, block_mask=self._block_mask)[..., :width]
 
     def draw(self, x: Tensor, rate: Any) -> Tensor:
         """Factors of dropout for the row, (1, N, D), or (1, 1, 1) where a whole branch is skipped: then one for each sample, (1, N, 1)."""

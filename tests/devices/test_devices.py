@@ -21,6 +21,7 @@ from sigvit.training.masked_autoencoder import MaskedAutoencoder
 from sigvit.training.masked_patches import MaskedPatches
 from sigvit.training.patch_targets import patch_target
 from sigvit.training.recipe import Recipe
+from sigvit.training.stacked import Stack
 from sigvit.training.unlabelled import UnlabelledBatches
 
 NAMES, RATE, S = ["O1", "F4", "Cz", "C3", "T8"], 64.0, 67
@@ -141,6 +142,20 @@ def test_the_classifier_trains_and_predicts_there(choices, assert_as_on_the_cpu)
         return sigvit.SignalViTClassifier(**settings, device=device).fit(windows(), windows().labels).predict_proba(windows())
 
     assert_as_on_the_cpu(compute)
+
+
+@pytest.mark.parametrize("kind", ["stem", "scalp maps"])
+def test_convolutions_of_a_stack_are_cast_there(kind, assert_as_on_the_cpu):
+    signal = torch.randn(3, 2, 5, S, generator=torch.Generator().manual_seed(0))
+
+    def compute(device: str) -> np.ndarray:
+        stack = Stack([signal_model(kind).float().to(device) for _ in range(3)])
+        with torch.autocast(device, torch.bfloat16):
+            logits = stack.logits(signal.to(device))
+        assert logits.dtype == torch.bfloat16
+        return logits.detach().float().cpu().numpy()
+
+    assert_as_on_the_cpu(compute, 0.05)  # attention rounds to 8 bits at other places on a CPU
 
 
 def test_a_stack_of_unequal_trainings_goes_on_there_after_a_kill(tmp_path, assert_as_on_the_cpu):
