@@ -29,6 +29,7 @@ from sigvit.evaluation.linear_probe import linear_probe
 from sigvit.evaluation.nearest_neighbours import nearest_neighbours
 from sigvit.training.augment_images import ImageAugmentation, evaluation_crop, preprocess
 from sigvit.training.evaluate import evaluate_images
+from sigvit.training.settings import exact_convolutions
 
 NEIGHBOURS = 20
 # Nothing is varied, but this must be as in training.
@@ -140,6 +141,7 @@ def part_of(images: Images, most: int) -> Images:
 def reader(model: sigvit.VisionTransformer, augmentation: ImageAugmentation, size: tuple[int, int], device: str) -> Callable[[Images], tuple[Tensor, Tensor]]:
     """A function that gives features and labels of all images of a set."""
 
+    @exact_convolutions()
     @torch.no_grad()
     def read(images: Images) -> tuple[Tensor, Tensor]:
         crop = evaluation_crop(augmentation, size, images.size)

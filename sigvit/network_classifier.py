@@ -31,7 +31,7 @@ from sigvit.training.member import train_alone
 from sigvit.training.mirror import Mirror
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe
-from sigvit.training.settings import default_settings
+from sigvit.training.settings import default_settings, exact_convolutions
 from sigvit.training_part import TrainingPart, hold_out, join
 
 SWITCHES = {"early_stopping", "ensemble", "progress"}  # where a word, such as "no", would be true
@@ -270,6 +270,7 @@ def standardised(signals: np.ndarray, center: np.ndarray, scale: np.ndarray, val
     return values
 
 
+@exact_convolutions()
 def network_log_probabilities(model: nn.Module, values: Tensor) -> np.ndarray:
     """(windows, classes) float64, of standardised windows."""
     with torch.no_grad():

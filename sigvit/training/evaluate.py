@@ -17,6 +17,7 @@ from sigvit.training.augment_images import ImageAugmentation, evaluation_crop, p
 from sigvit.training.distributed import Processes
 from sigvit.training.image_reader import ImageReader, LabelledImages
 from sigvit.training.losses import cross_entropy, require_kind
+from sigvit.training.settings import exact_convolutions
 
 # B = batch, C = classes
 
@@ -79,6 +80,7 @@ class ImageEvaluation:
         rows = np.arange(self.processes.rank, len(self.images), self.processes.world)
         return np.array_split(rows, math.ceil(math.ceil(len(self.images) / self.processes.world) / batch_size))
 
+    @exact_convolutions()
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> Evaluation:
         """Evaluate in evaluation mode; every part of the model comes back in the mode it was in. Every process must call."""

@@ -21,7 +21,7 @@ from sigvit.training.optimizer import set_learning_rate
 from sigvit.training.randomness import derive_seed, seed_dropout
 from sigvit.training.recipe import Recipe
 from sigvit.training.schedule import learning_rate_factor
-from sigvit.training.settings import own_gradients
+from sigvit.training.settings import deterministic_algorithms, own_gradients
 from sigvit.training.state import TrainingState
 
 # The journal's columns that are means over steps.
@@ -53,8 +53,8 @@ def train(
     class_weights : (classes,) weights of the loss.
     validation : the loss of a model on the part that chooses the returned weights and, with `recipe.patience`, the end; never trained on. It is handed
         the model with its averaged weights, in evaluation mode and without gradients.
-    checkpoints : where the state is saved and from where training goes on: killed at any moment and started again, it ends with the same bits. SIGTERM
-        saves and raises `Stopped`, which ends a program with exit code 0.
+    checkpoints : where the state is saved and from where training goes on: killed at any moment and started again, it ends with the same bits (on a CPU; a
+        GPU is asked for them, see docs/scale.md). SIGTERM saves and raises `Stopped`, which ends a program with exit code 0.
     processes : those that share the steps; None is this one alone.
     journal : gets a line of metrics every `journal.every` steps, at each look at the validation part and at the end.
     on_step : called with the number of steps done.
@@ -86,6 +86,7 @@ def train(
         journal.open(state.step, recipe.steps, state.processes.first)
     model.train()
     with (
+        deterministic_algorithms(state.device),
         nullcontext(lambda: False) if checkpoints is None else stop_on_sigterm() as stop,
         nullcontext() if journal is None else closing(journal),
     ):

@@ -13,7 +13,7 @@ from sigvit.training.group import Group
 from sigvit.training.measured import NotFiniteError
 from sigvit.training.member import Member, train_alone
 from sigvit.training.plan import Plan, choose_plan, threads
-from sigvit.training.settings import own_gradients
+from sigvit.training.settings import exact_convolutions, own_gradients
 from sigvit.training.snapshots import Snapshots, described, require_same
 from sigvit.training.stacked import architecture, can_stack
 from sigvit.training.stacked_optimizer import KERNELS
@@ -238,7 +238,7 @@ def _train_share(
     """The share's number, and for each member its final state, or None and what went wrong."""
     end_with(parent)
     outcome = _Outcome(None)
-    with threads(1):
+    with threads(1), exact_convolutions():
         _train_stacked(members, size, snapshots, outcome)
     return number, [outcome.final(member) for member in members], [outcome.fault(member) for member in members]
 

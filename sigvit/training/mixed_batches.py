@@ -16,6 +16,7 @@ from sigvit.training.batches import RecordingBatches, Share
 from sigvit.training.mirror import Mirror
 from sigvit.training.randomness import batch_rows, derive_seed, generator
 from sigvit.training.recipe import Recipe
+from sigvit.training.settings import exact_convolutions
 
 # B = batch, N = windows of one set, E = electrodes, S = samples
 
@@ -173,6 +174,7 @@ def assemble(parts: Sequence[tuple[RecordingSet, Tensor, Tensor]]) -> RecordingB
     return RecordingBatch(filled, mask, positions, rates, tuple(montage.names for montage in montages), tuple(lengths))
 
 
+@exact_convolutions()
 @torch.no_grad()
 def mixed_logits(model: nn.Module, each: RecordingSet, batch_size: int = 256) -> Tensor:
     """(N, classes): a model's logits of one set's windows; call `eval()` first."""

@@ -186,7 +186,10 @@ def test_images_are_trained_on_and_judged_there(assert_as_on_the_cpu):
 
     def compute(device: str) -> list[float]:
         model = image_model(dropout=0.1, stochastic_depth=0.1, registers=2).to(device)
-        train(model, ImageBatches(images(), augmentation, recipe, 0, device, 0, (12, 8)), recipe, 0)
+        asked: list[bool] = []
+        batches = ImageBatches(images(), augmentation, recipe, 0, device, 0, (12, 8))
+        train(model, batches, recipe, 0, on_step=lambda step: asked.append(torch.are_deterministic_algorithms_enabled()))
+        assert asked == [device == "cuda"] * 3
         return [evaluate_images(model, images(), augmentation, (12, 8), dtype="float64").loss, *next(model.head.parameters()).flatten().tolist()]
 
     assert_as_on_the_cpu(compute)
