@@ -21,7 +21,7 @@ from sigvit.flat import one_where_flat
 from sigvit.labels import plain_labels
 from sigvit.model.random_state import borrowed_random_state
 from sigvit.model.vision_transformer import signal_vit
-from sigvit.network_classifier import mean_history, standardised
+from sigvit.network_classifier import device_of, mean_history, standardised
 from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.training.loop import train
 from sigvit.training.mixed_batches import MixedRecordingBatches, RecordingSet, mixed_logits
@@ -45,7 +45,7 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
     networks : how many are trained, each from a seed of its own; the geometric mean of their probabilities predicts. What one network makes of a place on the
         head that no training cap has is left to its seed; several err in different directions.
     training_steps, batch_size, learning_rate, time_shift : see `sigvit.training.recipe.Recipe`. Every window is drawn as often as any other, whatever its set.
-    device : "cpu" or "cuda". random_state : seed of weights, order, dropout and augmentation. None draws one.
+    device : "cpu", "cuda", or "auto". random_state : seed of weights, order, dropout and augmentation. None draws one.
 
     Attributes
     ----------
@@ -55,7 +55,8 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
 
     Raises
     ------
-    ValueError : no windows, no networks, anything but `Windows`, labels that are missing or don't fit them, or fewer than two classes.
+    ValueError : no windows, no networks, anything but `Windows`, labels that are missing or don't fit them, fewer than two classes, or a device that isn't
+        here.
 
     >>> from sigvit.data.synthetic import synthetic_windows
     >>> three, two = synthetic_windows(), synthetic_windows(electrodes=("P3", "P4"), n_times=50)
@@ -103,6 +104,7 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
         y : (all windows, in their order) labels; left out, the sets' own.
         """
         sets = _sets(X)
+        device_of(self.device)
         if self.networks < 1:
             raise ValueError(f"networks is {self.networks}; at least one has to be trained.")
         labels = plain_labels(np.concatenate([np.asarray(windows.labels, dtype=object) for windows in sets]) if y is None else y, "windows")
@@ -139,8 +141,8 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
     def _train(self, sets: Sequence[Windows], parts: Sequence[RecordingSet], recipe: Recipe, seed: int) -> tuple[nn.Module, list[dict[str, float]]]:
         """A network and its history."""
         with borrowed_random_state():
-            torch.manual_seed(derive_seed(seed, "initial weights"))
-            model = self._build(sets).to(self.device)
+            torch.default_generator.manual_seed(derive_seed(seed, "initial weights"))  # a GPU's numbers, of which none are drawn, stay the caller's
+            model = self._build(sets).to(device_of(self.device))
         return model, train(model, MixedRecordingBatches(parts, recipe, seed, len(self.classes_)), recipe, seed)
 
     def _build(self, sets: Sequence[Windows]) -> nn.Module:
@@ -186,8 +188,8 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
     def _set(self, windows: Windows, targets: np.ndarray) -> RecordingSet:
         names = [comparable_name(name) if comparable_name(name) in self.center_ else "" for name in windows.electrodes]
         center, scale = (np.array([numbers[name] for name in names]) for numbers in (self.center_, self.scale_))
-        values = standardised(windows.values, center, scale, torch.empty(windows.values.shape, dtype=torch.float32, device=self.device))
-        return RecordingSet(values, torch.as_tensor(targets, dtype=torch.int64, device=self.device), windows.info)
+        values = standardised(windows.values, center, scale, torch.empty(windows.values.shape, dtype=torch.float32, device=device_of(self.device)))
+        return RecordingSet(values, torch.as_tensor(targets, dtype=torch.int64, device=values.device), windows.info)
 
 
 def _sets(X: Any) -> list[Windows]:

@@ -74,7 +74,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError : a label that is missing, fewer than two classes, windows that are all the same, other shapes than fitted on, NaN or infinity, bad
-            channels of Epochs.
+            channels of Epochs; a device that isn't here.
         """
         part = self._prepare(X, y, groups, validation)
         self._begin(part, Halves())
@@ -144,6 +144,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         for name in SWITCHES & set(self.get_params(deep=False)):
             if getattr(self, name) not in (True, False):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be True or False.")
+        self._device()
         signals, electrodes, y = read_input(self, X, y, reset=True)
         check_classification_targets(y)
         check_consistent_length(signals, y, groups)
@@ -197,7 +198,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         rows = None if left_out is None else np.setdiff1d(np.arange(len(part.signals)), left_out)
         recipe = self.recipe(len(part.signals) if rows is None else len(rows))
         with borrowed_random_state():
-            torch.manual_seed(derive_seed(seed, "initial weights"))
+            torch.default_generator.manual_seed(derive_seed(seed, "initial weights"))  # a GPU's numbers, of which none are drawn, stay the caller's
             model = self.build(part.electrodes, part.signals.shape[2], len(self.classes_)).to(self._device(), self._dtype)
         if isinstance(model, VisionTransformer):
             model.scaling = Scaling(self.center_, self.scale_)
@@ -258,8 +259,17 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return weights
 
     def _device(self) -> torch.device:
-        automatic = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(automatic if self.device == "auto" else self.device)
+        return device_of(self.device)
+
+
+def device_of(told: Any) -> torch.device:
+    """What a parameter says; "auto" is a GPU where there is one. ValueError: torch knows no such device, or it isn't here."""
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if told == "auto" else told)
+        return torch.empty(0, device=device).device
+    except (AssertionError, RuntimeError, TypeError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise ValueError(f'device is {told!r}; it must be "cpu", "auto" or, where there is a GPU, "cuda" (torch says: {reason}).') from None
 
 
 def standardised(signals: np.ndarray, center: np.ndarray, scale: np.ndarray, values: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 
 from sigvit.data.synthetic import synthetic_windows
@@ -135,6 +136,13 @@ def test_what_is_no_windows_is_refused(sets):
         classifier().fit(sets, sets[0].labels)
     with pytest.raises(ValueError, match=r"Only one class is here \('left'\)"):
         classifier().fit([each[each.labels == "left"] for each in sets])
+
+
+def test_a_device_is_chosen_as_by_its_sister_and_a_mistyped_one_refused(sets):
+    chosen = "cuda" if torch.cuda.is_available() else "cpu"
+    assert next(classifier(device="auto", training_steps=1).fit(sets[0]).model_.parameters()).device.type == chosen
+    with pytest.raises(ValueError, match=r"device is 'gpu'; it must be \"cpu\", \"auto\" or, where there is a GPU, \"cuda\" \(torch says: "):
+        classifier(device="gpu").fit(sets[0])
 
 
 def test_labels_that_are_missing_or_would_become_one_are_refused(sets):

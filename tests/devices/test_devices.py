@@ -1,5 +1,7 @@
 """What runs on a GPU keeps its tensors there: tried on a pretended one (`conftest.py`), whose numbers are the CPU's."""
 
+from unittest import mock
+
 import mne
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from sigvit.data.images import Images
 from sigvit.evaluation.attribution import attribution
 from sigvit.evaluation.few_shot import few_shot
 from sigvit.evaluation.position_similarity import position_similarity, position_vectors
+from sigvit.mixed_classifier import MixedRecordingClassifier
 from sigvit.training.augment_images import ImageAugmentation
 from sigvit.training.evaluate import evaluate_images
 from sigvit.training.image_batches import ImageBatches
@@ -176,6 +179,15 @@ def test_a_stack_of_unequal_trainings_goes_on_there_after_a_kill(tmp_path, asser
         return [history[-1]["train_loss"] for history in train_many(trained, Plan(2), Snapshots(folder, seconds=0.0))]
 
     assert_as_on_the_cpu(compute)
+
+
+@pytest.mark.parametrize("kind", [sigvit.SignalViTClassifier, MixedRecordingClassifier])
+def test_a_fit_leaves_the_random_numbers_of_the_gpu_alone(kind, gpu):
+    classifier = kind(training_steps=2, width=12, heads=2, device="cuda")
+    if kind is sigvit.SignalViTClassifier:
+        classifier.set_params(classical=None, ensemble=False)
+    with gpu(), mock.patch.object(torch.cuda, "manual_seed_all", side_effect=AssertionError("they are the caller's")):
+        classifier.fit(windows(), windows().labels)
 
 
 def test_images_are_trained_on_and_judged_there(assert_as_on_the_cpu):
