@@ -36,7 +36,7 @@ def shift_time(values: Tensor, largest: int, seed: int, step: int) -> Tensor:
         return values
     batch, _, samples = values.shape
     shifts = torch.randint(-largest, largest + 1, (batch, 1, 1), generator=generator(seed, "shift", step))
-    source = _rolled(samples, values.device).index_select(0, ((-shifts).flatten() % samples).to(values.device))[:, None]
+    source = _rolled(samples, values.device).index_select(0, ((-shifts).flatten() % samples).to(values.device, non_blocking=True))[:, None]
     return values.gather(2, source.expand_as(values))
 
 
@@ -55,7 +55,7 @@ def add_noise(values: Tensor, deviation: float, seed: int, step: int) -> Tensor:
     if deviation == 0:
         return values
     noise = torch.randn(values.shape, generator=generator(seed, "noise", step), dtype=values.dtype)
-    return values + deviation * noise.to(values.device)
+    return values + deviation * noise.to(values.device, non_blocking=True)
 
 
 def mask_time(values: Tensor, largest: int, seed: int, step: int) -> Tensor:
@@ -74,7 +74,7 @@ def mask_time(values: Tensor, largest: int, seed: int, step: int) -> Tensor:
     start = (draws[1] * (samples - length + 1)).long()
     place = torch.arange(samples)
     inside = (place >= start) & (place < start + length)
-    return values.masked_fill(inside[:, None].to(values.device), 0)
+    return values.masked_fill(inside[:, None].to(values.device, non_blocking=True), 0)
 
 
 def drop_electrodes(values: Tensor, probability: float, seed: int, step: int, real: Tensor | None = None) -> Tensor:
@@ -90,7 +90,7 @@ def drop_electrodes(values: Tensor, probability: float, seed: int, step: int, re
     dropped = torch.rand(values.shape[:2], generator=generator(seed, "channel dropout", step)) < probability
     lost = dropped if real is None else dropped | ~real
     dropped &= ~lost.all(1, keepdim=True)
-    return values.masked_fill(dropped[:, :, None].to(values.device), 0)
+    return values.masked_fill(dropped[:, :, None].to(values.device, non_blocking=True), 0)
 
 
 def scale_amplitude(values: Tensor, exponent: float, seed: int, step: int) -> Tensor:
@@ -101,7 +101,7 @@ def scale_amplitude(values: Tensor, exponent: float, seed: int, step: int) -> Te
     if exponent == 0:
         return values
     draws = torch.rand(len(values), 1, 1, generator=generator(seed, "amplitude", step), dtype=torch.float64)
-    return values * torch.exp(exponent * (2 * draws - 1)).to(values)
+    return values * torch.exp(exponent * (2 * draws - 1)).to(values, non_blocking=True)
 
 
 def take_surrogates(values: Tensor, probability: float, seed: int, step: int) -> Tensor:
@@ -126,7 +126,8 @@ def take_surrogates(values: Tensor, probability: float, seed: int, step: int) ->
 
 def turn_phases(values: Tensor, phases: Tensor) -> Tensor:
     """Windows (B, E, S) whose frequencies are turned by phases (B, 1 or E, S // 2 + 1) in radians."""
-    turn = torch.polar(torch.ones_like(phases), phases).to(values.device, torch.complex128 if values.dtype == torch.float64 else torch.complex64)
+    kind = torch.complex128 if values.dtype == torch.float64 else torch.complex64
+    turn = torch.polar(torch.ones_like(phases), phases).to(values.device, kind, non_blocking=True)
     return torch.fft.irfft(torch.fft.rfft(values) * turn, n=values.shape[2])
 
 
@@ -156,9 +157,9 @@ def move_frequencies(values: Tensor, shift_hz: Tensor, sampling_rate: float) -> 
     positive[0] = 1
     if samples % 2 == 0:
         positive[-1] = 1
-    analytic = torch.fft.ifft(functional.pad(spectrum * positive.to(values.device), (0, samples - spectrum.shape[2])))
+    analytic = torch.fft.ifft(functional.pad(spectrum * positive.to(values.device, non_blocking=True), (0, samples - spectrum.shape[2])))
     angle = 2 * math.pi * shift_hz * torch.arange(samples, dtype=torch.float64) / sampling_rate
-    return analytic.real * angle.cos().to(values) - analytic.imag * angle.sin().to(values)
+    return analytic.real * angle.cos().to(values, non_blocking=True) - analytic.imag * angle.sin().to(values, non_blocking=True)
 
 
 def recombine(values: Tensor, rows: Tensor, classes: Tensor, probability: float, seed: int, step: int, pool: Tensor | None = None) -> Tensor:
@@ -177,7 +178,7 @@ def recombine(values: Tensor, rows: Tensor, classes: Tensor, probability: float,
     >>> {number % 2 for number in recombine(values, torch.tensor([1, 5]), classes, 1.0, seed=0, step=0).flatten().tolist()}
     {1.0}
     """
-    windows = values.index_select(0, rows.to(values.device))
+    windows = values.index_select(0, rows.to(values.device, non_blocking=True))
     if probability == 0:
         return windows
     source = generator(seed, "recombination", step)
@@ -191,7 +192,7 @@ def recombine(values: Tensor, rows: Tensor, classes: Tensor, probability: float,
     edges = [-(-samples * number // SEGMENTS) for number in range(SEGMENTS + 1)]
 
     def put_together(_: Tensor, taken: Tensor) -> Tensor:
-        own_donors = donors[taken].to(values.device)
+        own_donors = donors[taken].to(values.device, non_blocking=True)
         stretches = [values[:, :, start:stop].index_select(0, each) for start, stop, each in zip(edges, edges[1:], own_donors.T, strict=False)]
         return torch.cat(stretches, dim=2)
 
@@ -216,5 +217,5 @@ def _replace(values: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], 
     rows = chosen.nonzero()[:, 0]
     if not len(rows):
         return values
-    place = rows.to(values.device)
+    place = rows.to(values.device, non_blocking=True)
     return values.index_copy(0, place, change(values[place], rows))

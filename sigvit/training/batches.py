@@ -119,7 +119,7 @@ class RecordingBatches:
     def _augmented(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
         recipe, samples, chance = self.recipe, self.values.shape[2], (self.seed, step)
         values = recombine(self.values, rows, self.classes, recipe.recombination, *chance, pool=self.rows)
-        targets = self.targets[rows.to(self.targets.device)]
+        targets = self.targets[rows.to(self.targets.device, non_blocking=True)]
         if self.mirror is not None:
             values, targets = flip_hemispheres(values, targets, self.mirror, recipe.hemisphere_flip, *chance)
         values = take_surrogates(values, recipe.surrogate, *chance)
@@ -139,7 +139,7 @@ class RecordingBatches:
         draws = draw_mixing(len(values), self.recipe, self.seed, step)
         if draws is None:
             return values, targets
-        partner = torch.randperm(len(values), generator=generator(self.seed, "partner", step)).to(values.device)
+        partner = torch.randperm(len(values), generator=generator(self.seed, "partner", step)).to(values.device, non_blocking=True)
         return mix(values, targets, partner, draws)
 
 

@@ -63,7 +63,7 @@ class Masking:
             draws = _draw(seeds[rows], grid.n_tokens)
             hidden[rows, : grid.n_tokens] = self._of_grid(grid, draws[:, 0], real[rows, : grid.n_tokens])
             others[rows, :, : grid.n_tokens] = draws[:, 1:]
-        return hidden.to(tokens.values.device), others.to(tokens.values.device)
+        return hidden.to(tokens.values.device, non_blocking=True), others.to(tokens.values.device, non_blocking=True)
 
     def _of_grid(self, grid: Grid, draws: Tensor, real: Tensor) -> Tensor:
         """(B, T) bool, for rows of one grid."""

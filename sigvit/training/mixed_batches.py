@@ -135,7 +135,7 @@ class MixedRecordingBatches:
         own = {number: (rows[:, 0] == number).nonzero().flatten() for number in sorted(set(rows[:, 0].tolist()))}
         parts, targets = {}, first.new_zeros(len(rows), self.n_classes)
         for number, at in own.items():
-            parts[number], targets[at.to(first.device)] = self.augmented[number].windows(rows[at, 1], step)
+            parts[number], targets[at.to(first.device, non_blocking=True)] = self.augmented[number].windows(rows[at, 1], step)
         return assemble([(self.sets[number], at, parts[number]) for number, at in own.items()]), targets
 
 
@@ -164,7 +164,7 @@ def assemble(parts: Sequence[tuple[RecordingSet, Tensor, Tensor]]) -> RecordingB
     rates, montages = torch.zeros(batch, dtype=torch.float64), [parts[0][0].montage] * batch
     lengths = [0] * batch
     for each, at, values in parts:
-        real, there = each.real(values), at.to(filled.device)
+        real, there = each.real(values), at.to(filled.device, non_blocking=True)
         filled[there, : values.shape[1], : values.shape[2]] = values.where(real, 0.0)
         mask[there, : values.shape[1], : values.shape[2]] = real
         positions[at, : values.shape[1]] = torch.tensor(each.montage.positions, dtype=torch.float64)

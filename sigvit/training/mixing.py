@@ -73,8 +73,8 @@ def mix(values: Tensor, targets: Tensor, partner: Tensor, draws: Draws) -> tuple
     """
     if draws.cut is None or draws.centre is None:
         return mixup(values, targets, partner, draws.own)
-    own, cut = draws.own.to(values.device), draws.cut.to(values.device)
-    outside = outside_box(own, draws.centre.to(values.device), values.shape[2:])
+    own, cut = draws.own.to(values.device, non_blocking=True), draws.cut.to(values.device, non_blocking=True)
+    outside = outside_box(own, draws.centre.to(values.device, non_blocking=True), values.shape[2:])
     keep = torch.where(_spread(cut, outside), outside, _spread(own, outside))
     return _blend(values, targets, partner, keep, torch.where(cut, _area(outside), own))
 
@@ -88,7 +88,7 @@ def mixup(values: Tensor, targets: Tensor, partner: Tensor, own: Tensor) -> tupl
     >>> mixed.flatten().tolist(), targets.tolist()
     ([2.0, 8.0], [[0.75, 0.25], [0.0, 1.0]])
     """
-    own = own.to(values.device)
+    own = own.to(values.device, non_blocking=True)
     return _blend(values, targets, partner, own.view(-1, *[1] * (values.ndim - 2)), own)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 import sigvit
 from sigvit import tokenizers
@@ -17,6 +18,7 @@ from sigvit.evaluation.position_similarity import position_similarity, position_
 from sigvit.mixed_classifier import MixedRecordingClassifier
 from sigvit.training.augment_images import ImageAugmentation
 from sigvit.training.evaluate import evaluate_images
+from sigvit.training.group import Group
 from sigvit.training.image_batches import ImageBatches
 from sigvit.training.loop import train
 from sigvit.training.many import Member, Plan, Snapshots, train_many
@@ -179,6 +181,36 @@ def test_a_stack_of_unequal_trainings_goes_on_there_after_a_kill(tmp_path, asser
         return [history[-1]["train_loss"] for history in train_many(trained, Plan(2), Snapshots(folder, seconds=0.0))]
 
     assert_as_on_the_cpu(compute)
+
+
+class Waits(TorchFunctionMode):
+    """Counts copies to the GPU for which the CPU waits until the GPU has done all that it was asked for."""
+
+    count = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if function is torch.Tensor.to and made.is_cuda and not args[0].is_cuda and not (kwargs or {}).get("non_blocking"):
+            self.count += 1
+        return made
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"noise": 0.1, "time_mask": 0.2, "channel_dropout": 0.3, "amplitude_scale": 0.2, "time_shift": 0.1, "mixup": 0.4},
+        {"surrogate": 0.5, "frequency_shift": 1.0, "recombination": 0.5, "cutmix": 1.0},
+    ],
+)
+def test_a_step_of_a_stack_waits_for_the_gpu_nowhere(choices, gpu):
+    with gpu():
+        values, targets = torch.randn(23, 5, S, dtype=torch.float64).to("cuda"), (torch.arange(23) % 3).to("cuda")
+        recipe = Recipe(steps=2, batch_size=7, dtype="float64", **choices)
+        group = Group([Member(signal_model("stem").to("cuda"), values, targets, recipe, seed, sampling_rate=RATE) for seed in range(3)])
+        group.step()  # tables of positions are made once
+        with Waits() as waits:
+            group.step()
+    assert waits.count == 0
 
 
 @pytest.mark.parametrize("kind", [sigvit.SignalViTClassifier, MixedRecordingClassifier])
