@@ -10,6 +10,7 @@ fused AdamW. --quick leaves compilation out, --formats names the number formats 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import platform
 import statistics
@@ -151,6 +152,17 @@ def compare(case: tuple[str, int, int], train: bool, modes: list[Mode], device: 
     return rows
 
 
+def declare_operators(library: torch.library.Library) -> None:
+    """A torchvision built for another torch lacks its compiled operators; declared, its Python code runs. One that has them would declare them twice."""
+    try:
+        importlib.import_module("torchvision")
+    except ImportError:
+        return
+    except RuntimeError:
+        for operator in OPERATORS:
+            library.define(operator)
+
+
 def installed() -> list[str]:
     """Libraries that can be imported here."""
     found = ["sigvit"]
@@ -166,11 +178,8 @@ def installed() -> list[str]:
 
 def main(quick: bool, formats: list[str]) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # A torchvision built for another torch lacks its compiled operators; declared, its Python code runs.
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    if not hasattr(torch.ops.torchvision, "nms"):
-        for operator in OPERATORS:
-            library.define(operator)
+    library = torch.library.Library("torchvision", "FRAGMENT")  # what it declares lives as long as it
+    declare_operators(library)
     modes = [Mode(dtype, compiled) for compiled in ((False,) if quick else (False, True)) for dtype in formats]
     if device == "cpu" and not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
         modes = [mode for mode in modes if mode.dtype == "float32"]  # without its instructions bfloat16 is several times slower for all

@@ -34,6 +34,7 @@ from sigvit.training.many import Member
 from sigvit.training.memory import keep_freed_memory
 from sigvit.training.plan import SIZES, choose_plan
 from sigvit.training.recipe import Recipe
+from sigvit.training.settings import exact_convolutions
 from sigvit.training.state import TrainingState
 
 RESULTS = Path(__file__).parent / "results"
@@ -166,6 +167,7 @@ def synchronised(step: Step, device: str) -> float:
     return time.perf_counter() - start
 
 
+@exact_convolutions()
 def measure(case: Case, count: int, device: str, quick: bool, eager: bool) -> dict[str, list[float]]:
     """Way → seconds of every round, after two rounds to warm up."""
     steps = ways(case, count, device, quick or eager)
