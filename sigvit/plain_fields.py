@@ -88,6 +88,13 @@ def _one_or_several(values: Any) -> tuple[float, ...]:
     return tuple(map(_number, several))
 
 
+def _one_or_pair(value: Any) -> float | tuple[float, float]:
+    try:
+        return _number(value)
+    except TypeError:
+        return _pair(value)
+
+
 def _or_none(plain: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else plain(value)
 
@@ -102,6 +109,7 @@ PLAIN: dict[str, tuple[Callable[[Any], Any], str]] = {
     "tuple[int, ...]": (_whole_numbers, "whole numbers"),
     "tuple[float, float]": (_pair, "two numbers"),
     "tuple[float, ...]": (_one_or_several, "a number or several"),
+    "float | tuple[float, float]": (_one_or_pair, "a number or two numbers"),
     "float | None": (_or_none(_number), "None or a number"),
     "tuple[float, float] | None": (_or_none(_pair), "None or two numbers"),
 }

@@ -5,7 +5,7 @@ from sigvit.training.image_run import ImageRun, ModelChoice, steps_of
 from sigvit.training.recipe import Recipe
 
 N_IMAGES, BATCH = 1_281_167, 2048
-# Model → pixels, stochastic depth, learning rate.
+# Model → pixels, stochastic depth (the same in every block), learning rate.
 MODELS = {"S/16": (224, 0.05, 4e-3), "B/16": (192, 0.2, 3e-3), "L/16": (192, 0.45, 3e-3), "H/14": (160, 0.6, 3e-3)}
 
 
@@ -19,7 +19,7 @@ def recipe(model: str = "B/16") -> ImageRun:
         data="imagenet",
         n_images=N_IMAGES,
         image_size=(pixels, pixels),
-        model=ModelChoice(model, stochastic_depth=stochastic_depth, layer_scale=1e-4),
+        model=ModelChoice(model, stochastic_depth=(stochastic_depth, stochastic_depth), layer_scale=1e-4),
         augmentation=ImageAugmentation(
             crop_area=(0.08, 1.0),
             flip=True,

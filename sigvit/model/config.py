@@ -27,7 +27,8 @@ class ModelConfig:
     eps : of every LayerNorm, above 0.
     representation : units of a tanh layer before the head, or None for no such layer.
     dropout : after the positions, attention, GELU and MLP.
-    stochastic_depth : the last block's rate of skipped branches.
+    stochastic_depth : the last block's rate of skipped branches, to which it rises linearly from 0; or the first block's and the last's, so that
+        (0.2, 0.2) is the same in every block.
     layer_scale : start value of LayerScale, or None for none.
     checkpointing : compute activations again on the way back, to save memory.
 
@@ -53,7 +54,7 @@ class ModelConfig:
     eps: float = 1e-6
     representation: int | None = None
     dropout: float = 0.0
-    stochastic_depth: float = 0.0
+    stochastic_depth: float | tuple[float, float] = 0.0
     layer_scale: float | None = None
     checkpointing: bool = False
 
@@ -70,9 +71,9 @@ class ModelConfig:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; there are {', '.join(map(repr, kinds))}.")
         if not (isfinite(self.eps) and self.eps > 0):
             raise ValueError(f"eps is {self.eps}; what a LayerNorm adds to the variance is finite and above 0, usually 1e-6.")
-        for name in ("dropout", "stochastic_depth"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is a rate from 0 to below 1.")
+        for name, rate in (("dropout", self.dropout), ("stochastic_depth", self.stochastic_depth)):
+            if not all(0 <= each < 1 for each in (rate if isinstance(rate, tuple) else (rate,))):
+                raise ValueError(f"{name} is {rate}; it is a rate from 0 to below 1.")
         if self.pool.startswith("class") and not self.class_token:
             raise ValueError(f"pool={self.pool!r} reads the class token, but class_token is False; use pool='mean' or 'map', or have one.")
         if self.pool == "class_and_register" and self.registers < 1:

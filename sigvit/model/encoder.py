@@ -59,8 +59,9 @@ class Packing(Protocol):
 class Encoder(nn.Module):
     """Blocks and a final LayerNorm.
 
-    Stochastic depth rises linearly from 0 in the first block to its full rate in the last. With `checkpointing` (also an attribute to set later)
-    training keeps one activation a block and computes the rest again on the way back: less memory, more time, the same gradients.
+    Stochastic depth rises linearly from 0 in the first block to its full rate in the last, or runs from the first to the second of two rates. With
+    `checkpointing` (also an attribute to set later) training keeps one activation a block and computes the rest again on the way back: less memory, more
+    time, the same gradients.
 
     >>> encoder = Encoder(width=6, depth=2, heads=2, mlp_width=11)
     >>> encoder(torch.zeros(5, 7, 6)).shape, encoder.attention_maps(torch.zeros(5, 7, 6)).shape
@@ -76,14 +77,15 @@ class Encoder(nn.Module):
         gelu: str = "erf",
         eps: float = 1e-6,
         dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
+        stochastic_depth: float | tuple[float, float] = 0.0,
         layer_scale: float | None = None,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"A width of {width} can't be split among {heads} heads; heads must divide the width.")
-        rates = torch.linspace(0, stochastic_depth, depth, device="cpu").tolist()
+        first, last = stochastic_depth if isinstance(stochastic_depth, tuple) else (0.0, stochastic_depth)
+        rates = torch.linspace(first, last, depth, device="cpu").tolist()
         self.blocks: Sequence[Block] = nn.ModuleList(Block(width, heads, mlp_width, gelu, eps, dropout, rate, layer_scale) for rate in rates)  # type: ignore[assignment]
         self.norm = nn.LayerNorm(width, eps)
         self.checkpointing = checkpointing

@@ -37,7 +37,7 @@ def vit(
     eps: float = 1e-6,
     representation: int | bool | None = None,
     dropout: float = 0.0,
-    stochastic_depth: float = 0.0,
+    stochastic_depth: float | tuple[float, float] = 0.0,
     layer_scale: float | None = None,
     checkpointing: bool = False,
 ) -> VisionTransformer:
@@ -115,7 +115,7 @@ def signal_vit(
     eps: float = 1e-6,
     representation: int | bool | None = None,
     dropout: float = 0.0,
-    stochastic_depth: float = 0.0,
+    stochastic_depth: float | tuple[float, float] = 0.0,
     layer_scale: float | None = None,
     checkpointing: bool = False,
 ) -> VisionTransformer:

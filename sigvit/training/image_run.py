@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from sigvit.model.vision_transformer import VisionTransformer, vit
+from sigvit.plain_fields import plain_value
 from sigvit.tokenizers.image import rows_and_columns
 from sigvit.training.augment_images import ImageAugmentation
 from sigvit.training.recipe import OF_RECORDINGS, Recipe, require_unset
@@ -33,10 +34,14 @@ class ModelChoice:
     gelu: str = "erf"
     representation: bool = False
     dropout: float = 0.0
-    stochastic_depth: float = 0.0
+    stochastic_depth: float | tuple[float, float] = 0.0
     layer_scale: float | None = None
     checkpointing: bool = False
     head_bias: float | None = None
+
+    def __post_init__(self) -> None:
+        field = self.__dataclass_fields__["stochastic_depth"]
+        object.__setattr__(self, field.name, plain_value(self, field))  # config.toml has a list
 
 
 @dataclass(frozen=True)

@@ -212,7 +212,7 @@ def _draws(model: nn.Module) -> bool:
     """Whether a step draws masks: compiled, it draws others."""
     found = _transformer(model)
     rates = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
-    return any(rates) or (found is not None and (found.config.dropout > 0 or found.config.stochastic_depth > 0))
+    return any(rates) or (found is not None and (found.config.dropout > 0 or any(block.stochastic_depth for block in found.encoder.blocks)))
 
 
 def differences(before: dict[str, Any], own: dict[str, Any], free: Sequence[str] = ()) -> str:

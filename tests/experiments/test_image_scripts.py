@@ -323,6 +323,10 @@ def test_yes_no_questions_for_thousands_of_classes_start_at_a_likely_no(name):
 @pytest.mark.parametrize("model", ["S/16", "B/16", "L/16", "H/14"])
 def test_deit_iii_is_trained_and_judged_as_its_published_commands_say(model):
     task = open_recipe(f"deit_iii:{model}")
+    rates = {"S/16": 0.05, "B/16": 0.2, "L/16": 0.45, "H/14": 0.6}  # of --drop-path, which its models hold constant
+    with torch.device("meta"):
+        blocks = task.build_model().encoder.blocks
+    assert [block.stochastic_depth for block in blocks] == pytest.approx([rates[model]] * len(blocks), abs=1e-7)  # float32 rates
     assert task.recipe.loss == "binary"
     assert task.augmentation.evaluation_resize == 1.0
     assert task.recipe.final_factor * task.recipe.learning_rate == pytest.approx(1e-5, rel=1e-12)  # a quotient and a product

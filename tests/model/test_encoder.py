@@ -198,6 +198,12 @@ def test_stochastic_depth_rises_linearly():
     assert [block.stochastic_depth for block in encoder.blocks] == pytest.approx([0.0, 0.2, 0.4], abs=1e-7)  # float32 rates
 
 
+@pytest.mark.parametrize(("rates", "expected"), [((0.3, 0.3), [0.3, 0.3, 0.3]), ((0.4, 0.2), [0.4, 0.3, 0.2])])
+def test_two_rates_of_stochastic_depth_are_the_first_block_s_and_the_last_s(rates, expected):
+    encoder = Encoder(width=6, depth=3, heads=2, mlp_width=11, stochastic_depth=rates)
+    assert [block.stochastic_depth for block in encoder.blocks] == pytest.approx(expected, abs=1e-7)  # float32 rates
+
+
 def test_dropout_layer_scale_and_stochastic_depth_are_off_by_default():
     encoder, x = Encoder(width=6, depth=2, heads=2, mlp_width=11), torch.randn(3, 5, 6)
     assert torch.equal(encoder.train()(x), encoder.eval()(x))

@@ -53,6 +53,8 @@ def test_an_unknown_name_is_refused_with_those_there_are(name):
         ({"eps": float("inf")}, "eps is inf"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"stochastic_depth": -0.1}, "stochastic_depth is -0.1"),
+        ({"stochastic_depth": (0.2, 1.0)}, r"stochastic_depth is \(0.2, 1.0\)"),
+        ({"stochastic_depth": (0.2, 0.2, 0.2)}, "must be a number or two numbers"),
         ({"class_token": False}, "reads the class token"),
         ({"registers": -1}, "can't be negative"),
         ({"representation": 0}, "at least 1"),

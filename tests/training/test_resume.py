@@ -319,12 +319,12 @@ def test_a_checkpoint_that_does_not_say_its_architecture_is_taken(tmp_path):
     train_images(tmp_path, image_model(gelu="tanh"))
 
 
-@pytest.mark.parametrize("rate", ["dropout", "stochastic_depth"])
-def test_a_training_that_draws_masks_does_not_go_on_compiled(tmp_path, monkeypatch, rate):
+@pytest.mark.parametrize("drawn", [{"dropout": 0.1}, {"stochastic_depth": (0.1, 0.1)}])
+def test_a_training_that_draws_masks_does_not_go_on_compiled(tmp_path, monkeypatch, drawn):
     monkeypatch.setattr(torch, "compile", lambda module: module)  # a compiler takes long
-    train_images(tmp_path / "drawn", image_model(**{rate: 0.1}))
+    train_images(tmp_path / "drawn", image_model(**drawn))
     with pytest.raises(ValueError, match="another recipe: compile was False and is True"):
-        train_images(tmp_path / "drawn", image_model(**{rate: 0.1}), compiled=True)
+        train_images(tmp_path / "drawn", image_model(**drawn), compiled=True)
     train_images(tmp_path / "same", image_model())
     train_images(tmp_path / "same", image_model(), compiled=True)
 
