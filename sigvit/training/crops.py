@@ -91,8 +91,7 @@ class CentreCrop:
     def box(self, position: int, rows: int, columns: int) -> tuple[float, float, float, float]:
         """(left, top, right, bottom) of an image of this size; `position` says nothing here."""
         resize = (1.0 if (rows, columns) == self.size else PAPER_RESIZE) if self.resize is None else self.resize
-        scale = resize * max(self.size[0] / rows, self.size[1] / columns)
-        high, wide = (max(wanted, int(side * scale + 1e-6)) for side, wanted in ((rows, self.size[0]), (columns, self.size[1])))
+        high, wide = self._resized(resize, rows, columns)
         top, left = round((high - self.size[0]) / 2), round((wide - self.size[1]) / 2)
         per_row, per_column = rows / high, columns / wide
         # Rounding may not reach beyond the image.
@@ -102,6 +101,14 @@ class CentreCrop:
     def boxes(self, rows: int, columns: int) -> np.ndarray:
         """(1, 4): the same box for all images of one size."""
         return np.array([self.box(0, rows, columns)])
+
+    def _resized(self, resize: float, rows: int, columns: int) -> tuple[int, int]:
+        """(rows, columns) before the cut: the side that decides in whole pixels, the other in proportion to these."""
+        if self.size[0] * columns >= self.size[1] * rows:
+            high = int(self.size[0] * resize + 1e-6)
+            return high, max(self.size[1], int(high * columns / rows))
+        wide = int(self.size[1] * resize + 1e-6)
+        return max(self.size[0], int(wide * rows / columns)), wide
 
     def of(self, part: slice) -> CentreCrop:
         """The same for any rows."""

@@ -79,6 +79,16 @@ def test_evaluation_sees_what_resizing_all_and_cutting_the_centre_gives(interpol
     assert abs(worker - expected).max() <= 1  # the same arithmetic, but for a last bit of the box
 
 
+@pytest.mark.parametrize(
+    ("size", "image", "resized"),
+    [((384, 384), (480, 640), (438, 584)), ((384, 384), (500, 333), (657, 438)), ((256, 256), (375, 500), (292, 389)), ((96, 192), (500, 333), (328, 219))],
+)
+def test_the_longer_side_is_in_proportion_to_the_whole_pixels_of_the_shorter_one(size, image, resized):
+    left, top, right, bottom = CentreCrop(size, None).box(0, *image)
+    # a quotient of a product: 657 is known to 1e-13
+    assert (size[0] * image[0] / (bottom - top), size[1] * image[1] / (right - left)) == pytest.approx(resized, rel=1e-12)
+
+
 def test_small_sets_of_the_model_s_size_are_evaluated_untouched():
     images = batch()
     assert torch.equal(preprocess(images, ImageAugmentation(mean=(0.0,), std=(1.0,)), (R, C)), images / 255)
