@@ -11,6 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 _METHODS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _ORIENTATION = 0x0112  # the EXIF tag
 _MODES = {1: "L", 3: "RGB"}
+_RANGELESS = {"F": "32-bit floating-point", "I": "signed or 32-bit whole-number"}
+_SIXTEEN_BITS = ("PNG", "PPM")  # formats without 32 bits, whose 16 some versions of Pillow read as mode "I"
 
 
 class Framing(Protocol):
@@ -37,7 +39,7 @@ def decode(data: bytes, name: str, channels: int, framing: Framing | None = None
     Raises
     ------
     ValueError : the file is no image, is cut short, is damaged or too large (Pillow's limit against decompression bombs), or its pixels are
-        of a kind without a known range (32-bit numbers); the message names it.
+        of a kind without a known range (32-bit or signed numbers); the message names it.
 
     >>> file = io.BytesIO()
     >>> Image.new("CMYK", (7, 5), (0, 0, 0, 0)).save(file, "TIFF")
@@ -54,7 +56,9 @@ def _upright(data: bytes, name: str) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data)) as opened:
             opened.load()
-            return ImageOps.exif_transpose(opened) if opened.getexif().get(_ORIENTATION, 1) != 1 else opened
+            turned = ImageOps.exif_transpose(opened) if opened.getexif().get(_ORIENTATION, 1) != 1 else opened
+            turned.format = opened.format
+            return turned
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is no image that Pillow can read ({len(data)} bytes).") from error
     except Image.DecompressionBombError as error:
@@ -70,10 +74,10 @@ def _converted(image: Image.Image, name: str, channels: int) -> Image.Image:
     mode = _MODES[channels]
     if image.mode == mode and "transparency" not in image.info:
         return image
+    if image.mode in _RANGELESS and not (image.mode == "I" and image.format in _SIXTEEN_BITS):
+        raise ValueError(f"{name} holds {_RANGELESS[image.mode]} pixels, whose range isn't known; save it with 8 or 16 bits a channel.")
     if image.mode.startswith("I"):
-        image = _eight_bits(image, name)
-    elif image.mode == "F":
-        raise ValueError(f"{name} holds 32-bit floating-point pixels, whose range isn't known; save it with 8 or 16 bits a channel.")
+        image = _eight_bits(image)
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         opaque = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque).convert("RGB")
@@ -83,11 +87,9 @@ def _converted(image: Image.Image, name: str, channels: int) -> Image.Image:
     return image.convert(mode)
 
 
-def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+def _eight_bits(image: Image.Image) -> Image.Image:
     """16 bits to 8; Pillow's own conversion clips at 255."""
     levels = np.asarray(image)
-    if levels.min() < 0 or levels.max() > 65535:
-        raise ValueError(f"{name} holds whole numbers from {levels.min()} to {levels.max()}, which are no 16-bit levels; save it with 8 or 16 bits a channel.")
     grey = Image.fromarray(((levels.astype(np.uint32) + 128) // 257).astype(np.uint8))
     if "transparency" in image.info:  # a level of the 16 bits, which several of the 8 would be
         grey.putalpha(Image.fromarray(np.where(levels == image.info["transparency"], 0, 255).astype(np.uint8)))

@@ -388,6 +388,28 @@ def test_a_colour_that_is_transparent_is_laid_over_white(mode, colour, channels)
     assert (pixels.reshape(-1, channels)[1:] == 255).all()
 
 
+@pytest.mark.parametrize("kind", ["PNG", "PPM", "TIFF"])
+def test_16_bits_become_8_in_every_format(kind):
+    levels = np.array([[0, 300, 40000], [255, 65535, 32639]], np.uint16)
+    assert decode(encoded(Image.fromarray(levels), kind), "deep", 1)[:, :, 0].tolist() == [[0, 1, 156], [1, 255, 127]]
+
+
+def test_16_bits_that_older_pillows_read_as_32_stay_16_also_when_turned(monkeypatch):
+    image, opened = Image.fromarray(np.array([[40000, 257]], np.uint16)), Image.open
+    turned = Image.Exif()
+    turned[0x0112] = 3  # by half a circle
+
+    def older(file):
+        read = opened(file)
+        read.load()
+        read.im, read._mode = read.im.convert("I"), "I"
+        return read
+
+    data = encoded(image, exif=turned)
+    monkeypatch.setattr(Image, "open", older)
+    assert decode(data, "deep", 1).ravel().tolist() == [1, 156]
+
+
 def test_a_level_beside_the_transparent_one_of_16_bits_stays():
     image = Image.fromarray(np.array([[40000, 40001]], np.uint16))
     assert decode(encoded(image, transparency=40000), "deep", 1).ravel().tolist() == [255, round(40001 / 257)]
@@ -436,8 +458,9 @@ def test_a_machine_without_memory_makes_no_file_damaged(values, monkeypatch):
 def test_pixels_without_a_known_range_and_bombs_are_sentences(monkeypatch):
     with pytest.raises(ValueError, match="floats holds 32-bit floating-point pixels"):
         decode(encoded(Image.new("F", (3, 3)), "TIFF"), "floats", 1)
-    with pytest.raises(ValueError, match="holds whole numbers from -5 to -5"):
-        decode(encoded(Image.new("I", (3, 3), -5), "TIFF"), "numbers", 1)
+    for level in (-5, 200):
+        with pytest.raises(ValueError, match="numbers holds signed or 32-bit whole-number pixels, whose range isn't known"):
+            decode(encoded(Image.new("I", (3, 3), level), "TIFF"), "numbers", 1)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
     with pytest.raises(ValueError, match=r"bomb can't be decoded: .*exceeds limit[^;]*\. Make it smaller or take it out of the set\.$"):
         decode(encoded(Image.new("L", (11, 7))), "bomb", 1)
