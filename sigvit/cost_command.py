@@ -66,7 +66,8 @@ def main(arguments: list[str]) -> int:
         require_range(options)
         if options.threads:
             torch.set_num_threads(options.threads)
-        is_model = options.target.rpartition("+")[2].partition("/")[0] in FAMILIES
+        # a recipe's variant may be named as a hybrid is
+        is_model = ":" not in options.target and options.target.rpartition("+")[2].partition("/")[0] in FAMILIES
         print(model_report(options) if is_model else recipe_report(options))
     except ValueError as error:
         print(f"sigvit cost: {error}", file=sys.stderr)
@@ -77,8 +78,8 @@ def main(arguments: list[str]) -> int:
 def require_range(options: Options) -> None:
     """ValueError for a number that can't be."""
     for name, least in (("gpus", 1), ("threads", 0), ("batch", 0), ("network_gb_s", 0)):
-        if getattr(options, name) < least:
-            raise ValueError(f"{name} is {getattr(options, name)}; it must be at least {least}.")
+        if not least <= getattr(options, name) < math.inf:
+            raise ValueError(f"{name} is {getattr(options, name)}; it must be at least {least}, and finite.")
 
 
 def model_report(options: Options) -> str:
@@ -185,8 +186,8 @@ def hardware_of(options: Options, run: ImageTask, training: Training) -> tuple[H
         gpu = published(options.gpu, training.dtype)
         return (replace(gpu, network_bytes_s=options.network_gb_s * 1e9) if options.network_gb_s else gpu), 0.0
     if options.peak_tflops or options.memory_gib or options.bandwidth_gb_s:
-        if min(options.peak_tflops, options.memory_gib, options.bandwidth_gb_s) <= 0:
-            raise ValueError("A GPU of your own needs --peak-tflops, --memory-gib and --bandwidth-gb-s, each above 0.")
+        if not all(0 < number < math.inf for number in (options.peak_tflops, options.memory_gib, options.bandwidth_gb_s)):
+            raise ValueError("A GPU of your own needs --peak-tflops, --memory-gib and --bandwidth-gb-s, each above 0 and finite.")
         prices = stated_prices(options.peak_tflops * 1e12, options.bandwidth_gb_s * 1e9)
         network = (options.network_gb_s or OWN_NETWORK_GB_S) * 1e9
         name = f"a GPU of {options.peak_tflops:g} TFLOP/s"

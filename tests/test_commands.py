@@ -50,6 +50,11 @@ def test_cost_of_a_recipe_on_gpus_that_are_not_here(capsys):
     assert "(fits)" in said
 
 
+def test_a_recipe_whose_variant_is_a_hybrid_is_no_model(capsys):
+    assert main(["cost", "vit_imagenet:R26+S/32", "--gpus", "8", "--gpu", "h100"]) == 0
+    assert "vit_imagenet:R26+S/32: 93,835 steps" in capsys.readouterr().out
+
+
 def test_cost_of_a_recipe_on_a_gpu_in_numbers_is_that_of_the_table(capsys):
     main(["cost", "mnist", "--gpu", "h100"])
     table = capsys.readouterr().out.splitlines()[2:]
@@ -117,6 +122,11 @@ def test_cost_of_a_model_is_measured_here(capsys):
         (["digits", "--gpu", "h100", "--gpus", "0"], "gpus is 0; it must be at least 1"),
         (["digits", "--gpu", "h100", "--gpus", "-4"], "gpus is -4; it must be at least 1"),
         (["Ti/16", "--threads", "-1"], "threads is -1; it must be at least 0"),
+        (["digits", "--gpu", "h100", "--gpus", "16", "--network-gb-s", "nan"], "network_gb_s is nan; it must be at least 0, and finite"),
+        (["digits", "--peak-tflops", "nan", "--memory-gib", "3", "--bandwidth-gb-s", "3"], "each above 0 and finite"),
+        (["digits", "--peak-tflops", "3", "--memory-gib", "3", "--bandwidth-gb-s", "inf"], "each above 0 and finite"),
+        (["plain_s16:nan", "--gpu", "h100"], "epochs is nan; it must be a number, and finite"),
+        (["plain_s16:inf", "--gpu", "h100"], "epochs is inf; it must be a number, and finite"),
         (["digits", "--batch", "1348"], "batch_size is 1348, but"),
         (["R50+B/16"], "R50+B/16 is a hybrid, but only plain Vision Transformers are measured here, such as B/16"),
         (["R51+B/16"], "There is no hybrid 'R51+B/16'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import runpy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,6 +151,8 @@ def steps_of(epochs: float, n_images: int, batch_size: int) -> int:
     >>> steps_of(90, 1_281_167, 1024)
     112603
     """
+    if not math.isfinite(epochs):
+        raise ValueError(f"epochs is {epochs}; it must be a number, and finite.")
     return round(epochs * n_images / batch_size)
 
 
