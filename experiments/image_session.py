@@ -32,6 +32,8 @@ from sigvit.training.state import FREE_FIELDS
 
 # Entries of config.toml that decide nothing: the bytes of a start do, wherever it lies, and folders of before tell how the same training was computed.
 FREE_ENTRIES = (*FREE_FIELDS, "start")
+# What config.toml calls the images of the two parts; folders of before don't say it.
+FINGERPRINTS = ("training_images_sha256", "test_images_sha256")
 # The fields of the recipe and of the session stand on the command line without a prefix.
 Unprefixed = tyro.conf.arg(name="")
 
@@ -92,7 +94,8 @@ def fit(
         checkpoints = Checkpoints(folder / "checkpoints", session.keep, session.checkpoint_every)
         if processes.first:
             # after all that may refuse the task, so that a mended one finds the folder free
-            claim_folder(folder, describe(task) | describe_start(), FREE_ENTRIES)
+            images = dict(zip(FINGERPRINTS, (training.fingerprint(), test.fingerprint()), strict=True))
+            claim_folder(folder, describe(task) | describe_start() | images, FREE_ENTRIES, FINGERPRINTS)
         train(model, batches, task.recipe, task.seed, checkpoints=checkpoints, processes=processes, journal=journal)
         recipe = task.recipe
         judge = ImageEvaluation(test, task.augmentation, task.image_size, dtype=recipe.dtype, loss=recipe.loss, processes=processes, workers=session.workers)

@@ -31,6 +31,10 @@ class EncodedImages(Protocol):
         """A random order of all rows that is cheap to read from here, (N,) int64: a pure function of the generator's state."""
         ...
 
+    def described(self) -> str:
+        """What tells the files from others without reading them: their names and sizes, in their order."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Images:
@@ -160,6 +164,12 @@ class Images:
             digest.update(self.read([row]).tobytes() if self.files is None else self.files.encoded([row])[0])
         return digest.hexdigest()
 
+    def fingerprint(self) -> str:
+        """A SHA-256 as `sha256` where images are in memory; else of classes, labels, and the names and sizes of the files, none of which is read for it."""
+        if self.files is None:
+            return self.sha256()
+        return hashlib.sha256(repr((self.classes, self.labels.tolist(), self.channels, self.files.described())).encode()).hexdigest()
+
     def in_memory(self) -> Images:
         """The same set with all images decoded; they must be of one size."""
         return self if self.values is not None else replace(self, values=self.read(np.arange(len(self))), files=None)
@@ -184,6 +194,9 @@ class _Part:
         place = np.full(len(order), -1)
         place[self.rows] = np.arange(len(self.rows))
         return place[order][place[order] >= 0]
+
+    def described(self) -> str:
+        return f"{self.rows.tolist()} of {self.whole.described()}"
 
 
 def open_images(source: str | Path, split: str = "train", channels: int | None = None) -> Images:

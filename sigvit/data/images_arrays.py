@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -41,6 +42,9 @@ class PackedFiles:
 
     def order(self, generator: np.random.Generator) -> np.ndarray:
         return generator.permutation(len(self.offsets) - 1)
+
+    def described(self) -> str:
+        return f"{hashlib.sha256(np.ascontiguousarray(self.data).data).hexdigest()} {self.offsets.tolist()}"  # in memory anyway
 
 
 def npz_images(path: Path, split: str, channels: int | None = None) -> Images:

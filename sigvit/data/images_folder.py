@@ -13,6 +13,7 @@ from sigvit.data.images import Images, require_same_classes
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"})
 _TEST_FOLDERS = ("test", "val", "validation", "valid")
+_SIZED = 10_000  # files, spread over all, that are asked for their size: a million takes minutes on a network's disk
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})  # left by file managers; hidden files and folders are passed over as well
 
 
@@ -31,6 +32,10 @@ class FolderFiles:
 
     def order(self, generator: np.random.Generator) -> np.ndarray:
         return generator.permutation(len(self.paths))
+
+    def described(self) -> str:
+        sized = self.paths[:: len(self.paths) // _SIZED + 1]
+        return repr((self.paths, [(self.folder / path).stat().st_size for path in sized]))
 
 
 def folder_images(folder: Path, split: str = "train", channels: int = 3) -> Images:

@@ -61,6 +61,10 @@ class ParquetFiles:
         blocks = [groups[first : first + self.block] for first in range(0, len(groups), self.block)]
         return np.concatenate([generator.permutation(np.concatenate([self._rows(group) for group in block])) for block in blocks])
 
+    def described(self) -> str:
+        sizes = [self._files[file].metadata.row_group(number).total_byte_size for file, number in self._places]
+        return repr(([path.rpartition("/")[2] for path in self.paths], self._starts.tolist(), sizes))
+
     def labels(self, column: str) -> list[Any]:
         """The label column of all files; no image is read for it."""
         return [label for file in self._files for label in file.read(columns=[column]).column(column).to_pylist()]

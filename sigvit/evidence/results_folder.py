@@ -19,9 +19,11 @@ from sigvit.evidence.report import write_report
 from sigvit.whole_file import write_atomically
 
 
-def claim_folder(folder: str | Path, configuration: dict[str, Any], free: Collection[str] = ()) -> None:
+def claim_folder(folder: str | Path, configuration: dict[str, Any], free: Collection[str] = (), later: Collection[str] = ()) -> None:
     """Write config.toml, or find the same one but for the order and the entries called `free`, which decide no result: a folder holds the results of one
     protocol.
+
+    `later` are entries that folders of before don't say; such a folder takes them now.
 
     Raises
     ------
@@ -31,7 +33,9 @@ def claim_folder(folder: str | Path, configuration: dict[str, Any], free: Collec
         raise ValueError(f"{folder} is a file, but results are kept in a folder; choose another name.")
     path, text = Path(folder) / "config.toml", tomli_w.dumps(configuration)
     path.parent.mkdir(parents=True, exist_ok=True)
-    old, new = _deciding(path.read_text(encoding="utf-8") if path.exists() else text, free), _deciding(text, free)
+    told = path.read_text(encoding="utf-8") if path.exists() else text
+    silent = {*later} - {line.partition(" = ")[0] for line in told.splitlines()}
+    old, new = _deciding(told, {*free, *silent}), _deciding(text, {*free, *silent})
     if old != new:
         differing = "; ".join([*(f"there: {line}" for line in sorted({*old} - {*new})), *(f"now: {line}" for line in sorted({*new} - {*old}))])
         raise ValueError(f"{path.parent} holds results of another protocol ({differing}). Choose another output folder, or delete that one.")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from sigvit.data.images import Images, hold_out, open_images, require_same_classes
-from sigvit.data.images_arrays import array_images
+from sigvit.data.images_arrays import PackedFiles, array_images
 from sigvit.data.images_decoding import decode
 
 N, R, C = 11, 5, 7
@@ -194,6 +194,37 @@ def test_a_hash_tells_sets_apart_by_class_label_shape_and_bytes(values, tmp_path
     assert open_images(fill(tmp_path, changed, labels)).sha256() not in hashes  # under the names of before
 
 
+def test_a_fingerprint_of_files_tells_names_labels_and_sizes_without_reading_them(values, tmp_path, monkeypatch):
+    labels = np.sort(np.arange(N) % 3)
+    fill(tmp_path, values, labels)
+
+    def fingerprint():
+        images = open_images(tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(images.files), "encoded", None)
+            return images.fingerprint()
+
+    seen = [fingerprint()]
+    assert fingerprint() == seen[0]
+    (tmp_path / "cat" / "00.png").rename(tmp_path / "dog" / "00.png")  # other labels in the order of before
+    seen.append(fingerprint())
+    (tmp_path / "eel" / "10.png").write_bytes(encoded(Image.fromarray(values[10].repeat(2, 0))))
+    seen.append(fingerprint())
+    (tmp_path / "eel" / "10.png").rename(tmp_path / "eel" / "11.png")
+    seen.append(fingerprint())
+    seen.append(open_images(tmp_path).part(np.arange(3)).fingerprint())
+    assert len(set(seen)) == 5
+
+
+def test_a_fingerprint_of_what_is_in_memory_tells_every_pixel(values):
+    labels, changed = np.arange(N) % 3, values.copy()
+    changed[7, 0, 0, 0] ^= 1
+    whole = array_images(values, labels)
+    assert whole.fingerprint() == whole.sha256() != array_images(changed, labels).fingerprint()
+    packed = [Images(labels, CLASSES, None, 3, files=PackedFiles(*pack(pixels), "packed")).fingerprint() for pixels in (values, values, changed)]
+    assert packed[0] == packed[1] != packed[2]
+
+
 def test_a_part_is_named_by_numbers_or_a_mask(values, tmp_path):
     files, arrays = open_images(fill(tmp_path, values, np.sort(np.arange(N) % 3))), Images(np.arange(N) % 3, CLASSES, values)
     for images in (files, arrays):
@@ -232,6 +263,16 @@ def parquet(tmp_path, generator):
         table = {"image": [Image.fromarray(pixels[row]) for row in rows], "label": [int(labels[row]) for row in rows]}
         datasets.Dataset.from_dict(table, features=features).to_parquet(tmp_path / f"{name}.parquet", batch_size=4)
     return tmp_path, pixels, labels
+
+
+def test_a_fingerprint_of_parquet_files_tells_their_row_groups(parquet):
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed (extra parquet)")
+    folder, _, _ = parquet
+    before = open_images(f"parquet:{folder}").fingerprint()
+    assert open_images(f"parquet:{folder}/train-*.parquet").fingerprint() == before
+    file = next(iter(sorted(folder.glob("train*.parquet"))))
+    datasets.Dataset.from_parquet(str(file), cache_dir=str(folder / "cache")).to_parquet(file, batch_size=2)
+    assert open_images(f"parquet:{folder}/train-*.parquet").fingerprint() != before
 
 
 def test_parquet_files_are_one_set_with_their_classes(parquet):

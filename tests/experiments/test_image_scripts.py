@@ -413,6 +413,27 @@ def test_an_optimiser_that_cannot_be_made_leaves_the_folder_free(monkeypatch, tm
     assert not (tmp_path / "results").exists()
 
 
+def test_other_images_under_the_same_name_are_refused_and_a_folder_of_before_goes_on(script, tmp_path):
+    train, test = open_images("digits"), open_images("digits", "test")
+    arrays = {"x_train": train.values, "y_train": train.labels, "x_test": test.values, "y_test": test.labels}
+    results, data = tmp_path / "results", tmp_path / "set.npz"
+    few = ("digits", "--recipe.steps", 3, "--recipe.warmup-steps", 1, "--data", data, "--output", results)
+    np.savez(data, **arrays)
+    whole = script("training", *few)
+    config, scores = results / "config.toml", (results / "scores.json").read_text()
+    said = config.read_text()
+    without = "".join(line for line in said.splitlines(keepends=True) if "_images_sha256 = " not in line)
+    assert len(without) < len(said)
+    config.write_text(without)  # as the version before wrote it
+    assert script("training", *few) == whole
+    assert config.read_text() == said
+    for changed in ({"y_train": 9 - train.labels}, {"x_test": test.values[::-1]}):
+        np.savez(data, **arrays | changed)
+        with pytest.raises(ValueError, match=r"another protocol \(there: (training|test)_images_sha256 = "):
+            script("training", *few)
+    assert (results / "scores.json").read_text() == scores
+
+
 def test_a_started_training_goes_on_with_another_accumulation(script, tmp_path):
     few = ("digits", "--recipe.steps", 3, "--recipe.warmup-steps", 1, "--output", tmp_path / "results")
     whole = script("training", *few)

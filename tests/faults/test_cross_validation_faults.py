@@ -140,6 +140,15 @@ def test_pipelines_in_another_order_are_the_same_protocol_and_those_of_another_t
         claim_folder(tmp_path / "tables", {"one": {"steps": 2}, "other": {"steps": 1}})
 
 
+def test_a_folder_of_before_takes_a_later_entry_once(tmp_path):
+    claim_folder(tmp_path, {"steps": 40, "recipe": {"seed": 3}})
+    claim_folder(tmp_path, {"steps": 40, "images": "a", "recipe": {"seed": 3}}, later=["images"])
+    with pytest.raises(ValueError, match='there: images = "a"; now: images = "b"'):
+        claim_folder(tmp_path, {"steps": 40, "images": "b", "recipe": {"seed": 3}}, later=["images"])
+    with pytest.raises(ValueError, match='there: images = "a"'):
+        claim_folder(tmp_path, {"steps": 40, "recipe": {"seed": 3}}, later=["images"])
+
+
 @pytest.mark.usefixtures("ascii_locale")
 def test_a_folder_is_claimed_again_whatever_the_locale(tmp_path):
     for _ in range(2):
