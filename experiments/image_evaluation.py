@@ -8,6 +8,7 @@ Features are judged by all four, from a handful of labels to all of them; the tr
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,19 +86,32 @@ def main(options: Options) -> None:
     seen = ", ".join(f"{name} {getattr(augmentation, name)}" for name in PREPROCESSING)
     require_same_classes(train.classes, test.classes, options.data)
     table = Table("judged by", "accuracy", title=f"{options.model} on {len(test):,} test images of {options.data}")
-    if model.config.num_classes == len(test.classes):
+    trained = trained_classes(options.model)
+    others = f"left out: its head, which was trained on {named(trained)}; these are {named(test.classes)}" if trained not in ((), test.classes) else ""
+    if model.config.num_classes == len(test.classes) and not others:
         table.add_row("its head", f"{evaluate_images(model, test, augmentation, size).accuracy:.2%}")
     read = reader(model, augmentation, size, device)
     known, asked = read(part_of(train, options.probe_images)), read(test)
     fewest = int(torch.bincount(torch.as_tensor(train.labels), minlength=len(train.classes)).min())
     possible, beyond = [shots for shots in options.shots if shots <= fewest], [shots for shots in options.shots if shots > fewest]
-    notes = [seen, *([f"left out: {', '.join(map(str, beyond))} labels a class, because a class has {fewest}"] if beyond else [])]
+    notes = [seen, *filter(None, [others]), *([f"left out: {', '.join(map(str, beyond))} labels a class, because a class has {fewest}"] if beyond else [])]
     few = few_shot_of(train, asked, read, possible) if possible else {}
     for shots, accuracy in few.items():
         table.add_row(f"{shots} labels a class, mean of 3 draws", f"{accuracy:.2%}")
     notes += add_neighbours_and_probe(table, known, asked)
     table.caption = "; ".join(notes)
     console.print(table)
+
+
+def trained_classes(model: Path) -> tuple[str, ...]:
+    """Names of the classes that the head tells apart, in its order, where the training whose folder this is says them."""
+    beside = model.resolve().parent / "classes.json"
+    return tuple(json.loads(beside.read_text(encoding="utf-8"))) if beside.is_file() else ()
+
+
+def named(classes: tuple[str, ...]) -> str:
+    """How many classes, and the first of them."""
+    return f"{len(classes)} classes, {', '.join(classes[:5])}{' …' if len(classes) > 5 else ''}"
 
 
 def add_neighbours_and_probe(table: Table, known: tuple[Tensor, Tensor], asked: tuple[Tensor, Tensor]) -> list[str]:

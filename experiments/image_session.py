@@ -75,7 +75,7 @@ def recipe_and_rest(default: str, kind: type[ImageTask]) -> tuple[Any, list[str]
 def fit(
     task: ImageTask, session: Session, make_model: Callable[[], sigvit.VisionTransformer], describe_start: Callable[[], dict[str, Any]] = dict
 ) -> Evaluation:
-    """Train on the training part, judge once on the test part, and write config.toml, metrics.csv, checkpoints/, model/ and scores.json.
+    """Train on the training part, judge once on the test part, and write config.toml, metrics.csv, checkpoints/, model/, classes.json and scores.json.
 
     `describe_start` says, for config.toml, what `make_model` begins from; nothing for a model from scratch.
     """
@@ -102,7 +102,7 @@ def fit(
         score = judge(model)
         weights = processes.full(model.state_dict())
         if processes.first:
-            save(folder, make_model().to(dtype), weights, score)
+            save(folder, make_model().to(dtype), weights, training.classes, score)
             console.print(f"{len(test):,} test images: accuracy {score.accuracy:.2%}, loss {score.loss:.4f}. Model: {folder / 'model'}", highlight=False)
     return score
 
@@ -135,7 +135,8 @@ def describe(task: ImageTask) -> dict[str, Any]:
     return json.loads(told, object_hook=lambda pairs: {name: value for name, value in pairs.items() if value is not None and name not in FREE_FIELDS})
 
 
-def save(folder: Path, model: sigvit.VisionTransformer, weights: dict[str, torch.Tensor], score: Evaluation) -> None:
+def save(folder: Path, model: sigvit.VisionTransformer, weights: dict[str, torch.Tensor], classes: tuple[str, ...], score: Evaluation) -> None:
     model.load_state_dict(weights)
     model.save_pretrained(folder / "model")
+    (folder / "classes.json").write_text(json.dumps(classes))
     (folder / "scores.json").write_text(json.dumps({"accuracy": score.accuracy, "loss": score.loss}, indent=1))

@@ -222,6 +222,19 @@ def test_evaluation_says_which_draws_it_leaves_out(script, outputs, capsys, monk
     assert "left out: 300 labels a class" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("order", [[f"{number}" for number in range(10)], list("1032456789"), ["zero", *"123456789"]])
+def test_the_head_is_judged_on_the_classes_that_it_was_trained_on(script, outputs, capsys, monkeypatch, tmp_path, order):
+    monkeypatch.setattr(importlib.import_module("image_evaluation"), "linear_probe", lambda *given: 0.5)  # which takes seconds
+    train, test = open_images("digits"), open_images("digits", "test")
+    arrays = {"x_train": train.values, "y_train": train.labels, "x_test": test.values, "y_test": test.labels}
+    np.savez(tmp_path / "named.npz", **arrays, classes=order)
+    script("evaluation", "--model", outputs / "one" / "model", "--data", tmp_path / "named.npz", "--probe-images", 70, "--shots", 1)
+    told, same = " ".join(capsys.readouterr().out.split()), order == list("0123456789")
+    assert ("its head │" in told) == same
+    others = f"left out: its head, which was trained on 10 classes, 0, 1, 2, 3, 4 …; these are 10 classes, {', '.join(order[:5])} …"
+    assert (others in told) != same
+
+
 def test_evaluation_draws_few_shots_from_the_whole_training_part(script, outputs, capsys, monkeypatch):
     module, counts = importlib.import_module("image_evaluation"), []
     reader = module.reader
