@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,8 @@ class ParquetFiles:
     """Encoded images in the row groups of parquet files; the last `BLOCK` + 1 row groups read are kept."""
 
     def __init__(self, system: Any, paths: Sequence[str], column: str, block: int = BLOCK) -> None:
-        from pyarrow import parquet
-
         self.paths, self.column, self.block = tuple(paths), column, block
-        self._files = [parquet.ParquetFile(system.open(path, "rb")) for path in paths]
+        self._files = [_opened(system, path) for path in paths]
         self._places = [(file, number) for file, opened in enumerate(self._files) for number in range(opened.num_row_groups)]
         self._starts = np.cumsum([0, *(self._files[file].metadata.row_group(number).num_rows for file, number in self._places)])
         self._kept: OrderedDict[int, Any] = OrderedDict()
@@ -67,7 +66,11 @@ class ParquetFiles:
 
     def labels(self, column: str) -> list[Any]:
         """The label column of all files; no image is read for it."""
-        return [label for file in self._files for label in file.read(columns=[column]).column(column).to_pylist()]
+        found: list[Any] = []
+        for path, file in zip(self.paths, self._files, strict=True):
+            with _named(path):
+                found += file.read(columns=[column]).column(column).to_pylist()
+        return found
 
     def _rows(self, group: int) -> np.ndarray:
         return np.arange(self._starts[group], self._starts[group + 1])
@@ -75,7 +78,8 @@ class ParquetFiles:
     def _group(self, group: int) -> Any:
         if group not in self._kept:
             file, number = self._places[group]
-            self._kept[group] = self._files[file].read_row_group(number, columns=[self.column]).column(0)
+            with _named(self.paths[file]):
+                self._kept[group] = self._files[file].read_row_group(number, columns=[self.column]).column(0)
             while len(self._kept) > self.block + 1:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(group)
@@ -87,6 +91,25 @@ class ParquetFiles:
         if not data:
             raise ValueError(f"{self.name(row)} holds no bytes of an image (a path alone doesn't travel); write the images into the parquet file.")
         return data
+
+
+def _opened(system: Any, path: str) -> Any:
+    from pyarrow import parquet
+
+    with _named(path):
+        return parquet.ParquetFile(system.open(path, "rb"))
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """A file that can't be read is a ValueError that names it: pyarrow's errors don't."""
+    from pyarrow import ArrowInvalid
+
+    try:
+        yield
+    except (ArrowInvalid, OSError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ValueError(f"{path} can't be read: {reason}. If it is cut short or damaged, fetch it again or take it out of the set.") from error
 
 
 def parquet_images(

@@ -286,6 +286,21 @@ def test_parquet_files_are_one_set_with_their_classes(parquet):
         open_images(f"parquet:{folder}/nothing*.parquet")
 
 
+@pytest.mark.parametrize("damage", ["cut short", "labels", "images"])
+def test_a_damaged_parquet_file_is_named(parquet, damage):
+    from pyarrow import parquet as format_of
+
+    file = parquet[0] / "train-1.parquet"
+    data = bytearray(file.read_bytes())
+    columns = format_of.ParquetFile(file).metadata.row_group(0)
+    at = [chunk.dictionary_page_offset or chunk.data_page_offset for chunk in map(columns.column, (0, columns.num_columns - 1))]
+    place = {"cut short": slice(len(data) // 2, None), "labels": slice(at[1], at[1] + 16), "images": slice(at[0], at[0] + 16)}[damage]
+    data[place] = b"" if damage == "cut short" else b"\xff" * 16
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"{re.escape(str(file))} can't be read: .*\. If it is cut short or damaged, fetch it again"):
+        open_images(f"parquet:{parquet[0]}").read(range(31))
+
+
 def test_no_parquet_file_is_both_trained_on_and_tested(parquet):
     folder, _, _ = parquet
     for pattern in (f"parquet:{folder}/*.parquet", f"parquet:{folder}"):
