@@ -41,7 +41,8 @@ def stopped(monkeypatch, tmp_path):
         raise ReachedError
 
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
-    for module in (importlib.import_module("image_session"), results_folder):  # in this order: the first stays imported, with its own
+    imported = [importlib.import_module(name) for name in ("image_session", "pretraining")]  # by other scripts; they stay imported, with their own
+    for module in (*imported, results_folder):
         monkeypatch.setattr(module, "claim_folder", reached)
     monkeypatch.setattr(few_shot, "judge_draws", reached)
     monkeypatch.chdir(tmp_path)
