@@ -226,8 +226,7 @@ def _fit_share(
     stored: dict[str, dict | None] = {key: store.load(key) for key in keys}
     missing = [Fit(fold, seed, key) for (fold, seed), key in zip(share, keys, strict=True) if stored[key] is None]
     for fit, record in zip(missing, judge_fits(name, pipeline, windows, missing, Path(folder) / TRAINING, processes), strict=True):
-        store.save(fit.key, record)
-        stored[fit.key] = record
+        stored[fit.key] = store.save(fit.key, record)
     return number, [kept["parts"] for key in keys if (kept := stored[key]) is not None]
 
 

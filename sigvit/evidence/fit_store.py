@@ -21,7 +21,7 @@ from scipy.sparse import issparse
 
 import sigvit
 from sigvit.evidence.source_code import globals_read, source_hash, source_of
-from sigvit.whole_file import write_atomically
+from sigvit.whole_file import link_first, whole_file
 
 # Of functions in C the name is all there is; numpy's own are of two kinds.
 IN_C = (BuiltinFunctionType, MethodDescriptorType, np.ufunc, type(np.clip))
@@ -48,8 +48,15 @@ class FitStore:
         except ValueError as error:
             raise ValueError(f"{path} is not a whole fit ({error}); something else changed it. Delete it and start again.") from error
 
-    def save(self, key: str, record: dict) -> None:
-        write_atomically(self.folder / f"{key}.json", json.dumps(record, default=_plain))
+    def save(self, key: str, record: dict) -> dict:
+        """Keep a fit; returns the one that is kept, which is another process' where that was first: two tables of one folder say the same."""
+        path, text = self.folder / f"{key}.json", json.dumps(record, default=_plain)
+        try:
+            with whole_file(path, link_first) as beside:
+                beside.write_text(text, encoding="utf-8")
+        except FileExistsError:
+            return self.load(key) or record
+        return record
 
 
 def _plain(value: Any) -> Any:

@@ -266,6 +266,22 @@ def test_finished_fits_are_not_fitted_again_and_give_the_same_table(windows, fol
     assert second.predictions.to_csv() == first.predictions.to_csv()
 
 
+def test_a_fit_that_another_process_kept_meanwhile_is_the_tables(windows, folds, tmp_path, monkeypatch):
+    """The report's times are those of the kept fits, by which `sigvit verify` judges them."""
+    ours = judge_fits
+
+    def while_another_is_faster(*asked):
+        for (fit,), record in zip([asked[3]], ours(*asked), strict=True):
+            slower = copy.deepcopy(record)
+            slower["parts"][0]["row"]["time"] = 17.0
+            FitStore(tmp_path).save(fit.key, slower)
+            yield record
+
+    monkeypatch.setattr("sigvit.evidence.cross_validation.judge_fits", while_another_is_faster)
+    results = cross_validate({"Majority": baselines.majority()}, windows, folds, folder=tmp_path)
+    assert results.table["time"].tolist() == [17.0] * 3
+
+
 def test_nothing_that_lies_beside_the_fits_is_removed(windows, folds, tmp_path):
     own = tmp_path / "training" / "sub-01_eeg.edf"
     own.parent.mkdir()
