@@ -24,6 +24,7 @@ from sigvit.evidence.folds import Fold
 from sigvit.evidence.index_pairs import as_folds
 from sigvit.evidence.judging import TABLE_COLUMNS, Fit, fits_many, has_seed, judge_fits, last_step
 from sigvit.evidence.machine import package_versions
+from sigvit.evidence.mapped_files import Identity, mapped_files, require_same_files
 from sigvit.evidence.pipeline_checks import given_weights, require_told, require_unfitted
 from sigvit.evidence.searched_values import parameters_of
 from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
@@ -99,7 +100,8 @@ def cross_validate(
     ------
     Leak : the folds leak, or a pipeline's parameter `pretrained` names a model that has seen a test part (see `certify`).
     ValueError : a certificate of other folds or without that model, no pipelines or seeds, a seed twice, a pipeline without `predict_proba`, with the name
-        of another's part, with something in it that is fitted already and stays so in a clone, or with an alignment that isn't told whose each window is.
+        of another's part, with something in it that is fitted already and stays so in a clone, or with an alignment that isn't told whose each window is;
+        mapped samples whose file has been replaced, where several processes would read it.
     BlockingIOError : another process trains the same fits into the folder.
 
     >>> from sigvit.data.synthetic import synthetic_windows
@@ -123,6 +125,7 @@ def cross_validate(
         require_unfitted(name, pipeline)
         require_told(name, pipeline)
     folds = as_folds(folds, len(windows), protocol, windows.metadata.index)
+    files = {} if n_jobs == 1 else mapped_files(windows)
     models = pretrained_models(pipelines)
     certificate = certificate or certify(windows, folds, pretrained=models)
     certificate.require_match(windows, folds)
@@ -136,7 +139,7 @@ def cross_validate(
     records: dict[tuple[str, int, int], list[dict]] = {}
     total = sum(len(share) for _, share in shares)
     with _processes(n_jobs):
-        sent = [delayed(_fit_share)(*calls[number], parent=parent_of_workers()) for number, own in enumerate(here) if not own]
+        sent = [delayed(_fit_share)(*calls[number], parent=parent_of_workers(), files=files) for number, own in enumerate(here) if not own]
         elsewhere = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(sent)
         for number, found in chain(elsewhere, (_fit_share(*calls[number], effective_n_jobs(n_jobs)) for number, own in enumerate(here) if own)):
             name, share = shares[number]
@@ -216,9 +219,11 @@ def _fit_share(
     folder: str | Path | None,
     processes: int | None = None,
     parent: int | None = None,
+    files: dict[str, Identity] | None = None,
 ) -> tuple[int, list[list[dict]]]:
     """The share's number, and the records of each of its fits: those in the folder as they are, the others fitted, in so many processes, and kept."""
     end_with(parent)
+    require_same_files(files or {})
     if folder is None:
         return number, [record["parts"] for record in judge_fits(name, pipeline, windows, [Fit(*fit) for fit in share], processes=processes)]
     store = FitStore(folder)
