@@ -28,7 +28,7 @@ from sigvit.evidence.mapped_files import Identity, mapped_files, require_same_fi
 from sigvit.evidence.pipeline_checks import given_weights, require_told, require_unfitted
 from sigvit.evidence.searched_values import parameters_of
 from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
-from sigvit.workers import end_with, parent_of_workers
+from sigvit.workers import Parent, parent_of_workers, work_for
 
 __all__ = ["TABLE_COLUMNS", "Results", "cross_validate"]
 
@@ -125,6 +125,7 @@ def cross_validate(
         require_unfitted(name, pipeline)
         require_told(name, pipeline)
     folds = as_folds(folds, len(windows), protocol, windows.metadata.index)
+    folder = None if folder is None else Path(folder).absolute()
     files = {} if n_jobs == 1 else mapped_files(windows)
     models = pretrained_models(pipelines)
     certificate = certificate or certify(windows, folds, pretrained=models)
@@ -218,11 +219,11 @@ def _fit_share(
     identity: str,
     folder: str | Path | None,
     processes: int | None = None,
-    parent: int | None = None,
+    parent: Parent | None = None,
     files: dict[str, Identity] | None = None,
 ) -> tuple[int, list[list[dict]]]:
     """The share's number, and the records of each of its fits: those in the folder as they are, the others fitted, in so many processes, and kept."""
-    end_with(parent)
+    work_for(parent)
     require_same_files(files or {})
     if folder is None:
         return number, [record["parts"] for record in judge_fits(name, pipeline, windows, [Fit(*fit) for fit in share], processes=processes)]

@@ -17,7 +17,7 @@ from sigvit.training.settings import exact_convolutions, own_gradients
 from sigvit.training.snapshots import Snapshots, described, require_same
 from sigvit.training.stacked import architecture, can_stack
 from sigvit.training.stacked_optimizer import KERNELS
-from sigvit.workers import end_with, parent_of_workers, possible_processes
+from sigvit.workers import Parent, parent_of_workers, possible_processes, work_for
 
 __all__ = ["Member", "Plan", "Snapshots", "train_many"]
 
@@ -233,10 +233,10 @@ def _train_spread(members: Sequence[Member], plan: Plan | None, snapshots: Snaps
 
 
 def _train_share(
-    number: int, members: Sequence[Member], size: int, snapshots: Snapshots | None, parent: int | None
+    number: int, members: Sequence[Member], size: int, snapshots: Snapshots | None, parent: Parent | None
 ) -> tuple[int, list[dict[str, Any] | None], list[str]]:
     """The share's number, and for each member its final state, or None and what went wrong."""
-    end_with(parent)
+    work_for(parent)
     outcome = _Outcome(None)
     with threads(1), exact_convolutions():
         _train_stacked(members, size, snapshots, outcome)

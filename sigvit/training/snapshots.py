@@ -14,7 +14,7 @@ from sigvit.training.member import Member
 from sigvit.training.state import differences, plain, plain_model
 
 SECONDS = 60.0
-# The workers of a killed training take a moment to notice it and to let go of their folders (`sigvit.workers.end_with`).
+# The workers of a killed training take a moment to notice it and to let go of their folders (`sigvit.workers.work_for`).
 WAIT_S = 10.0
 LOOK_S = 0.2
 
@@ -52,7 +52,7 @@ class Snapshots:
     """
 
     def __init__(self, folder: str | Path, seconds: float = SECONDS) -> None:
-        self.folder, self.seconds = Path(folder), seconds
+        self.folder, self.seconds = Path(folder).absolute(), seconds  # also for processes that work elsewhere
         self._last_time = time.monotonic()
         self._claimed: dict[str, Checkpoints] = {}
 

@@ -282,6 +282,17 @@ def test_a_fit_that_another_process_kept_meanwhile_is_the_tables(windows, folds,
     assert results.table["time"].tolist() == [17.0] * 3
 
 
+def test_a_relative_folder_is_meant_where_the_call_is_made(windows, folds, tmp_path, monkeypatch):
+    """Workers that joblib kept are where the first call was made."""
+    monkeypatch.chdir(tmp_path)
+    told = []
+    ours = judge_fits
+    spy = lambda name, pipeline, windows, fits, folder, processes: told.append(folder) or ours(name, pipeline, windows, fits)  # noqa: E731
+    monkeypatch.setattr("sigvit.evidence.cross_validation.judge_fits", spy)
+    cross_validate({"Majority": baselines.majority()}, windows, folds[:1], folder="results")
+    assert told == [tmp_path / "results" / "fits" / "training"]
+
+
 def test_nothing_that_lies_beside_the_fits_is_removed(windows, folds, tmp_path):
     own = tmp_path / "training" / "sub-01_eeg.edf"
     own.parent.mkdir()
