@@ -5,18 +5,26 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sigvit.training.checkpoint import Checkpoints
+from sigvit.training.claims import Claims
 from sigvit.training.member import Member
 from sigvit.training.state import differences, plain, plain_model
+from sigvit.whole_file import write_atomically
 
 SECONDS = 60.0
 # The workers of a killed training take a moment to notice it and to let go of their folders (`sigvit.workers.work_for`).
 WAIT_S = 10.0
 LOOK_S = 0.2
+# Beside the states of several members: their keys, a line each.
+MEMBERS = "members.txt"
+
+T = TypeVar("T")
 
 
 class TimedCheckpoints(Checkpoints):
@@ -47,14 +55,16 @@ class Snapshots:
 
     Parameters
     ----------
-    folder : one process at a time works through the same members in it: they are claimed when they are loaded, as long as this object lives.
+    folder : one process at a time works through the same members in it: they are claimed when they are loaded, as long as this object lives; copies in
+        other processes work under its claim.
     seconds : from one snapshot to the next.
     """
 
     def __init__(self, folder: str | Path, seconds: float = SECONDS) -> None:
         self.folder, self.seconds = Path(folder).absolute(), seconds  # also for processes that work elsewhere
         self._last_time = time.monotonic()
-        self._claimed: dict[str, Checkpoints] = {}
+        self._claims: Claims | None = Claims(self.folder)
+        self._places: dict[str, Checkpoints] = {}
 
     def require_keys(self, members: Sequence[Member]) -> None:
         """ValueError: members whose snapshots could not be told apart."""
@@ -75,19 +85,22 @@ class Snapshots:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]  # another machine's clock began at another time
+        self._claims = None
 
     def load(self, members: Sequence[Member]) -> dict[str, dict[str, Any]]:
         """Key → newest state of those members that were saved, in the order in which they ran.
 
         Raises
         ------
-        BlockingIOError : another process trains the same members, and went on with it for ten seconds.
+        BlockingIOError : another process trains one of these members, and went on with it for ten seconds.
         """
+        asked = {member.key for member in members}
+        if self._claims is not None:
+            _when_free(partial(self._claims.take, asked), self.folder)
         self._together(members)
         found: dict[str, dict[str, Any]] = {}
-        asked = {member.key for member in members}
         for folder in sorted(self.folder.glob("together-*")):
-            states = _newest(Checkpoints(folder, keep=1))
+            states = _newest(Checkpoints(folder, keep=1)) if asked & _members_of(folder, asked) else {}
             found |= {key: state for key, state in states.items() if key in asked and state["step"] >= found.get(key, state)["step"]}
         return found
 
@@ -97,11 +110,14 @@ class Snapshots:
         checkpoints.save(max(checkpoints.steps(), default=0) + 1, states)
 
     def _together(self, members: Sequence[Member]) -> Checkpoints:
-        """Where these members' states are kept, claimed when it is first asked for."""
-        name = hashlib.sha256("".join(sorted(member.key for member in members)).encode()).hexdigest()[:16]
-        if name not in self._claimed:
-            self._claimed[name] = _claimed(self.folder / f"together-{name}")
-        return self._claimed[name]
+        """Where these members' states are kept, claimed when it is first asked for: workers of a killed training may still write there."""
+        keys = sorted(member.key for member in members)
+        name = hashlib.sha256("".join(keys).encode()).hexdigest()[:16]
+        if name not in self._places:
+            folder = self.folder / f"together-{name}"
+            self._places[name] = _when_free(partial(_claimed, folder), folder)
+            write_atomically(folder / MEMBERS, "\n".join(keys))
+        return self._places[name]
 
     def due(self) -> bool:
         """Whether the interval is over; a new one begins then."""
@@ -112,28 +128,37 @@ class Snapshots:
 
 
 def _claimed(folder: Path) -> Checkpoints:
-    """The folder's checkpoints, claimed as soon as nobody else has them; the BlockingIOError of `Checkpoints.claim` where that takes too long."""
+    checkpoints = Checkpoints(folder, keep=1)
+    checkpoints.claim()
+    return checkpoints
+
+
+def _when_free(claim: Callable[[], T], folder: Path) -> T:
+    """What the claim gives as soon as nobody else has it; its BlockingIOError where that takes too long."""
     end, told = time.monotonic() + WAIT_S, False
     while True:
-        checkpoints = Checkpoints(folder, keep=1)
         try:
-            checkpoints.claim()
+            return claim()
         except BlockingIOError:
             if time.monotonic() >= end:
                 raise
-        else:
-            return checkpoints
         if not told:
             warnings.warn(f"Another process trains into {folder}; waiting up to {WAIT_S:g} s for it to end.", stacklevel=4)
             told = True
         time.sleep(LOOK_S)
 
 
+def _members_of(folder: Path, unsaid: set[str]) -> set[str]:
+    """Keys of those whose states a folder holds; an earlier version didn't say them."""
+    path = folder / MEMBERS
+    return set(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else unsaid
+
+
 def _newest(checkpoints: Checkpoints) -> dict[str, dict[str, Any]]:
-    """What was saved last; another process, with other members, may be replacing it right now, and then it is read again."""
+    """What was saved last; a worker of a killed training may be replacing it right now, and then it is read again."""
     while True:
-        before = checkpoints.steps()
-        with warnings.catch_warnings(record=True) as told:
+        before, found = checkpoints.steps(), None
+        with warnings.catch_warnings(record=True) as told, suppress(FileNotFoundError):
             found = checkpoints.latest()
         if checkpoints.steps() == before:
             break

@@ -16,12 +16,15 @@ from torch.nn.utils import parametrizations
 import sigvit
 from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import CovarianceTokens
+from sigvit.training import checkpoint
+from sigvit.training.checkpoint import Checkpoints
+from sigvit.training.claims import Claims
 from sigvit.training.group import Group
 from sigvit.training.many import Member, Plan, Snapshots, is_stackable, train_many
 from sigvit.training.member import train_alone
 from sigvit.training.member_draws import MemberDraws
 from sigvit.training.recipe import Recipe
-from sigvit.training.snapshots import described, require_same
+from sigvit.training.snapshots import _newest, described, require_same
 
 E, S, N = 3, 83, 61
 # 20 steps of AdamW in float64: sums of a few hundred products in another order.
@@ -388,6 +391,72 @@ def test_a_second_start_of_a_training_in_stacks_is_refused(tmp_path, monkeypatch
         pytest.raises(BlockingIOError, match="Another process writes its checkpoints into"),
     ):
         train_many(different(), plan, Snapshots(tmp_path))
+
+
+CLAIM = """
+import sys, time
+from pathlib import Path
+from sigvit.training.claims import Claims
+claims = Claims(Path(sys.argv[1]))
+claims.take(sys.argv[2:])
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_second_start_that_shares_out_its_members_otherwise_is_refused(tmp_path, monkeypatch):
+    """As with another number of processes: what is claimed is each member, not their company."""
+    monkeypatch.setattr("sigvit.training.snapshots.WAIT_S", 0.3)
+    members = different()
+    command = [sys.executable, "-c", CLAIM, str(tmp_path), members[2].key, "another's"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        with pytest.warns(UserWarning, match="waiting up to 0.3 s"), pytest.raises(BlockingIOError, match="Another process trains the same into"):
+            train_many(members, Plan(4), Snapshots(tmp_path))
+        others = [*members[:2], *members[3:]]
+        train_many(others, Plan(4), Snapshots(tmp_path))
+        process.kill()
+    train_many(different(), Plan(4), Snapshots(tmp_path))
+
+
+def test_claims_in_one_file_are_let_go_of_one_by_one(tmp_path):
+    """Closing a file would let go of all that its process has locked there."""
+    first, second = Claims(tmp_path), Claims(tmp_path)
+    first.take(["a", "b"])
+    second.take(["c"])
+    del first
+    free = [sys.executable, "-c", CLAIM.replace("time.sleep(60)", ""), str(tmp_path)]
+    assert subprocess.run([*free, "a", "b"], stderr=subprocess.DEVNULL).returncode == 0
+    assert subprocess.run([*free, "b", "c"], stderr=subprocess.DEVNULL).returncode == 1
+
+
+def test_the_states_of_others_are_not_read(tmp_path, monkeypatch):
+    """They may be replaced while they are."""
+    members = different()
+    train_many(members[:2], Plan(2), Snapshots(tmp_path, seconds=0))
+    read = []
+    ours = Checkpoints.latest
+    monkeypatch.setattr(Checkpoints, "latest", lambda self: read.append(self.folder.name) or ours(self))
+    Snapshots(tmp_path).load(members[2:])
+    assert len(read) == 1
+    assert len(Snapshots(tmp_path).load(members)) == 2
+    for told in tmp_path.glob("together-*/members.txt"):
+        told.unlink()  # as an earlier version left them
+    assert len(Snapshots(tmp_path).load(members)) == 2
+
+
+def test_a_state_that_is_replaced_while_it_is_read_is_read_again(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(1, {"a": {"step": 3}})
+    ours = checkpoint._read
+
+    def replaced(path):
+        if path.parent.name == "step_00000001":
+            checkpoints.save(2, {"a": {"step": 7}})
+        return ours(path)
+
+    monkeypatch.setattr(checkpoint, "_read", replaced)
+    assert _newest(Checkpoints(tmp_path, keep=1)) == {"a": {"step": 7}}
 
 
 def test_members_stay_claimed_as_long_as_they_train(tmp_path):
