@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -27,13 +26,12 @@ from sigvit.evidence.machine import package_versions
 from sigvit.evidence.mapped_files import Identity, mapped_files, require_same_files
 from sigvit.evidence.pipeline_checks import given_weights, require_told, require_unfitted
 from sigvit.evidence.searched_values import parameters_of
+from sigvit.evidence.training_state import TRAINING, remove_finished
 from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
 from sigvit.workers import Parent, parent_of_workers, work_for
 
 __all__ = ["TABLE_COLUMNS", "Results", "cross_validate"]
 
-# Where trainings in progress keep their state, among the finished fits, where nobody keeps anything of their own; gone when all are finished.
-TRAINING = "fits/training"
 # Another version of these may give other numbers; of sigvit every line counts.
 COMPUTING = ("torch", "scikit-learn", "numpy", "scipy", "mne", "pyriemann")
 # With so many fits a process or more, one that has a fit less hardly matters.
@@ -135,7 +133,8 @@ def cross_validate(
     identities = dict.fromkeys(pipelines, "") if folder is None else _identities(pipelines, windows, models)
     divided = {name: _shares(pipeline, folds, seeds, n_jobs) for name, pipeline in pipelines.items()}
     shares = [(name, share) for name, several in divided.items() for share in several]
-    calls = [(number, name, share, pipelines[name], windows, identities[name], folder) for number, (name, share) in enumerate(shares)]
+    keys = [[] if folder is None else _keys(identities[name], share) for name, share in shares]
+    calls = [(number, name, share, pipelines[name], windows, keys[number], folder) for number, (name, share) in enumerate(shares)]
     here = [len(divided[name]) == 1 and _shares_out_itself(pipelines[name], len(share), n_jobs) for name, share in shares]
     records: dict[tuple[str, int, int], list[dict]] = {}
     total = sum(len(share) for _, share in shares)
@@ -150,7 +149,7 @@ def cross_validate(
                 if on_fit is not None:
                     on_fit(len(records), total, f"{name}, fold {fold.number}")
     if folder is not None:
-        shutil.rmtree(Path(folder) / TRAINING, ignore_errors=True)
+        remove_finished(folder, {key for (name, _), own in zip(shares, keys, strict=True) if fits_many(pipelines[name]) for key in own})
     ordered = ((name, fold.number, seed) for name in pipelines for fold in folds for seed in seeds)
     # The fit of a seedless pipeline stands for every seed.
     found = [_with_seed(part, key[2]) for key in ordered for part in records.get(key) or records[(*key[:2], seeds[0])]]
@@ -167,6 +166,11 @@ def _identities(pipelines: dict[str, Any], windows: Windows, models: list[str]) 
     versions = {name: version for name, version in package_versions().items() if name in COMPUTING}
     common = fingerprint((*described, *weights, versions))
     return {name: fingerprint((common, name, pipeline)) for name, pipeline in pipelines.items()}
+
+
+def _keys(identity: str, share: list[tuple[Fold, int]]) -> list[str]:
+    """What names each fit of a pipeline on disk."""
+    return [fingerprint((identity, *vars(fold).values(), seed)) for fold, seed in share]
 
 
 def _require_own_names(name: str, parts: list[dict], pipelines: Iterable[str]) -> None:
@@ -216,8 +220,8 @@ def _fit_share(
     share: list[tuple[Fold, int]],
     pipeline: Any,
     windows: Windows,
-    identity: str,
-    folder: str | Path | None,
+    keys: list[str],
+    folder: Path | None,
     processes: int | None = None,
     parent: Parent | None = None,
     files: dict[str, Identity] | None = None,
@@ -228,10 +232,9 @@ def _fit_share(
     if folder is None:
         return number, [record["parts"] for record in judge_fits(name, pipeline, windows, [Fit(*fit) for fit in share], processes=processes)]
     store = FitStore(folder)
-    keys = [fingerprint((identity, *vars(fold).values(), seed)) for fold, seed in share]
     stored: dict[str, dict | None] = {key: store.load(key) for key in keys}
     missing = [Fit(fold, seed, key) for (fold, seed), key in zip(share, keys, strict=True) if stored[key] is None]
-    for fit, record in zip(missing, judge_fits(name, pipeline, windows, missing, Path(folder) / TRAINING, processes), strict=True):
+    for fit, record in zip(missing, judge_fits(name, pipeline, windows, missing, folder / TRAINING, processes), strict=True):
         stored[fit.key] = store.save(fit.key, record)
     return number, [kept["parts"] for key in keys if (kept := stored[key]) is not None]
 

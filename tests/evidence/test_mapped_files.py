@@ -48,7 +48,7 @@ def test_a_worker_refuses_what_was_replaced_since(saved):
     require_same_files(files)
     save_others(saved)
     with pytest.raises(ValueError, match="were replaced while the fits ran"):
-        _fit_share(0, "Majority", [(fold, 0)], baselines.majority(), windows, "", None, files=files)
+        _fit_share(0, "Majority", [(fold, 0)], baselines.majority(), windows, [], None, files=files)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
