@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,7 +55,9 @@ def write_report(
     1
     """
     path = Path(path)
-    write_atomically(path, render_report(results, windows, folds, certificate, path.resolve().parent.name, configuration))
+    # A name may be bytes that aren't text, or an umlaut in a locale without any.
+    folder = os.fsencode(path.resolve().parent.name).decode(errors="replace")
+    write_atomically(path, render_report(results, windows, folds, certificate, folder, configuration))
 
 
 def render_report(

@@ -1,6 +1,8 @@
 """The report is one readable page, whatever the set: it parses, asks nothing of a server, names every pipeline and stamps what was tolerated."""
 
+import os
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -281,6 +283,17 @@ def test_same_results_give_the_same_page(tmp_path):
     first, second = ((tmp_path / name / "same" / "report.html").read_bytes() for name in ("one", "two"))
     assert first == second
     assert str(tmp_path).encode() not in first
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every name is text")
+def test_a_folder_whose_name_is_no_text_gets_its_page(tmp_path):
+    windows = synthetic_windows(n_subjects=2)
+    divided = folds.cross_subject(windows.metadata)
+    results = cross_validate({"Majority": baselines.majority()}, windows, divided)
+    folder = tmp_path / os.fsdecode(b"r\xe9sultats")
+    folder.mkdir()
+    write_report(results, windows, divided, results.certificate, folder / "report.html")
+    assert "r\ufffdsultats" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_nothing_to_report_gets_a_sentence():
