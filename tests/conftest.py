@@ -1,7 +1,10 @@
-"""Shared by all tests: thread count, the folder of real recordings and a machine whose texts are in ASCII."""
+"""Shared by all tests: thread count, the folder of real recordings, a machine whose texts are in ASCII, and one whose disk is full."""
 
 import io
 import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,3 +28,22 @@ def shared_data() -> Path:
 def ascii_locale(monkeypatch) -> None:
     """Files that are opened without an encoding are read in ASCII, as with LC_ALL=C and without Python's UTF-8 mode."""
     monkeypatch.setattr(io, "text_encoding", lambda encoding, stacklevel=2: encoding or "ascii")
+
+
+@pytest.fixture
+def full_disk() -> Callable[[int], AbstractContextManager[None]]:
+    """While no file may be larger than so many bytes, which differs from a full disk in the error's number alone."""
+    resource = pytest.importorskip("resource", reason="elsewhere nothing limits files")
+
+    @contextmanager
+    def limited(n_bytes: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, handler)
+
+    return limited

@@ -6,8 +6,8 @@ standardised. So a model comes back without the code that made it.
 
 from __future__ import annotations
 
+import errno
 import json
-import os
 from dataclasses import asdict, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,6 +25,7 @@ from sigvit.model.config import ModelConfig
 from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens
 from sigvit.tokenizers.resnet import ResNetPatches
+from sigvit.whole_file import whole_file
 
 if TYPE_CHECKING:
     from sigvit.model.vision_transformer import VisionTransformer
@@ -54,6 +55,7 @@ def save_pretrained(model: VisionTransformer, folder: str | Path) -> None:
     ------
     TypeError : the model's tokenizer isn't one of this library's, so that no description could rebuild it.
     ValueError : the model has low-rank additions, which no description holds.
+    OSError : the disk is full or the folder can't be written; a model that was there before is untouched.
     """
     if any(parametrize.is_parametrized(module) for module in model.modules()):
         raise ValueError("The model has low-rank additions beside its weights, which a saved model's description doesn't hold; merge(model) first.")
@@ -67,10 +69,14 @@ def save_pretrained(model: VisionTransformer, folder: str | Path) -> None:
     }
     into = Path(folder)
     into.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, into / "model.safetensors.partial")
-    (into / "config.json.partial").write_text(_json(description), encoding="utf-8")
-    for name in ("model.safetensors", "config.json"):
-        os.replace(into / f"{name}.partial", into / name)
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    try:
+        with whole_file(into / "config.json") as described:
+            described.write_text(_json(description), encoding="utf-8")
+            with whole_file(into / "model.safetensors") as beside:
+                save_file(weights, beside)
+    except SafetensorError as error:  # what it says of a full disk
+        raise OSError(errno.EIO, f"{into / 'model.safetensors'} could not be written ({error}); what was there before is untouched.") from error
 
 
 def from_pretrained(folder: str | Path) -> VisionTransformer:

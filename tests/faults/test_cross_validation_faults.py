@@ -1,7 +1,6 @@
 """Killed at any moment, out of disk, or pointed at a foreign folder: nothing is lost and nothing is confused."""
 
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -97,18 +96,11 @@ def test_the_workers_of_a_killed_run_end(tmp_path):
         process.communicate(timeout=30)
 
 
-def test_a_full_disk_is_a_sentence_and_the_old_file_survives(tmp_path):
+def test_a_full_disk_is_a_sentence_and_the_old_file_survives(tmp_path, full_disk):
     path = tmp_path / "fit.json"
     write_atomically(path, "old")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.raises(OSError, match=r"fit\.json could not be written"):
-            write_atomically(path, "new" * 10_000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
+    with full_disk(1000), pytest.raises(OSError, match=r"fit\.json could not be written"):
+        write_atomically(path, "new" * 10_000)
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["fit.json"]
 

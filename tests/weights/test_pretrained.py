@@ -73,6 +73,14 @@ def test_a_model_that_came_back_can_be_trained_and_saved_again(saved, tmp_path):
     assert sigvit.VisionTransformer.from_pretrained(tmp_path / "again").config.num_classes == 2
 
 
+def test_a_full_disk_is_a_sentence_and_the_old_model_survives(tmp_path, full_disk):
+    MODELS["count"][0]().save_pretrained(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with full_disk(9_973), pytest.raises(OSError, match=r"model\.safetensors could not be written \(.*untouched"):
+        MODELS["info"][0]().save_pretrained(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_numbers_of_numpy_are_plain_numbers(tmp_path):
     sigvit.signal_vit(np.int64(3), np.int64(40), np.float64(10.0), num_classes=np.int64(2)).save_pretrained(tmp_path)
     assert sigvit.VisionTransformer.from_pretrained(tmp_path).config.input_shape == (3, 40)
