@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import re
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +19,7 @@ import pandas as pd
 
 from sigvit.data.windows import Windows
 from sigvit.labels import is_missing
+from sigvit.whole_file import DAY_S
 
 FORMAT = "sigvit windows 1"
 _MANIFEST = "windows.json"
@@ -31,7 +36,7 @@ class WindowsFolder:
     """
 
     def __init__(self, folder: str | Path, overwrite: bool = False) -> None:
-        self.folder = Path(folder).absolute()
+        self.folder = Path(folder).resolve()  # through links, which stay
         if self.folder.exists() and not overwrite:
             raise FileExistsError(f"{self.folder} is there already; give another folder, or overwrite=True to replace it.")
         if self.folder.exists() and not (self.folder / _MANIFEST).is_file():
@@ -51,7 +56,21 @@ class WindowsFolder:
         return GrowingFile(self.beside / f"{name}.npy", row_shape)
 
     def finish(self, windows: Windows) -> None:
-        """Writes the windows; values that grew in the folder are there already. ValueError: labels or metadata that can't be read back."""
+        """Writes the windows; values that grew in the folder are there already.
+
+        Raises
+        ------
+        ValueError : labels or metadata that can't be read back.
+        OSError : the disk is full or can't be written; what was in the folder's place before is untouched.
+        """
+        try:
+            self._write(windows)
+            _replace(self.beside, self.folder)
+        except OSError as error:
+            told = f"{self.folder} could not be written ({error.strerror or error}); what was there before is untouched."
+            raise OSError(error.errno or errno.EIO, told) from error
+
+    def _write(self, windows: Windows) -> None:
         import mne
 
         beside, labels, table = self.beside, _plain_labels(windows.labels), _table_to_json(windows.metadata)
@@ -68,7 +87,6 @@ class WindowsFolder:
         head = {"format": FORMAT, "name": windows.name, "sampling_rate": windows.sampling_rate, "filter_support_s": windows.filter_support_s}
         head["electrodes"] = names
         (beside / _MANIFEST).write_text(json.dumps({**head, "page": windows.page, "bytes": sizes}, indent=1, default=_plain))
-        _replace(beside, self.folder)
 
 
 class GrowingFile:
@@ -172,14 +190,24 @@ def _replace(beside: Path, folder: Path) -> None:
         aside = _beside(folder)
         os.replace(folder, aside)
         os.replace(beside, folder)
-        shutil.rmtree(aside)
+        shutil.rmtree(aside, ignore_errors=True)
     else:
         os.replace(beside, folder)
+    _remove_left(folder)
 
 
 def _beside(folder: Path) -> Path:
     """A new name in the same place, hidden."""
     return folder.with_name(f".{folder.name}-{uuid4().hex}")
+
+
+def _remove_left(folder: Path) -> None:
+    """What kills left beside it: folders in which nothing was written for a day."""
+    name = re.compile(rf"\.{re.escape(folder.name)}-[0-9a-f]{{32}}")
+    with suppress(OSError):  # another process removes them too
+        for left in (path for path in folder.parent.iterdir() if name.fullmatch(path.name)):
+            if time.time() - max(path.stat().st_mtime for path in (left, *left.iterdir())) > DAY_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _mapped(path: Path) -> np.ndarray:

@@ -1,8 +1,10 @@
 """Windows: what they check, how they are saved, loaded and joined."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from datetime import date
 from enum import Enum
@@ -107,6 +109,36 @@ def test_a_kill_while_saving_leaves_no_half_folder(windows, tmp_path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         windows.save(tmp_path / "set")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_a_sentence_and_the_old_windows_survive(windows, tmp_path, full_disk):
+    windows[:3].save(tmp_path / "set")
+    with full_disk(9_973), pytest.raises(OSError, match=r"set could not be written \(.*what was there before is untouched"):
+        windows.save(tmp_path / "set", overwrite=True)
+    assert len(Windows.load(tmp_path / "set")) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_links_stay_and_lead_to_the_windows(windows, tmp_path):
+    for name in ("there", "nowhere"):
+        (tmp_path / f"to_{name}").symlink_to(tmp_path / name)
+    windows.save(tmp_path / "there")
+    windows[:4].save(tmp_path / "to_there", overwrite=True)
+    windows[:5].save(tmp_path / "to_nowhere")
+    assert [len(Windows.load(tmp_path / name)) for name in ("there", "nowhere")] == [4, 5]
+    assert {path.name for path in tmp_path.iterdir() if not path.is_symlink()} == {"there", "nowhere"}
+
+
+def test_what_a_kill_left_goes_after_a_day(windows, tmp_path):
+    old, filling, another = (tmp_path / f".{name}" for name in ("set-" + "0" * 32, "set-" + "1" * 32, "sets-" + "0" * 32))
+    for folder in (old, filling, another):
+        folder.mkdir()
+        (folder / "values.npy").write_text("half")
+        for path in (folder, folder / "values.npy"):
+            os.utime(path, (time.time() - 90_000,) * 2)
+    (filling / "values.npy").write_text("more")
+    windows.save(tmp_path / "set")
+    assert {path.name for path in tmp_path.iterdir()} == {"set", filling.name, another.name}
 
 
 def test_a_folder_is_only_overwritten_when_asked_and_when_it_holds_windows(windows, tmp_path):
