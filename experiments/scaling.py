@@ -36,6 +36,7 @@ from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.training.augment_images import ImageAugmentation, preprocess
 from sigvit.training.batches import Batches, RecordingBatches
+from sigvit.training.claims import Claims
 from sigvit.training.image_batches import ImageBatches
 from sigvit.training.loop import train
 from sigvit.training.randomness import derive_seed
@@ -92,6 +93,8 @@ def main(configuration: Configuration) -> pd.DataFrame:
     for size in configuration.sizes:
         task.make(*width_and_depth(size))
     claim_folder(output, describe(configuration, task.hashes))  # after all that may refuse it
+    claims = Claims(output)
+    claims.take(["cells"])  # until this ends
     path = output / "cells.csv"
     cells = pd.read_csv(path).to_dict("records") if path.is_file() else []
     there = {(cell["size"], cell["share"], cell["seed"]) for cell in cells}

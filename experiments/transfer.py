@@ -35,6 +35,7 @@ from sigvit.evidence.pretraining import windows_sha256
 from sigvit.evidence.results_folder import claim_folder
 from sigvit.evidence.statistics import confidence_interval
 from sigvit.model.scaling import Scaling
+from sigvit.training.claims import Claims
 from sigvit.training.fine_tuning import choose_trained, merge
 from sigvit.training.many import Member, train_many
 from sigvit.training.randomness import derive_seed
@@ -98,6 +99,8 @@ def main(configuration: Configuration) -> pd.DataFrame:
     output = configuration.output or Path("results") / f"transfer-{windows.name}-{configuration.protocol}"
     require_possible(configuration, windows, others)
     claim_folder(output, describe(configuration, windows, others))  # after all that may refuse it, so that a mended command finds the folder free
+    claims = Claims(output)
+    claims.take(["cells"])  # until this ends
     folders = pretrain(configuration, windows, others, folds, output / "models")
     certificate = sigvit.certify(windows, folds, pretrained={fold.number: sorted(set(folders[fold.number].values())) for fold in folds})
     certificate.write(output / "certificate.json")

@@ -1,8 +1,11 @@
-"""Shared by all tests: thread count, the folder of real recordings, a machine whose texts are in ASCII, and one whose disk is full."""
+"""Shared by all tests: thread count, the folder of real recordings, a machine whose texts are in ASCII or whose disk is full, and another
+process that trains."""
 
 import io
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -47,3 +50,29 @@ def full_disk() -> Callable[[int], AbstractContextManager[None]]:
             signal.signal(signal.SIGXFSZ, handler)
 
     return limited
+
+
+CLAIM = """
+import sys
+from pathlib import Path
+from sigvit.training.claims import Claims
+claims = Claims(Path(sys.argv[1]))
+claims.take(sys.argv[2:])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def claimed_elsewhere() -> Callable[..., AbstractContextManager[bool]]:
+    """While another process tries to claim the trainings of these keys in a folder; gives whether it could."""
+
+    @contextmanager
+    def held(folder: Path, *keys: str) -> Iterator[bool]:
+        command = [sys.executable, "-c", CLAIM, str(folder), *keys]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            assert process.stdout is not None
+            yield process.stdout.readline() == "held\n"
+            process.kill()
+
+    return held

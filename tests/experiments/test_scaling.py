@@ -51,6 +51,14 @@ def test_recordings_are_measured_on_people_left_out(script, tmp_path, monkeypatc
     assert sorted(cells["samples"].unique()) == [8, 24, 80]
 
 
+def test_a_second_start_is_refused_while_the_first_goes_on(script, tmp_path, monkeypatch, claimed_elsewhere):
+    monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: synthetic_windows(n_trials=20))
+    with claimed_elsewhere(tmp_path, "cells") as held:
+        assert held
+        with pytest.raises(BlockingIOError, match="Another process trains the same into"):
+            script("--data", "synthetic", "--k", 3, *FEW, "--output", tmp_path)
+
+
 def test_cells_of_other_windows_are_not_taken_for_those_of_the_same_name(script, tmp_path, monkeypatch):
     few = ("--data", "synthetic", "--k", 3, "--sizes", "8x1", "--shares", 1, "--seeds", 2, "--steps", 2, "--output", tmp_path)
     monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: synthetic_windows(n_trials=6))

@@ -76,6 +76,13 @@ def test_a_killed_run_goes_on_with_the_same_cells(script, tmp_path, monkeypatch)
     assert again.equals(whole)
 
 
+def test_a_second_start_is_refused_while_the_first_goes_on(script, tmp_path, claimed_elsewhere):
+    with claimed_elsewhere(tmp_path, "cells") as held:
+        assert held
+        with pytest.raises(BlockingIOError, match="Another process trains the same into"):
+            script("--dataset", "own", "--tunings", "ridge", *FEW, "--output", tmp_path)
+
+
 def test_other_recordings_of_tested_people_are_refused(script, tmp_path):
     with pytest.raises(sigvit.Leak, match="pre-training"):
         script("--dataset", "own", "--others", "leaking", *FEW, "--output", tmp_path)

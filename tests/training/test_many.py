@@ -393,41 +393,27 @@ def test_a_second_start_of_a_training_in_stacks_is_refused(tmp_path, monkeypatch
         train_many(different(), plan, Snapshots(tmp_path))
 
 
-CLAIM = """
-import sys, time
-from pathlib import Path
-from sigvit.training.claims import Claims
-claims = Claims(Path(sys.argv[1]))
-claims.take(sys.argv[2:])
-print("held", flush=True)
-time.sleep(60)
-"""
-
-
-def test_a_second_start_that_shares_out_its_members_otherwise_is_refused(tmp_path, monkeypatch):
+def test_a_second_start_that_shares_out_its_members_otherwise_is_refused(tmp_path, monkeypatch, claimed_elsewhere):
     """As with another number of processes: what is claimed is each member, not their company."""
     monkeypatch.setattr("sigvit.training.snapshots.WAIT_S", 0.3)
     members = different()
-    command = [sys.executable, "-c", CLAIM, str(tmp_path), members[2].key, "another's"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        process.stdout.readline()
+    with claimed_elsewhere(tmp_path, members[2].key, "another's") as held:
+        assert held
         with pytest.warns(UserWarning, match="waiting up to 0.3 s"), pytest.raises(BlockingIOError, match="Another process trains the same into"):
             train_many(members, Plan(4), Snapshots(tmp_path))
-        others = [*members[:2], *members[3:]]
-        train_many(others, Plan(4), Snapshots(tmp_path))
-        process.kill()
+        train_many([*members[:2], *members[3:]], Plan(4), Snapshots(tmp_path))
     train_many(different(), Plan(4), Snapshots(tmp_path))
 
 
-def test_claims_in_one_file_are_let_go_of_one_by_one(tmp_path):
+def test_claims_in_one_file_are_let_go_of_one_by_one(tmp_path, claimed_elsewhere):
     """Closing a file would let go of all that its process has locked there."""
     first, second = Claims(tmp_path), Claims(tmp_path)
     first.take(["a", "b"])
     second.take(["c"])
     del first
-    free = [sys.executable, "-c", CLAIM.replace("time.sleep(60)", ""), str(tmp_path)]
-    assert subprocess.run([*free, "a", "b"], stderr=subprocess.DEVNULL).returncode == 0
-    assert subprocess.run([*free, "b", "c"], stderr=subprocess.DEVNULL).returncode == 1
+    for keys, free in ((("a", "b"), True), (("b", "c"), False)):
+        with claimed_elsewhere(tmp_path, *keys) as held:
+            assert held == free
 
 
 def test_the_states_of_others_are_not_read(tmp_path, monkeypatch):
