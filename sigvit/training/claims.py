@@ -6,6 +6,7 @@ import hashlib
 import os
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 try:
@@ -56,11 +57,13 @@ class _LockFile:
 
 def _opened(path: Path) -> _LockFile:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    told = path.stat()
-    file = OPEN.get((told.st_dev, told.st_ino))
-    if file is None:
-        file = OPEN[told.st_dev, told.st_ino] = _LockFile(path)
+    with suppress(FileNotFoundError):
+        told = path.stat()  # before it is opened: what opens it closes it again
+        if (file := OPEN.get((told.st_dev, told.st_ino))) is not None:
+            return file
+    file = _LockFile(path)
+    told = os.fstat(file.number)
+    OPEN[told.st_dev, told.st_ino] = file
     return file
 
 

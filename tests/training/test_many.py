@@ -410,6 +410,8 @@ def test_claims_in_one_file_are_let_go_of_one_by_one(tmp_path, claimed_elsewhere
     first, second = Claims(tmp_path), Claims(tmp_path)
     first.take(["a", "b"])
     second.take(["c"])
+    with claimed_elsewhere(tmp_path, "b") as held:
+        assert not held
     del first
     for keys, free in ((("a", "b"), True), (("b", "c"), False)):
         with claimed_elsewhere(tmp_path, *keys) as held:
