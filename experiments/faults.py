@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
 import sigvit
 from sigvit.__main__ import as_a_command
 
@@ -29,6 +31,9 @@ def faults_in_a_sentence() -> Iterator[None]:
             if not isinstance(error, OSError) and not _is_ours(error):
                 raise
             raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from error
+        except TerminatedWorkerError as error:
+            told = "a process that shared the work was killed, likely for want of memory; start again with fewer, and it goes on with what is missing"
+            raise SystemExit(f"{Path(sys.argv[0]).name}: {told}.") from error
 
 
 def _is_ours(error: Exception) -> bool:

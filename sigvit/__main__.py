@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 USAGE = """usage: sigvit datasets                list the dataset pages and what each needs
        sigvit verify RESULTS_FOLDER   check a results folder from its files alone
@@ -25,20 +27,46 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextmanager
 def as_a_command() -> Iterator[None]:
-    """What a program owes its terminal: signs that its encoding lacks are replaced, and when its reader leaves it ends without a word, by SystemExit."""
+    """What a program owes its terminal: signs that its encoding lacks are replaced, and when its reader leaves it ends without a word, by SystemExit.
+
+    Where its output can't be written (the disk is full) it ends in a sentence, and without any output it works as with one.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
         try:
             yield
         finally:
-            sys.stdout.flush()
+            _flush()
     except BrokenPipeError:
-        if not _reader_left():
+        if sys.stdout is None or not _reader_left():
             raise
-        # The interpreter's own flush at its end finds a place to write.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_nowhere()
         raise SystemExit(READER_LEFT) from None
+    except OSError as error:
+        if not _of_output(error):
+            raise
+        _write_nowhere()
+        raise SystemExit(f"{Path(sys.argv[0]).name}: standard output can't be written ({error.strerror}).") from error
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # `>&-` closes it
+        sys.stdout.flush()
+
+
+def _of_output(error: OSError) -> bool:
+    """Whether it is standard output that can't be written: it says so again, or the disk is full and no file is named, as where a long text is printed."""
+    try:
+        _flush()
+    except OSError:
+        return True
+    return error.errno == errno.ENOSPC and error.filename is None and error.strerror == os.strerror(errno.ENOSPC)
+
+
+def _write_nowhere() -> None:
+    """The interpreter's own flush at its end finds a place to write."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _reader_left() -> bool:

@@ -36,6 +36,31 @@ def test_a_pipe_that_is_not_the_readers_keeps_its_error():
         raise BrokenPipeError("a worker's")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="elsewhere no device is always full")
+@pytest.mark.parametrize("words", ["print('short')", "print('long' * 10_007)"])
+def test_output_that_can_not_be_written_is_a_sentence(words):
+    script = f"from sigvit.__main__ import as_a_command\nwith as_a_command():\n    {words}"
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=buffered())
+    assert (run.returncode, run.stderr) == (1, "-c: standard output can't be written (No space left on device).\n")
+
+
+def buffered() -> dict[str, str]:
+    """The environment as most people have it."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+def test_an_error_of_another_file_keeps_its_words():
+    with pytest.raises(FileNotFoundError, match="nowhere"), as_a_command():
+        os.stat("nowhere")
+
+
+def test_a_closed_output_is_no_fault(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)  # as Python has it after `>&-`
+    with as_a_command():
+        print("to nobody")
+
+
 def test_no_command_prints_the_usage(capsys):
     assert main([]) == 2
     assert "sigvit cost RECIPE" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 import sigvit
 
@@ -38,6 +39,12 @@ def test_a_users_fault_is_a_sentence(faults, stumble, kind, sentence):
 def leaking():
     windows = sigvit.windows_from_arrays(np.random.default_rng(0).normal(0, 1e-5, (7, 2, 11)), list("abababa"), ["C3", "C4"], sampling_rate=13.0)
     return windows, [sigvit.Fold(train=np.arange(5), validation=[], test=np.arange(4, 7))]
+
+
+def test_a_killed_worker_is_a_sentence(faults):
+    sentence = "^transfer.py: a process that shared the work was killed, likely for want of memory; start again with fewer"
+    with pytest.raises(SystemExit, match=sentence), faults():
+        raise TerminatedWorkerError("A worker process managed by the executor was unexpectedly terminated.")
 
 
 def test_an_error_of_another_package_keeps_its_way(faults):
