@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,7 +27,7 @@ def whole_file(path: Path, place: Callable[[Path, Path], object] = os.replace) -
     ------
     OSError : the disk is full or the folder can't be written; what was there before is untouched.
     """
-    _remove_left(path.parent)
+    _remove_left(path.parent.absolute())
     beside = path.with_name(f".{uuid4().hex}.part")
     try:
         yield beside
@@ -57,6 +58,7 @@ def link_first(beside: Path, path: Path) -> None:
         os.replace(beside, path)
 
 
+@cache  # once a process: a folder of thousands of fits isn't listed for each
 def _remove_left(folder: Path) -> None:
     with suppress(OSError):  # another process removes them too
         for entry in os.scandir(folder):
