@@ -30,7 +30,8 @@ def faults_in_a_sentence() -> Iterator[None]:
         except (ValueError, OSError, sigvit.Leak) as error:
             if not isinstance(error, OSError) and not _is_ours(error):
                 raise
-            raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from error
+            notes = "".join(f" {note}" for note in getattr(error, "__notes__", []))  # which fit it was
+            raise SystemExit(f"{Path(sys.argv[0]).name}: {error}{notes}") from error
         except TerminatedWorkerError as error:
             told = "a process that shared the work was killed, likely for want of memory; start again with fewer, and it goes on with what is missing"
             raise SystemExit(f"{Path(sys.argv[0]).name}: {told}.") from error

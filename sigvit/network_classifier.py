@@ -266,8 +266,8 @@ def device_of(told: Any) -> torch.device:
     """What a parameter says; "auto" is a GPU where there is one. ValueError: torch knows no such device, or it isn't here."""
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if told == "auto" else told)
-        return torch.empty(0, device=device).device
-    except (AssertionError, RuntimeError, TypeError) as error:
+        return torch.empty(0, device=device).cpu().to(device).device  # "meta" has no numbers to give back
+    except (AssertionError, RuntimeError, TypeError, ImportError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise ValueError(f'device is {told!r}; it must be "cpu", "auto" or, where there is a GPU, "cuda" (torch says: {reason}).') from None
 

@@ -485,6 +485,8 @@ def at_another_rate(windows):
         (lambda w: clone(QUICK).set_params(ensemble="no").fit(w), "ensemble is 'no'; it must be True or False"),
         (lambda w: clone(QUICK).set_params(early_stopping="no").fit(w), "early_stopping is 'no'; it must be True or False"),
         (lambda w: clone(QUICK).set_params(classical=pytest.fail, device="gpu").fit(w), 'device is \'gpu\'; it must be "cpu", "auto" or'),
+        (lambda w: clone(QUICK).set_params(classical=pytest.fail, device="meta").fit(w), 'device is \'meta\'; it must be "cpu", "auto" or'),
+        (lambda w: clone(QUICK).set_params(classical=pytest.fail, device="hpu").fit(w), 'device is \'hpu\'; it must be "cpu", "auto" or'),
         (lambda w: QUICK.fit_many(w, [(np.arange(9), [])]), r"fit_many takes jobs, sigvit.FitJob\(train, validation, seed\), but here is tuple"),
         (lambda w: clone(QUICK).set_params(class_weight={"Right": 3.0}).fit(w), r"class_weight names Right; .* classes \['left', 'right'\]"),
         (lambda w: clone(QUICK).set_params(class_weight={"right": -3.0}).fit(w), "class_weight is {'right': -3.0}"),

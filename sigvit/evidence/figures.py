@@ -223,14 +223,16 @@ def _window_order(metadata: pd.DataFrame) -> tuple[np.ndarray, str, list[tuple[s
 def _telling_names(folds: Sequence[Fold], most: int = 26) -> list[str]:
     """What every fold leaves out, without what all of them have in common: "run 2" for "subject 1, run 2" where there is one subject.
 
-    Where that is longer than ``most`` letters, subjects and sessions stand as names alone, and the end, which tells folds apart, is kept.
+    Where that is longer than ``most`` letters, subjects and sessions stand as names alone, and of each a beginning and an end, or the folds' numbers where
+    these are alike.
     """
     parts = [(fold.left_out or f"fold {fold.number}").split(", ") for fold in folds]
     common = set.intersection(*map(set, parts)) if len(folds) > 1 else set()
     names = [", ".join(part for part in own if part not in common) or ", ".join(own) for own in parts]
     if max(map(len, names)) > most:
         names = [name.replace("subject ", "").replace("session ", "") for name in names]
-    return [name if len(name) <= most else f"…{name[1 - most :]}" for name in names]
+    short = [name if len(name) <= most else f"{name[: most // 2]}…{name[1 - most + most // 2 :]}" for name in names]
+    return short if len(set(short)) == len(set(names)) else [f"fold {fold.number}" for fold in folds]
 
 
 def _mark_groups(axes: Axes, groups: list[tuple[str, int]], level: str) -> None:

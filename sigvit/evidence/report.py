@@ -109,7 +109,8 @@ def _headline(summary: pd.DataFrame, comparison: pd.DataFrame | None) -> str:
 def _decided(comparison: pd.DataFrame) -> list[str]:
     """Sentences on who is better; where the units are too few for any corrected p to reach .05, on the intervals that leave zero out."""
     decisive = comparison["smallest_p"] * len(comparison) <= 0.05
-    leaves_zero_out = (comparison["low"] * comparison["high"] > 0) & (comparison["low"] < comparison["high"])  # no width: folds that differ alike
+    has_width = comparison["high"] - comparison["low"] > statistics.ROUNDING  # folds that differ alike give none
+    leaves_zero_out = has_width & (comparison["low"] * comparison["high"] > 0)
     told = (comparison["p_holm"] <= 0.05).where(decisive, leaves_zero_out)
     undecided = comparison[~decisive]
     here = f"against {listed(undecided['pipeline'].tolist())}" if decisive.any() else "here"

@@ -65,6 +65,9 @@ def _sizes_words(scores: pd.DataFrame) -> str:
     parts = f"{_range(chosen['samples'].tolist())} windows train, {_range(chosen['samples_validation'].tolist())} choose the stopping point and {test} test"
     if whole.empty:
         return f"In each, {parts}."
+    if set(chosen["pipeline"]) & set(whole["pipeline"]):
+        where = f"{chosen['fold'].nunique()} of {scores['fold'].nunique()} folds"
+        return f"In {where}, {parts} for {listed(chosen['pipeline'].unique().tolist())}; else {_range(whole['samples'].tolist())} train and none choose."
     return f"In each, {parts} for {listed(chosen['pipeline'].unique().tolist())}; the others choose nothing and train on {_range(whole['samples'].tolist())}."
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from threading import Lock
 from typing import Any
 
@@ -61,11 +61,22 @@ class _OfTheProcess:
                 self._write(self._before)
 
 
-def _cudnn() -> list[tuple[Any, str, Any]]:
+def _exact() -> list[tuple[Any, str, Any]]:
     """Whose attribute has which value where cuDNN repeats its bits and rounds nothing to 10 bits (TF32), as it does unless asked."""
     cudnn = torch.backends.cudnn
-    kinds = [(cudnn.conv, "fp32_precision", "ieee"), (cudnn.rnn, "fp32_precision", "ieee")] if hasattr(cudnn, "conv") else [(cudnn, "allow_tf32", False)]
-    return [(cudnn, "deterministic", True), (cudnn, "benchmark", False), *kinds]
+    # The older switch as well, and first: torch refuses to read it where the newer ones say something else.
+    kinds = [(each, "fp32_precision", "ieee") for each in (cudnn.conv, cudnn.rnn)] if hasattr(cudnn, "conv") else []
+    return [(cudnn, "deterministic", True), (cudnn, "benchmark", False), (cudnn, "allow_tf32", False), *kinds]
+
+
+def _inexact() -> list[tuple[Any, str, Any]]:
+    """What of these is otherwise now, and how."""
+    found = []
+    for owner, name, wanted in _exact():
+        with suppress(RuntimeError):  # the older switch, where the newer ones were set without it
+            if getattr(owner, name) != wanted:
+                found.append((owner, name, getattr(owner, name)))
+    return found
 
 
 def _write_attributes(told: list[tuple[Any, str, Any]]) -> None:
@@ -85,7 +96,7 @@ def _set_algorithms(told: tuple[bool, bool, bool]) -> None:
 
 
 _FLOAT32 = _OfTheProcess(torch.get_default_dtype, torch.set_default_dtype, lambda before: torch.float32)
-_CUDNN = _OfTheProcess(lambda: [(owner, name, getattr(owner, name)) for owner, name, _ in _cudnn()], _write_attributes, lambda before: _cudnn())
+_CUDNN = _OfTheProcess(_inexact, _write_attributes, lambda before: [each for each in _exact() if each[:2] in [told[:2] for told in before]])
 # Who asked for them himself, and perhaps for an error where there is none, keeps what he asked for.
 _ALGORITHMS = _OfTheProcess(_algorithms, _set_algorithms, lambda before: before if before[0] else (True, True, False))
 

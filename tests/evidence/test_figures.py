@@ -61,7 +61,10 @@ def test_long_names_of_folds_keep_what_tells_them_apart():
     made[0] = folds.Fold([0], [], [1], 1, "within_session", "subject 04, session 02, run 1")
     assert _telling_names(made) == ["04, 02, run 1", "04, 01, run 2", "05, 01, run 1", "05, 01, run 2"]
     long = [folds.Fold([0], [], [1], 1, "made", f"{'patient' * 5}, block {block} of 5") for block in (1, 2)]
-    assert [_telling_names([fold]) for fold in long] == [["…ientpatient, block 1 of 5"], ["…ientpatient, block 2 of 5"]]
+    assert [_telling_names([fold]) for fold in long] == [["patientpatien…block 1 of 5"], ["patientpatien…block 2 of 5"]]
+    sessions = [f"subject {subject}, session {session}, run resting-1" for subject in ("01", "02") for session in ("2024-03-04T1000", "2024-05-06T1000")]
+    made = [folds.Fold([0], [], [1], number, "within_session", name) for number, name in enumerate(sessions)]
+    assert len(set(_telling_names(made))) == 4
 
 
 @pytest.mark.parametrize("name", ["$50% of $", "win $5 or $10", "p$_$", "_rest"])

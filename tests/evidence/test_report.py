@@ -18,6 +18,8 @@ from sigvit.evidence.alignment import Alignment
 from sigvit.evidence.certificate import certify
 from sigvit.evidence.cross_validation import cross_validate
 from sigvit.evidence.report import _decided, _fit_rows, render_report, write_report
+from sigvit.evidence.report_data import _sizes_words
+from sigvit.evidence.statistics import confidence_interval
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 SCRIPT = "<script>alert(1)</script>"
@@ -155,6 +157,21 @@ def test_one_pipeline_from_which_folds_differ_alike_leaves_the_others_their_test
     words = " ".join(_decided(pd.DataFrame({**rows, "smallest_p": [0.0, 0.0625], "unit": "fold", "n": 5})))
     assert "can't reach .05 against Majority; by the intervals of the differences: It is better than LDA. No difference from Majority is shown." in words
     assert "(Corrected t tests" in words
+
+
+def test_an_interval_whose_width_is_rounding_decides_nothing():
+    own, other = np.array([0.9, 0.8, 0.7, 0.6]), np.array([0.7, 0.6, 0.5, 0.4])
+    low, high = confidence_interval(own - other, 0.95)
+    assert low < high
+    row = {"pipeline": ["LDA"], "difference": 0.2, "low": low, "high": high, "p_holm": 0.125, "smallest_p": 0.125, "unit": "fold", "n": 4}
+    words = " ".join(_decided(pd.DataFrame(row)))
+    assert words.endswith("No difference from LDA is shown.")
+
+
+def test_sizes_are_told_of_folds_of_which_some_choose():
+    scores = pd.DataFrame({"pipeline": "ViT", "fold": [0, 1], "samples": [12, 24], "samples_validation": [12, 0], "samples_test": 12})
+    told = "In 1 of 2 folds, 12 windows train, 12 choose the stopping point and 12 test for ViT; else 24 train and none choose."
+    assert _sizes_words(scores) == told
 
 
 def test_intervals_of_one_test_part_are_called_what_they_are(small):

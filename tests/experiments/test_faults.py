@@ -11,6 +11,7 @@ import pytest
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 import sigvit
+from sigvit.evidence.fit_job import named
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -34,6 +35,11 @@ def test_a_users_fault_is_a_sentence(faults, stumble, kind, sentence):
     with pytest.raises(SystemExit, match=sentence) as stopped, faults():
         stumble()
     assert isinstance(stopped.value.__cause__, kind)
+
+
+def test_a_fault_of_the_disk_says_in_which_fit(faults):
+    with pytest.raises(SystemExit, match=r"^transfer.py: .*nowhere.npz.* 'LDA', fold 2\.$"), faults(), named("'LDA', fold 2"):
+        np.load("nowhere.npz")
 
 
 def leaking():

@@ -54,8 +54,9 @@ def test_a_training_that_fails_inside_of_another_leaves_the_default_type_as_it_w
     assert torch.get_default_dtype() == torch.float64
 
 
-def cudnn() -> tuple[bool, bool, str]:
-    return torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark, torch.backends.cudnn.conv.fp32_precision
+def cudnn() -> tuple[bool, bool, bool, str]:
+    told = torch.backends.cudnn
+    return told.deterministic, told.benchmark, told.allow_tf32, told.conv.fp32_precision
 
 
 def test_convolutions_are_exact_while_a_network_trains_and_predicts():
@@ -66,7 +67,7 @@ def test_convolutions_are_exact_while_a_network_trains_and_predicts():
     fitted = sigvit.SignalViTClassifier(training_steps=1, classical=None, ensemble=False).fit(windows, windows.labels)
     fitted.model_.register_forward_hook(lambda *_: seen.append(cudnn()))
     fitted.predict_proba(windows)
-    assert set(seen) == {(True, False, "ieee")}
+    assert set(seen) == {(True, False, False, "ieee")}
     assert len(seen) == 4, "three steps and one part of the windows"
     assert cudnn() == before
 
