@@ -153,8 +153,9 @@ def _recordings_of_bids(source: Bids, folder: Path) -> list[Recording]:
     except ImportError as error:
         raise ImportError("A BIDS root is read through mne-bids: pip install 'sigvit[bids]'.") from error
     paths = BIDSPath(root=folder, task=source.task, datatype=source.datatype, suffix=source.datatype).match(ignore_nosub=True)
-    # mne reads the further files of a recording that was split with its first.
-    paths = sorted((path for path in paths if path.extension not in BESIDE_A_RECORDING and int(path.split or 1) == 1), key=lambda path: path.basename)
+    # mne reads the further files of a recording that was split with its first, where they are FIF.
+    paths = [path for path in paths if path.extension != ".fif" or int(path.split or 1) == 1]
+    paths = sorted((path for path in paths if path.extension not in BESIDE_A_RECORDING), key=lambda path: path.basename)
     if not paths:
         raise FileNotFoundError(f"{folder} holds no {source.datatype} recording of the task {source.task!r} in BIDS order.")
     return [Recording(path.fpath.stem, path.subject, path.session or "1", path.run or "1", partial(read_bids, path), (path.fpath,)) for path in paths]
@@ -217,8 +218,11 @@ def _with_annotations(raw: Any, event_id: dict[str, int], cue_delay_s: float) ->
     if "stim" in raw and not set(event_id) & set(said.description):
         events = mne.find_events(raw, shortest_event=0, verbose="error")
         names = {number: name for name, number in event_id.items()}
-        raw.set_annotations(mne.annotations_from_events(events, raw.info["sfreq"], names, first_samp=raw.first_samp))
-        raw.set_annotations(raw.annotations + said)
+        events = events[np.isin(events[:, 2], list(names))]
+        if len(events):
+            raw.set_annotations(mne.annotations_from_events(events, raw.info["sfreq"], names, first_samp=raw.first_samp))
+            together = raw.annotations
+            together += said  # in place: to set them once more would add the first sample's time twice where no date is known
     if cue_delay_s:
         is_cue = [not name.lower().startswith(("bad", *BREAKS)) for name in raw.annotations.description]
         raw.annotations.onset = raw.annotations.onset + cue_delay_s * np.array(is_cue)

@@ -188,18 +188,32 @@ class TestMoabb:
         assert annotations.description.tolist() == ["left_hand", "right_hand", "right_hand", "left_hand", "right_hand", "left_hand", "left_hand"]
         np.testing.assert_allclose(annotations.onset, np.arange(3.0, 17.0, 2.0) + 2.0)
 
-    def test_annotations_of_something_else_hide_no_stimulus_channel_and_reading_again_moves_nothing(self):
+    @pytest.mark.parametrize("date", [None, 10])
+    @pytest.mark.parametrize("said", [[], [1.5]])
+    def test_annotations_of_something_else_hide_no_stimulus_channel_and_reading_again_moves_nothing(self, date, said):
         class Annotated(StimulusChannelDataset):
             @staticmethod
             def raw(seed):
                 raw = StimulusChannelDataset.raw(seed).crop(1.0)
-                return raw.set_meas_date(10).set_annotations(mne.Annotations([1.5], [0.5], ["BAD_muscle"]))
+                return raw.set_meas_date(date).set_annotations(mne.Annotations(said, 0.5, "BAD_muscle"))
 
         recording = next(recordings_of_moabb(Annotated(), "Name", 0.25, lambda subject: True))
+        cues = ["left_hand", "right_hand", "right_hand", "left_hand", "right_hand", "left_hand", "left_hand"]
         for raw in (recording.read(), recording.read()):
             onsets = dict(zip(raw.annotations.onset - raw.first_time, raw.annotations.description, strict=True))
-            assert list(onsets) == [1.5, *np.arange(2.25, 15.0, 2.0)]  # the cues move, the bad span doesn't
-            assert list(onsets.values()) == ["BAD_muscle", "left_hand", "right_hand", "right_hand", "left_hand", "right_hand", "left_hand", "left_hand"]
+            assert list(onsets) == [*said, *np.arange(2.25, 15.0, 2.0)]  # the cues move, the bad span doesn't
+            assert list(onsets.values()) == ["BAD_muscle"] * len(said) + cues
+
+    @pytest.mark.parametrize("code", [0, 7])
+    def test_a_stimulus_channel_without_the_datasets_codes_leaves_the_annotations_alone(self, code):
+        class Annotated(StimulusChannelDataset):
+            @staticmethod
+            def raw(seed):
+                raw = StimulusChannelDataset.raw(seed).apply_function(lambda values: code * (values > 0), picks=[3])
+                return raw.set_annotations(mne.Annotations([1.5, 3.0], 0.5, ["T1", "T2"]))
+
+        annotations = next(recordings_of_moabb(Annotated(), "Name", 0.0, lambda subject: True)).read().annotations
+        assert dict(zip(annotations.onset, annotations.description, strict=True)) == {1.5: "T1", 3.0: "T2"}
 
     def test_a_failed_download_says_what_else_can_be_done(self):
         class Unreachable(StimulusChannelDataset):

@@ -183,3 +183,15 @@ def test_a_recording_in_several_files_of_a_bids_root_is_read_once(bids, tmp_path
     raw.save(where.copy().update(suffix="meg", extension=".fif").fpath, split_size="5MB", split_naming="bids", verbose="ERROR")
     assert len(list(root.rglob("*.fif"))) > 1
     assert open_dataset(page(tmp_path, BIDS + 'datatype = "meg"\n', EVENTS, WINDOW), root).labels.tolist() == ["left", "right", "left"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_second_file_of_a_bids_recording_that_is_no_fif_is_read_as_well(tmp_path):
+    mne_bids = pytest.importorskip("mne_bids", reason="mne-bids isn't installed: pip install 'sigvit[bids]'")
+    pytest.importorskip("pybv", reason="what writes BrainVision isn't installed")
+    for split in ("01", "02"):
+        raw = synthetic_raw(n_trials=4, electrodes=NAMES, sampling_rate=131.0, seed=int(split))
+        where = mne_bids.BIDSPath(subject="01", task="hands", datatype="eeg", split=split, root=tmp_path / "root")
+        mne_bids.write_raw_bids(raw, where, format="BrainVision", allow_preload=True, overwrite=True, verbose="ERROR")
+    windows = open_dataset(page(tmp_path, BIDS, EVENTS, WINDOW), tmp_path / "root")
+    assert windows.metadata["recording"].value_counts().to_dict() == {f"sub-01_task-hands_split-{split}_eeg": 4 for split in ("01", "02")}
