@@ -261,7 +261,7 @@ class _BadSpans(NamedTuple):
 def _end(start: float, stop: float, name: str) -> float:
     """A span has at least one sample; a window may begin where a break ends."""
     end = max(stop, start + 1)
-    return min(end, round(start)) if is_point(name) else end
+    return min(end, round(start)) if is_point(name, stop - start) else end
 
 
 def _reason(needed: tuple[int, int], bad: Sequence[_BadSpans], rate: float, stop_s: float) -> str | None:

@@ -103,9 +103,9 @@ def bad_spans(raw: mne.io.BaseRaw, further: Sequence[str] = ()) -> list[tuple[fl
     rows = zip(onsets, raw.annotations.duration, map(str, raw.annotations.description), strict=True)
     wanted = [row for row in rows if row[2].lower().startswith(("bad", *BREAKS)) or row[2] in further]
     # What EEGLAB cut out at a boundary has a duration, but isn't in the recording any more.
-    return [(float(onset), float(onset + (0.0 if is_point(name) else duration)), name) for onset, duration, name in wanted]
+    return [(float(onset), float(onset + (0.0 if is_point(name, duration) else duration)), name) for onset, duration, name in wanted]
 
 
-def is_point(name: str) -> bool:
-    """Whether an annotation marks a break between two samples; beside "EDGE boundary" mne writes "BAD boundary" where it joins recordings."""
-    return name.lower().startswith((*BREAKS[:3], "bad boundary"))
+def is_point(name: str, duration: float) -> bool:
+    """Whether an annotation marks a break between two samples; beside "EDGE boundary" mne writes "BAD boundary", of no duration, where it joins recordings."""
+    return name.lower().startswith(BREAKS[:3]) or (duration == 0 and name.lower().startswith("bad boundary"))

@@ -841,6 +841,13 @@ def test_windows_may_begin_where_mne_joins_recordings():
         assert len(windows_from_raw(joined, {"a": 0}, -0.1, 0.4)) == 3
 
 
+@pytest.mark.parametrize("name", ["BAD boundary", "BAD boundary artefact"])
+def test_a_bad_boundary_that_lasts_is_a_bad_span(name):
+    raw = annotate(ramp_raw(), [2.0, 2.3, 5.0, 3.5], ["a", "a", "a", name], [0, 0, 0, 0.7])
+    with pytest.warns(UserWarning, match=f"overlaps {name}: 2"):
+        assert windows_from_raw(raw, {"a": 0}, 1.3, 1.8).metadata["start_s"].tolist() == [round(6.3 * 101) / 101]
+
+
 def test_a_file_that_was_cut_short_is_named_however_it_was_opened(tmp_path):
     pytest.importorskip("edfio", reason="edfio isn't installed, which writes EDF")
     raw = synthetic_raw(n_trials=4, sampling_rate=128.0)
