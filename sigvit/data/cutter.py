@@ -224,7 +224,7 @@ def _prepared(raw: mne.io.BaseRaw, cut: Cut, where: str) -> tuple[mne.io.BaseRaw
     channels = pick_channels(raw.info, cut.electrodes, cut.rename, cut.bad_electrodes, where)
     needed = {*channels, *reference_channels(raw.info, cut.reference, cut.rename, cut.bad_electrodes, where)}
     bad = [name for name in raw.info["bads"] if name in needed]
-    return interpolated(raw, bad, where) if bad and cut.bad_electrodes == "interpolate" else raw, channels
+    return interpolated(raw, bad, cut.rename, where) if bad and cut.bad_electrodes == "interpolate" else raw, channels
 
 
 def _cut_out(signals: Signals, positions: Positions, values: np.ndarray, control: np.ndarray | None) -> None:

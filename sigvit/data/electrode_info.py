@@ -37,7 +37,7 @@ def make_info(names: Sequence[str], sampling_rate: float, kinds: str | Sequence[
     if not names or not 0 < sampling_rate < np.inf:
         raise ValueError(f"Recordings need at least one channel and a finite sampling rate above zero, but got {len(names)} channels at {sampling_rate} Hz.")
     info = mne.create_info(names, float(sampling_rate), list(kinds) if not isinstance(kinds, str) else kinds, verbose="ERROR")
-    place(info)
+    place(info, {})
     return info
 
 
@@ -53,7 +53,7 @@ def info_of(recording_info: mne.Info, names: Sequence[str], sampling_rate: float
     with info._unlock():  # mne has no public way to give a new Info the device's place relative to the head
         info["dev_head_t"] = recording_info["dev_head_t"]
     info["bads"] = [new for new, name in zip(called, names, strict=True) if name in recording_info["bads"]]
-    place(info)
+    place(info, {})
     return info
 
 
@@ -72,12 +72,13 @@ def electrode_names(recording_info: mne.Info, names: Sequence[str], rename: Mapp
     return called
 
 
-def place(info: mne.Info) -> None:
-    """Gives EEG channels that have no measured place the one of the 10-05 table, in place; channels of other kinds stay as they are."""
+def place(info: mne.Info, rename: Mapping[str, str]) -> None:
+    """Gives EEG channels that have no measured place the one that the 10-05 table has for their name, or for that `rename` gives them, in place; channels of
+    other kinds stay as they are."""
     eeg = [number for number, kind in enumerate(info.get_channel_types()) if kind == "eeg"]
     known: dict[str, Any] = {}
     for channel in (info["chs"][number] for number in eeg):
-        at = channel["loc"][:3] if is_placed(channel) else electrode_position(channel["ch_name"])
+        at = channel["loc"][:3] if is_placed(channel) else electrode_position(rename.get(channel["ch_name"]) or channel["ch_name"])
         if at is not None:
             known[channel["ch_name"]] = np.array(at)
     if not known:

@@ -424,6 +424,34 @@ def test_bad_channels_that_cannot_be_interpolated_get_a_sentence(names, bads, ki
         windows_from_raw(raw, label="x", window_s=1.0, bad_electrodes="interpolate")
 
 
+@pytest.mark.parametrize("bads", [["Pz"], ["C4"]])
+def test_bad_electrodes_are_interpolated_at_the_places_of_their_names_after_renaming(bads):
+    names = ["Fz", "C3", "Cz", "C4", "Pz", "O1", "O2"]
+    asked = {"label": "x", "window_s": 1.0, "bad_electrodes": "interpolate"}
+    exchanged = {"C3": "C4", "C4": "C3"}
+    called = [exchanged.get(name, name) for name in names]
+    mended = windows_from_raw(bad_raw(names, bads), **asked, rename=exchanged)
+    right = windows_from_raw(bad_raw(called, [exchanged.get(name, name) for name in bads]), **asked)
+    assert mended.electrodes == right.electrodes == tuple(called)
+    np.testing.assert_array_equal(mended.values, right.values)
+    np.testing.assert_array_equal([channel["loc"] for channel in mended.info["chs"]], [channel["loc"] for channel in right.info["chs"]])
+    numbered = [f"E{number}" for number in range(7)]
+    translated = windows_from_raw(bad_raw(numbered, [numbered[called.index("C3")]]), **asked, rename=dict(zip(numbered, called, strict=True)))
+    np.testing.assert_array_equal(translated.values, windows_from_raw(bad_raw(called, ["C3"]), **asked).values)
+    with pytest.raises(ValueError, match="the eeg channels need places, and none is known of mine;"):
+        windows_from_raw(bad_raw(names, bads), **asked, rename={"Cz": "mine"})
+
+
+def test_bad_channels_without_a_place_that_nobody_asks_for_stop_no_interpolation():
+    names = ["Fz", "C3", "Cz", "C4", "Pz"]
+    asked = {"label": "x", "window_s": 1.0, "bad_electrodes": "interpolate", "electrodes": names}
+    beside = windows_from_raw(bad_raw([*names, "Sensor1"], ["Cz", "Sensor1"]), **asked)
+    recording = bad_raw([*names, "Sensor1"], ["Cz"]).drop_channels(["Sensor1"])
+    np.testing.assert_array_equal(beside.values, windows_from_raw(recording, **asked).values)
+    with pytest.raises(ValueError, match="none is known of Sensor1"):
+        windows_from_raw(bad_raw([*names, "Sensor1"], ["Cz", "Sensor1"]), **{**asked, "electrodes": [*names, "Sensor1"]})
+
+
 def test_where_all_electrodes_are_bad_none_is_left_to_drop():
     with pytest.raises(ValueError, match=r"marks all the channels that are asked for as bad \(C3, C4\), so that none is left"):
         windows_from_raw(bad_raw(["C3", "Cz", "C4"], ["C3", "C4"]), label="x", window_s=1.0, electrodes=["C3", "C4"], bad_electrodes="drop")
