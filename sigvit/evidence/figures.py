@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sigvit.data.windows import Windows
+from sigvit.evaluation.scalp_figures import can_draw_scalp, placed_electrodes
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.metrics import calibration_bins
 from sigvit.labels import legend_name
@@ -171,9 +172,10 @@ def draw_responses(windows: Windows, electrodes: Sequence[int]) -> str:
 
 @matplotlib.rc_context(STYLE)
 def draw_scalp(windows: Windows, sample: int) -> str | None:
-    """Each class's average, less the mean of all classes, over the scalp at one sample; None where fewer than eight electrodes have a position."""
-    placed = [number for number, channel in enumerate(windows.info["chs"]) if np.isfinite(channel["loc"][:3]).all() and np.any(channel["loc"][:3])]
-    if len(placed) < 8 or len(windows.classes) > 4:
+    """Each class's average, less the mean of all classes, over the scalp at one sample; None where fewer than eight electrodes have a position, or their places
+    or kinds make no map (`can_draw_scalp`)."""
+    placed = placed_electrodes(windows.info)
+    if len(placed) < 8 or len(windows.classes) > 4 or not can_draw_scalp(windows.info):
         return None
     import mne
 

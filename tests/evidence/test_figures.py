@@ -1,8 +1,10 @@
 """Figures are drawn for every shape of experiment; what they choose to show is what differs."""
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import matplotlib
+import mne
 import numpy as np
 import pandas as pd
 import pytest
@@ -108,6 +110,15 @@ def test_a_scalp_is_drawn_only_where_positions_are_known():
     ElementTree.fromstring(draw_scalp(synthetic_windows(1, electrodes=nine), 11))
     assert draw_scalp(synthetic_windows(1, electrodes=nine[:5]), 11) is None
     assert draw_scalp(synthetic_windows(1, electrodes=[f"X{number}" for number in range(9)]), 11) is None
+
+
+@pytest.mark.parametrize("kinds", [["eeg"] * 8 + ["eog"], ["emg"] * 9, ["seeg"] * 4 + ["ecog"] * 5, ["grad"] * 9])
+def test_no_scalp_is_drawn_of_channels_that_make_no_map(kinds):
+    windows = synthetic_windows(1, n_trials=5, electrodes=("F3", "Fz", "F4", "C3", "Cz", "C4", "P3", "Pz", "P4"))
+    info = mne.create_info([f"MEG{number}" for number in range(9)], windows.sampling_rate, kinds)
+    for channel, placed in zip(info["chs"], windows.info["chs"], strict=True):
+        channel["loc"][:3] = placed["loc"][:3]
+    assert draw_scalp(replace(windows, info=info), 11) is None
 
 
 def test_learning_curves_of_fits_that_stopped_at_different_steps_are_drawn():
