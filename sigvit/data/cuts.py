@@ -173,7 +173,9 @@ def plan(raw: mne.io.BaseRaw, starts: Sequence[tuple[float, Event]], cut: Cut, r
         else:
             kept.append((first, cue, event.trial, event.label))
     if kept:
-        positions.first, positions.cue, positions.trial, positions.label = (np.array(column) for column in zip(*kept, strict=True))
+        *numbers, labels = zip(*kept, strict=True)
+        positions.first, positions.cue, positions.trial = map(np.array, numbers)
+        positions.label = np.array(labels, dtype=object)  # numbers beside words become text only in the joined set, as in all recordings
     return positions
 
 

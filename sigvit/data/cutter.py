@@ -194,6 +194,7 @@ class Cutter:
         if self.wanted - self.seen:
             warnings.warn(f"The events {sorted(map(str, self.wanted - self.seen))} occur in no recording of {name}.", stacklevel=4)
         table = pd.concat([table for table in self.tables if len(table)], ignore_index=True)
+        table["label"] = plain_labels(table["label"].tolist(), f"windows of {name}")
         gone = sorted({str(window["label"]) for window in self.dropped} - set(table["label"].astype(str)))
         if len(self.dropped) > _WORTH_A_WARNING * planned or gone:
             without = f", and none labelled {', '.join(gone)} is left" if gone else ""
@@ -201,7 +202,8 @@ class Cutter:
         dropped = {"planned": planned, "kept": kept, "reasons": reasons, "windows": self.dropped}
         page = {**page, "cut": _said(self.cut), "dropped": dropped, "recordings": self.notes}
         control = None if self.control is None else self.control.take()
-        info = with_shared_bads(self.first[1], self.bads)
+        bads = [marked for marked, table in zip(self.bads, self.tables, strict=True) if len(table)]
+        info = with_shared_bads(self.first[1], bads)
         windows = Windows(self.values.take(), table["label"].to_numpy(), table, info, self.support_s, name, page, control)
         check_signals(windows, self.cut.constant_electrodes)
         warn_of_references(self.notes, name)

@@ -109,7 +109,8 @@ def windows_from_recordings(
 
     Raises
     ------
-    ValueError : as `windows_from_raw`; also recordings that differ in electrodes or sampling rate, both named, and a recording given twice.
+    ValueError : as `windows_from_raw`; also recordings that differ in electrodes or sampling rate, both named, a recording given twice, and labels of
+        recordings that would become one, as 1 and "1".
 
     >>> from sigvit.data.synthetic import synthetic_raw
     >>> runs = (LabelledRecording(synthetic_raw(seed=run), {"left": "left"}, run=str(run)) for run in range(3))

@@ -19,7 +19,7 @@ def within(values: np.ndarray, reject_v: float | None, signals: Signals, positio
     keep = np.asarray((swing <= reject_v).all(axis=1))
     for row in np.flatnonzero(~keep):
         worst = signals.channels[int(swing[row].argmax())]
-        window = {"trial": int(positions.trial[row]), "label": positions.label[row].item(), "start_s": positions.first[row] / positions.rate}
+        window = {"trial": int(positions.trial[row]), "label": np.asarray(positions.label[row]).item(), "start_s": positions.first[row] / positions.rate}
         positions.dropped.append({**window, "reason": f"exceeds {reject_v:g} V peak to peak", "electrode": worst, "peak_to_peak_v": float(swing[row].max())})
     return keep
 

@@ -212,7 +212,8 @@ def concatenate(parts: Iterable[Windows], name: str | None = None, page: dict | 
     `new_rows` says where the values grow, such as `sigvit.data.storage.WindowsFolder.rows`; None: in memory.
     Electrodes are brought into the order of the first part. The filter support is the longest of all; name and page are the first part's unless given,
     but `page["recordings"]` and `page["dropped"]` tell of all parts, and `page["cut"]["reject_v"]` is "autoreject" where any part's is. Parts that don't
-    state the same citation have none together: whose recordings these are is not said of all. An electrode is marked bad in the info where all parts mark it.
+    state the same citation have none together: whose recordings these are is not said of all. An electrode is marked bad in the info where all parts that
+    have windows mark it.
 
     Raises
     ------
@@ -273,7 +274,8 @@ class _Joint:
     @property
     def whole(self) -> Windows:
         table, control = pd.concat(self.tables, ignore_index=True), None if self.control is None else self.control.take()
-        labels, info, page = np.concatenate(self.labels), with_shared_bads(self.head.info, self.bads), _joint_page(self.pages)
+        bads = [marked for marked, part in zip(self.bads, self.tables, strict=True) if len(part)] or self.bads
+        labels, info, page = np.concatenate(self.labels), with_shared_bads(self.head.info, bads), _joint_page(self.pages)
         if len({part.dtype.kind for part in self.labels}) > 1:
             table["label"] = labels = plain_labels([label for part in self.labels for label in part.tolist()], f"windows of {self.head.name}")
         return Windows(self.values.take(), labels, table, info, self.support_s, self.head.name, page, control)

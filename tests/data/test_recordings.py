@@ -353,6 +353,34 @@ def test_of_several_recordings_only_marks_that_all_share_stay():
     assert windows.electrodes == ("C3", "Cz", "C4")
 
 
+def test_a_recording_without_windows_decides_no_marks():
+    raws = [synthetic_raw(seed=run, n_trials=4) for run in range(2)]
+    raws[0].info["bads"] = ["Cz"]
+    raws[1].annotations.append(0.0, 1000.0, "BAD all")
+    with pytest.warns(UserWarning, match="4 of 8 windows") as warned:
+        windows = windows_from_recordings(
+            [LabelledRecording(raw, LEFT_RIGHT, run=str(run)) for run, raw in enumerate(raws)], Cut(0.0, 1.0, bad_electrodes="keep")
+        )
+    assert (windows.info["bads"], len(warned)) == (["Cz"], 1)
+
+
+def cut_with_labels(*labels, **given):
+    raws = [synthetic_raw(seed=run, n_trials=2) for run in range(len(labels))]
+    events = [dict(zip(("left", "right"), each, strict=True)) for each in labels]
+    return windows_from_recordings(
+        [LabelledRecording(raw, each, run=str(run), **given) for run, (raw, each) in enumerate(zip(raws, events, strict=True))], Cut(0, 1)
+    )
+
+
+def test_labels_of_several_recordings_are_of_one_type_and_none_become_one():
+    windows = cut_with_labels((1, 0), ("word", 0))
+    assert windows.classes == ("0", "1", "word")
+    assert windows.metadata["label"].tolist() == windows.labels.tolist()
+    assert cut_with_labels((1, 0), (3, 2)).labels.dtype == np.int64
+    with pytest.raises(ValueError, match=r"Of the windows of recordings some have the label (\d), others '\1'; as '\1' they would be one"):
+        cut_with_labels((1, 0), ("1", "0"))
+
+
 def test_electrodes_are_asked_for_by_the_names_that_renaming_gives():
     raw = synthetic_raw(n_trials=4, electrodes=("C3", "Cz", "C4", "Fp1-REF"))
     values = windows_from_raw(raw, LEFT_RIGHT, 0, 1).values

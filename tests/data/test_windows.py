@@ -265,6 +265,7 @@ def test_joining_keeps_the_bad_marks_that_all_parts_have_and_tells_of_the_others
         with pytest.warns(UserWarning, match=r": C3 \(in sub-01_ses-1.*\), C4 \(in sub-02_ses-1.*\). In the joined set these count as good"):
             assert concatenate(parts).info["bads"] == ["Cz"]
     assert concatenate([one, one]).info["bads"] == ["C3", "Cz"]
+    assert concatenate([windows[[]], one]).info["bads"] == concatenate([one[[]], one[[]]]).info["bads"] == ["C3", "Cz"]
     assert one.info["bads"] == ["C3", "Cz"]
     one.save(tmp_path / "set")
     assert Windows.load(tmp_path / "set").info["bads"] == ["C3", "Cz"]
