@@ -813,6 +813,16 @@ def test_times_may_be_rounded_count_the_last_sample_or_be_unknown():
     np.testing.assert_array_equal(windows.metadata["stop_s"], times["stop_s"])
 
 
+def test_a_long_clock_in_single_precision_is_as_coarse_as_its_numbers():
+    values, start_s = np.random.default_rng(0).normal(0, 1e-5, (5, 3, 90)), 150_000.1 + 0.36 * np.arange(5)  # 42 h, where its steps are 16 ms
+    right = {"start_s": start_s.astype(np.float32), "stop_s": (start_s + 0.36).astype(np.float32)}
+    windows = windows_from_arrays(values, [0, 1, 0, 1, 0], ["C3", "Cz", "C4"], 250.0, right)
+    np.testing.assert_array_equal(windows.metadata["stop_s"], right["stop_s"])
+    for wrong_s in (0.3, np.inf):
+        with pytest.raises(ValueError, match=r"don't have the length of their samples, 0.36 s"):
+            windows_from_arrays(values, [0, 1, 0, 1, 0], ["C3", "Cz", "C4"], 250.0, {**right, "stop_s": (start_s + wrong_s).astype(np.float32)})
+
+
 def test_numbers_of_other_machines_are_read():
     source = synthetic_windows(n_subjects=1, n_runs=1, n_trials=4)
     columns = {
