@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -186,20 +186,15 @@ class Cutter:
             raise ValueError("There are no recordings to cut windows from.")
         kept, planned = sum(map(len, self.tables)), sum(map(len, self.tables)) + len(self.dropped)
         reasons = dict(Counter(window["reason"] for window in self.dropped).most_common())
+        dropped = {"planned": planned, "kept": kept, "reasons": reasons, "windows": self.dropped}
         if planned == 0:
             raise ValueError(f"No span of {name} is as long as a window of {self.cut.length_s:g} s.")
-        lost = f"{len(self.dropped)} of {planned} windows of {name} are dropped ({', '.join(f'{reason}: {n}' for reason, n in reasons.items())})"
         if kept == 0:
-            raise ValueError(f"{lost}, so none is left.")
+            raise ValueError(f"{_lost(dropped, name)}, so none is left.")
         if self.wanted - self.seen:
             warnings.warn(f"The events {sorted(map(str, self.wanted - self.seen))} occur in no recording of {name}.", stacklevel=4)
         table = pd.concat([table for table in self.tables if len(table)], ignore_index=True)
         table["label"] = plain_labels(table["label"].tolist(), f"windows of {name}")
-        gone = sorted({str(window["label"]) for window in self.dropped} - set(table["label"].astype(str)))
-        if len(self.dropped) > _WORTH_A_WARNING * planned or gone:
-            without = f", and none labelled {', '.join(gone)} is left" if gone else ""
-            warnings.warn(f"{lost}{without}; page['dropped'] names them.", stacklevel=4)
-        dropped = {"planned": planned, "kept": kept, "reasons": reasons, "windows": self.dropped}
         page = {**page, "cut": _said(self.cut), "dropped": dropped, "recordings": self.notes}
         control = None if self.control is None else self.control.take()
         bads = [marked for marked, table in zip(self.bads, self.tables, strict=True) if len(table)]
@@ -208,6 +203,24 @@ class Cutter:
         check_signals(windows, self.cut.constant_electrodes)
         warn_of_references(self.notes, name)
         return windows
+
+
+def _lost(dropped: dict[str, Any], name: str) -> str:
+    reasons = ", ".join(f"{reason}: {n}" for reason, n in dropped["reasons"].items())
+    return f"{len(dropped['windows'])} of {dropped['planned']} windows of {name} are dropped ({reasons})"
+
+
+def labels_gone(windows: Windows) -> list[str]:
+    """Labels of dropped windows that no window has."""
+    return sorted({str(window["label"]) for window in windows.page["dropped"]["windows"]} - set(windows.metadata["label"].astype(str)))
+
+
+def warn_of_dropped(windows: Windows, name: str, gone: Sequence[str]) -> None:
+    """Warns where more than a tenth of the planned windows are dropped, or labels are `gone` with them."""
+    dropped = windows.page["dropped"]
+    if gone or len(dropped["windows"]) > _WORTH_A_WARNING * dropped["planned"]:
+        without = f", and none labelled {', '.join(gone)} is left" if gone else ""
+        warnings.warn(f"{_lost(dropped, name)}{without}; page['dropped'] names them.", stacklevel=4)
 
 
 def _check_files(raw: mne.io.BaseRaw, where: str) -> None:

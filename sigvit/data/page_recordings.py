@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from sigvit.data.cuts import Cut
+from sigvit.data.cutter import Cutter, LabelledRecording, warn_of_dropped
 from sigvit.data.page_expectations import ExpectationError, check_recording
 from sigvit.data.page_format import Events, Page
 from sigvit.data.page_sources import Recording, check_sum
-from sigvit.data.recordings import Cut, LabelledRecording, windows_from_recordings
 from sigvit.data.windows import Windows
 
 
@@ -65,7 +66,10 @@ def _windows(page: Page, part: Recording, raw: Any, events: Events) -> Windows:
     # With a label for the rest, an event may be missing.
     labels: dict[str | int, str | int] = {event: label for event, label in events.labels.items() if event in there or events.rest}
     labelled = LabelledRecording(raw, labels or None, events.label, part.subject, part.session, group, part.name, events.rest)
-    windows = windows_from_recordings([labelled], page_cut(page, raw), page.name)
+    cutter = Cutter(page_cut(page, raw))
+    cutter.add(labelled)
+    windows = cutter.finish(part.name, {})
+    warn_of_dropped(windows, part.name, [])  # other recordings may have the labels that this one lost
     if page.window.background is None:
         return windows
     return _near_the_rest(windows, page.window.background, page.window.background_s)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from sigvit.data.cutter import labels_gone, warn_of_dropped
 from sigvit.data.page_arrays import package_folder, windows_of_arrays, windows_of_package
 from sigvit.data.page_expectations import check_arrays, check_trials, check_whole
 from sigvit.data.page_format import Arrays, Bids, Fetched, Files, Moabb, Package, Page, Source
@@ -100,6 +101,8 @@ def _opened(opening: Opening, source: Source, place: Path | None, narrowed: bool
     if not page.order_is_time:
         windows.metadata[["start_s", "stop_s"]] = np.nan
     windows.page = opening.described(source, len(windows))
+    if gone := labels_gone(windows):
+        warn_of_dropped(windows, page.name, gone)
     return windows
 
 

@@ -10,7 +10,7 @@ import mne
 
 from sigvit.data.arrays import windows_from_arrays, windows_from_epochs
 from sigvit.data.cuts import Cut
-from sigvit.data.cutter import Cutter, LabelledRecording
+from sigvit.data.cutter import Cutter, LabelledRecording, labels_gone, warn_of_dropped
 from sigvit.data.readers import read_recording
 from sigvit.data.storage import WindowsFolder
 from sigvit.data.windows import Windows
@@ -127,4 +127,6 @@ def windows_from_recordings(
 def _cut(cutter: Cutter, recordings: Iterable[LabelledRecording], name: str, page: dict | None) -> Windows:
     for recording in recordings:
         cutter.add(recording)
-    return cutter.finish(name, page or {})
+    windows = cutter.finish(name, page or {})
+    warn_of_dropped(windows, name, labels_gone(windows))
+    return windows

@@ -3,6 +3,7 @@
 import json
 import os
 import tomllib
+import warnings
 from pathlib import Path
 
 import mne
@@ -189,6 +190,22 @@ class TestFiles:
         recording(tmp_path / "b", "01", "1")
         with pytest.raises(ValueError, match=r"sub-01_run-1_raw is there twice: .*a.* and .*b"):
             open_dataset(example, tmp_path)
+
+    @pytest.mark.parametrize(("subjects", "gone"), [(("01", "02"), False), (("01",), True)])
+    def test_a_label_that_one_recording_lost_is_missed_only_where_no_other_has_it(self, tmp_path, subjects, gone):
+        path = page(tmp_path, SOURCE, EVENTS, "[window]\nwindow_s = 1.0\n")
+        raw = mne.io.read_raw_fif(recording(tmp_path, "02", "1"), preload=True, verbose="ERROR")
+        for subject in subjects:
+            lost = (raw.annotations.description == "right") & (subject == "01")
+            raw.annotations.duration = np.where(lost, 0.2, 2.0)  # 0.2 s is too short for a window
+            raw.save(tmp_path / f"sub-{subject}_run-1_raw.fif", overwrite=True, verbose="ERROR")
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            windows = open_dataset(path, tmp_path, only=[f"sub-{subject}" for subject in subjects])
+        assert ("right" in windows.classes) == (not gone)
+        found = [str(each.message) for each in warned if "are dropped" in str(each.message)]
+        assert any("windows of sub-01_run-1_raw are dropped" in each for each in found)
+        assert [each.partition(" windows of ")[2].partition(" are")[0] for each in found if "none labelled right is left" in each] == ["example"] * gone
 
     def test_files_of_one_name_in_a_folder_for_each_subject_are_told_apart(self, tmp_path):
         for subject in ("01", "02"):
