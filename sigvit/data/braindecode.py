@@ -34,7 +34,8 @@ def windows_from_braindecode(
     Labels are the names in the windower's `mapping`, else the targets. The columns of the descriptions carry over; `subject`, `session` and `run` among
     them tell whose a recording is, and columns of other names that we give ourselves, as `label`, become `label_of_description`. A trial is what the
     windower calls one; windows of fixed length over a whole recording are trials of their own.
-    Transforms that a dataset applies when it is indexed aren't applied.
+    Transforms that a dataset applies when it is indexed aren't applied. Resample and crop before the windower, or have it make `WindowsDataset`
+    (`use_mne_epochs=True`): an `EEGWindowsDataset` goes on counting samples of the recording as it was when it was cut, and nothing in it tells.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ def windows_from_braindecode(
     Raises
     ------
     ValueError : no windows; targets that are signals; no such column; a subject, session or run that is missing (None, NaN); two recordings that can't be
-        told apart; and what `windows_from_arrays` refuses.
+        told apart; windows that lie beyond the recording; and what `windows_from_arrays` refuses.
     """
     if unit not in _UNITS:
         raise ValueError(f"unit is {unit!r}; it must be one of {', '.join(_UNITS)}.")
@@ -61,7 +62,7 @@ def windows_from_braindecode(
         epochs = getattr(part, "windows", None)
         info = part.raw.info if epochs is None else epochs.info
         channels = pick_channels(info, electrodes, {}, bad_electrodes, where)
-        values = _UNITS[unit] * (_of_recording(part, channels) if epochs is None else epochs.get_data(picks=channels, copy=False, verbose="ERROR"))
+        values = _UNITS[unit] * (_of_recording(part, channels, where) if epochs is None else epochs.get_data(picks=channels, copy=False, verbose="ERROR"))
         support = support_of_info(info) if filter_support_s is None else filter_support_s
         support += 0.0 if epochs is None else baseline_reach_s(epochs)
         kept = info_of(info, channels, info["sfreq"], {})
@@ -69,7 +70,12 @@ def windows_from_braindecode(
     return concatenate(parts, name=name)
 
 
-def _of_recording(part: Any, channels: list[str]) -> np.ndarray:
+def _of_recording(part: Any, channels: list[str], where: str) -> np.ndarray:
+    last = int(part.metadata["i_stop_in_trial"].max())
+    if last > part.raw.n_times:
+        raise ValueError(
+            f"A window of {where} ends at sample {last}, but its recording has {part.raw.n_times}: it was resampled or cropped after it was cut; do so before."
+        )
     spans = zip(part.metadata["i_start_in_trial"], part.metadata["i_stop_in_trial"], strict=True)
     return np.stack([part.raw.get_data(picks=channels, start=first, stop=last, verbose="ERROR") for first, last in spans])
 

@@ -93,6 +93,15 @@ def test_columns_of_our_names_carry_over_under_another():
     assert metadata.loc[4, carried].tolist() == ["patient", "x", "morning", 3, 5]
 
 
+def test_windows_beyond_a_recording_that_was_resampled_after_it_was_cut_are_refused():
+    part = described_as({"subject": "7"}, n_trials=7)  # the last window ends at 6 * 97 + 89
+    part.raw.crop(0.0, 671 / 160, include_tmax=False)
+    assert len(windows_from_braindecode(part)) == 7
+    part.raw.resample(80.0, verbose="ERROR")
+    with pytest.raises(ValueError, match=r"A window of sub-7_ses-1_run-1 ends at sample 671, but its recording has 33\d: it was resampled or cropped after"):
+        windows_from_braindecode(part)
+
+
 def test_windows_that_were_resampled_or_cropped_keep_their_times():
     epochs = mne.Epochs(synthetic_raw(n_trials=5), tmin=0, tmax=1.99375, baseline=None, preload=True, verbose="ERROR")
     told = pd.DataFrame({"i_start_in_trial": epochs.events[:, 0], "i_stop_in_trial": epochs.events[:, 0] + 320, "target": epochs.events[:, 2]})
