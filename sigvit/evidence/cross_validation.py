@@ -161,7 +161,7 @@ def _identities(pipelines: dict[str, Any], windows: Windows, models: list[str]) 
     # A model's folder is a parameter by its name alone.
     weights = [hashlib.sha256((Path(model) / "model.safetensors").read_bytes()).hexdigest() for model in models]
     places = [channel["loc"] for channel in windows.info["chs"]]
-    marked = [windows.info["bads"]] if windows.info["bads"] else []  # sets without bad electrodes keep the keys that they had before
+    marked = [sorted(windows.info["bads"])] if windows.info["bads"] else []  # sets without bad electrodes keep the keys that they had before
     described = (windows.name, windows.row_hashes(), windows.metadata, windows.sampling_rate, windows.electrodes, places, windows.page, *marked)
     versions = {name: version for name, version in package_versions().items() if name in COMPUTING}
     common = fingerprint((*described, *weights, versions))

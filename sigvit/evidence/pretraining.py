@@ -94,7 +94,7 @@ def windows_sha256(windows: Windows) -> str:
     """
     places = [np.float32(channel["loc"]).tolist() for channel in windows.info["chs"]]  # as a saved set keeps them
     further = windows.metadata.drop(columns=list(METADATA_COLUMNS)).to_csv(index=False)
-    marked = [windows.info["bads"]] if windows.info["bads"] else []  # sets without bad electrodes keep the hash that they had before
+    marked = [sorted(windows.info["bads"])] if windows.info["bads"] else []  # sets without bad electrodes keep the hash that they had before
     told = (_described(windows), windows.electrodes, places, windows.sampling_rate, further, *marked)
     return hashlib.sha256(json.dumps(told, default=_plain).encode()).hexdigest()
 

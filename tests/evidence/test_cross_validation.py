@@ -316,15 +316,16 @@ def test_other_parameters_page_windows_or_folds_are_other_fits(windows, folds, t
     moved["chs"][0]["loc"] = moved["chs"][0]["loc"] + 0.01
     cross_validate({"LDA": lda}, dataclasses.replace(windows, info=moved), folds[:1], folder=tmp_path)
     marked = windows.info.copy()
-    marked["bads"] = marked["ch_names"][:1]
-    cross_validate({"LDA": lda}, dataclasses.replace(windows, info=marked), folds[:1], folder=tmp_path)
+    for bads in (marked["ch_names"][:1], marked["ch_names"][:2], marked["ch_names"][1::-1]):  # the same two in another order are the same marks
+        marked["bads"] = bads
+        cross_validate({"LDA": lda}, dataclasses.replace(windows, info=marked), folds[:1], folder=tmp_path)
     cross_validate({"LDA": lda}, dataclasses.replace(windows, name="renamed"), folds[:1], folder=tmp_path)
     # What stands in the table decides as well.
     for changed in ({"number": 7}, {"protocol": "index_pairs"}, {"left_out": "somebody"}):
         fold = dataclasses.replace(folds[0], **changed)
         row = cross_validate({"LDA": lda}, windows, [fold], folder=tmp_path).table.iloc[0]
         assert (row["fold"], row["protocol"], row["left_out"]) == (fold.number, fold.protocol, fold.left_out)
-    assert len(list((tmp_path / "fits").iterdir())) == 11
+    assert len(list((tmp_path / "fits").iterdir())) == 12
 
 
 @pytest.mark.slow

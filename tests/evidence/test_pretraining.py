@@ -252,6 +252,7 @@ def test_a_hash_tells_sets_apart_by_whose_they_are_what_is_known_and_bytes(windo
     ]
     assert len({windows_sha256(each) for each in (windows, *others)}) == 13
     assert windows_sha256(replace(windows, values=windows.values.copy())) == windows_sha256(windows)
+    assert len({windows_sha256(replace(windows, info=changed_info(windows, bads=bads))) for bads in (("Cz", "C3"), ("C3", "Cz"))}) == 1
 
 
 def test_a_hash_is_that_of_the_saved_set_also_where_places_are_not_known(windows: Windows, tmp_path: Path) -> None:
