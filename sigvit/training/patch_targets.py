@@ -56,8 +56,8 @@ class Cells(nn.Module):
         self.size = (shape[0], self.cells[0] * self.cells[1])
 
     def forward(self, patches: Tensor) -> Tensor:
-        """(N, P) → (N, C, Q)."""
-        return functional.adaptive_avg_pool2d(patches.view(-1, *self.shape), self.cells).flatten(2)
+        """(N, P) → (N, C, Q); of half formats in float32."""
+        return functional.adaptive_avg_pool2d(_wide(patches).view(-1, *self.shape), self.cells).flatten(2)
 
 
 class Samples(nn.Module):
@@ -68,8 +68,8 @@ class Samples(nn.Module):
         self.size = (shape[0], shape[1] * shape[2])
 
     def forward(self, patches: Tensor) -> Tensor:
-        """(N, P) → (N, C, Q)."""
-        return patches.view(-1, *self.size)
+        """(N, P) → (N, C, Q); of half formats in float32."""
+        return _wide(patches).view(-1, *self.size)
 
 
 class Spectrum(nn.Module):
@@ -113,7 +113,7 @@ class Spectrum(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """(N, P) → (N, C, Q); of half formats in float32."""
-        wide = patches.to(torch.promote_types(patches.dtype, torch.float32))
+        wide = _wide(patches)
         power = torch.fft.rfft(wide.view(-1, self.electrodes, self.window) * self.taper.to(wide.dtype), norm="ortho").abs().square()[..., 1:]
         with torch.autocast(power.device.type, enabled=False):  # sums in bfloat16 fall into other levels than those that the edges are between
             return (power @ self.members.to(power.dtype)).clamp(min=POWER_FLOOR).log()
@@ -155,8 +155,8 @@ class InLevels(nn.Module):
 
     def loss(self, predictions: Tensor, patches: Tensor) -> Tensor:
         """Mean cross-entropy of each patch, (N,), of predictions (N, outputs)."""
-        answers, wide = self.classes(patches), predictions.to(torch.promote_types(predictions.dtype, torch.float32))
-        losses = functional.cross_entropy(wide.view(-1, self.kinds), answers.flatten(), reduction="none")
+        answers = self.classes(patches)
+        losses = functional.cross_entropy(_wide(predictions).view(-1, self.kinds), answers.flatten(), reduction="none")
         return losses.view(answers.shape).mean(1)
 
 
@@ -192,10 +192,15 @@ class AsNumbers(nn.Module):
 
     def loss(self, predictions: Tensor, patches: Tensor) -> Tensor:
         """Mean squared error of each patch, (N,), of predictions (N, outputs)."""
-        return (predictions.to(patches.dtype) - self.numbers(patches)).square().mean(1)
+        numbers = self.numbers(patches)
+        return (predictions.to(numbers.dtype) - numbers).square().mean(1)
 
 
 Target = InLevels | AsNumbers
+
+
+def _wide(numbers: Tensor) -> Tensor:
+    return numbers.to(torch.promote_types(numbers.dtype, torch.float32))
 
 
 def colour_edges(mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -81,6 +81,18 @@ def test_spectra_are_the_same_under_autocast_and_of_half_formats(kind):
     assert torch.equal(found, read(patches))
 
 
+@pytest.mark.parametrize("reading", [Cells((3, 1, 101), (1, 5)), Samples((3, 1, 101))])
+def test_targets_of_half_formats_are_those_of_their_values(reading):
+    patches = torch.randn(41, 303, generator=torch.Generator().manual_seed(3)).bfloat16()
+    edges = quantile_edges(reading, patches)
+    assert torch.equal(edges, quantile_edges(reading, patches.float()))
+    levels, numbers = InLevels(reading, edges), AsNumbers(reading, normalise=True)
+    assert torch.equal(levels.classes(patches), levels.classes(patches.float()))
+    assert torch.equal(numbers.numbers(patches), numbers.numbers(patches.float()))
+    predictions = torch.randn(41, numbers.outputs, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(numbers.loss(predictions, patches), numbers.loss(predictions, patches.float()))
+
+
 def test_levels_are_predicted_in_the_predictions_own_precision():
     target = InLevels(Cells((1, 1, 5)), torch.arange(7.0))
     predictions, patches = torch.randn(11, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(4)), torch.zeros(11, 5)
