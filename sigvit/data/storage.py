@@ -10,6 +10,7 @@ import re
 import shutil
 import time
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -261,6 +262,8 @@ def _is_same(value: Any, loaded: Any) -> bool:
     value = value.item() if isinstance(value, np.generic) else value
     if value is pd.NA or is_missing(value):
         return loaded is None or is_missing(loaded)
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return bool(value == loaded)  # a package's own kind of text is text
     return type(value) is type(loaded) and (value == loaded or repr(value) == repr(loaded))  # a list that holds NaN isn't equal to itself
 
 

@@ -80,6 +80,12 @@ def test_metadata_that_could_not_be_loaded_are_not_saved(windows, tmp_path, colu
     assert list(tmp_path.iterdir()) == []
 
 
+def test_text_of_a_packages_own_kind_is_saved_as_text(windows, tmp_path):
+    words = pd.Series([type("Word", (str,), {"__repr__": lambda self: "a word"})("a")] * 30, dtype=object)
+    replace(windows, metadata=windows.metadata.assign(said=words)).save(tmp_path / "set")
+    assert Windows.load(tmp_path / "set").metadata["said"].tolist() == ["a"] * 30
+
+
 @pytest.mark.parametrize(
     "column",
     [
