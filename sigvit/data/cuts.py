@@ -29,8 +29,8 @@ class Cut:
     band_hz : pass band; None at one end for a high- or low-pass. mne's zero-phase FIR filter with its default transitions, over the whole recording.
     notch_hz : line frequencies to take out.
     resample_hz : the windows' sampling rate, by polyphase filtering after the others.
-    reference : "average" (of all EEG electrodes that aren't bad) or electrode names whose mean is subtracted; a bad one among them is
-        never left out: "drop" refuses it.
+    reference : "average" (of all EEG electrodes that aren't bad; under "interpolate" all count where one that is picked is bad, and without a picked bad one
+        the bad ones don't) or electrode names whose mean is subtracted; a bad one among them is never left out: "drop" refuses it.
     electrodes : which, in this order; None: all of EEG type whose names don't say otherwise, or where there are none all MEG or intracranial channels.
     bad_electrodes : what to do with picked electrodes that the recording marks bad: "refuse", "drop", "keep" (with the mark in the windows' info: whatever
         masks bad electrodes then masks these, as `sigvit.collate_windows` does), "interpolate".
