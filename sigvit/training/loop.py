@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sigvit.model.random_state import borrowed_random_state
+from sigvit.model.random_state import borrowed_random_state, shared_random_state
 from sigvit.training.batches import Batches, Share
 from sigvit.training.checkpoint import Checkpoints, Stopped, stop_on_sigterm
 from sigvit.training.distributed import Processes
@@ -52,7 +52,7 @@ def train(
     seed : of dropout; batches have their own.
     class_weights : (classes,) weights of the loss.
     validation : the loss of a model on the part that chooses the returned weights and, with `recipe.patience`, the end; never trained on. It is handed
-        the model with its averaged weights, in evaluation mode and without gradients.
+        the model with its averaged weights, in evaluation mode and without gradients; may train others, also in threads of its own.
     checkpoints : where the state is saved and from where training goes on: killed at any moment and started again, it ends with the same bits (on a CPU; a
         GPU is asked for them, see docs/scale.md). SIGTERM saves and raises `Stopped`, which ends a program with exit code 0.
     processes : those that share the steps; None is this one alone.
@@ -94,7 +94,7 @@ def train(
             while not state.ended:
                 with borrowed_random_state(state.device):  # step by step: trainings in several threads take turns
                     update(state, batches, class_weights, with_accuracy=journal is not None)
-                    _report(state, validation, journal)
+                _report(state, validation, journal)
                 if on_step is not None:
                     on_step(state.step)
                 stopped = checkpoints is not None and state.processes.any(stop())
@@ -155,7 +155,8 @@ def _report(state: TrainingState, validation: Callable[[nn.Module], float] | Non
         state.history.append({"step": state.step, "train_loss": state.measured.mean("loss", state.step - state.looked)})
         state.ended = ends
         if validation is not None:
-            with _outside(journal):
+            # Out of the turn: it may wait for threads of its own that train.
+            with _outside(journal), shared_random_state(derive_seed(state.seed, "validation", state.step), state.device):
                 state.look(validation)
     if journal is not None and writes:
         journal.write(state.step, _line(state, looked=looks))

@@ -212,6 +212,49 @@ def test_every_part_of_an_accumulated_batch_has_dropout_of_its_own():
     assert len({tuple(mask.tolist()) for mask in seen}) == 6
 
 
+def test_batches_of_ones_own_draw_anew_at_every_step_and_by_the_seed_alone():
+    values, targets = windows()
+    recipe = Recipe(steps=3, batch_size=7)
+    drawn: list[tuple[float, ...]] = []
+
+    class Own(RecordingBatches):
+        def batch(self, *arguments):
+            drawn.append(tuple(torch.rand(2).tolist()))
+            return super().batch(*arguments)
+
+    for process in (5, 11):
+        model = network()
+        torch.manual_seed(process)
+        train(model, Own(values, targets, recipe, 0), recipe)
+    assert drawn[:3] == drawn[3:]
+    assert len(set(drawn)) == 3
+
+
+def test_validation_may_wait_for_threads_that_train_and_draws_by_the_seed_alone():
+    values, targets = windows()
+    recipe = Recipe(steps=2, batch_size=7, validate_every=1)
+    drawn: list[float] = []
+
+    def fit(seed: int) -> float:
+        train(network(), RecordingBatches(values, targets, recipe, seed), recipe, seed)
+        return 1.0
+
+    def validation(model: nn.Module) -> float:
+        drawn.append(float(torch.rand(())))
+        pool = ThreadPoolExecutor(1)
+        try:
+            return pool.submit(fit, 1).result(timeout=20)  # two steps take milliseconds; where they hang, no longer than this
+        finally:
+            pool.shutdown(wait=False)
+
+    for process in (5, 11):
+        model = network()
+        torch.manual_seed(process)
+        train(model, RecordingBatches(values, targets, recipe, 0), recipe, validation=validation)
+    assert drawn[:2] == drawn[2:]
+    assert len(set(drawn)) == 2
+
+
 def test_seeding_dropout_is_what_manual_seed_does():
     draws = []
     with torch.random.fork_rng([]):
