@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from sigvit.data.epochs import epoch_labels, is_epochs, read_epochs
+from sigvit.data.epochs import epoch_labels, is_epochs, read_epochs, require_rate
 from sigvit.data.windows import Windows
 from sigvit.electrodes import require_order
 from sigvit.labels import plain_labels
@@ -52,5 +52,4 @@ def _check_same(classifier: Any, shape: tuple[int, ...], names: tuple[str, ...] 
         raise ValueError(f"X holds windows of {shape} electrodes × samples, but the classifier was fitted on {classifier.signal_shape_}.")
     known, fitted_rate = (getattr(classifier, name, None) for name in ("electrodes_", "sampling_rate_"))  # pickles of before lack them
     require_order(names, known, "the classifier")
-    if fitted_rate is not None and rate is not None and not np.isclose(rate, fitted_rate, rtol=1e-6):
-        raise ValueError(f"X is sampled at {rate:g} Hz, but the classifier was fitted on {fitted_rate:g} Hz: resample it.")
+    require_rate(rate, fitted_rate, "the classifier was fitted on")

@@ -76,7 +76,8 @@ def all_electrodes(info: mne.Info, where: str) -> list[str]:
         picked = [name for name, kind in kinds.items() if kind in wanted]
         if picked:
             return [name for name in picked if kinds[name] != "eeg" or not _NOT_EEG.search(name)] or picked
-    raise ValueError(f"{where} has no channel with brain signals, only {sorted(set(kinds.values()))}; name what is meant with electrodes=….")
+    found, choices = sorted(set(kinds.values())), "name what is meant with electrodes=… where windows are read, or give its array"
+    raise ValueError(f"{where} has no channel with brain signals, only {found}; {choices}.")
 
 
 def left_out(info: mne.Info, picked: Sequence[str]) -> list[str]:

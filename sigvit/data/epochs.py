@@ -32,6 +32,17 @@ def read_epochs(epochs: Any) -> tuple[np.ndarray, Any]:
     return epochs.get_data(picks=channels, copy=False, verbose="ERROR"), info_of(epochs.info, channels, epochs.info["sfreq"], {})
 
 
+def require_rate(rate: float | None, known: float | None, whose: str) -> None:
+    """ValueError where windows have another rate (Hz) than the known one; None where one of them isn't known.
+
+    >>> require_rate(250.0, 160.0, "the classifier was fitted on")
+    Traceback (most recent call last):
+    ValueError: X is sampled at 250 Hz, but the classifier was fitted on 160 Hz: resample it.
+    """
+    if rate is not None and known is not None and not np.isclose(rate, known, rtol=1e-6):
+        raise ValueError(f"X is sampled at {rate:g} Hz, but {whose} {known:g} Hz: resample it.")
+
+
 def epoch_labels(epochs: Any) -> np.ndarray:
     """Names of their events."""
     names = {code: name for name, code in epochs.event_id.items()}

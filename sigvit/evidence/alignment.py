@@ -11,8 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sigvit.data.windows import Windows
 from sigvit.evidence.covariances import oas_covariances
+from sigvit.evidence.handed_windows import names_of
 from sigvit.evidence.silence import CovarianceSilence
-from sigvit.evidence.window_steps import WindowStep, names_of, origin_of, signals_of
+from sigvit.evidence.window_steps import WindowStep, origin_of, signals_of
 
 METRICS = ("euclidean", "riemann")
 MODES = ("none", "inductive", "transductive", "online")

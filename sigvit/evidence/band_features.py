@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from sigvit.evidence.covariance_cache import contents, met
 from sigvit.evidence.covariances import oas_covariances
-from sigvit.evidence.linear_discriminant import checked_signals, in_microvolts
+from sigvit.evidence.handed_windows import asked_signals, fitted_signals, in_microvolts
 from sigvit.evidence.silence import SILENT, CovarianceSilence, Silence, typical_power
 
 CLASSICAL_BANDS_HZ = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0), "gamma": (30.0, 45.0)}
@@ -44,7 +44,7 @@ class BandPower(TransformerMixin, BaseEstimator):
         return self
 
     def fit_transform(self, X: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
-        signals = checked_signals(X)
+        signals = fitted_signals(self, X)
         self.bands_ = self.bands(signals.shape[2])
         if not self.bands_:
             seconds = signals.shape[2] / self.sampling_rate
@@ -53,7 +53,7 @@ class BandPower(TransformerMixin, BaseEstimator):
             )
         top = max(high for _, high in CLASSICAL_BANDS_HZ.values())
         self.bands_ |= {f"{low:g} – {high:g} Hz": (low, high) for low, high in filled_octaves(signals, self.sampling_rate, top)}
-        powers = self._powers(X)
+        powers = self._powers(signals)
         whole = powers.sum(axis=1)
         self.floor_ = max(SILENT * typical_power(whole) / powers.shape[1], np.finfo(float).tiny)
         told = np.log(powers + self.floor_)
@@ -61,7 +61,7 @@ class BandPower(TransformerMixin, BaseEstimator):
         return self.silence_.fill(whole, told)
 
     def transform(self, X: np.ndarray) -> np.ndarray:
-        powers = self._powers(X)
+        powers = self._powers(asked_signals(self, X))
         return self.silence_.fill(powers.sum(axis=1), np.log(powers + self.floor_))
 
     def _powers(self, signals: np.ndarray) -> np.ndarray:

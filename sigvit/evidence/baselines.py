@@ -1,6 +1,6 @@
 """Classical pipelines that every score is compared with; scikit-learn estimators on arrays (windows, electrodes, samples) in volts.
 
-Of `mne.Epochs` they read the channels that `SignalViTClassifier` reads.
+Of `mne.Epochs` they read the channels that `SignalViTClassifier` reads, and refuse those of other electrodes or another rate than they were fitted on.
 
 Everything is fitted inside ``fit`` and nothing is random. Covariances are shrunken (OAS): an average reference, which makes them singular, does no harm.
 Where covariances of so many windows and electrodes fill the memory, tangent spaces read principal components in the electrodes' place (`FewerElectrodes`).
@@ -18,13 +18,14 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from sigvit.evidence.band_features import FAST_REFERENCE, BandPower, BandTangentSpace
 from sigvit.evidence.blend import Blend
 from sigvit.evidence.bounding import BoundedElectrodes
 from sigvit.evidence.covariances import AugmentedCovariances, FewerElectrodes, ShrunkenCovariances, XdawnShrunkenCovariances
-from sigvit.evidence.linear_discriminant import ShrinkageLDA, in_microvolts
+from sigvit.evidence.handed_windows import Microvolts
+from sigvit.evidence.linear_discriminant import ShrinkageLDA
 from sigvit.evidence.normalising import NormalisedElectrodes
 from sigvit.labels import plain_labels
 
@@ -177,17 +178,17 @@ def filter_bank_tangent_space(sampling_rate: float) -> Pipeline:
     bands = tuple((low, high) for low, high in FILTER_BANK_HZ if high < sampling_rate / 2)
     if not bands:
         raise ValueError(f"A sampling rate of {sampling_rate} Hz leaves no band of the filter bank, which starts at 4 to 8 Hz; more than 16 Hz is needed.")
-    return make_pipeline(microvolts(), FewerElectrodes(), BandTangentSpace(sampling_rate, bands, octaves=True), LogisticClassifier())
+    return make_pipeline(microvolts(sampling_rate), FewerElectrodes(), BandTangentSpace(sampling_rate, bands, octaves=True), LogisticClassifier())
 
 
 def augmented_tangent_space(sampling_rate: float) -> Pipeline:
     """Covariances of the electrodes and their delayed copies (`AugmentedCovariances`) in tangent space, logistic regression. ``sampling_rate`` in Hz."""
-    return make_pipeline(microvolts(), FewerElectrodes(), AugmentedCovariances(sampling_rate), TangentSpace(FAST_REFERENCE), LogisticClassifier())
+    return make_pipeline(microvolts(sampling_rate), FewerElectrodes(), AugmentedCovariances(sampling_rate), TangentSpace(FAST_REFERENCE), LogisticClassifier())
 
 
-def microvolts() -> FunctionTransformer:
-    """Volts to microvolts in double precision, after a check of shape and values: covariances of volts would be near 1e-10."""
-    return FunctionTransformer(in_microvolts)
+def microvolts(sampling_rate: float | None = None) -> Microvolts:
+    """Volts to microvolts in double precision, checked (`Microvolts`); the rate in Hz, where what follows reads frequencies."""
+    return Microvolts(sampling_rate)
 
 
 class LogisticClassifier(LogisticRegression):

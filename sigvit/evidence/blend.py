@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sigvit.evidence.band_features import BandPower, BandTangentSpace
 from sigvit.evidence.covariances import AugmentedCovariances, FewerElectrodes, ShrunkenCovariances
+from sigvit.evidence.handed_windows import Microvolts
 from sigvit.evidence.inner_folds import inner_folds, telling_windows
 from sigvit.evidence.log_linear_pool import Weighed, logarithms, pooled, told_apart, weigh
 from sigvit.evidence.normalising import NormalisedElectrodes
@@ -23,7 +24,7 @@ from sigvit.evidence.normalising import NormalisedElectrodes
 
 # Steps that never look at labels are fitted once on all training windows; inner folds fit what comes behind them.
 LABEL_FREE = (
-    *(FunctionTransformer, StandardScaler, NormalisedElectrodes, FewerElectrodes),
+    *(FunctionTransformer, Microvolts, StandardScaler, NormalisedElectrodes, FewerElectrodes),
     *(ShrunkenCovariances, AugmentedCovariances, TangentSpace, BandPower, BandTangentSpace),
 )
 

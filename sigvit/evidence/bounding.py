@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from sigvit.evidence.linear_discriminant import checked_signals
+from sigvit.evidence.handed_windows import asked_signals, fitted_signals
 from sigvit.evidence.scaling import QUARTILES_PER_DEVIATION
 
 # An artefact is beyond so many deviations of the logarithm of amplitudes, and more than twice the typical one.
@@ -45,7 +45,7 @@ class BoundedElectrodes(TransformerMixin, BaseEstimator):
     """
 
     def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> BoundedElectrodes:
-        signals = checked_signals(X)
+        signals = fitted_signals(self, X)
         self.level_ = np.median(signals.mean(axis=2, dtype=np.float64), axis=0)
         # A flat window has no logarithm; an electrode that is flat throughout has nothing to bound.
         amplitudes = self._amplitudes(signals)
@@ -56,7 +56,7 @@ class BoundedElectrodes(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: np.ndarray) -> np.ndarray:
-        signals = checked_signals(X)
+        signals = asked_signals(self, X)
         amplitudes = self._amplitudes(signals)
         beyond = np.flatnonzero((amplitudes > self.bound_).any(axis=1))
         if not len(beyond):

@@ -8,14 +8,12 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sigvit.data.epochs import is_epochs, read_epochs
-from sigvit.data.windows import Windows
+from sigvit.evidence.handed_windows import MICROVOLTS_PER_VOLT, asked_signals, fitted_signals, in_microvolts
 from sigvit.evidence.inner_folds import inner_folds, telling_windows
 from sigvit.evidence.log_linear_pool import pooled, weigh
 from sigvit.evidence.silence import alike
 from sigvit.labels import plain_labels
 
-MICROVOLTS_PER_VOLT = 1e6
 # The smaller of windows and features bounds the work of one fit; a candidate above it is left out.
 LARGEST_SYSTEM = 2048
 
@@ -93,7 +91,7 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
         self.segments = segments
 
     def fit(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> ShrinkageLDA:
-        signals, labels = checked_signals(X), plain_labels(y, "windows")
+        signals, labels = fitted_signals(self, X), plain_labels(y, "windows")
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"Shrinkage LDA needs at least two classes in its training windows, but all {len(labels)} are {self.classes_[0]!r}.")
@@ -124,7 +122,7 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
 
     def _logits(self, X: np.ndarray) -> np.ndarray:
         check_is_fitted(self)
-        signals = in_microvolts(X)
+        signals = in_microvolts(asked_signals(self, X))
         if signals.shape[1:] != self.shape_:
             raise ValueError(f"Shrinkage LDA was fitted on {self.shape_[0]} electrodes × {self.shape_[1]} samples, but these windows are {signals.shape[1:]}.")
         return signals.reshape(len(signals), -1) @ self.coef_.T + self.intercept_
@@ -179,25 +177,3 @@ def inner_logits(features: np.ndarray, numbers: np.ndarray, folds: list[tuple[np
         weights, offsets = fit_discriminant(features[train], numbers[train])
         parts.append(features[judge] @ weights.T + offsets)
     return np.concatenate(parts)
-
-
-def checked_signals(signals: np.ndarray) -> np.ndarray:
-    """The same array, if it is (windows, electrodes, samples) and finite; else a ValueError that says what it is. Of `mne.Epochs`, the array that
-    `SignalViTClassifier` reads: stimulus channels aren't signals."""
-    if isinstance(signals, Windows):
-        raise ValueError("Here are Windows, but baselines take their array and labels: fit(windows.values, windows.labels), predict(windows.values).")
-    signals = np.ascontiguousarray(read_epochs(signals)[0]) if is_epochs(signals) else signals  # sums round by the order in memory
-    values = np.asarray(signals)
-    if values.ndim != 3 or not values.size:
-        raise ValueError(f"Signals have shape {values.shape}; baselines take a non-empty array (windows, electrodes, samples) in volts.")
-    if np.ma.is_masked(signals):
-        raise ValueError("The signals are masked in places, and windows have no gaps; leave the windows out that have some, or fill them (signals.filled).")
-    if not np.isfinite(values).all():
-        window, electrode = np.argwhere(~np.isfinite(values))[0][:2]
-        raise ValueError(f"Window {window} holds NaN or infinity at electrode {electrode}; drop the window or the electrode.")
-    return values
-
-
-def in_microvolts(signals: np.ndarray) -> np.ndarray:
-    """Volts to microvolts in double precision, after `checked_signals`."""
-    return checked_signals(signals).astype(np.float64) * MICROVOLTS_PER_VOLT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from sigvit.evidence.linear_discriminant import checked_signals
+from sigvit.evidence.handed_windows import asked_signals, fitted_signals
 from sigvit.evidence.silence import SILENT, typical_power
 
 BLOCK = 256  # windows whose deviations are measured at a time
@@ -28,11 +28,11 @@ class NormalisedElectrodes(TransformerMixin, BaseEstimator):
     """
 
     def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> NormalisedElectrodes:
-        self.typical_ = typical_power(_deviations(checked_signals(X))) or 1.0
+        self.typical_ = typical_power(_deviations(fitted_signals(self, X))) or 1.0
         return self
 
     def transform(self, X: np.ndarray) -> np.ndarray:
-        signals = checked_signals(X)
+        signals = asked_signals(self, X)
         deviations = _deviations(signals)
         heard = deviations > SILENT**0.5 * self.typical_
         return signals / np.where(heard, deviations, self.typical_)[..., None]

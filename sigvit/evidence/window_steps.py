@@ -29,10 +29,10 @@ import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.pipeline import Pipeline
 
-from sigvit.data.epochs import epochs_channels, is_epochs
+from sigvit.data.epochs import is_epochs
 from sigvit.data.windows import Windows
 from sigvit.electrodes import require_order
-from sigvit.evidence.linear_discriminant import checked_signals
+from sigvit.evidence.handed_windows import checked_signals, names_of
 from sigvit.evidence.searched_values import held_by, searched_values
 
 NO_ALIGNMENT = "none"
@@ -97,13 +97,6 @@ class WindowStep(TransformerMixin, BaseEstimator):
 def signals_of(X: Any) -> np.ndarray:
     """Float64 (windows, electrodes, samples) of an array, `Windows` or `mne.Epochs`; ValueError where it isn't that, or not finite."""
     return checked_signals(X.values if isinstance(X, Windows) else X).astype(np.float64)
-
-
-def names_of(X: Any) -> tuple[str, ...] | None:
-    """Of the electrodes; an array doesn't tell."""
-    if isinstance(X, Windows):
-        return X.electrodes
-    return tuple(epochs_channels(X)) if is_epochs(X) else None
 
 
 def origin_of(windows: Windows, rows: np.ndarray | slice = slice(None)) -> np.ndarray:

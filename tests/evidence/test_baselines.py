@@ -109,13 +109,39 @@ def test_what_is_not_a_signal_gets_a_sentence(name, spoil, message):
 def test_epochs_are_read_without_the_channel_that_holds_their_codes(name):
     train, labels, test, _ = split()
     codes = np.repeat((1.0 + (labels == "right"))[:, None, None], train.shape[2], axis=2)
-    info = mne.create_info(["C3", "STI 014", "Cz", "C4"], 160.0, ["eeg", "stim", "eeg", "eeg"])
+    info = mne.create_info(["C3", "STI 014", "Cz", "C4"], 64.0, ["eeg", "stim", "eeg", "eeg"])
     fitting, asked = (
         mne.EpochsArray(np.concatenate([values[:, :1], codes, values[:, 1:]], axis=1, dtype=np.float64), info, verbose="ERROR") for values in (train, test)
     )
     found = pipeline(name).fit(fitting, labels).predict_proba(asked)
     expected = pipeline(name).fit(train.astype(np.float64), labels).predict_proba(test.astype(np.float64))
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_epochs_of_electrodes_in_another_order_or_of_another_rate_are_refused(name):
+    train, labels, test, _ = split()
+
+    def epochs(values: np.ndarray, names: list[str], rate: float = 64.0) -> mne.EpochsArray:
+        return mne.EpochsArray(values.astype(np.float64), mne.create_info(names, rate, "eeg"), verbose="ERROR")
+
+    fitted = pipeline(name).fit(epochs(train, ["T3", "Cz", "C4"]), labels)
+    expected = fitted.predict_proba(test.astype(np.float64))
+    np.testing.assert_array_equal(fitted.predict_proba(epochs(test, ["EEG T7-REF", "Cz", "C4"])), expected)
+    with pytest.raises(ValueError, match=r"Electrode 1 of X is C4, but the baseline was fitted on T3 there"):
+        fitted.predict_proba(epochs(test[:, ::-1], ["C4", "Cz", "T3"]))
+    with pytest.raises(ValueError, match=r"X is sampled at 1000 Hz, but the baseline was fitted on 64 Hz: resample it"):
+        fitted.predict(epochs(test, ["T3", "Cz", "C4"], 1000.0))
+
+
+@pytest.mark.parametrize("name", ["Band power", "Filter bank tangent space", "Augmented tangent space"])
+def test_epochs_of_another_rate_than_a_baseline_reads_are_refused(name):
+    train, labels, test, _ = split()
+    asked = mne.EpochsArray(test.astype(np.float64), mne.create_info(["C3", "Cz", "C4"], 250.0, "eeg"), verbose="ERROR")
+    with pytest.raises(ValueError, match=r"X is sampled at 250 Hz, but the baseline is for 64 Hz"):
+        pipeline(name).fit(asked, labels[: len(test)])
+    with pytest.raises(ValueError, match=r"X is sampled at 250 Hz, but the baseline was fitted on 64 Hz"):
+        pipeline(name).fit(train, labels).predict(asked)
 
 
 @pytest.mark.parametrize("name", LEARNERS)
