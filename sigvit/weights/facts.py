@@ -32,6 +32,7 @@ def facts(checkpoint: Checkpoint, layout: Layout, tensors: dict[str, Tensor], he
     """
     said = _said(checkpoint, layout)
     gelu = said.get("gelu")
+    gelu = gelu.lower() or None if isinstance(gelu, str) else gelu  # as timm, which takes "" for none given
     if gelu is not None and not (isinstance(gelu, str) and gelu in GELUS):
         raise ValueError(f"The config of {checkpoint.where} says the activation {gelu!r}; models here have a GELU: {', '.join(GELUS)}.")
     return {
@@ -56,9 +57,10 @@ def _said(checkpoint: Checkpoint, layout: Layout) -> dict[str, Any]:
 
 def _pool(global_pool: Any, tensors: dict[str, Tensor], distilled: bool, where: str) -> str | None:
     """What timm's word means: whether the mean is normalised, and that a distilled model reads two tokens, is left to the tensors."""
-    if global_pool is None:
+    known = isinstance(global_pool, str) and global_pool in GLOBAL_POOLS
+    if global_pool is None or not (known or "head.weight" in tensors):  # without a head nothing was trained on what it pools
         return None
-    if not (isinstance(global_pool, str) and global_pool in GLOBAL_POOLS):
+    if not known:
         raise ValueError(f"The config of {where} says global_pool = {global_pool!r}; models here have {', '.join(map(repr, GLOBAL_POOLS))} alone.")
     if distilled:
         return None

@@ -463,6 +463,8 @@ def timm_folder(folder, model: sigvit.VisionTransformer, without: str = "none", 
         ({"pool": "mean_then_norm", "class_token": True}, {"global_pool": "avg"}),
         ({"pool": "map"}, {"global_pool": "map"}),
         ({}, {"depth": 3, "act_layer": None, "pool_include_prefix": False}),
+        ({}, {"act_layer": "GELU"}),
+        ({}, {"act_layer": ""}),
     ],
 )
 def test_a_config_of_timm_is_followed(choices, arguments, tmp_path):
@@ -480,6 +482,7 @@ def test_a_config_of_timm_is_followed(choices, arguments, tmp_path):
         ({"global_pool": "max"}, "says global_pool = 'max'; models here have 'token', 'avg', 'map' alone"),
         ({"global_pool": "avgmax"}, "says global_pool = 'avgmax'"),
         ({"global_pool": ["avg"]}, "says global_pool = "),
+        ({"global_pool": ""}, "says global_pool = ''"),  # a head for every token
         ({"act_layer": "quick_gelu"}, "says the activation 'quick_gelu'"),
         ({"pool_include_prefix": True}, "says pool_include_prefix = True; models here have False alone"),
         ({"num_heads": 2.5}, "says num_heads = 2.5, which isn't a whole number"),
@@ -497,6 +500,14 @@ def test_without_a_head_the_pool_of_a_config_is_the_usual_one_and_another_is_tak
     timm_folder(tmp_path, vit(), without="head.", top={"global_pool": "avg"}, num_heads=3)
     assert from_weights(tmp_path, "timm").config.pool == "mean"
     assert from_weights(tmp_path, "timm", pool="class").config.pool == "class"
+    assert load_weights(sigvit.vit("Ti", image_size=21, **SIZES), tmp_path, "timm").config.pool == "class"
+
+
+@pytest.mark.parametrize("word", ["", "max"])  # "" is what timm writes of backbones
+def test_without_a_head_a_pool_of_timm_that_is_none_of_ours_says_nothing(word, tmp_path):
+    timm_folder(tmp_path, vit(), without="head.", top={"global_pool": word}, num_heads=3)
+    assert from_weights(tmp_path, "timm").config.pool == "class"
+    assert from_weights(tmp_path, "timm", pool="mean").config.pool == "mean"
     assert load_weights(sigvit.vit("Ti", image_size=21, **SIZES), tmp_path, "timm").config.pool == "class"
 
 
