@@ -45,6 +45,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     """
 
     takes_windows = True
+    label_map: Mapping[Any, Any] | None = None  # classifiers that don't take it, and pickles of before, which lack it
 
     # Parameters that every subclass has.
     random_state: int | None
@@ -219,7 +220,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _mirror(self, part: TrainingPart, recipe: Recipe) -> Mirror | None:
         """Who changes places where hemispheres are flipped: only named electrodes can say it."""
         named = recipe.hemisphere_flip > 0 and not isinstance(part.electrodes, int)
-        return Mirror.from_names(part.electrodes["ch_names"], self.classes_.tolist(), getattr(self, "label_map", None)) if named else None
+        return Mirror.from_names(part.electrodes["ch_names"], self.classes_.tolist(), self.label_map) if named else None
 
     def _begin(self, part: TrainingPart, halves: Halves) -> None:
         """What a fit does before its networks are built; `halves` are those that fits on the same part have in common."""

@@ -158,6 +158,16 @@ def test_pickled_classifier_predicts_the_same(windows):
     np.testing.assert_array_equal(restored.predict_proba(windows), classifier.predict_proba(windows))
 
 
+def test_a_classifier_that_an_earlier_version_pickled_can_be_shown_cloned_and_fitted_again(windows):
+    fitted = clone(QUICK).fit(windows)
+    del fitted.__dict__["label_map"]
+    restored = pickle.loads(pickle.dumps(fitted))
+    assert repr(restored) == repr(QUICK)
+    assert clone(restored).get_params() == QUICK.get_params()
+    expected = fitted.predict_proba(windows)
+    np.testing.assert_array_equal(restored.set_params(label_map=None).fit(windows).predict_proba(windows), expected)
+
+
 def test_a_classifier_that_an_earlier_version_pickled_predicts(windows):
     fitted = clone(QUICK).set_params(training_steps=1).fit(windows)
     expected = fitted.predict_proba(windows)
