@@ -74,7 +74,7 @@ def mask_time(values: Tensor, largest: int, seed: int, step: int) -> Tensor:
     start = (draws[1] * (samples - length + 1)).long()
     place = torch.arange(samples)
     inside = (place >= start) & (place < start + length)
-    return values.masked_fill(inside[:, None].to(values.device, non_blocking=True), 0)
+    return _silenced(values, inside[:, None])
 
 
 def drop_electrodes(values: Tensor, probability: float, seed: int, step: int, real: Tensor | None = None) -> Tensor:
@@ -90,7 +90,7 @@ def drop_electrodes(values: Tensor, probability: float, seed: int, step: int, re
     dropped = torch.rand(values.shape[:2], generator=generator(seed, "channel dropout", step)) < probability
     lost = dropped if real is None else dropped | ~real
     dropped &= ~lost.all(1, keepdim=True)
-    return values.masked_fill(dropped[:, :, None].to(values.device, non_blocking=True), 0)
+    return _silenced(values, dropped[:, :, None])
 
 
 def scale_amplitude(values: Tensor, exponent: float, seed: int, step: int) -> Tensor:
@@ -210,6 +210,11 @@ def flip_hemispheres(values: Tensor, targets: Tensor, mirror: Mirror, probabilit
     electrodes, classes = torch.as_tensor(mirror.electrodes, device=values.device), torch.as_tensor(mirror.classes, device=values.device)
     flipped = _replace(values, chosen, lambda windows, _: windows[:, electrodes])
     return flipped, _replace(targets, chosen, lambda shares, _: shares[:, classes])
+
+
+def _silenced(values: Tensor, chosen: Tensor) -> Tensor:
+    """Windows (B, E, S) with zeros where chosen (B, 1 or E, 1 or S); missing samples (NaN) aren't there to be silenced, and stay missing."""
+    return values.masked_fill(chosen.to(values.device, non_blocking=True) & ~values.isnan(), 0)
 
 
 def _replace(values: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

@@ -132,6 +132,15 @@ def test_electrodes_are_dropped_as_often_as_asked_and_never_all():
     assert (augment.drop_electrodes(torch.ones(13, 1, 2), 0.9, 0, 0) == 1).all(), "the only electrode stays"
 
 
+@pytest.mark.parametrize("silence", [lambda values: augment.drop_electrodes(values, 0.7, 0, 0), lambda values: augment.mask_time(values, 41, 0, 0)])
+def test_missing_samples_stay_missing_where_others_are_silenced(silence):
+    values = torch.ones(61, E, 43)
+    values[:, 1] = values[:, 3, 20:] = float("nan")
+    silenced = silence(values)
+    assert torch.equal(silenced.isnan(), values.isnan())
+    assert (silenced == 0).any()
+
+
 def test_scales_are_even_in_the_logarithm_and_alike_on_all_electrodes():
     factors = augment.scale_amplitude(torch.ones(9973, E, 3, dtype=torch.float64), 0.2, 0, 0)
     assert (factors == factors[:, :1, :1]).all()
