@@ -66,11 +66,13 @@ class RecordingSet:
     @property
     def mask(self) -> Tensor:
         """(N, E, S) bool, True = real."""
-        return self.real(self.values)
+        return ~self.seen(self.values).isnan()
 
-    def real(self, values: Tensor) -> Tensor:
-        """Which of some windows' samples are real: not NaN, nor of a bad electrode."""
-        return ~values.isnan() & torch.tensor(self.montage.good, device=values.device)[:, None]
+    def seen(self, values: Tensor) -> Tensor:
+        """Windows of this set with NaN where nothing is real: where samples are missing, and on bad electrodes."""
+        if all(self.montage.good):
+            return values
+        return values.masked_fill(~torch.tensor(self.montage.good, device=values.device)[:, None], float("nan"))
 
     @property
     def size(self) -> float:
@@ -144,18 +146,17 @@ class _Augmented(RecordingBatches):
 
     def __init__(self, recordings: RecordingSet, recipe: Recipe, seed: int, n_classes: int) -> None:
         montage = recordings.montage
-        super().__init__(recordings.values, recordings.targets, recipe, seed, n_classes, montage.sampling_rate, recordings.mirror)
-        self.recordings = recordings
+        super().__init__(recordings.seen(recordings.values), recordings.targets, recipe, seed, n_classes, montage.sampling_rate, recordings.mirror)
 
     def windows(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
         return self._augmented(rows, step)
 
     def _real(self, values: Tensor) -> Tensor:
-        return self.recordings.real(values).any(2).cpu()
+        return (~values.isnan()).any(2).cpu()
 
 
 def assemble(parts: Sequence[tuple[RecordingSet, Tensor, Tensor]]) -> RecordingBatch:
-    """One batch of windows (rows, E, S) of several sets; each part says to which rows of the batch they go."""
+    """One batch of windows (rows, E, S) of several sets, as these see them (`seen`); each part says to which rows of the batch they go."""
     batch = sum(len(at) for _, at, _ in parts)
     electrodes, samples = (max(values.shape[axis] for _, _, values in parts) for axis in (1, 2))
     filled = parts[0][2].new_zeros(batch, electrodes, samples)
@@ -164,7 +165,7 @@ def assemble(parts: Sequence[tuple[RecordingSet, Tensor, Tensor]]) -> RecordingB
     rates, montages = torch.zeros(batch, dtype=torch.float64), [parts[0][0].montage] * batch
     lengths = [0] * batch
     for each, at, values in parts:
-        real, there = each.real(values), at.to(filled.device, non_blocking=True)
+        real, there = ~values.isnan(), at.to(filled.device, non_blocking=True)
         filled[there, : values.shape[1], : values.shape[2]] = values.where(real, 0.0)
         mask[there, : values.shape[1], : values.shape[2]] = real
         positions[at, : values.shape[1]] = torch.tensor(each.montage.positions, dtype=torch.float64)
@@ -189,7 +190,7 @@ def evaluate_mixed(model: nn.Module, sets: Sequence[RecordingSet], class_weights
 
 def _parts(each: RecordingSet, batch_size: int) -> Iterator[RecordingBatch]:
     for values in each.values.split(batch_size):
-        yield assemble([(each, torch.arange(len(values)), values)])
+        yield assemble([(each, torch.arange(len(values)), each.seen(values))])
 
 
 def _buckets(sets: Sequence[RecordingSet], count: int) -> list[Tensor]:

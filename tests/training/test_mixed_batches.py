@@ -9,6 +9,7 @@ from sigvit.electrodes import electrode_position
 from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.training.batches import Share
 from sigvit.training.loop import train
+from sigvit.training.mirror import Mirror
 from sigvit.training.mixed_batches import MixedRecordingBatches, RecordingSet, evaluate_mixed, mixed_logits
 from sigvit.training.recipe import Recipe
 
@@ -59,6 +60,17 @@ def test_a_window_keeps_an_electrode_that_the_model_sees():
     heard = (batch.values.where(batch.mask, 0.0) != 0).any(2)
     assert heard.any(1).all(), "half of the windows would lose both"
     assert not heard[:, [0, 3]].all(1).all(), "others lose one"
+
+
+def test_in_the_mirror_a_bad_electrode_is_as_unseen_and_a_good_one_is_seen():
+    values = torch.zeros(61, 3, 7)
+    values[:, 0], values[:, 1], values[:, 2] = 1, 2, 101  # C4 is bad
+    cap = {"ch_names": ["C3", "Cz", "C4"], "sfreq": 64.0, "bads": ["C4"]}
+    own = RecordingSet(values, torch.arange(61) % 2, cap, Mirror.from_names(cap["ch_names"], ["left", "right"]))
+    batch, _ = MixedRecordingBatches([own], Recipe(batch_size=61, hemisphere_flip=0.5), seed=0).batch(0)
+    seen = [batch.values[:, place][batch.mask[:, place]].unique().tolist() for place in range(3)]
+    assert seen == [[1.0], [2.0], [1.0]]
+    assert (batch.mask.sum((1, 2)) == 2 * 7).all()
 
 
 def test_shares_are_the_batch_bit_for_bit():
