@@ -68,8 +68,7 @@ def load_weights(
     >>> load_weights(model, other.state_dict(), source="sigvit") is model
     True
     """
-    known = layouts(source)
-    found = translate(read(weights, known[0].wrappers), source)
+    found = translate(read(weights, layouts(source)), source)
     gelu, eps = _first(gelu, found.gelu, _usual(found, "gelu")), _first(eps, found.eps, _usual(found, "eps"))
     return _load(model, found, _pair(image_size) or found.image_size, gelu, eps)
 
@@ -113,8 +112,7 @@ def from_weights(
 
     if source == "sigvit":
         return _own(weights, {"heads": heads, "image_size": image_size, "gelu": gelu, "eps": eps, "pool": pool})
-    known = layouts(source)
-    found = translate(read(weights, known[0].wrappers), source)
+    found = translate(read(weights, layouts(source)), source)
     found.account.settle(found.where)
     size = _pair(image_size) or found.image_size
     gelu, eps = _first(gelu, found.gelu, found.layout.gelu), _first(eps, found.eps, found.layout.eps)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sigvit.weights.layout import Layout, match
+from sigvit.weights.sources import bare
 
-def unwrapped(content: Any, wrappers: tuple[str, ...], where: str) -> tuple[Any, tuple[str, ...]]:
-    """The weights of a training's checkpoint, which lie under one of the wrappers, and the names of what lies beside them.
+
+def unwrapped(content: Any, known: Sequence[Layout], where: str) -> tuple[Any, tuple[str, ...]]:
+    """The weights of a training's checkpoint, which lie under one of the layouts' wrappers, and the names of what lies beside them.
 
     Raises
     ------
-    ValueError : other weights lie beside them, under a second wrapper or as arrays.
+    ValueError : other weights lie beside them: under a second wrapper, as arrays with names of tensors, or in a dictionary with such names that they lack.
     """
     beside: list[str] = []
+    wrappers = known[0].wrappers if known else ()
     while isinstance(content, Mapping) and (found := [key for key in wrappers if isinstance(content.get(key), Mapping) and content[key]]):
         others = {str(name): value for name, value in content.items() if name != found[0]}
-        weights = [repr(name) for name, value in others.items() if name in found or _may_be_weights(value)]
+        weights = [repr(name) for name, value in others.items() if name in found or _are_weights(name, value, content[found[0]], known)]
         if weights:
             raise ValueError(f"{where} holds weights under {found[0]!r} and beside it under {', '.join(weights)}; give the dictionary of the right ones alone.")
         beside += others
@@ -28,9 +32,24 @@ def unwrapped(content: Any, wrappers: tuple[str, ...], where: str) -> tuple[Any,
     return content, tuple(beside)
 
 
+def _are_weights(name: str, value: Any, chosen: Iterable[Any], known: Sequence[Layout]) -> bool:
+    """Whether what lies beside the chosen weights belongs to them; means of images, weights of classes, states of optimizers and averages don't."""
+    if not isinstance(value, Mapping):
+        return _may_be_weights(value) and ("." in name or _has_place(name, known))
+    have = {bare(str(own), known[0]) for own in chosen}
+    names = [each for inner, array in value.items() if _may_be_weights(array) for each in (str(inner), f"{name}.{inner}")]
+    return any(_has_place(each, known) and bare(each, known[0]) not in have for each in names)
+
+
 def _may_be_weights(value: Any) -> bool:
     """An array, but of other numbers than counts and the states of random generators."""
     return isinstance(value, Tensor | np.ndarray) and value.ndim > 0 and "int" not in str(value.dtype)
+
+
+def _has_place(name: str, known: Sequence[Layout]) -> bool:
+    """Whether a rule of the layouts is about tensors of this name; that of ours which is about all of them tells nothing."""
+    rules = [(rule.theirs, layout) for layout in known for rule in layout.rules if rule.theirs != "{any}"]
+    return any(match(theirs, bare(name, layout)) is not None for theirs, layout in rules)
 
 
 def plain_tensors(content: Any, where: str) -> dict[str, Tensor]:

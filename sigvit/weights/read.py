@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sigvit.weights.layout import grouped
+from sigvit.weights.layout import Layout, grouped
 from sigvit.weights.plain_tensors import plain_tensors, unwrapped
 from sigvit.weights.pytorch_file import read_pytorch, reason
 
@@ -36,8 +36,8 @@ class Checkpoint:
     beside: tuple[str, ...] = ()
 
 
-def read(weights: str | Path | Mapping[str, Any], wrappers: tuple[str, ...] = ()) -> Checkpoint:
-    """A folder, file, state dict or nested dictionary of arrays; `wrappers` are keys that may hold the weights among other parts.
+def read(weights: str | Path | Mapping[str, Any], known: Sequence[Layout] = ()) -> Checkpoint:
+    """A folder, file, state dict or nested dictionary of arrays; wrappers of the known layouts may hold the weights among other parts.
 
     Folders are those of Hugging Face and of `save_pretrained`; files are .npz, .safetensors, and PyTorch's (any other name). Arrays of bfloat16 that
     NumPy wrote as 2-byte void are read as such.
@@ -50,16 +50,16 @@ def read(weights: str | Path | Mapping[str, Any], wrappers: tuple[str, ...] = ()
         a checkpoint with other weights beside those of a wrapper; an index whose shards hold other tensors than it says.
     """
     if isinstance(weights, Mapping):
-        return _checkpoint(weights, wrappers, {}, "the state dict")
+        return _checkpoint(weights, known, {}, "the state dict")
     if not isinstance(weights, str | Path):
         raise TypeError(f"Weights are a path or a dictionary of tensors, but got {type(weights).__name__}; of a module give model.state_dict().")
     path = _file(Path(weights))
     content, config = _read_file(path)
-    return _checkpoint(content, wrappers, config, str(path))
+    return _checkpoint(content, known, config, str(path))
 
 
-def _checkpoint(content: Any, wrappers: tuple[str, ...], config: dict[str, Any], where: str) -> Checkpoint:
-    inner, beside = unwrapped(content, wrappers, where)
+def _checkpoint(content: Any, known: Sequence[Layout], config: dict[str, Any], where: str) -> Checkpoint:
+    inner, beside = unwrapped(content, known, where)
     return Checkpoint(plain_tensors(inner, where), config, where, beside)
 
 

@@ -334,17 +334,24 @@ def test_what_lies_beside_the_weights_is_logged_or_refused(caplog):
         "epoch": 3,
         "best": torch.tensor(0.5),
         "random": torch.zeros(7, dtype=torch.uint8),
-        "model_ema": {name: -tensor for name, tensor in state.items()},
+        "model_ema": {f"module.{name}": -tensor for name, tensor in state.items()},
+        "mean": torch.ones(3),
+        "class_weights": np.ones(5),
+        "optimizer": {"state": {0: {"exp_avg": torch.ones(5)}}},
     }
     model = vit()
     with caplog.at_level(logging.INFO, logger="sigvit"):
         load_weights(model, {"model": state, **counts}, "timm")
     assert torch.equal(model.head.weight, state["head.weight"])
-    assert "were dropped, which training alone needed: epoch, best, random, model_ema." in caplog.text
-    for beside in ({"head.weight": torch.ones(5, 12)}, {"head.weight": np.ones((5, 12))}, {"state_dict": state}):
+    assert "were dropped, which training alone needed: epoch, best, random, model_ema, mean, class_weights, optimizer." in caplog.text
+    for beside in ({"head.weight": torch.ones(5, 12)}, {"head.weight": np.ones((5, 12))}, {"pos_embed": torch.ones(1, 10, 12)}, {"state_dict": state}):
         (name,) = beside
         with pytest.raises(ValueError, match=f"holds weights under 'model' and beside it under '{name}'; give the dictionary of the right ones alone"):
             load_weights(vit(), {"model": state, **beside}, "timm")
+    body = {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
+    for names in (("head.weight", "head.bias"), ("weight", "bias")):
+        with pytest.raises(ValueError, match="holds weights under 'model' and beside it under 'head'"):
+            load_weights(vit(), {"model": body, "head": dict(zip(names, (torch.ones(5, 12), torch.ones(5)), strict=True))}, "timm")
 
 
 def test_swiglu_of_the_giant_is_named(tmp_path):
