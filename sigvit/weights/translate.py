@@ -15,7 +15,7 @@ from sigvit.weights.facts import facts
 from sigvit.weights.forms import FORMS
 from sigvit.weights.layout import Layout, fill, grouped, match
 from sigvit.weights.read import Checkpoint
-from sigvit.weights.sources import bare, choose, likely_source
+from sigvit.weights.sources import SIGVIT, bare, choose, likely_source
 
 HEADS_AXIS = {"heads_in": 1, "heads_bias": 0, "heads_out": 0}  # of the forms that count heads
 
@@ -69,6 +69,9 @@ def translate(checkpoint: Checkpoint, source: str) -> Found:
         if placed is None:
             continue
         ours, form, thirds, value = placed
+        if layout is not SIGVIT and not value.is_floating_point():  # joined to others below, it would become floating point
+            account.add(f"tensors of the file that hold {value.dtype} instead of floating-point numbers", name)
+            value = torch.zeros(value.shape)  # with a problem nothing is loaded
         if form in HEADS_AXIS:
             heads.add(tensor.shape[HEADS_AXIS[form]])
         if thirds in parts[ours]:

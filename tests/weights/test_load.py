@@ -299,14 +299,27 @@ def test_numbers_of_another_format_become_those_of_the_model(dtype):
         ("norm.bias", torch.full((12,), torch.inf, dtype=torch.bfloat16), "hold NaN or infinity as torch.float32:\n    encoder.norm.bias"),
         ("norm.bias", torch.full((12,), 1e39, dtype=torch.float64), "hold NaN or infinity as torch.float32:\n    encoder.norm.bias"),
         ("pos_embed", torch.full((1, 10, 12), torch.nan), "hold NaN or infinity as torch.float32:\n    positions.table\n    positions.special"),
-        ("norm.bias", torch.ones(12, dtype=torch.int8), "hold torch.int8 instead of floating-point numbers:\n    encoder.norm.bias"),
-        ("norm.bias", torch.ones(12, dtype=torch.bool), "hold torch.bool instead of floating-point numbers:\n    encoder.norm.bias"),
-        ("norm.bias", torch.ones(12, dtype=torch.complex64), "hold torch.complex64 instead of floating-point numbers:\n    encoder.norm.bias"),
+        ("norm.bias", torch.ones(12, dtype=torch.int8), "hold torch.int8 instead of floating-point numbers:\n    norm.bias"),
+        ("norm.bias", torch.ones(12, dtype=torch.bool), "hold torch.bool instead of floating-point numbers:\n    norm.bias"),
+        ("norm.bias", torch.ones(12, dtype=torch.complex64), "hold torch.complex64 instead of floating-point numbers:\n    norm.bias"),
     ],
 )
 def test_numbers_that_are_no_weights_are_named(name, value, sentence):
     state = timm_state_dict(vit()) | {name: value}
     assert f"tensors of the file that {sentence}" in refusal(vit(gelu="tanh", eps=1e-3), state)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "shape", "others"),
+    [
+        ("timm", "reg_token", (1, 2, 12), {"pos_embed": torch.zeros(1, 12, 12), "cls_token": torch.zeros(1, 1, 12)}),
+        ("deit", "head_dist.weight", (5, 12), {"dist_token": torch.zeros(1, 1, 12), "head.weight": torch.zeros(5, 12)}),
+        ("hugging_face", "encoder.layer.0.attention.attention.query.bias", (12,), {}),
+    ],
+)
+def test_whole_numbers_are_named_before_they_are_joined_to_others(source, name, shape, others):
+    found = translate(Checkpoint(others | {name: torch.ones(shape, dtype=torch.int8)}, {}, "the file"), source)
+    assert found.account.problems["tensors of the file that hold torch.int8 instead of floating-point numbers"] == [name]
 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
