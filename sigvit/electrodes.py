@@ -49,6 +49,7 @@ def canonical_name(name: str) -> str | None:
     return _spellings().get(found[1].lower())
 
 
+@cache
 def comparable_name(name: str) -> str:
     """What an electrode is compared by: its name in the 10-05 system, or its own where it has none there."""
     return canonical_name(name) or name

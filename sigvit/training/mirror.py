@@ -51,7 +51,7 @@ class Mirror:
         Raises
         ------
         ValueError : an electrode that isn't of the 10-05 system or has no partner here; a label whose mirror image isn't a class; without a map, a label that
-            isn't a word, or none that says "left" or "right"; a map of labels that aren't there.
+            isn't a word, or none that says "left" or "right"; a map of labels that aren't there, or that is no dictionary.
         """
         places = {name: number for number, name in enumerate(map(canonical_name, names)) if name is not None}
         unknown = [name for name in names if canonical_name(name) is None]
@@ -77,6 +77,8 @@ def _partner(name: str) -> str:
 
 def _require_sides(classes: Sequence[Any], label_map: Mapping[Any, Any] | None) -> None:
     """Labels such as T1 and T2 may mean sides without saying so, and would be taught wrong."""
+    if not isinstance(label_map, Mapping | None):
+        raise ValueError(f"label_map is a {type(label_map).__name__}; give a dictionary {{class: class in the mirror}}.")
     strangers = [label for label in label_map or {} if label not in list(classes)]
     if strangers:
         raise ValueError(f"The label_map names {strangers}, which aren't among the classes {list(classes)}.")

@@ -175,4 +175,5 @@ def _read_config(path: Path) -> dict[str, Any]:
         shape = config["model"]["input_shape"]
         return {**config["model"], "scaling": config.get("scaling"), **({"image_size": shape[1:]} if len(shape) == 3 else {})}
     arguments = config.get("model_args")
-    return config | arguments if isinstance(arguments, dict) else config
+    given = {name: value for name, value in arguments.items() if value is not None} if isinstance(arguments, dict) else {}  # null: the usual
+    return config | given

@@ -44,6 +44,7 @@ def test_labels_are_exchanged_by_their_words_or_by_the_map(classes, label_map, i
         (["C3", "C4"], [0, 1], None, "The label 0 doesn't say what its mirror image is; give a label_map."),
         (["C3", "C4"], ["T1", "T2"], None, "None of the classes ['T1', 'T2'] says \"left\" or \"right\""),
         (["C3", "C4"], ["T1", "T2"], {"t1": "t2", "t2": "t1"}, "The label_map names ['t1', 't2'], which aren't among the classes ['T1', 'T2']."),
+        (["C3", "C4"], ["T1", "T2"], [("T1", "T2")], "label_map is a list; give a dictionary"),
         (["C3", "C4"], ["T1", "T2"], {"T1": "T2"}, "The classes [0] aren't the image of their own image"),
     ],
 )

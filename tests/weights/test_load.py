@@ -496,6 +496,12 @@ def test_a_config_of_timm_is_followed(choices, arguments, tmp_path):
     assert torch.equal(load_weights(vit(**choices), tmp_path, "timm")(x), source(x))
 
 
+def test_an_argument_of_timm_that_is_null_leaves_what_the_config_says_above_it(tmp_path):
+    source = vit(pool="mean", class_token=True)
+    timm_folder(tmp_path, source, top={"global_pool": "avg"}, num_heads=3, global_pool=None)
+    assert from_weights(tmp_path, "timm").config.pool == "mean"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
