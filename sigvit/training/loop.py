@@ -52,7 +52,8 @@ def train(
     seed : of dropout; batches have their own.
     class_weights : (classes,) weights of the loss.
     validation : the loss of a model on the part that chooses the returned weights and, with `recipe.patience`, the end; never trained on. It is handed
-        the model with its averaged weights, in evaluation mode and without gradients; may train others, also in threads of its own.
+        the model with its averaged weights, in evaluation mode and without gradients; may train others, also in threads of its own. One that draws
+        random numbers (a DataLoader does) should have a generator of its own where other threads train: it draws out of theirs otherwise.
     checkpoints : where the state is saved and from where training goes on: killed at any moment and started again, it ends with the same bits (on a CPU; a
         GPU is asked for them, see docs/scale.md). SIGTERM saves and raises `Stopped`, which ends a program with exit code 0.
     processes : those that share the steps; None is this one alone.
