@@ -13,6 +13,7 @@ from torch import nn
 
 from sigvit.weights.load import from_weights, load_weights
 from sigvit.weights.read import read
+from sigvit.weights.sources import layouts
 
 SOURCES = ("google", "timm", "hugging_face", "torchvision", "mae", "dinov2", "deit", "deit3", "sigvit")
 
@@ -75,7 +76,7 @@ def test_the_trap_would_spring_where_files_are_programs(tmp_path):
 
 def test_the_arguments_of_a_training_script_are_no_trap(tmp_path):
     torch.save({"model": {"cls_token": torch.ones(1, 1, 3)}, "args": argparse.Namespace(lr=0.1)}, tmp_path / "weights.pth")
-    assert read(tmp_path / "weights.pth", ("model",)).tensors["cls_token"].sum() == 3
+    assert read(tmp_path / "weights.pth", layouts("mae")).tensors["cls_token"].sum() == 3
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_the_arguments_of_a_training_script_are_no_trap(tmp_path):
 def test_what_a_refused_file_holds_is_named_and_nobody_is_told_to_run_it(beside, name, tmp_path):
     torch.save({"model": {"cls_token": torch.ones(1, 1, 3)}, "beside": beside}, tmp_path / "weights.pth")
     with pytest.raises(ValueError, match=rf"could run code: {name}\. Save the dictionary of the weights alone") as error:
-        read(tmp_path / "weights.pth", ("model",))
+        read(tmp_path / "weights.pth", layouts("mae"))
     assert "\x1b" not in str(error.value)
     assert "weights_only" not in str(error.value)
 
