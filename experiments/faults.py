@@ -11,7 +11,7 @@ from pathlib import Path
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 import sigvit
-from sigvit.__main__ import as_a_command
+from sigvit.__main__ import as_a_command, of_output
 
 OURS = (Path(__file__).parent, Path(sigvit.__file__).parent)
 
@@ -28,6 +28,8 @@ def faults_in_a_sentence() -> Iterator[None]:
         except BrokenPipeError:
             raise
         except (ValueError, OSError, sigvit.Leak) as error:
+            if isinstance(error, OSError) and of_output(error):
+                raise  # `as_a_command` tells of it
             if not isinstance(error, OSError) and not _is_ours(error):
                 raise
             notes = "".join(f" {note}" for note in getattr(error, "__notes__", []))  # which fit it was

@@ -106,7 +106,15 @@ def main(options: Options) -> None:
 def trained_classes(model: Path) -> tuple[str, ...]:
     """Names of the classes that the head tells apart, in its order, where the training whose folder this is says them."""
     beside = model.resolve().parent / "classes.json"
-    return tuple(json.loads(beside.read_text(encoding="utf-8"))) if beside.is_file() else ()
+    if not beside.is_file():
+        return ()
+    try:
+        names = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError:
+        names = None
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"{beside} isn't a list of the names of classes; take it away, and the head is judged by the number of its classes.")
+    return tuple(names)
 
 
 def named(classes: tuple[str, ...]) -> str:

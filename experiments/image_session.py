@@ -29,6 +29,7 @@ from sigvit.training.journal import Journal
 from sigvit.training.loop import train
 from sigvit.training.optimizer import make_optimizer
 from sigvit.training.state import FREE_FIELDS
+from sigvit.whole_file import write_atomically
 
 # Entries of config.toml that decide nothing: the bytes of a start do, wherever it lies, and folders of before tell how the same training was computed.
 FREE_ENTRIES = (*FREE_FIELDS, "start")
@@ -137,6 +138,6 @@ def describe(task: ImageTask) -> dict[str, Any]:
 
 def save(folder: Path, model: sigvit.VisionTransformer, weights: dict[str, torch.Tensor], classes: tuple[str, ...], score: Evaluation) -> None:
     model.load_state_dict(weights)
+    write_atomically(folder / "classes.json", json.dumps(classes))
     model.save_pretrained(folder / "model")
-    (folder / "classes.json").write_text(json.dumps(classes))
     (folder / "scores.json").write_text(json.dumps({"accuracy": score.accuracy, "loss": score.loss}, indent=1))

@@ -8,7 +8,7 @@ import os
 import select
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 USAGE = """usage: sigvit datasets                list the dataset pages and what each needs
@@ -34,31 +34,38 @@ def as_a_command() -> Iterator[None]:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
-        try:
-            yield
-        finally:
-            _flush()
+        with _somewhere_to_write():
+            try:
+                yield
+            finally:
+                sys.stdout.flush()
     except BrokenPipeError:
-        if sys.stdout is None or not _reader_left():
+        if not _reader_left():
             raise
         _write_nowhere()
         raise SystemExit(READER_LEFT) from None
     except OSError as error:
-        if not _of_output(error):
+        if not of_output(error):
             raise
         _write_nowhere()
         raise SystemExit(f"{Path(sys.argv[0]).name}: standard output can't be written ({error.strerror}).") from error
 
 
-def _flush() -> None:
-    if sys.stdout is not None:  # `>&-` closes it
-        sys.stdout.flush()
+@contextmanager
+def _somewhere_to_write() -> Iterator[None]:
+    """`>&-` closes the output, and packages that print ask what kind it is."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, ExitStack() as stack:
+        if sys.stdout is None:
+            stack.enter_context(redirect_stdout(nowhere))
+        if sys.stderr is None:
+            stack.enter_context(redirect_stderr(nowhere))
+        yield
 
 
-def _of_output(error: OSError) -> bool:
+def of_output(error: OSError) -> bool:
     """Whether it is standard output that can't be written: it says so again, or the disk is full and no file is named, as where a long text is printed."""
     try:
-        _flush()
+        sys.stdout.flush()
     except OSError:
         return True
     return error.errno == errno.ENOSPC and error.filename is None and error.strerror == os.strerror(errno.ENOSPC)

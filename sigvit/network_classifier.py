@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self
@@ -104,18 +104,18 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         if strangers:
             raise ValueError(f"fit_many takes jobs, sigvit.FitJob(train, validation, seed), but here is {strangers[0]}.")
         fitted = [self._copy_for(job, len(windows)) for job in jobs]
-        snapshots = None if folder is None else Snapshots(folder)
-        for block in blocks(windows, jobs):
-            parts = prepare_all(windows, [(fitted[number], jobs[number]) for number in block])
-            halves = Halves(None if folder is None else Path(folder) / "halves")
-            members = []
-            for number, part in zip(block, parts, strict=True):
-                with named(jobs[number].name):
-                    fitted[number]._begin(part, halves)
-                    members.append(fitted[number]._members(part, jobs[number].name, jobs[number].key))
-            histories = iter(self._train([member for several in members for member in several], snapshots, processes))
-            for number, part, several in zip(block, parts, members, strict=True):
-                fitted[number]._complete(part, [next(histories) for _ in several])
+        with nullcontext() if folder is None else Snapshots(folder) as snapshots:
+            for block in blocks(windows, jobs):
+                parts = prepare_all(windows, [(fitted[number], jobs[number]) for number in block])
+                halves = Halves(None if folder is None else Path(folder) / "halves")
+                members = []
+                for number, part in zip(block, parts, strict=True):
+                    with named(jobs[number].name):
+                        fitted[number]._begin(part, halves)
+                        members.append(fitted[number]._members(part, jobs[number].name, jobs[number].key))
+                histories = iter(self._train([member for several in members for member in several], snapshots, processes))
+                for number, part, several in zip(block, parts, members, strict=True):
+                    fitted[number]._complete(part, [next(histories) for _ in several])
         return fitted
 
     def _copy_for(self, job: FitJob, n_windows: int) -> Self:

@@ -58,7 +58,8 @@ def test_an_error_of_another_file_keeps_its_words():
 def test_a_closed_output_is_no_fault(monkeypatch):
     monkeypatch.setattr("sys.stdout", None)  # as Python has it after `>&-`
     with as_a_command():
-        print("to nobody")
+        print("to nobody", file=sys.stdout)  # bars ask what kind it is
+        assert sys.stdout.isatty() is False
 
 
 def test_no_command_prints_the_usage(capsys):

@@ -46,6 +46,10 @@ class Claims:
             taken[place] = file
         self._held |= taken
 
+    def let_go(self) -> None:
+        """Others may train them."""
+        _let_go(self._held)
+
 
 class _LockFile:
     """An open file, closed with the last claim in it."""

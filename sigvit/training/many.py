@@ -160,13 +160,15 @@ def _train_kind(members: Sequence[Member], plan: Plan | None, snapshots: Snapsho
     waiting = outcome.restore(members, saved)
     if not waiting:
         return
+    everyone = members
     begun = [] if snapshots is None else [member for member in waiting if member.key not in saved and snapshots.has_alone(member)]
     if begun:
         _train_one_by_one(begun, snapshots, outcome)
         members = waiting = [member for member in waiting if member not in begun]
         if not waiting:
             return
-    chosen = plan or (choose_plan(waiting, processes) if len(waiting) > 1 else Plan(1))
+    # By all of them, also those that have ended: another plan than before the kill would round the others' last bits otherwise.
+    chosen = plan or (choose_plan(everyone, processes) if len(everyone) > 1 else Plan(1))
     count = possible_processes(min(chosen.processes, len(members)))
     if count > 1:
         _train_in_processes(members, Plan(chosen.size, count), snapshots, outcome)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.claims import Claims
@@ -55,8 +55,8 @@ class Snapshots:
 
     Parameters
     ----------
-    folder : one process at a time works through the same members in it: they are claimed when they are loaded, as long as this object lives; copies in
-        other processes work under its claim.
+    folder : one process at a time works through the same members in it: they are claimed when they are loaded, as long as this object lives or until
+        its `with` ends; copies in other processes work under its claim.
     seconds : from one snapshot to the next.
     """
 
@@ -65,6 +65,15 @@ class Snapshots:
         self._last_time = time.monotonic()
         self._claims: Claims | None = Claims(self.folder)
         self._places: dict[str, Checkpoints] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Lets go of the claims: the traceback that a notebook keeps of an interrupted training would keep them with this object."""
+        self._places.clear()
+        if self._claims is not None:
+            self._claims.let_go()
 
     def require_keys(self, members: Sequence[Member]) -> None:
         """ValueError: members whose snapshots could not be told apart."""

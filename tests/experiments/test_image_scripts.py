@@ -222,6 +222,13 @@ def test_evaluation_says_which_draws_it_leaves_out(script, outputs, capsys, monk
     assert "left out: 300 labels a class" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("content", ["", "null", '{"cat": 0}', "[1, 2]"])
+def test_names_of_classes_that_are_none_get_a_sentence(script, tmp_path, content):
+    (tmp_path / "classes.json").write_text(content)
+    with pytest.raises(ValueError, match=r"classes\.json isn't a list of the names of classes"):
+        importlib.import_module("image_evaluation").trained_classes(tmp_path / "model")
+
+
 @pytest.mark.parametrize("order", [[f"{number}" for number in range(10)], list("1032456789"), ["zero", *"123456789"]])
 def test_the_head_is_judged_on_the_classes_that_it_was_trained_on(script, outputs, capsys, monkeypatch, tmp_path, order):
     monkeypatch.setattr(importlib.import_module("image_evaluation"), "linear_probe", lambda *given: 0.5)  # which takes seconds

@@ -405,6 +405,29 @@ def test_a_second_start_that_shares_out_its_members_otherwise_is_refused(tmp_pat
     train_many(different(), Plan(4), Snapshots(tmp_path))
 
 
+def test_an_interrupted_training_whose_traceback_is_kept_lets_go_of_its_claims(tmp_path, claimed_elsewhere):
+    members = different()
+    with pytest.raises(KilledError) as kept, Snapshots(tmp_path, seconds=0) as snapshots:
+        train_many(members, Plan(4), snapshots, on_step=_killing(6))
+    with claimed_elsewhere(tmp_path, members[2].key, "the next start's") as held:
+        assert held
+    assert kept.value.__traceback__ is not None
+
+
+def test_those_that_wait_go_on_by_the_plan_of_all(tmp_path, monkeypatch):
+    """A smaller plan would round the last bits of those that had not ended before the kill otherwise."""
+    asked = []
+    monkeypatch.setattr("sigvit.training.many.choose_plan", lambda members, processes: asked.append(len(members)) or Plan(2))
+    with pytest.raises(KilledError), Snapshots(tmp_path, seconds=0) as snapshots:
+        train_many(different(), None, snapshots, on_step=_killing(26))
+    with Snapshots(tmp_path, seconds=0) as snapshots:
+        ended = [state for state in snapshots.load(different()).values() if state.get("ended")]
+    with Snapshots(tmp_path, seconds=0) as snapshots:
+        train_many(different(), None, snapshots)
+    assert len(ended) > 0
+    assert asked == [4, 4]
+
+
 def test_claims_in_one_file_are_let_go_of_one_by_one(tmp_path, claimed_elsewhere):
     """Closing a file would let go of all that its process has locked there."""
     first, second = Claims(tmp_path), Claims(tmp_path)
