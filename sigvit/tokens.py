@@ -123,31 +123,6 @@ class Tokens:
         coordinates = None if self._coordinates is None else self._coordinates[..., n:, :]
         return Tokens(self.values[:, n:], self.grid, mask, coordinates, grids=self.grids)
 
-    def to_dict(self) -> dict:
-        """Plain data for JSON."""
-        coordinates = None if self._coordinates is None else torch.where(self._coordinates.isnan(), torch.inf, self._coordinates).tolist()
-        return {
-            "values": self.values.tolist(),
-            "grid": None if self.grid is None else self.grid.to_dict(),
-            "mask": None if self._mask is None else self._mask.tolist(),
-            "coordinates": _replace(coordinates, float("inf"), None),
-            "special": list(self.special),
-            "grids": None if self.grids is None else [grid.to_dict() for grid in self.grids],
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict) -> Tokens:
-        coordinates = _replace(data["coordinates"], None, float("nan"))
-        grids = data.get("grids")
-        return cls(
-            torch.tensor(data["values"]),
-            None if data["grid"] is None else Grid.from_dict(data["grid"]),
-            None if data["mask"] is None else torch.tensor(data["mask"], dtype=torch.bool),
-            None if data["coordinates"] is None else torch.tensor(coordinates),
-            tuple(data["special"]),
-            None if grids is None else tuple(Grid.from_dict(grid) for grid in grids),
-        )
-
 
 def _check_grids(grids: tuple[Grid, ...], grid: Grid | None, mask: Tensor | None, batch: int, n_patches: int) -> None:
     if grid is not None or mask is None:
@@ -155,10 +130,3 @@ def _check_grids(grids: tuple[Grid, ...], grid: Grid | None, mask: Tensor | None
     if len(grids) != batch or max(own.n_tokens for own in grids) > n_patches:
         shapes = [own.shape for own in grids]
         raise ValueError(f"There are {len(grids)} grids {shapes} for {batch} samples of {n_patches} patch tokens; give one a sample, none with more tokens.")
-
-
-def _replace(nested: list | float | None, old: float | None, new: float | None) -> list | float | None:
-    """Nested lists with one number exchanged for another: JSON has no NaN."""
-    if isinstance(nested, list):
-        return [_replace(item, old, new) for item in nested]
-    return new if nested == old else nested

@@ -33,17 +33,6 @@ def test_grid_survives_json_with_unknown_coordinates():
     assert restored.axis("electrode").labels == ("C3", "unknown", "Cz")
 
 
-def test_tokens_survive_json():
-    grid = Grid((TIME,))
-    mask = torch.tensor([[True, True, False, True, True]] * 2)
-    tokens = Tokens(torch.randn(2, 5, 3), grid, mask).prepend({"class": torch.zeros(3)})
-    restored = Tokens.from_dict(json.loads(json.dumps(tokens.to_dict(), allow_nan=False)))
-    assert torch.equal(restored.values, tokens.values)
-    assert torch.equal(restored.mask, tokens.mask)
-    assert restored.special == ("class",)
-    assert torch.equal(restored.coordinates.isnan(), tokens.coordinates.isnan())
-
-
 def test_special_tokens_are_found_by_name_and_sit_nowhere():
     tokens = Tokens(torch.zeros(2, 5, 3), Grid((TIME,))).prepend({"register 0": torch.ones(3)}).prepend({"class": 2 * torch.ones(3)})
     assert tokens.special == ("class", "register 0")

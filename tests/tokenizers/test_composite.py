@@ -24,7 +24,6 @@ def test_its_tokens_are_those_of_its_parts_one_behind_the_other():
     assert torch.equal(tokens.values, torch.cat([one(recording).values, other(recording).values], 1))
     assert tokens.parts == (one(recording).grid, other(recording).grid)
     assert tokens.padding_mask is None
-    assert Tokens.from_dict(tokens.to_dict()).grid == tokens.grid
 
 
 def test_coordinates_are_those_of_the_parts_in_named_columns():

@@ -71,13 +71,12 @@ def test_it_follows_devices_and_number_formats_and_a_loader_takes_it():
     assert [one.sizes for one in loaded] == [SIZES[:2], SIZES[2:]]
 
 
-def test_tokens_of_several_grids_go_through_plain_data_and_lose_their_special_ones():
+def test_tokens_of_several_grids_lose_their_special_ones():
     tokens = ImagePatches((5, 7), 2, width=3)(collate_images([torch.randn(2, *size) for size in SIZES]))
-    again = Tokens.from_dict(tokens.prepend({"class": torch.ones(3)}).to_dict())
-    assert again.grids == tokens.grids
-    assert again.special == ("class",)
-    assert again.coordinates[:, 0].isnan().all()
-    patches = again.patches()
+    with_class = tokens.prepend({"class": torch.ones(3)})
+    assert with_class.grids == tokens.grids
+    assert with_class.coordinates[:, 0].isnan().all()
+    patches = with_class.patches()
     assert torch.equal(patches.mask, tokens.mask)
     assert torch.equal(patches.coordinates.nan_to_num(), tokens.coordinates.nan_to_num())
 
