@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.evaluation.cost import Training
-from sigvit.evaluation.mode import in_mode
+from sigvit.mode import in_mode
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sigvit.evaluation.mode import in_mode
+from sigvit.mode import in_mode
 
 EXPONENTIAL = ("gelu", "tanh", "sigmoid", "softmax", "exp", "erf", "silu", "elu")
 # Held while dropout is another function: two threads would each put back what they found, the last of them the other's.

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sigvit.model.encoder import Draw, dropout, linear
+from sigvit.model.dropout import Draw, dropout
+from sigvit.model.linear import linear
 from sigvit.model.temporal_filters import filter_in_time, filtered_moments, mean_of_neighbours
 from sigvit.network_classifier import NetworkClassifier
 from sigvit.training.recipe import Recipe

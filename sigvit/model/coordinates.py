@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sigvit.grid import Axis, Grid
-from sigvit.model.encoder import linear
+from sigvit.model.linear import linear
 from sigvit.model.placing import grids_of, place
 from sigvit.model.resize import is_open
 from sigvit.model.waves import check_axis, phases

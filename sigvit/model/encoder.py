@@ -14,34 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from sigvit.model.attention import FEW_TOKENS, Attend, Attention, AttentionOfFewTokens, Rotate, attention, attention_weights, merge_heads, split_heads
-from sigvit.model.block import Block, Mlp, branch
-from sigvit.model.dropout import Draw, dropout, dropout_factors, dropout_seeds
-from sigvit.model.linear import along, layer_norm, linear
+from sigvit.model.attention import Attend, Attention, Rotate, attention
+from sigvit.model.block import Block, Mlp
+from sigvit.model.dropout import Draw
+from sigvit.model.linear import layer_norm
 
-__all__ = [
-    "FEW_TOKENS",
-    "Attend",
-    "Attention",
-    "AttentionOfFewTokens",
-    "Block",
-    "Draw",
-    "Encoder",
-    "Mlp",
-    "Packing",
-    "Rotate",
-    "along",
-    "attention",
-    "attention_weights",
-    "branch",
-    "dropout",
-    "dropout_factors",
-    "dropout_seeds",
-    "layer_norm",
-    "linear",
-    "merge_heads",
-    "split_heads",
-]
+__all__ = ["Attention", "Block", "Encoder", "Mlp", "attention"]
 
 # B = batch, T = tokens, Q = tokens that are asked for, H = heads, D = width
 

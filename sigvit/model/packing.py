@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sigvit.model.encoder import dropout_factors, dropout_seeds
+from sigvit.model.dropout import dropout_factors, dropout_seeds
 from sigvit.model.rotary import Rotation
 
 # B = batch, T = tokens with padding, N = real tokens of all samples, H = heads, D = width, d = D / H

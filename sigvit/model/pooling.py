@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sigvit.model.encoder import Attention, Mlp, layer_norm
+from sigvit.model.encoder import Attention, Mlp
+from sigvit.model.linear import layer_norm
 
 # B = batch, Q = tokens that are asked for, D = width; stacked models put their axis in front of all
 

@@ -11,27 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from sigvit.grid import Grid
+from sigvit.mode import in_mode
 from sigvit.model.config import ModelConfig
-from sigvit.model.encoder import Encoder, dropout
-from sigvit.model.evaluation_mode import evaluating
+from sigvit.model.dropout import dropout
+from sigvit.model.encoder import Encoder
 from sigvit.model.joint_pooling import ClassAndMeanPool, ClassAndRegisterPool, NoNorm, NormedMeanPool
 from sigvit.model.packing import Packing
 from sigvit.model.pooling import AttentionPool, ClassPool, MeanPool
 from sigvit.model.positions import make_positions
 from sigvit.model.rotary import RotaryPositions, Rotation
 from sigvit.model.scaling import Scaling
-from sigvit.tokenizers import (
-    Composite,
-    ConvStem,
-    CovarianceTokens,
-    ElectrodeTimePatches,
-    ImageBatch,
-    ImagePatches,
-    RecordingBatch,
-    ScalpMapPatches,
-    SpectrogramPatches,
-    TimeStepTokens,
-)
+from sigvit.tokenizers import ImageBatch, RecordingBatch
 from sigvit.tokenizers.mixed_recordings import require_tokens
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokens import Tokens
@@ -41,11 +31,6 @@ from sigvit.tokens import Tokens
 Signal = Tensor | ImageBatch | RecordingBatch
 # The share of padding from which a row of real tokens is faster than the padded batch: 1.2 times at 0.14, 1.8 at 0.35, on a CPU with 400 tokens and more.
 WORTH_PACKING = 0.1
-# Who cuts a batch of several sizes.
-MIXED: dict[type, tuple[type[nn.Module], ...]] = {
-    ImageBatch: (ImagePatches,),
-    RecordingBatch: (Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens),
-}
 
 
 class VisionTransformer(nn.Module):
@@ -157,10 +142,9 @@ class VisionTransformer(nn.Module):
         TypeError : numbers that aren't floating point, or a batch of several sizes that the tokenizer doesn't cut.
         ValueError : a recording of such a batch without a real token.
         """
-        for kind, tokenizers in MIXED.items():
-            if isinstance(signal, kind) and not isinstance(self.tokenizer, tokenizers):
-                names = ", ".join(tokenizer.__name__ for tokenizer in tokenizers)
-                raise TypeError(f"A {kind.__name__} is cut by {names}; this model's tokenizer is {type(self.tokenizer).__name__}.")
+        if isinstance(signal, ImageBatch | RecordingBatch) and not isinstance(signal, getattr(self.tokenizer, "batches", None) or ()):
+            who = "ImagePatches" if isinstance(signal, ImageBatch) else "the tokenizers of recordings"
+            raise TypeError(f"A {type(signal).__name__} is cut by {who}; this model's tokenizer is {type(self.tokenizer).__name__}.")
         if isinstance(signal, Tensor) and not signal.is_floating_point():
             raise TypeError(f"The signal is {signal.dtype}; give floating-point numbers, scaled as in training (images: pixels / 255, less mean, over std).")
         tokens = self.tokenizer(signal) if mask is None else self.tokenizer(signal, mask)
@@ -222,7 +206,7 @@ class VisionTransformer(nn.Module):
 def grid_of(tokenizer: nn.Module, config: ModelConfig) -> Grid:
     """Where the tokens of one input of the built size sit; only shapes matter, so a tokenizer that learns from what it sees is shown nothing."""
     like = next((parameter for parameter in tokenizer.parameters()), torch.empty(0))
-    with torch.no_grad(), evaluating(tokenizer):
+    with torch.no_grad(), in_mode(tokenizer, training=False):
         tokens = tokenizer(torch.zeros(1, *config.input_shape, device=like.device, dtype=like.dtype))
     if tokens.values.shape[2] != config.width:
         raise ValueError(f"The tokenizer gives tokens of width {tokens.values.shape[2]}, but the model's width is {config.width}.")

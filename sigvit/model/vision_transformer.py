@@ -9,13 +9,13 @@ from torch import nn
 
 from sigvit.model.config import ModelConfig
 from sigvit.model.families import family, hybrid
-from sigvit.model.transformer import MIXED, WORTH_PACKING, Signal, VisionTransformer
+from sigvit.model.transformer import VisionTransformer
 from sigvit.tokenizers import ElectrodeTimePatches, ImagePatches
 from sigvit.tokenizers.electrode_sites import check_electrodes, read_electrodes
 from sigvit.tokenizers.image import rows_and_columns
 from sigvit.tokenizers.resnet import ResNetPatches
 
-__all__ = ["MIXED", "WORTH_PACKING", "Signal", "VisionTransformer", "signal_vit", "vit"]
+__all__ = ["VisionTransformer", "signal_vit", "vit"]
 
 
 def vit(

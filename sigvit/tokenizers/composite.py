@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,8 @@ class Composite(nn.Module):
     >>> tokens.values.shape, [part.shape for part in tokens.parts]
     (torch.Size([2, 19, 32]), [(17,), (1, 2)])
     """
+
+    batches: ClassVar[type] = RecordingBatch
 
     def __init__(self, tokenizers: Sequence[nn.Module]) -> None:
         super().__init__()

@@ -16,6 +16,7 @@ from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.symmetric import inverse_root, shrink
 from sigvit.tokenizers.time_cuts import as_signals, check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
+from sigvit.tokenizers.tokenizer import Tokenizer
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, F = filters, L = length of a filter, T = tokens, D = width
@@ -26,7 +27,7 @@ SHRINKAGE = 0.1  # of the second moment to its mean power, before it is inverted
 POWER_FLOOR = 1e-6  # of the authors' safe logarithm
 
 
-class ConvStem(nn.Module):
+class ConvStem(Tokenizer):
     """Temporal filters, spatial filters over all electrodes, a nonlinearity, the mean over `pool` samples: a token each `stride` samples.
 
     "elu" is the stem of EEG Conformer (Song et al. 2023, IEEE TNSRE 31), "log_power" squares and takes the logarithm behind the mean, as ShallowConvNet does
@@ -100,7 +101,6 @@ class ConvStem(nn.Module):
         self.weight = nn.Parameter(lecun_normal_(torch.empty(width, n_filters)))
         self.bias = nn.Parameter(torch.zeros(width))
         self.register_buffer("whitening", torch.eye(n_electrodes) if whiten else None)
-        self._grids: dict[int, Grid] = {}
 
     @classmethod
     def from_info(
@@ -141,23 +141,6 @@ class ConvStem(nn.Module):
     def window(self) -> int:
         """Samples that a token sees."""
         return self.kernel + self.pool - self.hop
-
-    def arguments(self) -> dict:
-        """What rebuilds this tokenizer, as plain data."""
-        return {
-            "n_electrodes": self.n_electrodes,
-            "n_filters": self.n_filters,
-            "kernel": self.kernel,
-            "pool": self.pool,
-            "stride": self.stride,
-            "width": self.width,
-            "activation": self.activation,
-            "leftover": self.leftover,
-            "sampling_rate": self.sampling_rate,
-            "hop": self.hop,
-            "names": None if self.names is None else list(self.names),
-            "whiten": self.whiten,
-        }
 
     @torch.no_grad()
     def set_reference(self, signals: Any) -> Self:
@@ -216,8 +199,5 @@ class ConvStem(nn.Module):
         seen = fit_length(mask.any(1), (steps - 1) * self.stride + self.window).unfold(-1, self.window, self.stride).any(-1)
         return seen & steps_alone(mask, steps, self.window, self.stride, self.leftover)
 
-    def _grid(self, steps: int) -> Grid:
-        """Kept, because every forward pass asks for it."""
-        if steps not in self._grids:
-            self._grids[steps] = Grid((time_axis(steps, self.window, self.stride, self.sampling_rate),))
-        return self._grids[steps]
+    def _laid(self, steps: int) -> Grid:
+        return Grid((time_axis(steps, self.window, self.stride, self.sampling_rate),))

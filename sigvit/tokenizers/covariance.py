@@ -16,6 +16,7 @@ from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.symmetric import inverse_root, matrix_log, riemannian_mean, shrink, upper_triangle
 from sigvit.tokenizers.time_cuts import as_signals, check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
+from sigvit.tokenizers.tokenizer import Tokenizer
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, S = steps in time, L = samples of a window, F = bands, R = rows of a matrix (E, or spatial filters), V = R (R + 1) / 2, D = width
@@ -25,7 +26,7 @@ EDGE = 0.125  # share of a window in which it is faded in, and out, before it is
 ROUNDING = 1e-9  # of a frequency's number
 
 
-class CovarianceTokens(nn.Module):
+class CovarianceTokens(Tokenizer):
     """A token for each frequency band and time window: shrunk covariance → matrix logarithm at a reference → upper triangle with √2 weights → projection.
 
     The coordinates of Riemannian pipelines (Barachant et al. 2012, IEEE TBME 59), computed in float64 for the whole batch at once, with gradients that stay
@@ -89,7 +90,6 @@ class CovarianceTokens(nn.Module):
         self.filters = None if n_filters is None else nn.Parameter(_orthogonal(count, n_filters, n_electrodes))
         self.weight = nn.Parameter(lecun_normal_(torch.empty(count * width, rows * (rows + 1) // 2)).view(count, width, -1))
         self.bias = nn.Parameter(torch.zeros(count, width))
-        self._grids: dict[int, Grid] = {}
 
     @classmethod
     def from_info(
@@ -107,21 +107,6 @@ class CovarianceTokens(nn.Module):
         rate, names = float(info["sfreq"]), list(info["ch_names"])
         window, stride = (samples_of(seconds, rate) for seconds in (window_s, stride_s))
         return cls(len(names), window, stride, width, bands, shrinkage, n_filters, leftover, rate, names)
-
-    def arguments(self) -> dict:
-        """What rebuilds this tokenizer, as plain data; the reference is among its tensors."""
-        return {
-            "n_electrodes": self.n_electrodes,
-            "window": self.window,
-            "stride": self.stride,
-            "width": self.width,
-            "bands": None if self.bands is None else [list(band) for band in self.bands],
-            "shrinkage": self.shrinkage,
-            "n_filters": self.n_filters,
-            "leftover": self.leftover,
-            "sampling_rate": self.sampling_rate,
-            "names": None if self.names is None else list(self.names),
-        }
 
     def forward(self, recording: Tensor | RecordingBatch, mask: Tensor | None = None) -> Tokens:
         """(B, E, samples) → Tokens (B, T, D).
@@ -230,13 +215,10 @@ class CovarianceTokens(nn.Module):
             found.append((torch.cat([part.real, part.imag], -1), 2 * (high - low) / self.window))
         return found
 
-    def _grid(self, steps: int) -> Grid:
-        """Kept, because every forward pass asks for it."""
-        if steps not in self._grids:
-            centres = ((float("nan"),),) if self.bands is None else tuple(((low + high) / 2,) for low, high in self.bands)
-            labels = () if self.bands is None else tuple(f"{low:g}-{high:g} Hz" for low, high in self.bands)
-            self._grids[steps] = Grid((Axis("frequency", "Hz", centres, labels), time_axis(steps, self.window, self.stride, self.sampling_rate)))
-        return self._grids[steps]
+    def _laid(self, steps: int) -> Grid:
+        centres = ((float("nan"),),) if self.bands is None else tuple(((low + high) / 2,) for low, high in self.bands)
+        labels = () if self.bands is None else tuple(f"{low:g}-{high:g} Hz" for low, high in self.bands)
+        return Grid((Axis("frequency", "Hz", centres, labels), time_axis(steps, self.window, self.stride, self.sampling_rate)))
 
 
 def _check(n_electrodes: int, n_filters: int | None, window: int, shrinkage: float | str) -> None:

@@ -89,11 +89,6 @@ def check_sites(
     return None if names is None else tuple(names), sites  # type: ignore[return-value]
 
 
-def plain_sites(positions: Sequence[Position]) -> list[list[float | None]]:
-    """For JSON: an unknown position (NaN) becomes None."""
-    return [[None if np.isnan(number) else number for number in site] for site in positions]
-
-
 def group_electrodes(n_electrodes: int, size: int, positions: Sequence[Position] | None) -> list[list[int]]:
     """Groups of `size` electrodes; every electrode is in exactly one.
 

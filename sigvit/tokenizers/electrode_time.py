@@ -11,17 +11,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.grid import Axis, Grid
-from sigvit.tokenizers.electrode_sites import Position, check_sites, group_electrodes, plain_sites, sites_of_info
-from sigvit.tokenizers.mixed_recordings import at_one_rate, cut_by_name, electrode_axes, own_tokens, refuse_mask, take_own
+from sigvit.tokenizers.electrode_sites import Position, check_sites, group_electrodes, sites_of_info
+from sigvit.tokenizers.mixed_recordings import at_one_rate, cut_by_name, electrode_axes, refuse_mask
+from sigvit.tokenizers.own_tokens import own_tokens, take_own
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, time_axis
+from sigvit.tokenizers.tokenizer import Tokenizer
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, G = groups of k electrodes, S = steps in time, T = G · S tokens, D = width
 
 
-class ElectrodeTimePatches(nn.Module):
+class ElectrodeTimePatches(Tokenizer):
     """Patches of `electrodes` × `window` samples, cut every `stride` samples and projected to a token each.
 
     Parameters
@@ -73,7 +75,6 @@ class ElectrodeTimePatches(nn.Module):
         self._in_order = order == list(range(n_electrodes))
         self.register_buffer("order", torch.tensor(order))
         self._electrode_axis = _electrode_axis(self.groups, self.names, self.positions)
-        self._grids: dict[int, Grid] = {}
         self.weight = nn.Parameter(lecun_normal_(torch.empty(width, len(self.groups[0]) * window)))
         self.bias = nn.Parameter(torch.zeros(width))
 
@@ -92,21 +93,6 @@ class ElectrodeTimePatches(nn.Module):
         rate, names = float(info["sfreq"]), list(info["ch_names"])
         window, stride = (samples_of(seconds, rate) for seconds in (window_s, stride_s))
         return cls(len(names), electrodes, window, stride, width, leftover, grouping, names, sites_of_info(info), rate)
-
-    def arguments(self) -> dict:
-        """What rebuilds this tokenizer, as plain data; an unknown position (NaN) becomes None."""
-        return {
-            "n_electrodes": self.n_electrodes,
-            "electrodes": self.electrodes,
-            "window": self.window,
-            "stride": self.stride,
-            "width": self.width,
-            "leftover": self.leftover,
-            "grouping": self.grouping,
-            "names": None if self.names is None else list(self.names),
-            "positions": plain_sites(self.positions),
-            "sampling_rate": self.sampling_rate,
-        }
 
     def forward(self, recording: Tensor | RecordingBatch, mask: Tensor | None = None) -> Tokens:
         """(B, E, samples) → Tokens (B, T, D).
@@ -167,12 +153,8 @@ class ElectrodeTimePatches(nn.Module):
         mean = total.index_add(2, at, cut.flatten(2).double()) / counts
         return mean[:, self.order.argsort(), :n_times].to(patches.dtype)
 
-    def _grid(self, n_times: int) -> Grid:
-        """Kept, because every forward pass asks for it."""
-        steps = n_steps(n_times, self.window, self.stride, self.leftover)
-        if steps not in self._grids:
-            self._grids[steps] = Grid((self._electrode_axis, self._time_axis(steps)))
-        return self._grids[steps]
+    def _laid(self, steps: int) -> Grid:
+        return Grid((self._electrode_axis, self._time_axis(steps)))
 
     def _time_axis(self, steps: int) -> Axis:
         return time_axis(steps, self.window, self.stride, self.sampling_rate)

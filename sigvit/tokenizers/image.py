@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,9 @@ from torch.nn import functional
 from sigvit.grid import Axis, Grid, OpenAxis
 from sigvit.plain_fields import whole_number
 from sigvit.tokenizers.image_batch import ImageBatch
+from sigvit.tokenizers.own_tokens import own_tokens, take_own
 from sigvit.tokenizers.projection import lecun_normal_
+from sigvit.tokenizers.tokenizer import Tokenizer
 from sigvit.tokens import Tokens
 
 # B = batch, C = channels, T = tokens, D = width
@@ -30,7 +33,13 @@ def rows_and_columns(name: str, size: int | Sequence[int]) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-class ImagePatches(nn.Module):
+def pixel_grid(counts: Sequence[int], patch_size: Sequence[int]) -> Grid:
+    """Where so many rows and columns of patches sit, each at the mean of its pixels' numbers."""
+    steps = zip(("row", "column"), counts, patch_size, strict=True)
+    return Grid(tuple(Axis.regular(name, "px", count, first=(patch - 1) / 2, step=patch) for name, count, patch in steps))
+
+
+class ImagePatches(Tokenizer):
     """Rectangular patches of an image of any size, each projected to a token.
 
     Parameters
@@ -53,6 +62,8 @@ class ImagePatches(nn.Module):
     (torch.Size([2, 6, 192]), (2, 3), [7.5, 11.5])
     """
 
+    batches: ClassVar[type | None] = ImageBatch
+
     def __init__(self, patch_size: int | tuple[int, int] = 16, in_channels: int = 3, width: int = 192, method: str = "matmul", pad: bool = False) -> None:
         super().__init__()
         rows, columns = rows_and_columns("patch_size", patch_size)
@@ -64,17 +75,6 @@ class ImagePatches(nn.Module):
         self.patch_size, self.in_channels, self.width, self.method, self.pad = (rows, columns), in_channels, width, method, pad
         self.weight = nn.Parameter(lecun_normal_(torch.empty(width, in_channels, rows, columns)))
         self.bias = nn.Parameter(torch.zeros(width))
-        self._grids: dict[tuple[int, int], Grid] = {}
-
-    def arguments(self) -> dict:
-        """What rebuilds this tokenizer, as plain data."""
-        return {
-            "patch_size": list(self.patch_size),
-            "in_channels": self.in_channels,
-            "width": self.width,
-            "method": self.method,
-            "pad": self.pad,
-        }
 
     def forward(self, images: Tensor | ImageBatch, mask: Tensor | None = None) -> Tokens:
         """(B, C, rows, columns) → Tokens (B, T, D).
@@ -90,7 +90,7 @@ class ImagePatches(nn.Module):
             images = images.where(mask[:, None], 0.0)
         images = self._filled(images)
         values = self._convolved(images) if self.method == "convolution" else functional.linear(self.unfold(images), self.weight.flatten(1), self.bias)
-        return Tokens(values, self._grid(images.shape[2], images.shape[3]), None if mask is None else self._patch_mask(mask))
+        return Tokens(values, self._grid_of(images.shape[2:]), None if mask is None else self._patch_mask(mask))
 
     def _several_sizes(self, batch: ImageBatch, mask: Tensor | None) -> Tokens:
         """Each image's own patches, row-major, then padding."""
@@ -100,16 +100,11 @@ class ImagePatches(nn.Module):
             self._check_size(batch.values.shape[1], *size)
         if set(batch.sizes) == {tuple(batch.values.shape[2:])}:
             return self.forward(batch.values)  # all of one size: nothing to fill up, no mask to slow attention down
-        grids = tuple(self._grid(*(pixels + -pixels % patch for pixels, patch in zip(size, self.patch_size, strict=True))) for size in batch.sizes)
+        grids = tuple(self._grid(*(-(-pixels // patch) for pixels, patch in zip(size, self.patch_size, strict=True))) for size in batch.sizes)
         images = self._filled(batch.values.where(batch.mask[:, None], 0.0))
-        across, longest = images.shape[3] // self.patch_size[1], max(grid.n_tokens for grid in grids)
-        own = torch.zeros(len(batch), longest, dtype=torch.long)
-        for row, grid in zip(own, grids, strict=True):
-            row[: grid.n_tokens] = (torch.arange(grid.shape[0])[:, None] * across + torch.arange(grid.shape[1])).flatten()
-        real = (torch.arange(longest) < torch.tensor([[grid.n_tokens] for grid in grids])).to(images.device)
-        patches = self.unfold(images)[torch.arange(len(batch), device=images.device)[:, None], own.to(images.device)]
-        values = functional.linear(patches.where(real[..., None], 0.0), self.weight.flatten(1), self.bias)
-        return Tokens(values, None, real, grids=grids)
+        at, there = own_tokens(grids, images.shape[3] // self.patch_size[1])
+        values = functional.linear(take_own(self.unfold(images), at, there), self.weight.flatten(1), self.bias)
+        return Tokens(values, None, there.to(images.device), grids=grids)
 
     def unfold(self, images: Tensor) -> Tensor:
         """The patches before their projection: (B, C, rows, columns) → (B, T, C · patch rows · patch columns), in the weight's order."""
@@ -124,17 +119,15 @@ class ImagePatches(nn.Module):
         cut = patches.unflatten(1, (-1, size[1] // columns)).unflatten(3, (-1, rows, columns))
         return cut.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
 
-    def _grid(self, rows: int, columns: int) -> Grid:
-        """Where the patches of so many pixels sit; kept, because every forward pass asks for it."""
+    def _grid_of(self, pixels: Sequence[int]) -> Grid:
+        """Where the patches of an image of so many rows and columns of pixels sit."""
+        rows, columns = (size // patch for size, patch in zip(pixels, self.patch_size, strict=True))
         if isinstance(rows, torch.SymInt) or isinstance(columns, torch.SymInt):
-            return Grid((OpenAxis("row", "px", steps=rows // self.patch_size[0]), OpenAxis("column", "px", steps=columns // self.patch_size[1])))
-        if (rows, columns) not in self._grids:
-            axes = (
-                Axis.regular(name, "px", pixels // patch, first=(patch - 1) / 2, step=patch)
-                for name, pixels, patch in zip(("row", "column"), (rows, columns), self.patch_size, strict=True)
-            )
-            self._grids[rows, columns] = Grid(tuple(axes))
-        return self._grids[rows, columns]
+            return Grid((OpenAxis("row", "px", steps=rows), OpenAxis("column", "px", steps=columns)))
+        return self._grid(rows, columns)
+
+    def _laid(self, rows: int, columns: int) -> Grid:
+        return pixel_grid((rows, columns), self.patch_size)
 
     def _convolved(self, images: Tensor) -> Tensor:
         return functional.conv2d(images, self.weight, self.bias, stride=self.patch_size).flatten(2).transpose(1, 2)

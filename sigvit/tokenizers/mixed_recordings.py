@@ -163,20 +163,3 @@ def electrode_axes(batch: RecordingBatch) -> list[Axis]:
 def _electrode_axis(names: tuple[str, ...], places: bytes) -> Axis:
     """Kept, because the same caps come again and again."""
     return Axis("electrode", "m", tuple(map(tuple, np.frombuffer(places).reshape(-1, 3).tolist())), names)
-
-
-def own_tokens(grids: Sequence[Grid], steps: int) -> tuple[Tensor, Tensor]:
-    """Where each grid's (electrodes × steps) tokens lie among those of the whole batch (electrodes × `steps`), (B, T); and which T there are, bool."""
-    longest = max(grid.n_tokens for grid in grids)
-    at = torch.zeros(len(grids), longest, dtype=torch.long)
-    for row, grid in zip(at, grids, strict=True):
-        electrodes, own = grid.shape
-        row[: grid.n_tokens] = (torch.arange(electrodes)[:, None] * steps + torch.arange(own)).flatten()
-    return at, torch.arange(longest) < torch.tensor([[grid.n_tokens] for grid in grids])
-
-
-def take_own(patches: Tensor, at: Tensor, there: Tensor) -> Tensor:
-    """(B, all tokens, …) → (B, T, …), zero or False where there is no token."""
-    rows = torch.arange(len(patches), device=patches.device)[:, None]
-    taken = patches[rows, at.to(patches.device)]
-    return taken.masked_fill(~there.to(patches.device)[..., None], 0)

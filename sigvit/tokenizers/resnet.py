@@ -7,16 +7,16 @@ arXiv:1912.11370): weights standardised (Qiao et al. 2019, arXiv:1903.10520), Gr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sigvit.grid import Axis, Grid
 from sigvit.plain_fields import whole_number
-from sigvit.tokenizers.image import rows_and_columns
+from sigvit.tokenizers.image import pixel_grid, rows_and_columns
 from sigvit.tokenizers.projection import lecun_normal_
+from sigvit.tokenizers.tokenizer import Tokenizer
 from sigvit.tokens import Tokens
 
 # B = batch, C = channels, T = tokens, D = width
@@ -27,7 +27,7 @@ GROUPS = 32
 NORM_EPS = {"google": 1e-6, "timm": 1e-5}
 
 
-class ResNetPatches(nn.Module):
+class ResNetPatches(Tokenizer):
     """Patches of the feature map of a ResNet, each projected to a token; the usual patch is one place of the map.
 
     Parameters
@@ -52,6 +52,8 @@ class ResNetPatches(nn.Module):
     >>> tokens.values.shape, tokens.grid.shape, tokens.coordinates[1].tolist()
     (torch.Size([2, 24, 12]), (4, 6), [3.5, 11.5])
     """
+
+    batches: ClassVar[type | None] = None
 
     def __init__(
         self,
@@ -94,17 +96,6 @@ class ResNetPatches(nn.Module):
             if isinstance(module, nn.GroupNorm):
                 module.eps = NORM_EPS[standardisation]
 
-    def arguments(self) -> dict:
-        """What rebuilds this tokenizer, as plain data."""
-        return {
-            "layers": list(self.layers),
-            "width_factor": self.width_factor,
-            "patch_size": list(self.patch_size),
-            "in_channels": self.in_channels,
-            "width": self.width,
-            "standardisation": self.standardisation,
-        }
-
     def forward(self, images: Tensor, mask: Tensor | None = None) -> Tokens:
         """(B, C, rows, columns) → Tokens (B, T, D)."""
         if mask is not None:
@@ -118,7 +109,7 @@ class ResNetPatches(nn.Module):
                     f"A feature map of {places} {name} can't be cut into patches of {patch}; give images whose {name} {self.stride * patch} divides."
                 )
         projected = functional.conv2d(features, self.weight, self.bias, stride=self.patch_size)
-        return Tokens(projected.flatten(2).transpose(1, 2), self._grid(projected.shape[2], projected.shape[3]))
+        return Tokens(projected.flatten(2).transpose(1, 2), pixel_grid(projected.shape[2:], [self.stride * patch for patch in self.patch_size]))
 
     def feature_map(self, images: Tensor) -> Tensor:
         """(B, C, rows, columns) → (B, channels, rows / stride, columns / stride)."""
@@ -127,13 +118,6 @@ class ResNetPatches(nn.Module):
         for stage in self.stages:
             x = stage(x)
         return x
-
-    def _grid(self, rows: int, columns: int) -> Grid:
-        steps = (self.stride * patch for patch in self.patch_size)
-        axes = (
-            Axis.regular(name, "px", size, first=(step - 1) / 2, step=step) for name, size, step in zip(("row", "column"), (rows, columns), steps, strict=True)
-        )
-        return Grid(tuple(axes))
 
 
 class StandardisedConvolution(nn.Conv2d):

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.grid import Axis, Grid
-from sigvit.tokenizers.electrode_sites import check_sites, plain_sites, sites_of_info
+from sigvit.tokenizers.electrode_sites import check_sites, sites_of_info
 from sigvit.tokenizers.image import ImagePatches
 from sigvit.tokenizers.mixed_recordings import OneRecording, at_one_rate, cut_alike, recordings_of, refuse_mask
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.scalp_weights import EXTENT_M, cap_weights, directions, inverse_distance_weights, pixel_directions, spline_weights
 from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
+from sigvit.tokenizers.tokenizer import Tokenizer
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, N = frames, H × W = pixels of a picture, Q = frames of a patch, S = patches in time, T = tokens, D = width
@@ -27,7 +28,7 @@ WEIGHTS = ("inverse_distance", "spline")
 NO_SPLINE = "A spline joins all electrodes and can't leave one out; use weights='inverse_distance' where electrodes or samples are missing, or caps differ."
 
 
-class ScalpMapPatches(nn.Module):
+class ScalpMapPatches(Tokenizer):
     """Every frame of a recording as a picture of the scalp, flattened around Cz with the nose up; `frames` pictures in a row are the channels of an image
     that is cut into patches (Bashivan et al. 2016, arXiv:1511.06448, made such pictures for convolutional networks).
 
@@ -82,7 +83,6 @@ class ScalpMapPatches(nn.Module):
         self._raw = _raw_weights(self)
         self.weight = nn.Parameter(lecun_normal_(torch.empty(width, frames, *self.patch_size)))
         self.bias = nn.Parameter(torch.zeros(width))
-        self._grids: dict[int, Grid] = {}
         self._kept: dict[tuple, Tensor] = {}
 
     @classmethod
@@ -128,22 +128,6 @@ class ScalpMapPatches(nn.Module):
         found.weight = nn.Parameter(kernel.clone() if count == channels else grey.repeat(1, count, 1, 1))
         found.bias = nn.Parameter(patches.bias.detach().clone())
         return found
-
-    def arguments(self) -> dict:
-        """What rebuilds this tokenizer, as plain data."""
-        return {
-            "n_electrodes": self.n_electrodes,
-            "size": list(self.size),
-            "patch_size": list(self.patch_size),
-            "frame": self.frame,
-            "frames": self.frames,
-            "width": self.width,
-            "weights": self.weights,
-            "leftover": self.leftover,
-            "names": None if self.names is None else list(self.names),
-            "positions": plain_sites(self.positions),
-            "sampling_rate": self.sampling_rate,
-        }
 
     def forward(self, recording: Tensor | RecordingBatch, mask: Tensor | None = None) -> Tokens:
         """(B, E, samples) → Tokens (B, T, D).
@@ -234,16 +218,13 @@ class ScalpMapPatches(nn.Module):
                 self._kept[key] = torch.tensor(self._raw.T, device=recording.device, dtype=recording.dtype).contiguous()
         return self._kept[key]
 
-    def _grid(self, steps: int) -> Grid:
-        """Kept, because every forward pass asks for it."""
-        if steps not in self._grids:
-            counts = [pixels // patch for pixels, patch in zip(self.size, self.patch_size, strict=True)]
-            axes = (
-                Axis.regular(name, "m", count, first=(1 / count - 1) * EXTENT_M, step=2 * EXTENT_M / count)
-                for name, count in zip(("row", "column"), counts, strict=True)
-            )
-            self._grids[steps] = Grid((*axes, time_axis(steps, self._span, self._span, self.sampling_rate)))
-        return self._grids[steps]
+    def _laid(self, steps: int) -> Grid:
+        counts = [pixels // patch for pixels, patch in zip(self.size, self.patch_size, strict=True)]
+        axes = (
+            Axis.regular(name, "m", count, first=(1 / count - 1) * EXTENT_M, step=2 * EXTENT_M / count)
+            for name, count in zip(("row", "column"), counts, strict=True)
+        )
+        return Grid((*axes, time_axis(steps, self._span, self._span, self.sampling_rate)))
 
 
 def _raw_weights(tokenizer: ScalpMapPatches) -> np.ndarray:

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.grid import Axis, Grid
-from sigvit.tokenizers.electrode_sites import check_sites, plain_sites, sites_of_info
+from sigvit.tokenizers.electrode_sites import check_sites, sites_of_info
 from sigvit.tokenizers.mixed_recordings import OneRecording, at_one_rate, cut_alike, electrode_axes, refuse_mask
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.spectral_filters import filter_bank_filters, morlet_wavelets, stft_filters
 from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
+from sigvit.tokenizers.tokenizer import Tokenizer
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, F = frequencies, N = frames, L = samples of a filter, G × S = patches along frequency and time, p × q = their size, D = width
@@ -26,7 +27,7 @@ KINDS = ("stft", "filter_bank", "morlet")
 POWER_FLOOR = 1e-9  # of signals of about unit variance; far below their power at any frequency
 
 
-class SpectrogramPatches(nn.Module):
+class SpectrogramPatches(Tokenizer):
     """The logarithm of power by frequency and time, for each electrode, in patches that are projected to a token each, as AST reads sound
     (Gong et al. 2021, arXiv:2104.01778): what oscillates, when, and where.
 
@@ -90,7 +91,6 @@ class SpectrogramPatches(nn.Module):
         check_cut(self._span, self._step, width, leftover, sampling_rate)
         self.weight = nn.Parameter(lecun_normal_(torch.empty(width, self.patch[0] * self.patch[1])))
         self.bias = nn.Parameter(torch.zeros(width))
-        self._grids: dict[int, Grid] = {}
         self._kept: dict[tuple, Tensor] = {}
 
     @classmethod
@@ -112,24 +112,6 @@ class SpectrogramPatches(nn.Module):
         window = None if window_s is None else samples_of(window_s, rate)
         stride = samples_of(stride_s, rate)
         return cls(len(names), rate, kind, window, stride, frequencies, bands, cycles, patch, width, leftover, names, sites_of_info(info))
-
-    def arguments(self) -> dict:
-        """What rebuilds this tokenizer, as plain data; an unknown position (NaN) becomes None."""
-        return {
-            "n_electrodes": self.n_electrodes,
-            "sampling_rate": self.sampling_rate,
-            "kind": self.kind,
-            "window": self.window,
-            "stride": self.stride,
-            "frequencies": None if self.frequencies is None else list(self.frequencies),
-            "bands": None if self.bands is None else [list(band) for band in self.bands],
-            "cycles": self.cycles if isinstance(self.cycles, float) else list(self.cycles),
-            "patch": list(self.patch),
-            "width": self.width,
-            "leftover": self.leftover,
-            "names": None if self.names is None else list(self.names),
-            "positions": plain_sites(self.positions),
-        }
 
     def forward(self, recording: Tensor | RecordingBatch, mask: Tensor | None = None) -> Tokens:
         """(B, E, samples) → Tokens (B, T, D).
@@ -207,11 +189,8 @@ class SpectrogramPatches(nn.Module):
                 self._kept[key] = torch.tensor(both.T, device=recording.device, dtype=recording.dtype).contiguous()
         return self._kept[key]
 
-    def _grid(self, steps: int) -> Grid:
-        """Kept, because every forward pass asks for it."""
-        if steps not in self._grids:
-            self._grids[steps] = self._placed(Axis("electrode", "m", self.positions, self.names or ()), steps)
-        return self._grids[steps]
+    def _laid(self, steps: int) -> Grid:
+        return self._placed(Axis("electrode", "m", self.positions, self.names or ()), steps)
 
     def _placed(self, electrodes: Axis, steps: int) -> Grid:
         centres = np.reshape(self._centres, (-1, self.patch[0])).mean(1)

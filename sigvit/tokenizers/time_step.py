@@ -15,12 +15,13 @@ from sigvit.tokenizers.mixed_recordings import cut_by_name
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, time_axis
+from sigvit.tokenizers.tokenizer import Tokenizer
 from sigvit.tokens import Tokens
 
 # B = batch, E = electrodes, T = tokens, D = width
 
 
-class TimeStepTokens(nn.Module):
+class TimeStepTokens(Tokenizer):
     """A token for each time step: the vector of all electrodes, averaged over `window` samples.
 
     Parameters
@@ -58,7 +59,6 @@ class TimeStepTokens(nn.Module):
         self.names = check_sites(n_electrodes, names, None)[0]
         self.weight = nn.Parameter(lecun_normal_(torch.empty(width, n_electrodes)))
         self.bias = nn.Parameter(torch.zeros(width))
-        self._grids: dict[int, Grid] = {}
 
     @classmethod
     def from_info(cls, info: Any, window_s: float, width: int = 192, leftover: str = "drop") -> TimeStepTokens:
@@ -66,17 +66,6 @@ class TimeStepTokens(nn.Module):
         rate = float(info["sfreq"])
         names = list(info["ch_names"])
         return cls(len(names), samples_of(window_s, rate), width, leftover, rate, names)
-
-    def arguments(self) -> dict:
-        """What rebuilds this tokenizer, as plain data."""
-        return {
-            "n_electrodes": self.n_electrodes,
-            "window": self.window,
-            "width": self.width,
-            "leftover": self.leftover,
-            "sampling_rate": self.sampling_rate,
-            "names": None if self.names is None else list(self.names),
-        }
 
     def forward(self, recording: Tensor | RecordingBatch, mask: Tensor | None = None) -> Tokens:
         """(B, E, samples) → Tokens (B, T, D).
@@ -101,11 +90,8 @@ class TimeStepTokens(nn.Module):
         real = self._cut(torch.ones_like(recording, dtype=torch.bool) if mask is None else mask)
         return self._cut(recording).where(real, 0.0).sum(-1) / real.sum(-1).clamp(min=1)
 
-    def _grid(self, steps: int) -> Grid:
-        """Kept, because every forward pass asks for it."""
-        if steps not in self._grids:
-            self._grids[steps] = Grid((time_axis(steps, self.window, self.window, self.sampling_rate),))
-        return self._grids[steps]
+    def _laid(self, steps: int) -> Grid:
+        return Grid((time_axis(steps, self.window, self.window, self.sampling_rate),))
 
     def _cut(self, signal: Tensor) -> Tensor:
         """(B, E, samples) → (B, T, E, window); a last window that is only partly there is filled with zeros."""

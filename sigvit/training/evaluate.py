@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sigvit.model.evaluation_mode import evaluating
+from sigvit.mode import in_mode
 from sigvit.tokenizers.image import rows_and_columns
 from sigvit.training.augment_images import ImageAugmentation, evaluation_crop, preprocess
 from sigvit.training.distributed import Processes
@@ -85,7 +85,7 @@ class ImageEvaluation:
     def __call__(self, model: nn.Module) -> Evaluation:
         """Evaluate in evaluation mode; every part of the model comes back in the mode it was in. Every process must call."""
         totals = torch.zeros(3, dtype=torch.float64, device=self.processes.device)
-        with evaluating(model):
+        with in_mode(model, training=False):
             for number in range(len(self._batches)):
                 totals += self._counted(model, number)
         correct, loss, count = self.processes.mean(totals).tolist()

@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sigvit.model.encoder import Encoder, dropout
+from sigvit.model.dropout import dropout
+from sigvit.model.encoder import Encoder
 from sigvit.model.positions import make_positions
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.tokens import Tokens

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sigvit.model.encoder import dropout
+from sigvit.model.dropout import dropout
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.tokens import Tokens
 from sigvit.training.masks import Masking

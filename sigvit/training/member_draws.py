@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sigvit.model.encoder import dropout_factors, dropout_seeds
+from sigvit.model.dropout import dropout_factors, dropout_seeds
 from sigvit.training.randomness import derive_seed
 
 # K = members
@@ -24,7 +24,7 @@ class Asked(NamedTuple):
 
 
 class MemberDraws:
-    """The factors of dropout for K members, as `sigvit.model.encoder.dropout` draws them for one model after `torch.manual_seed`, on a CPU and on a GPU.
+    """The factors of dropout for K members, as `sigvit.model.dropout.dropout` draws them for one model after `torch.manual_seed`, on a CPU and on a GPU.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class MemberDraws:
     >>> draws, x = MemberDraws([3, 5], steps=[7, 7]), torch.ones(2, 11, 13)
     >>> factors = draws(x, 0.3)
     >>> _ = torch.manual_seed(derive_seed(5, "dropout", 7))
-    >>> from sigvit.model.encoder import dropout
+    >>> from sigvit.model.dropout import dropout
     >>> torch.equal(factors[1], dropout(x[1], 0.3, training=True))
     True
     """

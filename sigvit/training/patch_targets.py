@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sigvit.model.vision_transformer import Signal
+from sigvit.model.transformer import Signal
 from sigvit.tokenizers import ElectrodeTimePatches, ImagePatches, RecordingBatch
 
 # N = patches, P = numbers of a patch, C = channels (electrodes) of a patch, Q = numbers read of each

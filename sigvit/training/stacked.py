@@ -18,8 +18,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils import parametrize
 
-from sigvit.model.encoder import Block, Draw, Encoder, Mlp, Rotate, dropout, linear
-from sigvit.model.linear import is_altered, is_plain
+from sigvit.model.attention import Rotate
+from sigvit.model.dropout import Draw, dropout
+from sigvit.model.encoder import Block, Encoder, Mlp
+from sigvit.model.linear import is_altered, is_plain, linear
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.tokens import Tokens
 from sigvit.training.fine_tuning import LowRank
@@ -137,7 +139,7 @@ class Stack:
             self.module.train()
 
     def logits(self, signal: Tensor, draw: Draw | None = None) -> Tensor:
-        """(K, B, …) → (K, B, C): member k's logits of signal k. `draw` gives the factors of dropout, as `sigvit.model.encoder.dropout` takes them."""
+        """(K, B, …) → (K, B, C): member k's logits of signal k. `draw` gives the factors of dropout, as `sigvit.model.dropout.dropout` takes them."""
         if not isinstance(self.module, VisionTransformer):
             return self.module.forward_stacked(signal, draw)  # type: ignore[operator]  # what can_stack asked for
         values, special, rotate = self._placed(signal)

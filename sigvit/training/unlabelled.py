@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sigvit.model.vision_transformer import Signal
+from sigvit.model.transformer import Signal
 from sigvit.training.batches import Batches, Share
 from sigvit.training.randomness import generator
 

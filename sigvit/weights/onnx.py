@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim
 
-from sigvit.model.evaluation_mode import evaluating
+from sigvit.mode import in_mode
 from sigvit.tokenizers import ImagePatches
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def export_onnx(model: VisionTransformer, path: str | Path) -> None:
     missing = [package for package in ("onnx", "onnxscript") if find_spec(package) is None]
     if missing:
         raise ImportError(f"Writing ONNX needs {' and '.join(missing)}; install them with the extra 'onnx'.")
-    with evaluating(model):
+    with in_mode(model, training=False):
         program = torch.onnx.export(
             model, example_inputs(model), dynamo=True, dynamic_shapes=open_sizes(model), input_names=["signal"], output_names=["logits"], verbose=False
         )

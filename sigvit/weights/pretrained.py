@@ -10,6 +10,7 @@ import errno
 import json
 from dataclasses import asdict, fields
 from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,20 +32,8 @@ if TYPE_CHECKING:
     from sigvit.model.vision_transformer import VisionTransformer
 
 FORMAT = 1
-OURS = (
-    Composite,
-    ConvStem,
-    CovarianceTokens,
-    ElectrodeTimePatches,
-    ImagePatches,
-    ResNetPatches,
-    ScalpMapPatches,
-    SpectrogramPatches,
-    TimeStepTokens,
-)
+OURS = (Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, ResNetPatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens)
 TOKENIZERS: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in OURS}
-# Arguments of tokenizers that folders of before don't say.
-LATER: dict[str, Any] = {"names": None, "whiten": False}
 KEYS = ("format", "version", "model", "tokenizer", "grid", "scaling")
 
 
@@ -129,7 +118,6 @@ def _read_description(path: Path) -> dict:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else type(description).__name__
         raise ValueError(f"{path} has the format {found!r}, but this version of sigvit reads format {FORMAT}.")
-    description.setdefault("scaling", None)  # older folders don't say it
     _check_fields(description, KEYS, "config.json")
     return description
 
@@ -164,14 +152,9 @@ def _tokenizer(data: dict) -> nn.Module:
     if data["class"] not in TOKENIZERS:
         raise ValueError(f"config.json names the tokenizer {data['class']!r}; this version of sigvit has {', '.join(TOKENIZERS)}.")
     kind, arguments = TOKENIZERS[data["class"]], dict(data["arguments"])
-    names = kind.__init__.__code__.co_varnames[1 : kind.__init__.__code__.co_argcount]
-    arguments = {name: value for name, value in LATER.items() if name in names} | arguments
-    _check_fields(arguments, names, f"the arguments of {data['class']} in config.json")
+    _check_fields(arguments, tuple(signature(kind).parameters), f"the arguments of {data['class']} in config.json")
     if kind is Composite:
         arguments["tokenizers"] = [_tokenizer(part) for part in arguments["tokenizers"]]
-    for name in ("patch_size", "layers"):
-        if name in arguments:
-            arguments[name] = tuple(arguments[name])
     return kind(**arguments)
 
 

@@ -5,21 +5,10 @@ import copy
 import pytest
 import torch
 
-from sigvit.model.encoder import (
-    Attention,
-    AttentionOfFewTokens,
-    Block,
-    Encoder,
-    Mlp,
-    attention,
-    attention_weights,
-    branch,
-    dropout,
-    dropout_factors,
-    dropout_seeds,
-    merge_heads,
-    split_heads,
-)
+from sigvit.model.attention import AttentionOfFewTokens, attention_weights, merge_heads, split_heads
+from sigvit.model.block import branch
+from sigvit.model.dropout import dropout, dropout_factors, dropout_seeds
+from sigvit.model.encoder import Attention, Block, Encoder, Mlp, attention
 
 SUMS = 1e-6  # float32 sums of a few dozen products in another order
 

@@ -208,7 +208,7 @@ def test_what_a_tokenizer_cannot_cut_is_refused():
         tokenizer_of()(batch, batch.mask)
     with pytest.raises(ValueError, match="12 samples holds no window of 20"):
         tokenizer_of()(sigvit.collate_windows([(torch.randn(2, 24), info_of("C3", "C4", rate=200.0))]))
-    with pytest.raises(TypeError, match=r"RecordingBatch is cut by Composite, ConvStem, .*; this model's tokenizer is ImagePatches"):
+    with pytest.raises(TypeError, match=r"RecordingBatch is cut by the tokenizers of recordings; this model's tokenizer is ImagePatches"):
         sigvit.vit("Ti/8", 8, 2, 1, depth=1)(batch)
 
 

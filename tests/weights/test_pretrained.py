@@ -10,7 +10,7 @@ from torch import nn
 
 import sigvit
 from sigvit.model.scaling import Scaling
-from sigvit.tokenizers import ConvStem, ElectrodeTimePatches, TimeStepTokens
+from sigvit.tokenizers import ElectrodeTimePatches, TimeStepTokens
 
 INFO = mne.create_info(["C3", "Cz", "C4", "stimulus"], 250.0, "eeg")
 MODELS = {
@@ -102,7 +102,7 @@ def test_the_description_is_complete_and_plain(saved):
     assert description["version"] == sigvit.__version__
 
 
-def test_the_scaling_of_the_training_windows_is_kept_and_older_folders_have_none(saved, tmp_path):
+def test_the_scaling_of_the_training_windows_is_kept(saved, tmp_path):
     model = sigvit.VisionTransformer.from_pretrained(saved)
     assert model.scaling is None
     model.scaling = Scaling(np.array([1e-6, 0.1, -3.0, 1 / 3]), np.array([1e-5, 0.2, 5.0, 7.0]))
@@ -110,20 +110,10 @@ def test_the_scaling_of_the_training_windows_is_kept_and_older_folders_have_none
     found = sigvit.VisionTransformer.from_pretrained(tmp_path / "scaled").scaling
     assert np.array_equal(found.mean, model.scaling.mean)
     assert np.array_equal(found.deviation, model.scaling.deviation)
-    edit(saved, lambda d: d.pop("scaling"))
-    assert sigvit.VisionTransformer.from_pretrained(saved).scaling is None
 
 
 class OwnTokenizer(ElectrodeTimePatches):
     """Code that isn't the library's, even where it looks like it."""
-
-
-def test_older_folders_whose_tokenizer_names_no_electrodes_and_does_not_whiten_are_read(tmp_path):
-    model = sigvit.signal_vit(5, 67, tokenizer=ConvStem(5, 3, kernel=5, pool=11, stride=7, width=8), heads=2, depth=1).eval()
-    model.save_pretrained(tmp_path)
-    edit(tmp_path, lambda d: [d["tokenizer"]["arguments"].pop(name) for name in ("names", "whiten")])
-    signal = torch.randn(2, 5, 67)
-    assert torch.equal(sigvit.VisionTransformer.from_pretrained(tmp_path)(signal), model(signal))
 
 
 def test_a_tokenizer_of_ones_own_cannot_be_described(tmp_path):
@@ -140,7 +130,7 @@ def test_a_tokenizer_of_ones_own_cannot_be_described(tmp_path):
         (lambda d: d["model"].pop("eps"), r"lacks \['eps'\]"),
         (lambda d: d.update(format=2), "format 2, but this version of sigvit reads format 1"),
         (lambda d: d.update(extra=1), "unknown field 'extra'"),
-        (lambda d: d.pop("grid"), r"lacks \['grid'\]"),
+        (lambda d: [d.pop(name) for name in ("grid", "scaling")], r"lacks \['grid', 'scaling'\]"),
         (
             lambda d: d["tokenizer"].update({"class": "Wavelets"}),
             "'Wavelets'; this version of sigvit has Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches",
