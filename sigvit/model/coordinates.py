@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sigvit.grid import Axis, Grid
+from sigvit.kept_tensors import kept
 from sigvit.model.linear import linear
 from sigvit.model.placing import grids_of, place
 from sigvit.model.resize import is_open
@@ -55,7 +56,7 @@ class CoordinatePositions(nn.Module):
         # Half the squares of sines and cosines: the vectors start as large as those of the learned tables.
         self.weights = nn.ParameterDict({name: nn.init.normal_(torch.empty(width, 2 * count), std=0.02 * count**-0.5) for name, count in counts.items()})
         self.unknown = nn.Parameter(nn.init.normal_(torch.empty(width), std=0.02)) if "electrode" in self.units else None
-        self._kept: dict[tuple, tuple[Tensor, Tensor]] = {}
+        self._kept: dict[Hashable, tuple[Tensor, Tensor]] = {}
 
     def forward(self, tokens: Tokens) -> Tokens:
         """(B, T, D) → (B, T, D)."""
@@ -92,20 +93,15 @@ class CoordinatePositions(nn.Module):
         """From now on built for this grid: nothing is stale, because nothing depended on its size."""
 
     def _waves(self, axis: Axis, like: Tensor) -> tuple[Tensor, Tensor]:
-        """[sin, cos] of every step, (steps, 2 F), and which steps' places are known, (steps,); kept, because every forward pass asks for them."""
+        """[sin, cos] of every step, (steps, 2 F), and which steps' places are known, (steps,)."""
         if is_open((axis.size,)):
             angles = phases(axis, like.shape[-1] // 2, torch)
             return torch.cat([angles.sin(), angles.cos()], dim=1).to(like), torch.ones_like(angles[:, 0], dtype=torch.bool)
-        key = (axis, like.dtype, like.device)
-        if key in self._kept:
-            return self._kept[key]
-        angles = phases(axis, like.shape[-1] // 2)
-        known = np.isfinite(angles).all(axis=1)
-        waves = np.where(known[:, None], np.concatenate([np.sin(angles), np.cos(angles)], axis=1), 0.0)
-        with torch.inference_mode(False):  # what is kept may be trained with later
-            tables = (torch.as_tensor(waves).to(like), torch.as_tensor(known, device=like.device))
-        if len(self._kept) > 256:  # caps and lengths come and go
-            self._kept.clear()
-        if type(tables[0]) is torch.Tensor:  # fake ones, of a trace of shapes or an export, hold no numbers
-            self._kept[key] = tables
-        return tables
+
+        def tables() -> tuple[Tensor, Tensor]:
+            angles = phases(axis, like.shape[-1] // 2)
+            known = np.isfinite(angles).all(axis=1)
+            waves = np.where(known[:, None], np.concatenate([np.sin(angles), np.cos(angles)], axis=1), 0.0)
+            return torch.as_tensor(waves).to(like), torch.as_tensor(known, device=like.device)
+
+        return kept(self._kept, (axis, like.dtype, like.device), tables)

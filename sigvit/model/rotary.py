@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.grid import Grid, JoinedGrid
+from sigvit.kept_tensors import kept
 from sigvit.model.placing import grids_of, stack_padded
 from sigvit.model.resize import is_open
 from sigvit.model.waves import check_axis, phases
@@ -98,7 +99,7 @@ class RotaryPositions(nn.Module):
         # Pairs go to the axes in turn; an axis' waves to the heads in turn, so that each head has long and short ones.
         self.heads, self.pairs = heads, {name: list(range(at, pairs, len(told))) for at, name in enumerate(told)}
         self.n_pairs = pairs
-        self._kept: dict[tuple, tuple[Tensor, Tensor]] = {}
+        self._kept: dict[Hashable, tuple[Tensor, Tensor]] = {}
 
     def forward(self, tokens: Tokens) -> Tokens:
         """The tokens as they are."""
@@ -120,20 +121,17 @@ class RotaryPositions(nn.Module):
         """From now on built for this grid: nothing is stale, because nothing depended on its size."""
 
     def _tables(self, grid: Grid, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines for the patch tokens of a grid, (N, H · P); kept, because every forward pass asks for them."""
+        """Cosines and sines for the patch tokens of a grid, (N, H · P)."""
         if is_open(grid.shape):
             angles = torch.cat([self._angles(part, torch) for part in parts_of(grid)])
             return angles.cos().to(like.device, like.dtype), angles.sin().to(like.device, like.dtype)
-        key = (grid, like.dtype, like.device)
-        if key in self._kept:
-            return self._kept[key]
-        radians = np.concatenate([self._angles(part, np) for part in parts_of(grid)])
-        cosines, sines = (torch.as_tensor(wave(radians)).to(like.device, like.dtype) for wave in (np.cos, np.sin))
-        if len(self._kept) > 256:  # caps and lengths come and go
-            self._kept.clear()
-        if type(cosines) is torch.Tensor:  # fake ones, of a trace of shapes or an export, hold no numbers
-            self._kept[key] = (cosines, sines)
-        return cosines, sines
+
+        def tables() -> tuple[Tensor, Tensor]:
+            radians = np.concatenate([self._angles(part, np) for part in parts_of(grid)])
+            cosines, sines = (torch.as_tensor(wave(radians)).to(like.device, like.dtype) for wave in (np.cos, np.sin))
+            return cosines, sines
+
+        return kept(self._kept, (grid, like.dtype, like.device), tables)
 
     def _angles(self, grid: Grid, xp: Any) -> Any:
         """(N, H · P) float64 radians, of numpy or torch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.grid import Axis, Grid
+from sigvit.kept_tensors import kept
 from sigvit.tokenizers.electrode_sites import check_sites, sites_of_info
 from sigvit.tokenizers.image import ImagePatches
 from sigvit.tokenizers.mixed_recordings import OneRecording, at_one_rate, cut_alike, recordings_of, refuse_mask
@@ -83,7 +84,7 @@ class ScalpMapPatches(Tokenizer):
         self._raw = _raw_weights(self)
         self.weight = nn.Parameter(lecun_normal_(torch.empty(width, frames, *self.patch_size)))
         self.bias = nn.Parameter(torch.zeros(width))
-        self._kept: dict[tuple, Tensor] = {}
+        self._kept: dict[Hashable, tuple[Tensor]] = {}
 
     @classmethod
     def from_info(
@@ -211,12 +212,9 @@ class ScalpMapPatches(Tokenizer):
         return seen & steps_alone(mask, steps, self._span, self._span, self.leftover)
 
     def _matrix(self, recording: Tensor) -> Tensor:
-        """(E, H · W); kept, because every forward pass asks for it."""
-        key = (recording.device, recording.dtype)
-        if key not in self._kept:
-            with torch.inference_mode(False):  # what is kept may be trained with later
-                self._kept[key] = torch.tensor(self._raw.T, device=recording.device, dtype=recording.dtype).contiguous()
-        return self._kept[key]
+        """(E, H · W), in the recording's numbers and on its device."""
+        device, dtype = recording.device, recording.dtype
+        return kept(self._kept, (device, dtype), lambda: (torch.tensor(self._raw.T, device=device, dtype=dtype).contiguous(),))[0]
 
     def _laid(self, steps: int) -> Grid:
         counts = [pixels // patch for pixels, patch in zip(self.size, self.patch_size, strict=True)]
