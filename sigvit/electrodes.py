@@ -55,6 +55,15 @@ def comparable_name(name: str) -> str:
     return canonical_name(name) or name
 
 
+def same_electrodes(names: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether these are the same electrodes in the same order, in any spelling.
+
+    >>> same_electrodes(["EEG C3-REF", "T3"], ["C3", "T7"])
+    True
+    """
+    return list(map(comparable_name, names)) == list(map(comparable_name, others))
+
+
 def require_order(names: Sequence[str] | None, known: Sequence[str] | None, whose: str) -> None:
     """ValueError where an electrode has another name than the one in its place that `whose` was fitted on; None where names aren't known.
 
@@ -65,6 +74,15 @@ def require_order(names: Sequence[str] | None, known: Sequence[str] | None, whos
     for at, (name, own) in enumerate(zip(names or (), known or (), strict=False)):  # as many as the shape has
         if comparable_name(name) != comparable_name(own):
             raise ValueError(f"Electrode {at + 1} of X is {name}, but {whose} was fitted on {own} there: give the electrodes in its order.")
+
+
+def few_names(names: Sequence[str]) -> str:
+    """The first of them, for a message.
+
+    >>> few_names(["C3", "Cz", "C4", "Fz", "Pz"]), few_names([])
+    ('C3, Cz, C4, Fz … (5)', 'without names')
+    """
+    return (", ".join(names[:4]) + (f" … ({len(names)})" if len(names) > 4 else "")) or "without names"
 
 
 def electrode_position(name: str) -> tuple[float, float, float] | None:

@@ -13,7 +13,7 @@ from sigvit.kept_tensors import kept
 from sigvit.model.linear import linear
 from sigvit.model.placing import grids_of, place
 from sigvit.model.resize import is_open
-from sigvit.model.waves import check_axis, phases
+from sigvit.model.waves import check_axis, check_units, phases
 from sigvit.tokens import Tokens
 
 # N = patch tokens, D = width, F = waves an axis
@@ -78,9 +78,7 @@ class CoordinatePositions(nn.Module):
 
     def along_axis(self, axis: Axis) -> Tensor:
         """The vectors of every step of an axis: (steps, D), or (K, steps, D)."""
-        if self.units.get(axis.name) != axis.unit:
-            built = ", ".join(f"{name} ({unit})" for name, unit in self.units.items())
-            raise ValueError(f"These positions read the coordinates of {built}, but the tokens sit on {axis.name!r} in {axis.unit!r}.")
+        check_units(self.units, axis)
         weight = self.weights[axis.name]
         waves, known = self._waves(axis, weight)
         line = linear(waves.expand(*weight.shape[:-2], *waves.shape), weight, None)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sigvit.electrodes import few_names, same_electrodes
 from sigvit.grid import Grid, JoinedGrid
 from sigvit.model.coordinates import CoordinatePositions
 from sigvit.model.joined_positions import JoinedPositions
@@ -211,9 +212,10 @@ def _run_time_shapes(tokens: Tokens, table: Table, free: tuple[str, ...]) -> lis
         for name, before, now in zip(table.names, table.shape, grid.shape, strict=True):
             if name not in free and before != now:
                 raise ValueError(f"This model was built for {before} steps of {name}, but got {now}; {_way_out(name)}")
-        if tokens.grids is not None and "electrode" in grid.names and electrodes_of(grid) != table.electrodes:
+        own = electrodes_of(grid)
+        if tokens.grids is not None and "electrode" in grid.names and not same_electrodes(own, table.electrodes):
             raise ValueError(
-                f"This model's positions belong to the electrodes {_few(table.electrodes)} in this order, but a recording has {_few(electrodes_of(grid))}; "
+                f"This model's positions belong to the electrodes {few_names(table.electrodes)} in this order, but a recording has {few_names(own)}; "
                 f"{_way_out('electrode')}"
             )
     return [grid.shape for grid in grids]
@@ -222,11 +224,6 @@ def _run_time_shapes(tokens: Tokens, table: Table, free: tuple[str, ...]) -> lis
 def electrodes_of(grid: Grid) -> tuple[str, ...]:
     """Names of the electrodes, where the grid has any."""
     return next((axis.labels for axis in grid.axes if axis.name == "electrode"), ())
-
-
-def _few(names: tuple[str, ...]) -> str:
-    """Names for a message."""
-    return (", ".join(names[:4]) + (f" … ({len(names)})" if len(names) > 4 else "")) or "without names"
 
 
 def _way_out(axis: str) -> str:

@@ -15,7 +15,7 @@ from sigvit.grid import Grid, JoinedGrid
 from sigvit.kept_tensors import kept
 from sigvit.model.placing import grids_of, stack_padded
 from sigvit.model.resize import is_open
-from sigvit.model.waves import check_axis, phases
+from sigvit.model.waves import check_axis, check_units, phases
 from sigvit.tokens import Tokens
 
 # B = batch, T = tokens, N = patch tokens, H = heads, d = width of a head, P = d / 2 pairs of numbers in a head
@@ -137,9 +137,7 @@ class RotaryPositions(nn.Module):
         """(N, H · P) float64 radians, of numpy or torch."""
         angles = xp.zeros((*grid.shape, self.heads, self.n_pairs), dtype=xp.float64)
         for at, axis in enumerate(grid.axes):
-            if self.units.get(axis.name) != axis.unit:
-                built = ", ".join(f"{name} ({unit})" for name, unit in self.units.items())
-                raise ValueError(f"These rotary positions read the coordinates of {built}, but the tokens sit on {axis.name!r} in {axis.unit!r}.")
+            check_units(self.units, axis)
             if axis.name in self.pairs:
                 pairs = self.pairs[axis.name]
                 turns = phases(axis, len(pairs) * self.heads, xp).reshape((axis.size, len(pairs), self.heads))

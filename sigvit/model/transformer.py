@@ -127,12 +127,8 @@ class VisionTransformer(nn.Module):
 
     def embed(self, signal: Signal, mask: Tensor | None = None) -> Tokens:
         """What the encoder reads: the tokenizer's tokens behind the special ones, with positions and dropout."""
-        placed = self.place(signal, mask)
+        placed = self.placed(self.cut(signal, mask))
         return placed.with_values(dropout(placed.values, self.config.dropout, self.training))
-
-    def place(self, signal: Signal, mask: Tensor | None = None) -> Tokens:
-        """What `embed` gives, before dropout."""
-        return self.placed(self.cut(signal, mask))
 
     def cut(self, signal: Signal, mask: Tensor | None = None) -> Tokens:
         """The tokenizer's tokens, still without special ones and positions.

@@ -5,6 +5,7 @@ The wavelengths are constants of the unit, not of the data: a place means the sa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -40,6 +41,13 @@ def check_axis(axis: Axis) -> None:
             f"None of the {axis.size} electrodes has a known place, so coordinates tell nothing of them apart; give an mne.Info or names of the 10-05 system, "
             "or use positions='factorised', which learns each electrode by its number."
         )
+
+
+def check_units(units: Mapping[str, str], axis: Axis) -> None:
+    """ValueError where the axis, or its unit, is none of those that positions were built for."""
+    if units.get(axis.name) != axis.unit:
+        built = ", ".join(f"{name} ({unit})" for name, unit in units.items())
+        raise ValueError(f"These positions read the coordinates of {built}, but the tokens sit on {axis.name!r} in {axis.unit!r}.")
 
 
 @lru_cache(maxsize=256)

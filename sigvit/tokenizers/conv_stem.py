@@ -15,7 +15,7 @@ from sigvit.tokenizers.mixed_recordings import cut_by_name
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.symmetric import inverse_root, shrink
-from sigvit.tokenizers.time_cuts import as_signals, check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
+from sigvit.tokenizers.time_cuts import as_signals, check_cut, check_recording, fit_length, n_steps, real_samples, real_steps, samples_of, time_axis
 from sigvit.tokenizers.tokenizer import Tokenizer
 from sigvit.tokens import Tokens
 
@@ -178,7 +178,8 @@ class ConvStem(Tokenizer):
             recording = recording.where(mask, 0.0)
         steps = n_steps(recording.shape[2], self.window, self.stride, self.leftover)
         pooled = self.filtered_means(fit_length(recording, (steps - 1) * self.stride + self.window))
-        return Tokens(functional.linear(pooled, self.weight, self.bias), self._grid(steps), None if mask is None else self._real(mask, steps))
+        real = None if mask is None else real_steps(mask, steps, self.window, self.stride, self.leftover)
+        return Tokens(functional.linear(pooled, self.weight, self.bias), self._grid(steps), real)
 
     def filtered_means(self, recording: Tensor) -> Tensor:
         """What is projected: (B, E, samples) → (B, T, F), means of ELU or logarithms of mean power."""
@@ -193,11 +194,6 @@ class ConvStem(Tokenizer):
         """Temporal and spatial filters as one convolution: (F, E, L)."""
         spatial = self.spatial if self.whitening is None else self.spatial @ self.whitening
         return torch.einsum("ofe,fl->oel", spatial, self.temporal)
-
-    def _real(self, mask: Tensor, steps: int) -> Tensor:
-        """(B, E, samples) → (B, T)."""
-        seen = fit_length(mask.any(1), (steps - 1) * self.stride + self.window).unfold(-1, self.window, self.stride).any(-1)
-        return seen & steps_alone(mask, steps, self.window, self.stride, self.leftover)
 
     def _laid(self, steps: int) -> Grid:
         return Grid((time_axis(steps, self.window, self.stride, self.sampling_rate),))

@@ -14,8 +14,9 @@ from sigvit.tokenizers.electrode_sites import check_sites
 from sigvit.tokenizers.mixed_recordings import cut_by_name
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
+from sigvit.tokenizers.spectral_filters import check_band
 from sigvit.tokenizers.symmetric import inverse_root, matrix_log, riemannian_mean, shrink, upper_triangle
-from sigvit.tokenizers.time_cuts import as_signals, check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
+from sigvit.tokenizers.time_cuts import as_signals, check_cut, check_recording, fit_length, n_steps, real_samples, real_steps, samples_of, time_axis
 from sigvit.tokenizers.tokenizer import Tokenizer
 from sigvit.tokens import Tokens
 
@@ -172,8 +173,8 @@ class CovarianceTokens(Tokenizer):
         if there is None:
             return self._measured(cut - cut.mean(-1, keepdim=True)), None
         kept = fit_length(there, length).unfold(-1, self.window, self.stride).transpose(1, 2)
-        found = self._measured_where(cut, kept)
-        return found, None if mask is None else kept.any(-1).any(-1) & steps_alone(there, steps, self.window, self.stride, self.leftover)
+        real = None if mask is None else real_steps(there, steps, self.window, self.stride, self.leftover)
+        return self._measured_where(cut, kept), real
 
     def _measured(self, centred: Tensor, present: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
         """Windows (B, S, E, L) → shrunk covariances (B, F, S, E, E); `present` (B, S, E) of ones and zeros and `samples` (B, S) say what was real of them."""
@@ -237,8 +238,7 @@ def _bins(bands: Sequence[tuple[float, float]], window: int, sampling_rate: floa
     step, highest = sampling_rate / window, (window - 1) // 2
     found = []
     for low, high in bands:
-        if not 0 <= low < high <= sampling_rate / 2:
-            raise ValueError(f"The band {low:g}-{high:g} Hz isn't one between 0 and half the rate, {sampling_rate / 2:g} Hz.")
+        check_band(low, high, sampling_rate)
         # A quotient's last bit must not decide on which side of an edge a frequency lies.
         first, behind = (int(np.ceil(edge * window / sampling_rate - ROUNDING)) for edge in (low, high))
         first, behind = max(first, 1), min(behind, highest + 1)

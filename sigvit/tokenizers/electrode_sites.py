@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from sigvit.electrodes import comparable_name, electrode_position
+from sigvit.electrodes import electrode_position, same_electrodes
 
 Position = tuple[float, float, float]
 UNKNOWN: Position = (float("nan"),) * 3  # type: ignore[assignment]
@@ -62,7 +62,7 @@ def check_electrodes(tokenizer: nn.Module, names: Sequence[str] | None, sampling
         own, rate = getattr(part, "names", None), getattr(part, "sampling_rate", None)
         if rate is not None and sampling_rate is not None and abs(rate - sampling_rate) > 1e-6 * rate:
             raise ValueError(f"The tokenizer was built for {rate:g} Hz, but the recordings have {sampling_rate:g} Hz.")
-        if own is not None and names is not None and list(map(comparable_name, own)) != list(map(comparable_name, names)):
+        if own is not None and names is not None and not same_electrodes(own, names):
             raise ValueError(f"The tokenizer was built for the electrodes {list(own)[:12]}, but the recordings have {list(names)[:12]}, in this order.")
 
 

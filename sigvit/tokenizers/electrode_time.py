@@ -16,7 +16,7 @@ from sigvit.tokenizers.mixed_recordings import at_one_rate, cut_by_name, electro
 from sigvit.tokenizers.own_tokens import own_tokens, take_own
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
-from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, time_axis
+from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
 from sigvit.tokenizers.tokenizer import Tokenizer
 from sigvit.tokens import Tokens
 
@@ -97,7 +97,8 @@ class ElectrodeTimePatches(Tokenizer):
     def forward(self, recording: Tensor | RecordingBatch, mask: Tensor | None = None) -> Tokens:
         """(B, E, samples) → Tokens (B, T, D).
 
-        `mask` is (B, E) or (B, E, samples) bool, True = real: samples that aren't have exactly no influence, and a patch without real samples is padding.
+        `mask` is (B, E) or (B, E, samples) bool, True = real: samples that aren't have exactly no influence. A patch is padding where it holds no real sample,
+        or reaches beyond the recording's last one so that the recording alone wouldn't have it.
         A batch of several caps, lengths and rates (`collate_windows`) needs no mask. Where each electrode has its own tokens, it may have any electrodes;
         where several share one, each recording's are placed on `names`, and absent ones are masked.
         """
@@ -108,7 +109,9 @@ class ElectrodeTimePatches(Tokenizer):
             mask = real_samples(mask, recording)
             recording = recording.where(mask, 0.0)
         values = functional.linear(self.unfold(recording), self.weight, self.bias)
-        return Tokens(values, self._grid(recording.shape[2]), None if mask is None else self.unfold(mask).any(-1))
+        steps = values.shape[1] // len(self.groups)
+        real = None if mask is None else self.unfold(mask).any(-1) & self._alone(mask, steps).repeat(1, len(self.groups))
+        return Tokens(values, self._grid(steps), real)
 
     def _several_recordings(self, batch: RecordingBatch, mask: Tensor | None) -> Tokens:
         """Each recording's own patches at this tokenizer's rate, electrode by electrode, then padding."""
@@ -128,9 +131,10 @@ class ElectrodeTimePatches(Tokenizer):
         steps = [n_steps(length, self.window, self.stride, self.leftover) for length in lengths]
         grids = tuple(Grid((axis, self._time_axis(own))) for axis, own in zip(electrode_axes(batch), steps, strict=True))
         end = (max(steps) - 1) * self.stride + self.window
-        patches, there = (fit_length(signal, end).unfold(-1, self.window, self.stride).flatten(1, 2) for signal in (values, real))
+        patches, there = (fit_length(signal, end).unfold(-1, self.window, self.stride) for signal in (values, real))
+        there = there & self._alone(real, max(steps))[:, None, :, None]
         at, own_places = own_tokens(grids, max(steps))
-        return take_own(patches, at, own_places), take_own(there, at, own_places).any(-1), grids
+        return take_own(patches.flatten(1, 2), at, own_places), take_own(there.flatten(1, 2), at, own_places).any(-1), grids
 
     def unfold(self, recording: Tensor) -> Tensor:
         """The patches before their projection: (B, E, samples) → (B, T, k · window), electrode by electrode in each patch."""
@@ -155,6 +159,9 @@ class ElectrodeTimePatches(Tokenizer):
 
     def _laid(self, steps: int) -> Grid:
         return Grid((self._electrode_axis, self._time_axis(steps)))
+
+    def _alone(self, mask: Tensor, steps: int) -> Tensor:
+        return steps_alone(mask, steps, self.window, self.stride, self.leftover)
 
     def _time_axis(self, steps: int) -> Axis:
         return time_axis(steps, self.window, self.stride, self.sampling_rate)

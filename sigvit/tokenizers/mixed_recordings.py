@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from sigvit.electrodes import comparable_name
+from sigvit.electrodes import comparable_name, few_names
 from sigvit.grid import Axis, Grid
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.resampling import resample, resampled_length
@@ -86,15 +86,11 @@ def _places(own: tuple[str, ...], names: tuple[str, ...], recording: int) -> lis
         raise ValueError(f"Recording {recording} has the electrode {doubled[0]} more than once, as {', '.join(spellings)}; leave all but one out.")
     if not set(meant) & set(wanted):
         raise ValueError(
-            f"Recording {recording} has none of the electrodes that this tokenizer was built for: it has {_few(own)}, and the tokenizer reads {_few(names)}. "
-            "Build the tokenizer for electrodes that the recordings share, or take one that reads any: ElectrodeTimePatches with electrodes=1, "
-            "SpectrogramPatches, ScalpMapPatches."
+            f"Recording {recording} has none of the electrodes that this tokenizer was built for: it has {few_names(own)}, "
+            f"and the tokenizer reads {few_names(names)}. Build the tokenizer for electrodes that the recordings share, or take one that reads any: "
+            "ElectrodeTimePatches with electrodes=1, SpectrogramPatches, ScalpMapPatches."
         )
     return [meant.index(name) if name in meant else -1 for name in wanted]
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (f" … ({len(names)})" if len(names) > 4 else "")
 
 
 def cut_alike(likeness: Sequence[Alike], cut: Callable[[list[int], Alike], Iterable[OneRecording]]) -> Tokens:

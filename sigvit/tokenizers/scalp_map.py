@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sigvit.electrodes import few_names
 from sigvit.grid import Axis, Grid
 from sigvit.kept_tensors import kept
 from sigvit.tokenizers.electrode_sites import check_sites, sites_of_info
@@ -19,7 +20,7 @@ from sigvit.tokenizers.mixed_recordings import OneRecording, at_one_rate, cut_al
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.tokenizers.scalp_weights import EXTENT_M, cap_weights, directions, inverse_distance_weights, pixel_directions, spline_weights
-from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, steps_alone, time_axis
+from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, real_steps, samples_of, time_axis
 from sigvit.tokenizers.tokenizer import Tokenizer
 from sigvit.tokens import Tokens
 
@@ -169,7 +170,7 @@ class ScalpMapPatches(Tokenizer):
         cut = pictures.unflatten(1, (-1, self.frames))  # B, S, Q, H, W
         projected = functional.conv2d(cut.flatten(0, 1), self.weight, self.bias, stride=self.patch_size)
         values = projected.unflatten(0, cut.shape[:2]).permute(0, 3, 4, 1, 2)  # B, rows, columns, S, D
-        real = None if mask is None else self._real(mask, cut.shape[1])
+        real = None if mask is None else real_steps(mask, cut.shape[1], self._span, self._span, self.leftover)
         grid = self._grid(cut.shape[1])
         return Tokens(values.flatten(1, 3), grid, None if real is None else real.repeat(1, grid.shape[0] * grid.shape[1]))
 
@@ -206,11 +207,6 @@ class ScalpMapPatches(Tokenizer):
         """(B, E, samples) → (B, E, N, samples of a frame)."""
         return fit_length(signal, length).unflatten(-1, (-1, self.frame))
 
-    def _real(self, mask: Tensor, steps: int) -> Tensor:
-        """(B, E, samples) → (B, S)."""
-        seen = fit_length(mask.any(1), steps * self._span).unflatten(-1, (steps, -1)).any(-1)
-        return seen & steps_alone(mask, steps, self._span, self._span, self.leftover)
-
     def _matrix(self, recording: Tensor) -> Tensor:
         """(E, H · W), in the recording's numbers and on its device."""
         device, dtype = recording.device, recording.dtype
@@ -246,7 +242,7 @@ def _known_places(batch: RecordingBatch) -> list[bytes]:
     places = batch.positions.numpy()
     for at, (own, names) in enumerate(zip(places, batch.names, strict=True)):
         if not np.isfinite(own).all(axis=1).any():
-            raise ValueError(f"A picture of the scalp needs places, but recording {at} has no electrode whose place is known: {', '.join(names[:4])}.")
+            raise ValueError(f"A picture of the scalp needs places, but recording {at} has no electrode whose place is known: {few_names(names)}.")
     return [own[: len(names)].tobytes() for own, names in zip(places, batch.names, strict=True)]
 
 

@@ -28,8 +28,7 @@ def filter_bank_filters(bands: Sequence[tuple[float, float]], window: int, sampl
     (1, 65)
     """
     for low, high in bands:
-        if not 0 <= low < high <= sampling_rate / 2:
-            raise ValueError(f"The band {low:g}-{high:g} Hz isn't one between 0 and half the rate, {sampling_rate / 2:g} Hz.")
+        check_band(low, high, sampling_rate)
     centred = np.arange(window) - (window - 1) / 2
     low, high = np.array(bands).T[..., None]
     low_pass = np.hamming(window) * np.sinc((high - low) * centred / sampling_rate)
@@ -59,6 +58,12 @@ def _wavelet(frequency: float, cycles: float, sampling_rate: float) -> np.ndarra
     seconds = np.concatenate([-half[:0:-1], half])
     wave = np.exp(-2j * np.pi * frequency * seconds) - np.exp(-2 * (np.pi * frequency * deviation_s) ** 2)
     return wave * np.exp(-(seconds**2) / (2 * deviation_s**2))
+
+
+def check_band(low: float, high: float, sampling_rate: float) -> None:
+    """ValueError where these are no limits of a band, in Hz."""
+    if not 0 <= low < high <= sampling_rate / 2:
+        raise ValueError(f"The band {low:g}-{high:g} Hz isn't one between 0 and half the rate, {sampling_rate / 2:g} Hz.")
 
 
 def _check_frequencies(frequencies: Sequence[float] | np.ndarray, sampling_rate: float) -> None:

@@ -97,6 +97,16 @@ def steps_alone(mask: Tensor, steps: int, window: int, stride: int, leftover: st
     return ((starts - stride + window < length) | (starts == 0)) & (starts < length) if leftover == "pad" else starts + window <= length
 
 
+def real_steps(mask: Tensor, steps: int, window: int, stride: int, leftover: str) -> Tensor:
+    """Which steps hold a real sample of any electrode, of those that the recording would have alone (`steps_alone`): (B, E, samples) → (B, steps).
+
+    >>> real_steps(torch.tensor([[[True] * 4 + [False] * 5]]), 3, window=3, stride=3, leftover="drop").tolist()
+    [[True, False, False]]
+    """
+    seen = fit_length(mask.any(1), (steps - 1) * stride + window).unfold(-1, window, stride).any(-1)
+    return seen & steps_alone(mask, steps, window, stride, leftover)
+
+
 def samples_of(seconds: float, sampling_rate: float) -> int:
     """Seconds in samples, rounded to the nearest, halves down.
 

@@ -14,7 +14,7 @@ from sigvit.tokenizers.electrode_sites import check_sites
 from sigvit.tokenizers.mixed_recordings import cut_by_name
 from sigvit.tokenizers.projection import lecun_normal_
 from sigvit.tokenizers.recording_batch import RecordingBatch
-from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, samples_of, time_axis
+from sigvit.tokenizers.time_cuts import check_cut, check_recording, fit_length, n_steps, real_samples, real_steps, samples_of, time_axis
 from sigvit.tokenizers.tokenizer import Tokenizer
 from sigvit.tokens import Tokens
 
@@ -71,7 +71,7 @@ class TimeStepTokens(Tokenizer):
         """(B, E, samples) → Tokens (B, T, D).
 
         `mask` is (B, E) or (B, E, samples) bool, True = real: an electrode is averaged over its real samples, and is zero where it has none;
-        a token without real samples is padding.
+        a token without real samples is padding, and so is one that reaches beyond the recording's last one so that the recording alone wouldn't have it.
         A batch of several caps, lengths and rates (`collate_windows`) needs no mask: each recording's electrodes are placed on `names`.
         """
         if isinstance(recording, RecordingBatch):
@@ -79,7 +79,8 @@ class TimeStepTokens(Tokenizer):
         check_recording(recording, self.n_electrodes)
         mask = None if mask is None else real_samples(mask, recording)
         values = functional.linear(self.averages(recording, mask), self.weight, self.bias)
-        return Tokens(values, self._grid(values.shape[1]), None if mask is None else self._cut(mask).any(-1).any(-1))
+        real = None if mask is None else real_steps(mask, values.shape[1], self.window, self.window, self.leftover)
+        return Tokens(values, self._grid(values.shape[1]), real)
 
     def averages(self, recording: Tensor, mask: Tensor | None = None) -> Tensor:
         """The vectors before their projection: (B, E, samples) → (B, T, E)."""

@@ -192,7 +192,7 @@ class _Place(nn.Module):
         self.model = model
 
     def forward(self, signal: Tensor) -> Tokens:
-        return self.model.place(signal)
+        return self.model.placed(self.model.cut(signal))
 
 
 def can_stack(model: nn.Module) -> bool:
