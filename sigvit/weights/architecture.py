@@ -96,9 +96,10 @@ def _image_size(found: Found, positions: str, image_size: tuple[int, int] | None
 
 def _heads(found: Found, width: int, heads: int | None) -> int:
     """What is given, else what the file says, else what the family of this width has."""
-    if heads is not None and found.heads is not None and heads != found.heads:
-        raise ValueError(f"{found.where} says {found.heads} heads, but heads={heads} was given.")
-    known = heads or found.heads or next((size.heads for size in FAMILIES.values() if size.width == width), None)
+    said = found.facts.heads
+    if heads is not None and said is not None and heads != said:
+        raise ValueError(f"{found.where} says {said} heads, but heads={heads} was given.")
+    known = heads or said or next((size.heads for size in FAMILIES.values() if size.width == width), None)
     if known is None:
         widths = ", ".join(str(size.width) for size in FAMILIES.values())
         raise ValueError(f"{found.where} can't say how many heads attention has, and a width of {width} is unusual (usual are {widths}); give heads=….")
@@ -116,8 +117,9 @@ def _pool(found: Found, width: int, pool: str | None) -> str:
 def _pools(found: Found, width: int) -> tuple[str, ...]:
     """Those that the file may mean, the usual one first, or its config's; where a head was trained on it, that alone."""
     tensors = found.tensors
-    if found.pool is not None and "head.weight" in tensors:
-        return (found.pool,)
+    said = found.facts.pool
+    if said is not None and "head.weight" in tensors:
+        return (said,)
     if "pool.probe" in tensors:
         return ("map",)
     if "pool.mean_norm.weight" in tensors:
@@ -130,4 +132,4 @@ def _pools(found: Found, width: int) -> tuple[str, ...]:
     if inputs is not None and inputs.shape[1] == 2 * width:
         return ("class_and_mean",)
     possible = ("class", "mean") if inputs is not None else ("class", "mean", "class_and_mean")
-    return tuple(sorted(possible, key=lambda pool: pool != found.pool))
+    return tuple(sorted(possible, key=lambda pool: pool != said))

@@ -3,6 +3,8 @@
 timm's, with register tokens that have no positions. Checkpoints of training hold blocks in chunks, and heads that are thrown away.
 """
 
+from dataclasses import replace
+
 from sigvit.weights import timm
 from sigvit.weights.layout import Layout, Rule
 
@@ -19,4 +21,4 @@ PLAIN = Layout(
 )
 
 # Models with registers are run with another interpolation: antialiased, without the offset.
-WITH_REGISTERS = Layout(**{**vars(PLAIN), "resize": "timm", "marker": "register_tokens"})
+WITH_REGISTERS = replace(PLAIN, resize="timm", marker="register_tokens")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -23,8 +23,21 @@ GELUS = {
 GLOBAL_POOLS = {"token": "class", "avg": "mean", "map": "map"}
 
 
-def facts(checkpoint: Checkpoint, layout: Layout, tensors: dict[str, Tensor], heads: int | None, distilled: bool) -> dict[str, Any]:
-    """What shapes and config say about heads, depth, image size, GELU, eps, pool, standardisation and scaling; None where they are silent.
+class Facts(NamedTuple):
+    """What shapes and config say of a model, else what its source always has; None where that is nothing."""
+
+    heads: int | None
+    depth: int | None
+    image_size: tuple[int, int] | None
+    gelu: str | None
+    eps: float | None
+    pool: str | None
+    standardisation: str
+    scaling: dict[str, Any] | None
+
+
+def read_facts(checkpoint: Checkpoint, layout: Layout, tensors: dict[str, Tensor], heads: int | None, distilled: bool) -> Facts:
+    """The facts of a checkpoint; `heads` and `distilled` are what its tensors say.
 
     Raises
     ------
@@ -35,16 +48,16 @@ def facts(checkpoint: Checkpoint, layout: Layout, tensors: dict[str, Tensor], he
     gelu = gelu.lower() or None if isinstance(gelu, str) else gelu  # as timm, which takes "" for none given
     if gelu is not None and not (isinstance(gelu, str) and gelu in GELUS):
         raise ValueError(f"The config of {checkpoint.where} says the activation {gelu!r}; models here have a GELU: {', '.join(GELUS)}.")
-    return {
-        "heads": said.get("heads") if heads is None else heads,
-        "depth": said.get("depth"),
-        "image_size": said.get("image_size", _seen(said.get("given_size"), tensors)),
-        "gelu": None if gelu is None else GELUS[gelu],
-        "eps": said.get("eps"),
-        "pool": said.get("pool", _pool(said.get("global_pool"), tensors, distilled, checkpoint.where)),
-        "standardisation": said.get("standardisation"),
-        "scaling": said.get("scaling"),
-    }
+    return Facts(
+        heads=said.get("heads") if heads is None else heads,
+        depth=said.get("depth"),
+        image_size=said.get("image_size", _seen(said.get("given_size"), tensors)),
+        gelu=layout.gelu if gelu is None else GELUS[gelu],
+        eps=said.get("eps", layout.eps),
+        pool=said.get("pool", _pool(said.get("global_pool"), tensors, distilled, checkpoint.where)),
+        standardisation=said.get("standardisation") or layout.standardisation,
+        scaling=said.get("scaling"),
+    )
 
 
 def _said(checkpoint: Checkpoint, layout: Layout) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 Files of big_vision may hold all blocks in one array (scan), positions of the patches alone, a MAP head, or two towers of which one sees images.
 """
 
+from dataclasses import replace
+
 from sigvit.weights.layout import Layout, Rule
 
 KINDS = (("scale", "weight"), ("bias", "bias"))
@@ -86,4 +88,4 @@ BIG_VISION = Layout(
 )
 
 # The paper's code puts the class token in front of the positions, so that it always has one.
-PAPER = Layout(**{**vars(BIG_VISION), "table_rows": ("class",), "marker": "Transformer/posembed_input/pos_embedding"})
+PAPER = replace(BIG_VISION, table_rows=("class",), marker="Transformer/posembed_input/pos_embedding")

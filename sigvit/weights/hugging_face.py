@@ -1,5 +1,7 @@
 """Hugging Face's names: ViT and DINOv2, of transformers 5 and of the versions before (encoder.layer.i.attention.attention.query)."""
 
+from dataclasses import replace
+
 from sigvit.weights.layout import Layout, Refusal, Rule
 
 EMBEDDING = (
@@ -81,4 +83,4 @@ DINOV2 = Layout(
 )
 
 # Models with registers are resized with antialiasing.
-DINOV2_WITH_REGISTERS = Layout(**{**vars(DINOV2), "resize": "timm", "marker": "embeddings.register_tokens"})
+DINOV2_WITH_REGISTERS = replace(DINOV2, resize="timm", marker="embeddings.register_tokens")

@@ -36,7 +36,7 @@ class Layout:
     Attributes
     ----------
     rules : the table; where several rules end at one name of ours, the first is the one that is written.
-    gelu, eps : what the source computes with, where its file says nothing else.
+    gelu, eps : what the source computes with, where its file says nothing else; None where that is the model's own.
     standardisation : how it standardises a hybrid's filters (`ResNetPatches`).
     resize : method of `sigvit.resize_positions` for tables of another grid.
     table_rows : which special tokens may have rows in front of the position table, the usual case first: "all", "class" or "none".
@@ -54,8 +54,8 @@ class Layout:
     """
 
     rules: tuple[Rule, ...]
-    gelu: str = "erf"
-    eps: float = 1e-6
+    gelu: str | None = "erf"
+    eps: float | None = 1e-6
     standardisation: str = "google"
     resize: str = "timm"
     table_rows: tuple[str, ...] = ("class",)

@@ -69,8 +69,7 @@ def load_weights(
     True
     """
     found = translate(read(weights, layouts(source)), source)
-    gelu, eps = _first(gelu, found.gelu, _usual(found, "gelu")), _first(eps, found.eps, _usual(found, "eps"))
-    return _load(model, found, _pair(image_size) or found.image_size, gelu, eps)
+    return _load(model, found, _pair(image_size) or found.facts.image_size, _first(gelu, found.facts.gelu), _first(eps, found.facts.eps))
 
 
 def from_weights(
@@ -114,8 +113,8 @@ def from_weights(
         return _own(weights, {"heads": heads, "image_size": image_size, "gelu": gelu, "eps": eps, "pool": pool})
     found = translate(read(weights, layouts(source)), source)
     found.account.settle(found.where)
-    size = _pair(image_size) or found.image_size
-    gelu, eps = _first(gelu, found.gelu, found.layout.gelu), _first(eps, found.eps, found.layout.eps)
+    size = _pair(image_size) or found.facts.image_size
+    gelu, eps = _first(gelu, found.facts.gelu), _first(eps, found.facts.eps)
     with borrowed_random_state():  # the start values are drawn and thrown away; the caller's random numbers aren't touched
         config, tokenizer = architecture.describe(found, heads, size, gelu, eps, pool)
         model = VisionTransformer(config, tokenizer)
@@ -147,14 +146,14 @@ def _load(model: VisionTransformer, found: Found, image_size: tuple[int, int] | 
     _compare(expected, model, found, headless)
     found.account.settle(found.where)
     if isinstance(model.tokenizer, ResNetPatches) and found.layout is not SIGVIT:
-        model.tokenizer.follow(found.standardisation or found.layout.standardisation)
+        model.tokenizer.follow(found.facts.standardisation)
     _follow(model, config)
     with torch.no_grad():
         for name, tensor in found.tensors.items():
             expected[name].copy_(tensor)
     if headless:
         logger.info("%s has no head; the model's is new, at zero.", found.where)
-    if found.scaling is not None:
+    if found.facts.scaling is not None:
         logger.info("The scaling beside %s wasn't taken; VisionTransformer.from_pretrained gives a model that has it.", found.where)
     if found.dropped:
         logger.info("Of %s these were dropped, which training alone needed: %s.", found.where, ", ".join(found.dropped))
@@ -232,10 +231,11 @@ def _compare(expected: Mapping[str, Tensor], model: VisionTransformer, found: Fo
             account.add("wrong shapes", f"{name} is {tuple(tensor.shape)} in the file, {tuple(expected[name].shape)} in the model")
         elif name in expected and (fault := _fault(tensor, expected[name].dtype)):
             account.add(f"tensors of the file that {fault}", name)
-    if found.heads is not None and found.heads != model.config.heads:
-        account.add("other attention heads", f"{found.heads} in the file, {model.config.heads} in the model")
-    if found.pool is not None and not headless and found.pool != model.config.pool:
-        account.add("another pool", f"{found.pool!r} in the file, {model.config.pool!r} in the model")
+    heads, pool = found.facts.heads, found.facts.pool
+    if heads is not None and heads != model.config.heads:
+        account.add("other attention heads", f"{heads} in the file, {model.config.heads} in the model")
+    if pool is not None and not headless and pool != model.config.pool:
+        account.add("another pool", f"{pool!r} in the file, {model.config.pool!r} in the model")
 
 
 def _fault(tensor: Tensor, dtype: torch.dtype) -> str | None:
@@ -255,11 +255,6 @@ def _follow(model: VisionTransformer, config: ModelConfig) -> None:
             module.approximate = "none" if model.config.gelu == "erf" else "tanh"
         if isinstance(module, nn.LayerNorm):
             module.eps = model.config.eps
-
-
-def _usual(found: Found, name: str) -> Any:
-    """What the source always has; our own has nothing of the kind."""
-    return None if found.layout is SIGVIT else getattr(found.layout, name)
 
 
 def _first(*choices: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.export import Dim
 
 from sigvit.mode import in_mode
 from sigvit.tokenizers import ImagePatches
+from sigvit.whole_file import whole_file
 
 if TYPE_CHECKING:
     from sigvit.model.vision_transformer import VisionTransformer
@@ -26,6 +28,7 @@ def export_onnx(model: VisionTransformer, path: str | Path) -> None:
     Raises
     ------
     ImportError : the packages `onnx` and `onnxscript` are missing (extra "onnx").
+    OSError : the disk is full or the folder can't be written; a file that was there before is untouched.
 
     >>> from sigvit.model.vision_transformer import vit
     >>> export_onnx(vit("S/16"), "model.onnx")  # doctest: +SKIP
@@ -38,7 +41,12 @@ def export_onnx(model: VisionTransformer, path: str | Path) -> None:
             model, example_inputs(model), dynamo=True, dynamic_shapes=open_sizes(model), input_names=["signal"], output_names=["logits"], verbose=False
         )
     assert program is not None  # with dynamo it never is
-    program.save(path)
+    path = Path(path)
+    with TemporaryDirectory(prefix=".onnx-", dir=path.parent) as folder:
+        program.save(Path(folder) / path.name)
+        for part in sorted(Path(folder).iterdir(), reverse=True):  # first the weights that a model of more than 2 GB has beside it
+            with whole_file(path.with_name(part.name)) as beside:
+                part.rename(beside)
 
 
 def example_inputs(model: VisionTransformer) -> tuple[Tensor]:

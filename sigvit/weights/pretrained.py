@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -26,6 +26,7 @@ from sigvit.model.config import ModelConfig
 from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches, ImagePatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens
 from sigvit.tokenizers.resnet import ResNetPatches
+from sigvit.weights.read import json_object, safetensors
 from sigvit.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -111,13 +112,9 @@ def _describe(tokenizer: nn.Module) -> dict:
 def _read_description(path: Path) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}; a saved model is a folder with config.json and model.safetensors.")
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} isn't readable JSON: {error}.") from error
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        found = description.get("format") if isinstance(description, dict) else type(description).__name__
-        raise ValueError(f"{path} has the format {found!r}, but this version of sigvit reads format {FORMAT}.")
+    description = json_object(path.read_bytes(), str(path))
+    if description.get("format") != FORMAT:
+        raise ValueError(f"{path} has the format {description.get('format')!r}, but this version of sigvit reads format {FORMAT}.")
     _check_fields(description, KEYS, "config.json")
     return description
 
@@ -125,11 +122,8 @@ def _read_description(path: Path) -> dict:
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}; a saved model is a folder with config.json and model.safetensors.")
-    try:
-        # In memory of their own: the file's isn't aligned, and sums of unaligned numbers round in another order.
-        return {name: tensor.clone() for name, tensor in load_file(path).items()}
-    except SafetensorError as error:
-        raise ValueError(f"{path} isn't a whole safetensors file: {error}.") from error
+    # In memory of their own: the file's isn't aligned, and sums of unaligned numbers round in another order.
+    return {name: tensor.clone() for name, tensor in safetensors(path).items()}
 
 
 def _model_config(data: dict) -> ModelConfig:

@@ -95,11 +95,28 @@ def _read_file(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
     try:
         if path.suffix == ".npz":
             return _read_npz(path)
-        return load_file(path) if path.suffix == ".safetensors" else read_pytorch(path), config
-    except SafetensorError as error:
-        raise ValueError(f"{path} isn't a whole safetensors file: {error}.") from error
+        return safetensors(path) if path.suffix == ".safetensors" else read_pytorch(path), config
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise ValueError(f"{path} can't be read as weights; it is damaged, or of another kind: {reason(error)}.") from error
+
+
+def safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; ValueError where it isn't a whole one."""
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} isn't a whole safetensors file: {error}.") from error
+
+
+def json_object(text: str | bytes, where: str) -> dict[str, Any]:
+    """What a text says that should be a JSON object; ValueError, which names `where` it stands, for anything else."""
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{where} isn't readable JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{where} holds a {type(content).__name__}; a config is a JSON object of names and values.")
+    return content
 
 
 def _refuse_text(path: Path) -> None:
@@ -124,7 +141,7 @@ def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if isinstance(loaded, np.ndarray):
         raise ValueError(f"{path} holds one array without a name; an .npz file holds many.")
     own = arrays.pop(OWN_ENTRY, None)
-    return arrays, {} if own is None else json.loads(str(own))
+    return arrays, {} if own is None else json_object(str(own), f"The entry {OWN_ENTRY!r} of {path}")
 
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
@@ -162,18 +179,21 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    """What stands in a config.json, where there is one; of ours the part about the model, and the scaling; of timm's also the model's arguments."""
+    """What stands in a config.json, where there is one; of timm's also the model's arguments."""
     if not path.is_file():
         return {}
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} isn't readable JSON: {error}.") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} holds a {type(config).__name__}; a config is a JSON object of names and values.")
+    config = json_object(path.read_bytes(), str(path))
     if "format" in config and "model" in config:
-        shape = config["model"]["input_shape"]
-        return {**config["model"], "scaling": config.get("scaling"), **({"image_size": shape[1:]} if len(shape) == 3 else {})}
+        return _own_config(config, path)
     arguments = config.get("model_args")
     given = {name: value for name, value in arguments.items() if value is not None} if isinstance(arguments, dict) else {}  # null: the usual
     return config | given
+
+
+def _own_config(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Of a folder of ours the part about the model, and the scaling."""
+    model = config["model"]
+    shape = model.get("input_shape") if isinstance(model, dict) else None
+    if not isinstance(shape, list):
+        raise ValueError(f"The part 'model' of {path} says no 'input_shape', such as [3, 224, 224]; a saved model is described completely.")
+    return {**model, "scaling": config.get("scaling"), **({"image_size": shape[1:]} if len(shape) == 3 else {})}

@@ -10,6 +10,8 @@ from sigvit.weights.layout import Layout, Rule, match
 # Our own names, with nothing to rename; what a state dict doesn't say stays as it is in the model.
 SIGVIT = Layout(
     rules=(Rule("positions.table", "positions"), Rule("{any}", "{any}")),
+    gelu=None,
+    eps=None,
     resize="sigvit",
     table_rows=("none",),
     grids="own",

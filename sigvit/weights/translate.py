@@ -6,12 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from sigvit.weights.facts import facts
+from sigvit.weights.facts import Facts, read_facts
 from sigvit.weights.forms import FORMS
 from sigvit.weights.layout import Layout, fill, grouped, match
 from sigvit.weights.read import Checkpoint
@@ -47,13 +46,7 @@ class Found:
     dropped: list[str]
     account: Account
     distilled: bool
-    heads: int | None
-    image_size: tuple[int, int] | None
-    gelu: str | None
-    eps: float | None
-    pool: str | None
-    standardisation: str | None
-    scaling: dict[str, Any] | None
+    facts: Facts
 
 
 def translate(checkpoint: Checkpoint, source: str) -> Found:
@@ -82,9 +75,9 @@ def translate(checkpoint: Checkpoint, source: str) -> Found:
     tensors = _joined(parts, account)
     distilled = _join_distillation(tensors, account)
     _hint(account, checkpoint.tensors, source)
-    said = facts(checkpoint, layout, tensors, next(iter(heads), None), distilled)
-    _check_depth(tensors, said.pop("depth"), account)
-    return Found(layout, checkpoint.where, tensors, dropped, account, distilled=distilled, **said)
+    facts = read_facts(checkpoint, layout, tensors, next(iter(heads), None), distilled)
+    _check_depth(tensors, facts.depth, account)
+    return Found(layout, checkpoint.where, tensors, dropped, account, distilled, facts)
 
 
 def _unstacked(tensors: dict[str, Tensor], layout: Layout) -> Iterator[tuple[str, Tensor]]:

@@ -555,7 +555,7 @@ def test_blocks_that_a_config_of_hugging_face_counts_are_missed():
 )
 def test_numbers_of_a_config_are_read_however_they_are_written(config, found):
     checkpoint = Checkpoint({"embeddings.cls_token": torch.zeros(1, 1, 3)}, {"num_attention_heads": 6, "layer_norm_eps": 1e-12} | config, "the folder")
-    facts = translate(checkpoint, "hugging_face")
+    facts = translate(checkpoint, "hugging_face").facts
     assert (facts.image_size, facts.eps, facts.heads) == found
     assert type(facts.heads) is int
 
@@ -592,6 +592,28 @@ def test_factorised_positions_of_another_size_are_resized():
     loaded = sigvit.load_weights(large, small.state_dict(), source="sigvit")
     images = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(loaded.features(images), small.features(images))  # which resizes at run time
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ({}, r"The part 'model' of .*config.json says no 'input_shape'"),
+        (3, r"The part 'model' of .*config.json says no 'input_shape'"),
+        ({"input_shape": [3, "21", 21]}, r"The config of .* says image_size = \['21', 21\], which isn't pixels"),
+    ],
+)
+def test_an_edited_description_of_ours_gets_a_sentence(model, sentence, tmp_path):
+    vit().save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"format": 1, "model": model}))
+    with pytest.raises(ValueError, match=sentence):
+        load_weights(vit(), tmp_path, "sigvit")
+
+
+@pytest.mark.parametrize(("entry", "sentence"), [("{", "isn't readable JSON"), ("[3]", "holds a list; a config is a JSON object")])
+def test_what_an_npz_of_ours_says_in_no_json_object_is_named(entry, sentence, tmp_path):
+    np.savez(tmp_path / "weights.npz", sigvit=np.array(entry), cls=np.zeros((1, 1, 12), dtype=np.float32))
+    with pytest.raises(ValueError, match=rf"The entry 'sigvit' of .*weights.npz {sentence}"):
+        load_weights(vit(), tmp_path / "weights.npz", "google")
 
 
 def test_the_files_that_are_read_are_named_and_no_others(tmp_path):

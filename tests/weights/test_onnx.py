@@ -1,5 +1,6 @@
 """Exported models: one program for every batch and every grid, with the model's own logits."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,27 @@ def test_an_export_leaves_every_part_in_its_mode(monkeypatch, tmp_path):
     model.tokenizer.eval()
     export_onnx(model, tmp_path / "model.onnx")
     assert [name for name, part in model.named_modules() if not part.training] == ["tokenizer"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_file_takes_the_old_ones_place_when_it_is_whole(fails, monkeypatch, tmp_path):
+    class Program:
+        """Stands for what takes the exporter seconds; a large model's weights are written beside it."""
+
+        def save(self, path: Path) -> None:
+            Path(f"{path}.data").write_text("new")
+            path.write_text("half" if fails else "new")
+            if fails:
+                raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sigvit.weights.onnx.find_spec", lambda package: True)
+    monkeypatch.setattr(torch.onnx, "export", lambda *arguments, **choices: Program())
+    old = {"model.onnx": "old", "model.onnx.data": "old"}
+    for name, content in old.items():
+        (tmp_path / name).write_text(content)
+    with pytest.raises(OSError, match="No space left") if fails else nullcontext():
+        export_onnx(model_of(), tmp_path / "model.onnx")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == (old if fails else dict.fromkeys(old, "new"))
 
 
 def test_missing_packages_are_named(monkeypatch, tmp_path):
