@@ -137,6 +137,9 @@ def _are_few(x: Tensor) -> bool:
 class Attention(nn.Module):
     """Multi-head attention with one matrix for queries, keys and values, initialised as the three that it is.
 
+    A CPU's kernels have first derivatives in reverse alone. Hessians, gradient penalties and forward mode are there within
+    `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`, up to `FEW_TOKENS` tokens with a mask, which may say that all are real.
+
     >>> Attention(width=6, heads=2)(torch.zeros(5, 7, 6)).shape
     torch.Size([5, 7, 6])
     """

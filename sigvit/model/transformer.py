@@ -48,6 +48,7 @@ class VisionTransformer(nn.Module):
     The head starts at zero, the rest as in the paper. `grid` says where the tokens of the built size sit, `changes` what `sigvit.adapt` has done,
     `scaling` how the recordings that it learned from were standardised (None of images, or where nobody said it).
 
+    >>> from sigvit.tokenizers import ImagePatches
     >>> config = ModelConfig((3, 32, 32), num_classes=10, width=8, depth=1, heads=2, mlp_width=16)
     >>> model = VisionTransformer(config, ImagePatches(16, in_channels=3, width=8))
     >>> model(torch.zeros(2, 3, 32, 32)).shape, model.grid.shape

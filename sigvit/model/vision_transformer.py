@@ -10,6 +10,7 @@ from torch import nn
 from sigvit.model.config import ModelConfig
 from sigvit.model.families import family, hybrid
 from sigvit.model.transformer import VisionTransformer
+from sigvit.plain_fields import whole_number
 from sigvit.tokenizers import ElectrodeTimePatches, ImagePatches
 from sigvit.tokenizers.electrode_sites import check_electrodes, read_electrodes
 from sigvit.tokenizers.image import rows_and_columns
@@ -146,6 +147,7 @@ def signal_vit(
     (torch.Size([2, 4]), (1, 16))
     """
     count, names, sites, rate = read_electrodes(electrodes, sampling_rate)
+    n_times = whole_number("n_times", n_times)
     if tokenizer is None:
         window = min(max(-(-n_times // 16), 5), n_times)
         tokenizer = ElectrodeTimePatches(count, "all", window, window, width or 32, "pad", names=names, positions=sites, sampling_rate=rate)

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sigvit.model.attention import AttentionOfFewTokens, attention_weights, merge_heads, split_heads
 from sigvit.model.block import branch
@@ -21,6 +22,12 @@ def test_attention_is_the_weighted_mean_that_its_weights_say():
         torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 5), rtol=0, atol=SUMS)
         torch.testing.assert_close(attention(query, key, value, real), weights @ value, rtol=0, atol=SUMS)
     assert (weights[0][..., ~mask[0]] == 0).all()
+
+
+def test_second_derivatives_are_there_where_the_docstring_says():
+    attend, mask = Attention(6, 2).double(), torch.ones(2, 5, dtype=torch.bool)
+    with sdpa_kernel(SDPBackend.MATH):
+        assert torch.autograd.gradgradcheck(lambda x: attend(x, mask), torch.randn(2, 5, 6, dtype=torch.float64, requires_grad=True))
 
 
 def test_attention_to_nothing_is_zero():

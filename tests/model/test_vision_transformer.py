@@ -350,6 +350,12 @@ def test_a_recording_of_another_length_is_refused_by_learned_times():
         sigvit.signal_vit(3, 160)(torch.zeros(1, 3, 80))
 
 
+def test_a_count_of_samples_that_a_product_of_seconds_and_hertz_gives_is_taken():
+    assert sigvit.signal_vit(3, n_times=0.64 * 250.0).config.input_shape == (3, 160)
+    with pytest.raises(ValueError, match=r"n_times is 160.5; it must be a whole number"):
+        sigvit.signal_vit(3, n_times=160.5)
+
+
 def test_the_same_class_reads_images_and_recordings():
     assert type(small()) is type(sigvit.signal_vit(3, 40)) is sigvit.VisionTransformer
     assert isinstance(small().tokenizer, ImagePatches)

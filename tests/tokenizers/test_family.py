@@ -1,5 +1,6 @@
 """What every tokenizer of recordings must do: be saved and found again, serve the model and the classifier, train in stacks, honour masks."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 import sigvit
 from sigvit import tokenizers
+from sigvit.evaluation.trace import trace_forward
 from sigvit.training.many import Member, train_many
 from sigvit.training.member import train_alone
 from sigvit.training.plan import Plan
@@ -66,6 +68,14 @@ def test_an_empty_batch_has_no_logits_and_no_gradient(kind, masked):
     assert logits.shape == (0, 3)
     logits.sum().backward()
     assert not any(parameter.grad.any() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("kind", FAMILY)
+def test_a_trace_of_shapes_leaves_nothing_in_it_that_holds_no_numbers(kind):
+    model, signal = model_of(kind).double().eval(), torch.randn(2, E, S, dtype=torch.float64)
+    traced = copy.deepcopy(model)
+    trace_forward(traced, (E, S), dtype="float64")
+    assert torch.equal(traced(signal), model(signal))
 
 
 @pytest.mark.parametrize("kind", FAMILY)

@@ -7,7 +7,7 @@ import torch
 
 import sigvit
 from sigvit.electrodes import electrode_position
-from sigvit.tokenizers import Composite, ConvStem, ElectrodeTimePatches, ScalpMapPatches, TimeStepTokens
+from sigvit.tokenizers import Composite, ConvStem, ElectrodeTimePatches, RecordingBatch, ScalpMapPatches, TimeStepTokens
 from sigvit.tokenizers.mixed_recordings import at_one_rate
 
 
@@ -221,6 +221,37 @@ def test_positions_that_belong_to_electrodes_by_number_refuse_others(positions):
         model(turned)
     with pytest.raises(ValueError, match=r"built for 2 steps of electrode, but got 1; .*sigvit.adapt"):
         model(fewer)
+
+
+@pytest.mark.parametrize("positions", ["factorised", "learned"])
+def test_another_spelling_names_the_same_electrodes(positions):
+    model = sigvit.signal_vit(["C3", "T7"], 50, 100.0, tokenizer=tokenizer_of(width=8, names=["C3", "T7"]), positions=positions)
+    torch.nn.init.normal_(model.head.weight)
+    values = torch.randn(2, 50)
+    plain, spelled = (sigvit.collate_windows([(values, info_of(*names))]) for names in (["C3", "T7"], ["EEG C3-REF", "T3"]))
+    assert torch.equal(model(plain), model(spelled))
+
+
+class OwnTokenizer(torch.nn.Module):
+    """Somebody's own, which says which batches it cuts."""
+
+    batches, width = RecordingBatch, 7
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = tokenizer_of()
+
+    def forward(self, recording: torch.Tensor) -> sigvit.Tokens:
+        return self.part(recording)
+
+
+def test_a_tokenizer_of_ones_own_cuts_the_batches_that_it_says():
+    model = sigvit.signal_vit(["C3", "C4"], 50, 100.0, tokenizer=OwnTokenizer(), heads=1, positions="coordinates")
+    batch = sigvit.collate_windows([(torch.randn(2, 50), info_of("C3", "C4"))])
+    assert model(batch).shape == (1, 2)
+    model.tokenizer.batches = None
+    with pytest.raises(TypeError, match="this model's tokenizer is OwnTokenizer"):
+        model(batch)
 
 
 @pytest.mark.parametrize("company", [False, True])
