@@ -85,7 +85,7 @@ class ScalpMapPatches(Tokenizer):
         self._raw = _raw_weights(self)
         self.weight = nn.Parameter(lecun_normal_(torch.empty(width, frames, *self.patch_size)))
         self.bias = nn.Parameter(torch.zeros(width))
-        self._kept: dict[Hashable, tuple[Tensor]] = {}
+        self._kept: dict[Hashable, Tensor] = {}
 
     @classmethod
     def from_info(
@@ -210,7 +210,7 @@ class ScalpMapPatches(Tokenizer):
     def _matrix(self, recording: Tensor) -> Tensor:
         """(E, H · W), in the recording's numbers and on its device."""
         device, dtype = recording.device, recording.dtype
-        return kept(self._kept, (device, dtype), lambda: (torch.tensor(self._raw.T, device=device, dtype=dtype).contiguous(),))[0]
+        return kept(self._kept, (device, dtype), lambda: torch.tensor(self._raw.T, device=device, dtype=dtype).contiguous())
 
     def _laid(self, steps: int) -> Grid:
         counts = [pixels // patch for pixels, patch in zip(self.size, self.patch_size, strict=True)]

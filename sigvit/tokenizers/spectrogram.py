@@ -87,13 +87,12 @@ class SpectrogramPatches(Tokenizer):
         self.cycles = float(cycles) if isinstance(cycles, float | Real) else tuple(float(number) for number in cycles)
         self.patch, self.width, self.leftover = (int(patch[0]), int(patch[1])), width, leftover
         self.names, self.positions = check_sites(n_electrodes, names, positions)
-        self._centres, filters = _designed(self)
-        self._filters = np.concatenate([filters.real, filters.imag]).T  # L, 2 · F
+        self._centres, self._filters = _designed(self)
         _check_patch(self.patch, len(self._centres))
         check_cut(self._span, self._step, width, leftover, sampling_rate)
         self.weight = nn.Parameter(lecun_normal_(torch.empty(width, self.patch[0] * self.patch[1])))
         self.bias = nn.Parameter(torch.zeros(width))
-        self._kept: dict[Hashable, tuple[Tensor]] = {}
+        self._kept: dict[Hashable, Tensor] = {}
 
     @classmethod
     def from_info(
@@ -150,7 +149,7 @@ class SpectrogramPatches(Tokenizer):
     def _masked(self, recording: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(B, E, samples) twice → the tokens (B, E, G · S, D), and which of them are real, (B, E, G · S)."""
         steps = self._steps(recording.shape[2])
-        seen = fit_length(mask, self._length(steps)).unfold(-1, len(self._filters), self.stride).any(-1)
+        seen = fit_length(mask, self._length(steps)).unfold(-1, len(self._filters[0]), self.stride).any(-1)
         logarithms = _logarithm(self.power(recording.where(mask, 0.0))).where(seen[..., None], 0.0)
         alone = steps_alone(mask, steps, self._span, self._step, self.leftover)
         values, real = self._projected(logarithms), seen.unflatten(-1, (steps, -1)).any(-1) & alone[:, None]
@@ -166,7 +165,7 @@ class SpectrogramPatches(Tokenizer):
     @property
     def _span(self) -> int:
         """Samples that a patch sees."""
-        return len(self._filters) + (self.patch[1] - 1) * self.stride
+        return len(self._filters[0]) + (self.patch[1] - 1) * self.stride
 
     @property
     def _step(self) -> int:
@@ -184,8 +183,12 @@ class SpectrogramPatches(Tokenizer):
 
     def _on(self, recording: Tensor) -> Tensor:
         """Real and imaginary parts of the filters side by side, (L, 2 · F), in the recording's numbers and on its device."""
-        device, dtype = recording.device, recording.dtype
-        return kept(self._kept, (device, dtype), lambda: (torch.tensor(self._filters, device=device, dtype=dtype).contiguous(),))[0]
+
+        def filters() -> Tensor:
+            both = np.concatenate([self._filters.real, self._filters.imag])
+            return torch.tensor(both.T, device=recording.device, dtype=recording.dtype).contiguous()
+
+        return kept(self._kept, (recording.device, recording.dtype), filters)
 
     def _laid(self, steps: int) -> Grid:
         return self._placed(Axis("electrode", "m", self.positions, self.names or ()), steps)

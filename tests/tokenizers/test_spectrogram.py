@@ -49,7 +49,7 @@ def test_the_filter_bank_is_that_of_scipy():
 
 def test_morlet_power_is_that_of_mne():
     tokenizer = patches("morlet")
-    found, samples = tokenizer.power(signals()), len(tokenizer._filters)
+    found, samples = tokenizer.power(signals()), len(tokenizer._filters[0])
     frequencies, cycles = (np.array(KINDS["morlet"][name]) for name in ("frequencies", "cycles"))
     power = mne.time_frequency.tfr_array_morlet(signals().numpy(), RATE, frequencies, cycles, zero_mean=True, output="power")
     inside = power[..., samples // 2 : power.shape[-1] - samples // 2 : 5][..., : found.shape[2]]
