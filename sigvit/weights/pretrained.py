@@ -145,15 +145,17 @@ def _tokenizer(data: dict) -> nn.Module:
     _check_fields(data, ("class", "arguments"), "the part 'tokenizer' of config.json")
     if data["class"] not in TOKENIZERS:
         raise ValueError(f"config.json names the tokenizer {data['class']!r}; this version of sigvit has {', '.join(TOKENIZERS)}.")
-    kind, arguments = TOKENIZERS[data["class"]], dict(data["arguments"])
+    kind, arguments = TOKENIZERS[data["class"]], data["arguments"]
     _check_fields(arguments, tuple(signature(kind).parameters), f"the arguments of {data['class']} in config.json")
     if kind is Composite:
         arguments["tokenizers"] = [_tokenizer(part) for part in arguments["tokenizers"]]
     return kind(**arguments)
 
 
-def _check_fields(found: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+def _check_fields(found: Any, known: tuple[str, ...], where: str) -> None:
     """ValueError that names a field too many, with the nearest right one, or a field too few."""
+    if not isinstance(found, dict):
+        raise ValueError(f"{where} is {found!r:.60}; it should be a JSON object with the fields {list(known)}.")
     for name in found:
         if name not in known:
             nearest = get_close_matches(name, known, n=1)

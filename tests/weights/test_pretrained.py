@@ -128,6 +128,8 @@ def test_a_tokenizer_of_ones_own_cannot_be_described(tmp_path):
     [
         (lambda d: d["model"].update(dropuot=0.1), "unknown field 'dropuot'; did you mean 'dropout'"),
         (lambda d: d["model"].pop("eps"), r"lacks \['eps'\]"),
+        (lambda d: d.update(model=3), "the part 'model' of config.json is 3; it should be a JSON object with the fields"),
+        (lambda d: d["tokenizer"].update(arguments=None), "the arguments of ElectrodeTimePatches in config.json is None"),
         (lambda d: d.update(format=2), "format 2, but this version of sigvit reads format 1"),
         (lambda d: d.update(extra=1), "unknown field 'extra'"),
         (lambda d: [d.pop(name) for name in ("grid", "scaling")], r"lacks \['grid', 'scaling'\]"),
