@@ -1,9 +1,9 @@
-"""Checks of windows and clocks: what can't be a recording of brain signals gets a sentence."""
+"""Checks of windows: what can't be a recording of brain signals gets a sentence."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,41 +39,6 @@ def check_signals(windows: Windows, constant_electrodes: str = "refuse") -> None
     _check_finite(windows, finite)
     _check_constant(windows, moving, constant_electrodes)
     _check_unit(windows)
-
-
-def find_gaps(timestamps_s: Sequence[float] | np.ndarray, sampling_rate: float, tolerance_samples: float = 1.5) -> list[tuple[int, float]]:
-    """Where a recording's clock jumps: (sample after the gap, seconds from the sample before) for each step longer than `tolerance_samples` samples.
-
-    Timestamps that jitter around the nominal rate have no gap; a pause, lost samples or a clock set back have.
-
-    Raises
-    ------
-    ValueError : timestamps that aren't finite.
-
-    >>> find_gaps([0.0, 0.01, 0.02, 0.05, 0.06], 100.0)
-    [(3, 0.03)]
-    """
-    times = np.asarray(timestamps_s, dtype=np.float64)
-    if not np.isfinite(times).all():
-        raise ValueError(f"The timestamps hold {int((~np.isfinite(times)).sum())} values that aren't finite; every sample needs a time.")
-    steps = np.diff(times)
-    odd = np.flatnonzero((steps > tolerance_samples / sampling_rate) | (steps < 0))
-    return [(int(at) + 1, round(float(steps[at]), 9)) for at in odd]
-
-
-def check_gaps(timestamps_s: Sequence[float] | np.ndarray, sampling_rate: float, where: str) -> None:
-    """Raises ValueError where a recording's clock has gaps: a window over one would join signals that aren't neighbours.
-
-    >>> check_gaps([0.0, 0.01, 0.5], 100.0, "run 2")
-    Traceback (most recent call last):
-    ...
-    ValueError: The clock of run 2 has 1 gaps, the first before sample 2 (0.49 s instead of 0.01 s); cut it there into recordings of their own.
-    """
-    gaps = find_gaps(timestamps_s, sampling_rate)
-    if gaps:
-        sample, step = gaps[0]
-        first = f"the first before sample {sample} ({step:g} s instead of {1 / sampling_rate:.4g} s)"
-        raise ValueError(f"The clock of {where} has {len(gaps)} gaps, {first}; cut it there into recordings of their own.")
 
 
 def _measure(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sigvit.data.quality import check_gaps
 from sigvit.data.readers import read_recording
 from sigvit.data.recordings import windows_from_arrays, windows_from_epochs, windows_from_raw
 
@@ -119,7 +118,6 @@ def test_epochs_of_files_become_windows(shared_data):
 
 def test_tables_become_windows(shared_data):
     table = pd.read_csv(shared_data / "formats" / "csv" / "muse_ssvep.csv.gz")
-    check_gaps(table["timestamps"], 256.0, "muse_ssvep.csv.gz")
     names = ["TP9", "AF7", "AF8", "TP10"]
     raw = mne.io.RawArray(table[names].to_numpy().T * 1e-6, mne.create_info(names, 256.0, "eeg"), verbose="ERROR")
     onsets = np.flatnonzero(table["Marker0"])

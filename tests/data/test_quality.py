@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sigvit.data.quality import check_gaps, check_signals, find_gaps
+from sigvit.data.quality import check_signals
 from sigvit.data.recordings import windows_from_arrays, windows_from_raw
 from sigvit.data.synthetic import synthetic_raw, synthetic_windows
 
@@ -100,24 +100,3 @@ def test_what_enters_through_the_doors_is_checked(windows):
     raw._data[1] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         windows_from_raw(raw, {"left": 0, "right": 1}, 0, 1)
-
-
-def test_gaps_of_a_clock_are_found_and_jitter_is_not():
-    clock = np.arange(1000) / 256
-    jitter = clock + np.random.default_rng(0).uniform(-0.2, 0.2, 1000) / 256
-    assert find_gaps(clock, 256.0) == find_gaps(jitter, 256.0) == []
-    torn = clock.copy()
-    torn[400:] += 0.5
-    torn[700:] -= 3
-    assert [at for at, _ in find_gaps(torn, 256.0)] == [400, 700]
-    with pytest.raises(ValueError, match="clock of run 2 has 2 gaps, the first before sample 400"):
-        check_gaps(torn, 256.0, "run 2")
-    with pytest.raises(ValueError, match="3 values that aren't finite"):
-        find_gaps([0.0, np.nan, np.nan, np.inf], 1.0)
-
-
-def test_the_clock_of_a_real_recording_is_read(shared_data):
-    pd = pytest.importorskip("pandas")
-    table = pd.read_csv(shared_data / "formats" / "csv" / "muse_ssvep.csv.gz")
-    assert find_gaps(table["timestamps"], 256.0) == []
-    assert len(find_gaps(table["timestamps"].drop(range(5000, 5100)), 256.0)) == 1
