@@ -235,38 +235,6 @@ class Page:
         """The events table for a run, or None where the page doesn't use that run."""
         return next((events for events in self.events if events.runs is None or matches_any(run, events.runs)), None)
 
-    def steps(self) -> list[str]:
-        """What is done to the recordings, in words and in order."""
-        window, processing, steps = self.window, self.processing, []
-        if processing.skip_end_s:
-            steps.append(f"the last {processing.skip_end_s:g} s cut off")
-        if processing.reference:
-            steps.append(f"reference: {_joined(processing.reference)}")
-        if processing.notch_hz:
-            steps.append(f"notch at {_joined(processing.notch_hz)} Hz")
-        if processing.band_hz:
-            steps.append(f"band-pass {processing.band_hz[0]:g} to {processing.band_hz[1]:g} Hz")
-        if processing.resample_hz:
-            steps.append(f"resampled to {processing.resample_hz:g} Hz")
-        if window.window_s:
-            steps.append(f"windows of {window.window_s:g} s every {window.stride_s or window.window_s:g} s")
-        elif window.start_s is not None and window.stop_s is not None:
-            steps.append(f"windows from {window.start_s:g} to {window.stop_s:g} s after the event")
-        if self.electrodes.bad != "refuse":
-            steps.append(f"electrodes marked bad: {self.electrodes.bad}")
-        if self.rejection.bad_spans:
-            steps.append(f"windows that touch {_joined(self.rejection.bad_spans)} dropped")
-        if self.rejection.peak_to_peak_v:
-            limit = self.rejection.peak_to_peak_v
-            steps.append(f"windows of more than {limit if isinstance(limit, str) else f'{limit:g} V'} peak to peak dropped")
-        if window.background:
-            steps.append(f"{window.background} only within {window.background_s:g} s of another label")
-        return steps
-
-
-def _joined(value: str | float | tuple) -> str:
-    return ", ".join(f"{each}" for each in value) if isinstance(value, tuple) else f"{value}"
-
 
 def matches_any(value: str, patterns: Names) -> bool:
     """Whether a name matches one of the patterns: case counts on every machine, leading zeros of numbers don't.

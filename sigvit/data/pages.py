@@ -59,8 +59,8 @@ def open_dataset(
 
     Returns
     -------
-    Windows : float32 (windows, electrodes, samples) in volts. `page` tells name, title, task, licence, citation, notes, steps, the SHA-256 of the
-        page, what was excluded (with the reason) and which windows were dropped.
+    Windows : float32 (windows, electrodes, samples) in volts. `page` tells name, title, task, licence, citation, notes, the page itself and its
+        SHA-256, how recordings were cut, what was excluded (with the reason) and which windows were dropped.
 
     Raises
     ------
@@ -198,7 +198,7 @@ class Opening:
             "recordings": self.recordings,
             "cut": self.cut,
         }
-        return told | {"notes": [*page.notes, *self.notes], "steps": page.steps(), "page": page.plain, "sha256": page.sha256} | found
+        return told | {"notes": [*page.notes, *self.notes], "page": page.plain, "sha256": page.sha256} | found
 
 
 def pages_folder() -> Path:

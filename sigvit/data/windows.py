@@ -33,7 +33,7 @@ class Windows:
     info : the `mne.Info` of the electrodes.
     filter_support_s : how far to each side earlier filters smear a sample, in seconds.
     name : the dataset's name.
-    page : plain data: what the dataset's page says (title, task, licence, citation, steps).
+    page : plain data: what the dataset's page says (title, task, licence, citation).
     control_values : float32 (windows, electrodes, samples) before the cue, or None: a score from them shows what isn't the task.
 
     Raises

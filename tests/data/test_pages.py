@@ -128,7 +128,6 @@ class TestFiles:
         assert windows.name == told["name"] == "example"
         assert told["task"] == "Tell."
         assert told["page"]["window"] == {"start_s": 0.5, "stop_s": 1.5}
-        assert told["steps"] == ["windows from 0.5 to 1.5 s after the event"]
         assert told["sha256"] == read_page(example).sha256
 
     def test_a_page_can_say_whom_a_published_protocol_chooses_by_and_tests_on(self, tmp_path, recordings):
