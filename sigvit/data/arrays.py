@@ -13,7 +13,6 @@ from sigvit.data.channels import pick_channels
 from sigvit.data.electrode_info import info_of, make_info
 from sigvit.data.epochs import epoch_labels
 from sigvit.data.quality import check_signals
-from sigvit.data.signals import band_support_s
 from sigvit.data.windows import METADATA_COLUMNS, Windows
 from sigvit.labels import plain_labels, text_of
 
@@ -65,8 +64,6 @@ def windows_from_arrays(
     if labels.shape != (len(values),):
         raise ValueError(f"There are {len(values)} windows in {name}, but labels of shape {labels.shape}.")
     info = _info(info_or_names, sampling_rate, name)
-    if len(info["ch_names"]) != values.shape[1]:
-        raise ValueError(f"{len(info['ch_names'])} electrodes are named, but the values of {name} have {values.shape[1]}: {values.shape}.")
     control = None if control_values is None else _signals(control_values, "control values", name)
     table = complete_metadata(metadata, labels, name)
     _check_lengths(table, values.shape[2], info["sfreq"], name)
@@ -216,7 +213,9 @@ def support_of_info(info: mne.Info) -> float:
     """How far the filters smear of which an Info knows: see `windows_from_epochs`."""
     low = info["highpass"] if info["highpass"] > 0 else None
     high = info["lowpass"] if info["lowpass"] < info["sfreq"] / 2 else None
-    return 0.0 if low is None and high is None else band_support_s(low, high, info["sfreq"])
+    if low is None and high is None:
+        return 0.0
+    return len(mne.filter.create_filter(None, info["sfreq"], low, high, verbose="ERROR")) // 2 / info["sfreq"]
 
 
 def baseline_reach_s(epochs: mne.BaseEpochs) -> float:

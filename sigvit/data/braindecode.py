@@ -11,10 +11,10 @@ import pandas as pd
 from sigvit.data.arrays import baseline_reach_s, recorded_hz, support_of_info, windows_from_arrays
 from sigvit.data.channels import pick_channels
 from sigvit.data.electrode_info import info_of
+from sigvit.data.quality import volts_of
 from sigvit.data.windows import METADATA_COLUMNS, Windows, concatenate
 from sigvit.labels import is_missing, text_of
 
-_UNITS = {"V": 1.0, "mV": 1e-3, "uV": 1e-6}
 _IDENTITY = ("subject", "session", "run")
 
 
@@ -40,7 +40,7 @@ def windows_from_braindecode(
     Parameters
     ----------
     label : a column of the descriptions that labels each recording, in place of the windows' targets.
-    unit : of the stored signals, "V", "mV" or "uV": braindecode's examples multiply by a million.
+    unit : of the stored signals, "V", "mV", "uV" or "nV": braindecode's examples multiply by a million.
     electrodes, bad_electrodes, constant_electrodes : as in `sigvit.windows_from_raw`; nothing is interpolated.
     filter_support_s : as in `sigvit.windows_from_epochs`.
 
@@ -49,10 +49,8 @@ def windows_from_braindecode(
     ValueError : no windows; targets that are signals; no such column; a subject, session or run that is missing (None, NaN); two recordings that can't be
         told apart; windows that lie beyond the recording; and what `windows_from_arrays` refuses.
     """
-    if unit not in _UNITS:
-        raise ValueError(f"unit is {unit!r}; it must be one of {', '.join(_UNITS)}.")
+    volts, parts = volts_of(unit, name), []
     seen: set[str] = set()
-    parts = []
     for number, part in enumerate(getattr(dataset, "datasets", [dataset])):
         table, labels = _table(part, number, label, name)
         where = table["recording"].iloc[0] if len(table) else f"part {number}"
@@ -62,7 +60,7 @@ def windows_from_braindecode(
         epochs = getattr(part, "windows", None)
         info = part.raw.info if epochs is None else epochs.info
         channels = pick_channels(info, electrodes, {}, bad_electrodes, where)
-        values = _UNITS[unit] * (_of_recording(part, channels, where) if epochs is None else epochs.get_data(picks=channels, copy=False, verbose="ERROR"))
+        values = volts * (_of_recording(part, channels, where) if epochs is None else epochs.get_data(picks=channels, copy=False, verbose="ERROR"))
         support = support_of_info(info) if filter_support_s is None else filter_support_s
         support += 0.0 if epochs is None else baseline_reach_s(epochs)
         kept = info_of(info, channels, info["sfreq"], {})

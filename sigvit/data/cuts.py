@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import mne
 
 BAD_ELECTRODES = ("refuse", "drop", "keep", "interpolate")
+CONSTANT_ELECTRODES = ("refuse", "keep")
 
 
 @dataclass(frozen=True)
@@ -72,18 +73,34 @@ class Cut:
         for name in ("band_hz", "notch_hz", "baseline_s", "control_s", "electrodes", "reference", "bad_spans"):
             if hasattr(getattr(self, name), "tolist") and not isinstance(getattr(self, name), np.generic):  # arrays and columns
                 object.__setattr__(self, name, np.atleast_1d(getattr(self, name)).tolist())
+        self._check_spans()
+        self._check_numbers()
+        for name, known in (("bad_electrodes", BAD_ELECTRODES), ("constant_electrodes", CONSTANT_ELECTRODES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(known)}.")
+        if not all(isinstance(name, str) for name in self.bad_spans):
+            raise ValueError(
+                f"bad_spans are names of annotations, but are {self.bad_spans!r:.60}; mark seconds with raw.annotations.append(onset, duration, 'bad')."
+            )
+
+    def _check_spans(self) -> None:
         if self.window_s is None and (self.start_s is None or self.stop_s is None or self.stride_s is not None):
             raise ValueError("A cut needs start_s and stop_s (seconds from the event), or window_s and perhaps stride_s (windows along a span).")
+        if self.window_s is not None and (self.baseline_s or self.control_s):
+            raise ValueError("Windows along a span (window_s) have no cue, so neither baseline_s nor control_s.")
         for name in ("start_s", "stop_s"):
             value = getattr(self, name)
             # With window_s an infinite stop_s is the recording's end.
             if value is not None and not (_is_number(value) and (np.isfinite(value) or (name == "stop_s" and self.window_s is not None))):
                 raise ValueError(f"{name} is {value}; it must be a number of seconds from the event.")
-        for name, span in (("start_s, stop_s", (self.start_s, self.stop_s)), ("baseline_s", self.baseline_s), ("control_s", self.control_s)):
-            if name != "start_s, stop_s" and span is not None and None in span:
+        for name, span in (("baseline_s", self.baseline_s), ("control_s", self.control_s)):
+            if span is not None and (np.shape(span) != (2,) or None in span):
                 raise ValueError(f"{name} is {span}; give both its ends, in seconds from the event.")
+        for name, span in (("start_s, stop_s", (self.start_s, self.stop_s)), ("baseline_s", self.baseline_s), ("control_s", self.control_s)):
             if span is not None and None not in span and not span[0] < span[1]:  # type: ignore[operator]
                 raise ValueError(f"{name} goes from {span[0]} to {span[1]} s; it must end after it begins.")
+
+    def _check_numbers(self) -> None:
         for name in ("window_s", "stride_s", "resample_hz", "reject_v"):
             value = getattr(self, name)
             if value is not None and (name, value) != ("reject_v", "autoreject") and not (_is_number(value) and 0 < value < np.inf):
@@ -92,16 +109,8 @@ class Cut:
             value = getattr(self, name)
             if not (_is_number(value) and 0 <= value < np.inf):
                 raise ValueError(f"{name} is {value}; it must be a number of seconds, from zero upwards.")
-        if not all(isinstance(name, str) for name in self.bad_spans):
-            raise ValueError(
-                f"bad_spans are names of annotations, but are {self.bad_spans!r:.60}; mark seconds with raw.annotations.append(onset, duration, 'bad')."
-            )
-        if self.window_s is not None and (self.baseline_s or self.control_s):
-            raise ValueError("Windows along a span (window_s) have no cue, so neither baseline_s nor control_s.")
-        if self.band_hz is not None and (self.band_hz == (None, None) or (None not in self.band_hz and not self.band_hz[0] < self.band_hz[1])):  # type: ignore[operator]
+        if self.band_hz is not None and not _is_band(self.band_hz):
             raise ValueError(f"band_hz is {self.band_hz}; it needs a lower frequency below the upper one, or None at one end.")
-        if self.bad_electrodes not in BAD_ELECTRODES:
-            raise ValueError(f"bad_electrodes is {self.bad_electrodes!r}; it must be one of {', '.join(BAD_ELECTRODES)}.")
 
     @property
     def length_s(self) -> float:
@@ -127,6 +136,12 @@ class Cut:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.integer | np.floating)
+
+
+def _is_band(edges: tuple[float | None, float | None]) -> bool:
+    if np.shape(edges) != (2,) or edges[0] == edges[1]:
+        return False
+    return None in edges or edges[0] < edges[1]  # type: ignore[operator]
 
 
 @dataclass

@@ -118,8 +118,7 @@ class Cutter:
         self.bads.append((where, info["bads"]))
         signals.channels = self._in_common_order(where, info, channels)
         padding_s = constant_tail_s(raw, channels)
-        self.notes[where] = {"left_out": left_out(raw.info, channels), "padding_s": padding_s, "sampling_rate": float(raw.info["sfreq"])}
-        self.notes[where]["breaks_s"] = [first / raw.info["sfreq"] for first, _ in signals.spans[1:]]
+        self.notes[where] = {"left_out": left_out(raw.info, channels), "padding_s": padding_s}
         stop_s = raw.n_times / raw.info["sfreq"]
         positions = plan(raw, self._starts(recording, stop_s - padding_s), self.cut, signals.rate, stop_s, padding_s)
         self.support_s = max(self.support_s, filter_support_s(self.cut, raw.info["sfreq"]))

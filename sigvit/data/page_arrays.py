@@ -15,11 +15,10 @@ from sigvit.data.electrode_info import make_info
 from sigvit.data.page_format import Arrays, Package, Page
 from sigvit.data.page_sources import files_below, pattern_expression
 from sigvit.data.page_tables import PageError
+from sigvit.data.quality import volts_of
 from sigvit.data.text_series import laid_end_to_end, read_text_series, repeated_row_step
 from sigvit.data.windows import Windows
 from sigvit.electrodes import comparable_name
-
-VOLTS = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "nV": 1e-9}
 
 
 def windows_of_package(page: Page, source: Package, home: Path, notes: list[str]) -> Iterator[Windows]:
@@ -102,7 +101,7 @@ def _windows(page: Page, unit: str, values: np.ndarray, found: np.ndarray, names
     if not len(rows):
         raise ValueError(f"{page.name} uses the labels {', '.join(labels)}; the {part} part has none of them, but {', '.join(unknown)}.")
     kept = [names.index(name) for name in page.electrodes.pick or names if name not in page.electrodes.drop]
-    volts = (values[rows][:, kept] * VOLTS[_unit(page, unit)]).astype(np.float32)
+    volts = (values[rows][:, kept] * volts_of(unit, page.name)).astype(np.float32)
     called = [page.electrodes.rename.get(names[number], names[number]) for number in kept]
     classes = np.array([labels[label] for label in found[rows].tolist()])
     shipped = {"shipped": part} if part in ("train", "test") else {}
@@ -110,12 +109,6 @@ def _windows(page: Page, unit: str, values: np.ndarray, found: np.ndarray, names
     columns = {key: value if isinstance(value, str) else value[rows] for key, value in columns.items()} | {"start_s": np.nan, "stop_s": np.nan} | shipped
     metadata = pd.DataFrame(columns | {"label": classes}, index=range(len(rows)))
     return Windows(volts, classes, metadata, make_info([comparable_name(name) for name in called], rate), name=page.name)
-
-
-def _unit(page: Page, unit: str) -> str:
-    if unit not in VOLTS:
-        raise PageError(f"{page.name}: unit is {unit!r}; it must be one of {', '.join(VOLTS)}.")
-    return unit
 
 
 def _check_channels(page: Page, names: tuple[str, ...], values: np.ndarray) -> None:

@@ -47,7 +47,7 @@ class Bids:
 
 @dataclass(frozen=True)
 class Fetched:
-    """Files that a fetcher of MNE downloads: "eegbci", "sleep_physionet_age" or "sleep_physionet_temazepam"."""
+    """Files that a fetcher of MNE downloads: "eegbci" or "sleep_physionet_age"."""
 
     kind: str
     fetcher: str

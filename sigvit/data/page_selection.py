@@ -73,7 +73,7 @@ class Selection:
 
     def opens(self, recording: Recording) -> bool:
         """Whether a recording is opened; of a file that holds several runs only its subject is asked for yet."""
-        if recording.split_at and self.wants_subject(recording.subject):
+        if recording.split_at and self._subject_reason(recording.subject) is None:
             return True
         return self.wants(recording.name, recording.subject, recording.session, recording.run)
 
@@ -85,10 +85,6 @@ class Selection:
         if reason is not None and reason[0]:
             self._record(identity, *reason)
         return reason is None
-
-    def wants_subject(self, subject: str) -> bool:
-        """Whether anything of a subject may be wanted, before its files are opened."""
-        return self._subject_reason(subject) is None
 
     def fetches(self, subject: str) -> bool:
         """Whether a subject's files are fetched; if not, and somebody excluded it, that is recorded."""

@@ -175,14 +175,11 @@ def _fetch(source: Fetched, subjects: list[int], folder: Path | None) -> Iterabl
         from mne.datasets import eegbci
 
         return eegbci.load_data(subjects, list(source.runs), path=folder, update_path=False, verbose="error")
-    from mne.datasets import sleep_physionet
+    if source.fetcher != "sleep_physionet_age":
+        raise PageError(f"fetcher is {source.fetcher!r}; it must be eegbci or sleep_physionet_age.")
+    from mne.datasets.sleep_physionet import age
 
-    if source.fetcher == "sleep_physionet_age":
-        pairs = sleep_physionet.age.fetch_data(subjects, recording=list(source.runs) or [1, 2], path=folder, on_missing="ignore", verbose="error")
-    elif source.fetcher == "sleep_physionet_temazepam":
-        pairs = sleep_physionet.temazepam.fetch_data(subjects, path=folder, verbose="error")
-    else:
-        raise PageError(f"fetcher is {source.fetcher!r}; it must be eegbci, sleep_physionet_age or sleep_physionet_temazepam.")
+    pairs = age.fetch_data(subjects, recording=list(source.runs) or [1, 2], path=folder, on_missing="ignore", verbose="error")
     return [path for pair in pairs for path in pair]
 
 

@@ -12,6 +12,7 @@ from sigvit.data.windows import Windows, abridged
 
 LARGEST_V = 5e-3  # a window's standard deviation on the scalp is some 1e-5 V; above this the values were in another unit
 SMALLEST_V = 1e-9
+_VOLTS = {"V": 1.0, "mV": 1e-3, "uV": 1e-6, "nV": 1e-9}
 _ROUNDING = 1e-2  # of the signal: the mean of electrodes after rounding to 16 bits
 _WINDOWS_FOR_THE_UNIT = 16  # spread over the set; the median of their spreads tells volts from microvolts
 
@@ -84,6 +85,17 @@ def _check_unit(windows: Windows) -> None:
         spread = np.array([windows.values[row][eeg].std(axis=1) for row in some])  # numpy centres first, so the mean doesn't matter
         if (spread > 0).any():
             _check_volts(float(np.median(spread[spread > 0])), windows.name if len(rows) == len(windows) else f"{recording} ({windows.name})")
+
+
+def volts_of(unit: str, whose: str) -> float:
+    """How many volts a unit is; `whose` it is stands in the error.
+
+    >>> volts_of("uV", "the values")
+    1e-06
+    """
+    if unit not in _VOLTS:
+        raise ValueError(f"{whose}: unit is {unit!r}; it must be one of {', '.join(_VOLTS)}.")
+    return _VOLTS[unit]
 
 
 def _check_volts(typical: float, where: str) -> None:

@@ -205,16 +205,6 @@ def filter_support_s(cut: Cut, sampling_rate: float) -> float:
     return support
 
 
-def band_support_s(low_hz: float | None, high_hz: float | None, sampling_rate: float) -> float:
-    """Half the length in seconds of mne's default FIR filter for a band.
-
-    >>> band_support_s(1.0, None, 250.0)
-    1.648
-    """
-    taps = mne.filter.create_filter(None, sampling_rate, low_hz, high_hz, verbose="ERROR")
-    return (len(taps) - 1) / 2 / sampling_rate
-
-
 def resampling_ratio(old_hz: float, new_hz: float) -> Fraction:
     """New over old rate as a fraction of whole numbers up to 10 000.
 

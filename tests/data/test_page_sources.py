@@ -231,7 +231,7 @@ class TestMoabb:
 
 class TestFetching:
     def test_an_unknown_fetcher_is_named(self):
-        with pytest.raises(PageError, match="it must be eegbci, sleep_physionet_age or sleep_physionet_temazepam"):
+        with pytest.raises(PageError, match="it must be eegbci or sleep_physionet_age"):
             _fetch(Fetched("mne", "eegbic", (1,), "*"), [1], None)
 
     def test_excluded_subjects_are_not_fetched_and_that_is_told(self, tmp_path, monkeypatch):
