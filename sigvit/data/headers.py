@@ -9,18 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sigvit.data.edf_header import edf_gaps, read_edf_header
-from sigvit.data.header_promise import Promise
 from sigvit.data.matlab_structure import matlab_complaint
 from sigvit.data.recorder_headers import (
-    ant_promise,
-    curry_promise,
-    egi_promise,
-    gzip_promise,
-    kit_promise,
-    neuralynx_promise,
-    nicolet_promise,
-    nihon_promise,
-    persyst_promise,
+    ant_complaint,
+    curry_complaint,
+    egi_complaint,
+    gzip_complaint,
+    kit_complaint,
+    length_complaint,
+    neuralynx_complaint,
+    nicolet_complaint,
+    nihon_complaint,
+    persyst_complaint,
 )
 
 # Bytes a sample by GDF's type codes.
@@ -39,27 +39,18 @@ def check_header(path: Path) -> str | None:
     """
     if path.is_dir():
         return next((wrong for file in sorted(path.glob("*.ncs")) if (wrong := check_header(file))), None)
-    reader = _READERS.get(path.suffix.lower())
-    promise = None if reader is None else reader(path)
-    if promise is None:
-        return None
-    size = promise.data.stat().st_size
-    if size < promise.least:
-        missing = f"{(promise.least - size) / promise.record:.1f} records are missing"
-        return f"{promise.data} is cut short: its header promises {promise.least} bytes, {size} are there ({missing})"
-    if promise.exact and size > promise.least:
-        excess = f"{promise.data} is longer than its header says: {size} bytes instead of {promise.least}"
-        return f"{excess}; something was appended or its line endings were converted"
-    return promise.complaint
+    check = _CHECKS.get(path.suffix.lower())
+    return None if check is None else check(path)
 
 
-def _edf(path: Path) -> Promise:
+def _edf(path: Path) -> str | None:
     """EDF, EDF+ and BDF."""
     header = read_edf_header(path)
-    return Promise(path, header.length + header.n_records * header.record, True, header.record, header.complaint or edf_gaps(header)[1])
+    wrong = length_complaint(path, header.length + header.n_records * header.record, header.record)
+    return wrong or header.complaint or edf_gaps(header)[1]
 
 
-def _gdf(path: Path) -> Promise:
+def _gdf(path: Path) -> str | None:
     """GDF 1 and 2 (Schloegl, "GDF - a general dataformat for biosignals", arXiv:cs/0608052); an event table may follow the records."""
     with path.open("rb") as file:
         head = file.read(256)
@@ -85,10 +76,10 @@ def _gdf(path: Path) -> Promise:
     record = sum(count * _GDF_BYTES[kind] for count, kind in zip(counts, kinds, strict=True))
     if n_records < 1 or record == 0:
         raise ValueError(f"{path} promises {n_records} records of {record} bytes, so it holds no samples.")
-    return Promise(path, header + n_records * record, False, record)
+    return length_complaint(path, header + n_records * record, record, exact=False)
 
 
-def _brainvision(path: Path) -> Promise:
+def _brainvision(path: Path) -> str | None:
     """BrainVision's .vhdr names a data file of whole samples, all channels each, and may say how many."""
     header = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True, delimiters=("=",), comment_prefixes=(";",))
     text = path.read_bytes().decode("latin-1")
@@ -106,12 +97,12 @@ def _brainvision(path: Path) -> Promise:
         raise ValueError(f"{path} names the data file {data.name}, which isn't beside it.")
     wrong = _markers_complaint(path, common.get("MarkerFile"))
     if is_text:
-        return Promise(data, 0, False, 1, wrong)  # text: every line speaks for itself
+        return wrong  # text: every line speaks for itself
     record = n_channels * width
     whole = -(-data.stat().st_size // record) * record if record > 0 else 0
     if not whole or n_channels > 10_000:
         raise ValueError(f"{path} promises {n_channels} channels, and {data.name} has {data.stat().st_size} bytes, so it holds no samples.")
-    return Promise(data, whole if n_points is None else n_points * record, True, record, wrong)
+    return length_complaint(data, whole if n_points is None else n_points * record, record) or wrong
 
 
 def _markers_complaint(path: Path, name: str | None) -> str | None:
@@ -127,33 +118,27 @@ def _markers_complaint(path: Path, name: str | None) -> str | None:
     return f"{file} has {n_lines} markers, of which {len(numbers)} can be read" if n_lines != len(numbers) else None
 
 
-def _eeglab(path: Path) -> Promise:
-    """EEGLAB: a MATLAB file."""
-    return Promise(path, 1, False, 1, matlab_complaint(path))
-
-
-_READERS: dict[str, Callable[[Path], Promise | None]] = {
+_CHECKS: dict[str, Callable[[Path], str | None]] = {
     ".edf": _edf,
     ".bdf": _edf,
-    ".rec": _edf,
     ".gdf": _gdf,
     ".vhdr": _brainvision,
     ".ahdr": _brainvision,
-    ".sqd": kit_promise,
-    ".con": kit_promise,
-    ".data": nicolet_promise,
-    ".lay": persyst_promise,
-    ".dat": curry_promise,
-    ".cdt": curry_promise,
-    ".dap": curry_promise,
-    ".rs3": curry_promise,
-    ".cef": curry_promise,
-    ".dpa": curry_promise,
-    ".dpo": curry_promise,
-    ".raw": egi_promise,
-    ".eeg": nihon_promise,
-    ".set": _eeglab,
-    ".ncs": neuralynx_promise,
-    ".cnt": ant_promise,
-    ".gz": gzip_promise,
+    ".sqd": kit_complaint,
+    ".con": kit_complaint,
+    ".data": nicolet_complaint,
+    ".lay": persyst_complaint,
+    ".dat": curry_complaint,
+    ".cdt": curry_complaint,
+    ".dap": curry_complaint,
+    ".rs3": curry_complaint,
+    ".cef": curry_complaint,
+    ".dpa": curry_complaint,
+    ".dpo": curry_complaint,
+    ".raw": egi_complaint,
+    ".eeg": nihon_complaint,
+    ".set": matlab_complaint,
+    ".ncs": neuralynx_complaint,
+    ".cnt": ant_complaint,
+    ".gz": gzip_complaint,
 }

@@ -11,13 +11,23 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sigvit.data.header_promise import Promise
-
 _EGI_BYTES = {2: 2, 4: 4, 6: 8}  # a sample, by the version of an unsegmented file
 _FEWEST_NEWLINES = 4  # that each of so many samples of the value 10 should follow a 13 by chance: once in four thousand million files
 
 
-def kit_promise(path: Path) -> Promise:
+def length_complaint(data: Path, least: int, record: int, exact: bool = True) -> str | None:
+    """What is wrong with the length of the file that holds the samples, in words; it has `least` bytes, and no more where `exact`; `record` of them are one."""
+    size = data.stat().st_size
+    if size < least:
+        missing = f"{(least - size) / record:.1f} records are missing"
+        return f"{data} is cut short: its header promises {least} bytes, {size} are there ({missing})"
+    if exact and size > least:
+        excess = f"{data} is longer than its header says: {size} bytes instead of {least}"
+        return f"{excess}; something was appended or its line endings were converted"
+    return None
+
+
+def kit_complaint(path: Path) -> str | None:
     """KIT and Ricoh: begins with a directory of what lies where; the last section ends where the file may end."""
     with path.open("rb") as file:
         start = file.read(16)
@@ -28,10 +38,10 @@ def kit_promise(path: Path) -> Promise:
     if len(directory) < 16 * n_sections:
         raise ValueError(f"{path} is cut short within its directory.")
     sections = [struct.unpack("<I3i", directory[16 * k : 16 * k + 16]) for k in range(n_sections)]
-    return Promise(path, max(offset + max(size, 0) * max(count, 0) for offset, size, _, count in sections), False, 1)
+    return length_complaint(path, max(offset + max(size, 0) * max(count, 0) for offset, size, _, count in sections), 1, exact=False)
 
 
-def nicolet_promise(path: Path) -> Promise:
+def nicolet_complaint(path: Path) -> str | None:
     """Nicolet: a .head of lines "key=value" beside the samples of 2 bytes."""
     head = path.with_suffix(".head")
     if not head.is_file():
@@ -44,10 +54,10 @@ def nicolet_promise(path: Path) -> Promise:
         raise ValueError(f"{head} isn't a readable Nicolet header: {error!r}.") from error
     if not names.endswith("]") or names.count(",") + 1 != n_channels:
         raise ValueError(f"{head} promises {n_channels} channels, but names {names.count(',') + 1}: {names[-40:]!r}; it is damaged or cut short.")
-    return Promise(path, 2 * n_channels * n_samples, True, 2 * n_channels)
+    return length_complaint(path, 2 * n_channels * n_samples, 2 * n_channels)
 
 
-def persyst_promise(path: Path) -> Promise | None:
+def persyst_complaint(path: Path) -> str | None:
     """Persyst: a .lay of sections and keys names the data file; its length is a whole number of samples."""
     found = re.findall(r"(?im)^(File|WaveformCount|DataType|HeaderLength)=(.*)$", path.read_bytes().decode("latin-1"))
     told = {key.lower(): value.strip() for key, value in found}
@@ -62,7 +72,7 @@ def persyst_promise(path: Path) -> Promise | None:
     size = data.stat().st_size
     if not 1 <= n_channels <= 10_000 or size - header < record:
         raise ValueError(f"{path} promises {n_channels} channels, and {data.name} has {size} bytes, so it holds no samples.")
-    return Promise(data, header - (header - size) // record * record, True, record)
+    return length_complaint(data, header - (header - size) // record * record, record)
 
 
 def curry_samples(path: Path) -> Path | None:
@@ -75,7 +85,7 @@ def curry_samples(path: Path) -> Path | None:
     return next((file for file in beside if file.suffix in (".cdt", ".dat") and file.is_file()), None)
 
 
-def curry_promise(path: Path) -> Promise | None:
+def curry_complaint(path: Path) -> str | None:
     """Curry 7 and later: parameters beside the samples, which are 4 bytes wide where they aren't text."""
     data = curry_samples(path)
     if data is None:
@@ -92,20 +102,20 @@ def curry_promise(path: Path) -> Promise | None:
         raise ValueError(f"{there[0]} isn't a readable Curry header: {error!r}.") from error
     if n_channels < 1 or n_samples < 1:
         raise ValueError(f"{there[0]} promises {n_samples} samples of {n_channels} channels, which can't be.")
-    return Promise(data, 4 * n_channels * n_samples, True, 4 * n_channels)
+    return length_complaint(data, 4 * n_channels * n_samples, 4 * n_channels)
 
 
-def neuralynx_promise(path: Path) -> Promise:
+def neuralynx_complaint(path: Path) -> str | None:
     """Neuralynx: a header of 16 KiB and records of 1044 bytes; mne passes over files that are shorter."""
     with path.open("rb") as file:
         start = file.read(8)
     size = path.stat().st_size
     if start != b"########" or size < 16_384 + 1044:
         raise ValueError(f"{path} has {size} bytes and begins with {start!r}; a Neuralynx file begins with '########' and has 17428 bytes or more.")
-    return Promise(path, 16_384 + -(-(size - 16_384) // 1044) * 1044, True, 1044)
+    return length_complaint(path, 16_384 + -(-(size - 16_384) // 1044) * 1044, 1044)
 
 
-def gzip_promise(path: Path) -> Promise:
+def gzip_complaint(path: Path) -> str | None:
     """Compressed files end with a check sum, which mne doesn't look at."""
     try:
         with gzip.open(path) as file:
@@ -113,10 +123,10 @@ def gzip_promise(path: Path) -> Promise:
                 pass
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is damaged or cut short: {error}.") from error
-    return Promise(path, 1, False, 1)
+    return length_complaint(path, 1, 1, exact=False)
 
 
-def ant_promise(path: Path) -> Promise | None:
+def ant_complaint(path: Path) -> str | None:
     """ANT: nested chunks of RIFF, or of RF64 with sizes of 8 bytes. Each must lie within the one around it: its reader runs on for ever in some that don't."""
     with path.open("rb") as file:
         start = file.read(4)
@@ -129,7 +139,7 @@ def ant_promise(path: Path) -> Promise | None:
     numbers = np.frombuffer(channels[width : width + size - size % 2], "<u2")
     if not channels or len(np.unique(numbers)) < len(numbers) or not len(numbers):
         raise ValueError(f"{path} doesn't number its channels; the file is damaged.")
-    return Promise(path, least, True, 1)
+    return length_complaint(path, least, 1)
 
 
 def _end_of_chunk(path: Path, content: np.ndarray, start: int, stop: int, width: int) -> int:
@@ -146,7 +156,7 @@ def _end_of_chunk(path: Path, content: np.ndarray, start: int, stop: int, width:
     return end
 
 
-def egi_promise(path: Path) -> Promise | None:
+def egi_complaint(path: Path) -> str | None:
     """EGI's simple binary files: a header, names of 4 bytes for the events, and samples of all channels and events."""
     with path.open("rb") as file:
         head = file.read(36)
@@ -156,10 +166,10 @@ def egi_promise(path: Path) -> Promise | None:
     if n_channels < 1 or n_samples < 1 or n_events < 0:
         raise ValueError(f"{path} promises {n_samples} samples of {n_channels} channels and {n_events} events, which can't be.")
     record = (n_channels + n_events) * _EGI_BYTES[version]
-    return Promise(path, 36 + 4 * n_events + n_samples * record, True, record)
+    return length_complaint(path, 36 + 4 * n_events + n_samples * record, record)
 
 
-def nihon_promise(path: Path) -> Promise | None:
+def nihon_complaint(path: Path) -> str | None:
     """Nihon Kohden: the control block says where blocks of samples begin, and each how long it is. More may follow: then only converted line endings show."""
     with path.open("rb") as file:
         start = file.read(2**20)
@@ -170,14 +180,12 @@ def nihon_promise(path: Path) -> Promise | None:
         n_channels = [_number(file, block + 0x26, 1) for block in blocks]
         n_samples = [_number(file, block + 0x1C, 4) * (_number(file, block + 0x1A, 2) & 0x3FFF) // 10 for block in blocks]
     ends = [block + 0x27 + 10 * n + 2 * (n + 1) * length for block, n, length in zip(blocks, n_channels, n_samples, strict=True)]
+    short = length_complaint(path, max(ends, default=1), 2 * (max(n_channels, default=0) + 1), exact=False)
     n_newlines = start.count(b"\n")
-    converted = n_newlines >= _FEWEST_NEWLINES and start.count(b"\r\n") == n_newlines
-    wrong = (
-        f"{path} isn't as it was written, its line endings were converted: each of its first {n_newlines} bytes of the value 10 follows one of the value 13"
-        if converted
-        else None
-    )
-    return Promise(path, max(ends, default=1), False, 2 * (max(n_channels, default=0) + 1), wrong)
+    if short or n_newlines < _FEWEST_NEWLINES or start.count(b"\r\n") < n_newlines:
+        return short
+    converted = f"each of its first {n_newlines} bytes of the value 10 follows one of the value 13"
+    return f"{path} isn't as it was written, its line endings were converted: {converted}"
 
 
 def _number(file: BinaryIO, place: int, n_bytes: int) -> int:
