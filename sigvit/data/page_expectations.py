@@ -23,19 +23,14 @@ def check_recording(page: Page, name: str, raw: Any, events: Events) -> None:
     ------
     ExpectationError : every mismatch in one message.
     """
-    expect = page.expect
-    rate, duration_s = float(raw.info["sfreq"]), raw.n_times / float(raw.info["sfreq"])
-    found = []
-    if expect.sampling_rate_hz is not None and not np.isclose(rate, expect.sampling_rate_hz, rtol=1e-6):
-        found.append(f"a sampling rate of {rate:g} Hz instead of {expect.sampling_rate_hz:g} Hz")
+    expect, rate = page.expect, float(raw.info["sfreq"])
+    found = _rate_mismatch(rate, expect.sampling_rate_hz)
     found += _channels_mismatch(tuple(raw.ch_names), expect.channels, "channels")
     # A sample more or less isn't another duration.
-    if expect.duration_s is not None and not _within(duration_s, expect.duration_s, slack=1.5 / rate):
-        found.append(f"a duration of {duration_s:g} s instead of {_range(expect.duration_s)} s")
+    found += _duration_mismatch("a duration of", raw.n_times / rate, expect.duration_s, 1.5 / rate)
     if events.labels:
         found += _events_mismatch(raw, events, expect.event_duration_s)
-    if found:
-        raise ExpectationError(_sentence(page, name, found))
+    _refuse(page, name, found)
 
 
 def check_trials(page: Page, name: str, windows: Windows, events: Events) -> None:
@@ -49,8 +44,7 @@ def check_trials(page: Page, name: str, windows: Windows, events: Events) -> Non
     found = _channels_mismatch(windows.electrodes, expect.electrodes, "electrodes")
     possible = {events.label} if events.label else {*events.labels.values(), events.rest}
     found += _trials_mismatch(windows, {label: trials for label, trials in expect.trials_per_run.items() if label in possible})
-    if found:
-        raise ExpectationError(_sentence(page, name, found))
+    _refuse(page, name, found)
 
 
 def check_arrays(page: Page, name: str, windows: Windows) -> None:
@@ -60,14 +54,9 @@ def check_arrays(page: Page, name: str, windows: Windows) -> None:
     ------
     ExpectationError : every mismatch in one message.
     """
-    expect, rate, found = page.expect, windows.sampling_rate, []
-    if expect.sampling_rate_hz is not None and not np.isclose(rate, expect.sampling_rate_hz, rtol=1e-6):
-        found.append(f"a sampling rate of {rate:g} Hz instead of {expect.sampling_rate_hz:g} Hz")
-    length_s = windows.values.shape[2] / rate
-    if expect.duration_s is not None and not _within(length_s, expect.duration_s, slack=0.5 / rate):
-        found.append(f"windows of {length_s:g} s instead of {_range(expect.duration_s)} s")
-    if found:
-        raise ExpectationError(_sentence(page, name, found))
+    expect, rate = page.expect, windows.sampling_rate
+    found = _rate_mismatch(rate, expect.sampling_rate_hz)
+    _refuse(page, name, found + _duration_mismatch("windows of", windows.values.shape[2] / rate, expect.duration_s, 0.5 / rate))
 
 
 def check_whole(page: Page, windows: Windows, n_recordings: int) -> None:
@@ -82,9 +71,21 @@ def check_whole(page: Page, windows: Windows, n_recordings: int) -> None:
     for what, count, wanted in (("subjects", subjects, expect.subjects), ("recordings", n_recordings, expect.recordings)):
         if wanted is not None and not _within(count, _pair(wanted)):
             found.append(f"{count} {what} instead of {_range(_pair(wanted))}")
-    found += _trials_mismatch(windows, expect.trials)
+    _refuse(page, "the set", found + _trials_mismatch(windows, expect.trials))
+
+
+def _refuse(page: Page, name: str, found: list[str]) -> None:
     if found:
-        raise ExpectationError(_sentence(page, "the set", found))
+        way = "" if name == "the set" else f" If it is to be left out: exclude=({name!r},), or [[exclude]] with the reason in the page."
+        raise ExpectationError(f"{page.name}: {name} has {'; '.join(found)}.{way}")
+
+
+def _rate_mismatch(rate: float, expected: float | None) -> list[str]:
+    return [] if expected is None or np.isclose(rate, expected, rtol=1e-6) else [f"a sampling rate of {rate:g} Hz instead of {expected:g} Hz"]
+
+
+def _duration_mismatch(what: str, seconds: float, expected: tuple[float, float] | None, slack: float) -> list[str]:
+    return [] if expected is None or _within(seconds, expected, slack) else [f"{what} {seconds:g} s instead of {_range(expected)} s"]
 
 
 def _channels_mismatch(found: tuple[str, ...], expected: int | tuple[str, ...] | None, what: str) -> list[str]:
@@ -130,8 +131,3 @@ def _within(value: float, limits: tuple[float, float], slack: float = 0.0) -> bo
 def _range(limits: Iterable[float]) -> str:
     low, high = limits
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
-
-
-def _sentence(page: Page, name: str, found: list[str]) -> str:
-    way = "" if name == "the set" else f" If it is to be left out: exclude=({name!r},), or [[exclude]] with the reason in the page."
-    return f"{page.name}: {name} has {'; '.join(found)}.{way}"
