@@ -5,8 +5,10 @@ from __future__ import annotations
 import configparser
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sigvit.data.edf_header import edf_gaps, read_edf_header
 from sigvit.data.matlab_structure import matlab_complaint
@@ -41,6 +43,27 @@ def check_header(path: Path) -> str | None:
         return next((wrong for file in sorted(path.glob("*.ncs")) if (wrong := check_header(file))), None)
     check = _CHECKS.get(path.suffix.lower())
     return None if check is None else check(path)
+
+
+def require_whole(wrong: str | None) -> None:
+    """ValueError for what a check of a header found."""
+    if wrong:
+        raise ValueError(f"{wrong}.")
+
+
+@contextmanager
+def damage_named(what: str) -> Iterator[None]:
+    """Any error within becomes a ValueError that begins with `what`: readers of damaged files raise almost anything."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{what}: {type(error).__name__}: {first_line(error)}") from error
+
+
+def first_line(message: Any) -> str:
+    """The first line that is for a reader: some of mne's messages begin with where in its code they come from."""
+    lines = [line for line in str(message).strip().splitlines() if line.strip()] or [""]
+    return next((line for line in lines if not line.startswith((" ", 'File "'))), lines[0]).rstrip(".")
 
 
 def _edf(path: Path) -> str | None:

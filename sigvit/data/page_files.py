@@ -1,4 +1,4 @@
-"""A recording of a page from its file, with the events or the classes of cues that lie in files beside it."""
+"""A recording of a page from its file, with what lies in files beside it: events, classes of cues, the tables of a BIDS root."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 import mne
 from scipy.io import loadmat
 
-from sigvit.data.headers import check_header
+from sigvit.data.headers import check_header, damage_named, require_whole
 from sigvit.data.matlab_structure import matlab_complaint
 from sigvit.data.page_format import TrueLabels
 from sigvit.data.readers import read_recording
+
+# Suffix → columns that a table has to have; mne-bids reads over what it can't read.
+_BIDS_TABLES = (("events", ("onset", "duration")), ("channels", ("name", "type", "units")))
 
 
 def read_file(path: Path, reader: tuple[str | None, dict], annotations: Path | None, labels: TrueLabels | None, labels_file: Path | None) -> Any:
@@ -25,24 +28,16 @@ def read_file(path: Path, reader: tuple[str | None, dict], annotations: Path | N
 
 
 def _read_annotations(path: Path) -> Any:
-    wrong = check_header(path)
-    if wrong:
-        raise ValueError(f"{wrong}.")
-    try:
+    require_whole(check_header(path))
+    with damage_named(f"The annotations {path} can't be read, the file may be damaged"):
         return mne.read_annotations(path)
-    except Exception as error:  # readers of damaged files raise almost anything
-        raise ValueError(f"The annotations {path} can't be read, the file may be damaged: {type(error).__name__}: {error}") from error
 
 
 def _read_numbers(path: Path, name: str) -> Any:
     """An array of a MATLAB file, as one row of numbers."""
-    wrong = matlab_complaint(path)
-    if wrong:
-        raise ValueError(f"{wrong}.")
-    try:
+    require_whole(matlab_complaint(path))
+    with damage_named(f"{path} has no readable array {name!r}"):
         return loadmat(path)[name].ravel()
-    except Exception as error:  # readers of damaged files raise almost anything
-        raise ValueError(f"{path} has no readable array {name!r}: {type(error).__name__}: {error}") from error
 
 
 def _name_cues(raw: Any, labels: TrueLabels, labels_file: Path | None, path: Path) -> None:
@@ -58,3 +53,28 @@ def _name_cues(raw: Any, labels: TrueLabels, labels_file: Path | None, path: Pat
     descriptions = raw.annotations.description.astype(object)
     descriptions[cues] = [labels.events[str(int(number))] for number in numbers]
     raw.annotations.description = descriptions.astype(str)
+
+
+def read_bids(path: Any) -> Any:
+    """As mne-bids reads it (events, bad channels and positions come from the tables beside it), after the file itself was found whole."""
+    from mne_bids import read_raw_bids
+
+    require_whole(check_header(path.fpath) or next(filter(None, (_table_complaint(path, *table) for table in _BIDS_TABLES)), None))
+    with damage_named(f"{path.fpath} can't be read, it or a table beside it may be damaged"):
+        return read_raw_bids(path, verbose="error")
+
+
+def _table_complaint(path: Any, suffix: str, needed: tuple[str, ...]) -> str | None:
+    """What is wrong with a table beside a BIDS recording, in words; None where it is sound or isn't there."""
+    found = path.copy().update(suffix=suffix, extension=".tsv", check=False).fpath
+    if not found.is_file():
+        return None
+    try:
+        rows = [line.split("\t") for line in found.read_text("utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        return f"{found} is damaged: it is no text ({error.reason} at byte {error.start})"
+    missing = [column for column in needed if not rows or column not in rows[0]]
+    if missing:
+        return f"{found} is damaged: it lacks the columns {', '.join(missing)}"
+    short = next((number for number, row in enumerate(rows) if len(row) != len(rows[0])), None)
+    return None if short is None else f"{found} is damaged or cut short: row {short} has {len(rows[short])} cells instead of {len(rows[0])}"

@@ -17,8 +17,7 @@ import mne
 import numpy as np
 
 from sigvit.data.events import BREAKS
-from sigvit.data.page_bids import read_bids
-from sigvit.data.page_files import read_file
+from sigvit.data.page_files import read_bids, read_file
 from sigvit.data.page_format import Bids, Fetched, Files, Moabb, Page, Source
 from sigvit.data.page_tables import PageError
 

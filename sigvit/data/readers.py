@@ -11,7 +11,7 @@ from typing import Any
 import mne
 
 from sigvit.data.clock_gaps import clock_gaps, mark_gaps
-from sigvit.data.headers import check_header
+from sigvit.data.headers import check_header, damage_named, first_line
 from sigvit.data.reading_apart import check_apart
 from sigvit.data.side_files import check_opened
 
@@ -59,13 +59,10 @@ def read_recording(
     if reader is None and path.suffix.lower() == ".cnt":
         reader = "ant" if _begins_with(path) in (b"RIFF", b"RF64") else "cnt"  # mne tries one after the other, and ANT's ends the process at what isn't its own
     check_apart(path, reader)
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, damage_named(f"{path} can't be read, it may be damaged or cut short"):
         warnings.simplefilter("always")
-        try:
-            raw = _open(path, reader, options or {}, preload)
-            raw.get_data(start=raw.n_times - 1)  # of all channels: files that are cut short fail here
-        except Exception as error:  # readers of damaged files raise almost anything
-            raise ValueError(f"{path} can't be read, it may be damaged or cut short: {type(error).__name__}: {_first_line(error)}") from error
+        raw = _open(path, reader, options or {}, preload)
+        raw.get_data(start=raw.n_times - 1)  # of all channels: files that are cut short fail here
     if any(_WANTS_ALL_AT_ONCE.search(str(warning.message)) for warning in caught):
         raw.load_data(verbose="ERROR")
     _complain(check_opened(raw, path), truncated)
@@ -75,9 +72,9 @@ def read_recording(
     sign = _SIGNS_OF_TRUNCATION.get(path.suffix.lower())
     for warning in caught:
         if sign is not None and sign.search(str(warning.message)):
-            _complain(f"{path} is cut short: {_first_line(warning.message)}", truncated)
+            _complain(f"{path} is cut short: {first_line(warning.message)}", truncated)
         elif not (_WANTS_ALL_AT_ONCE.search(str(warning.message)) or (gaps and _BEYOND_THE_END.search(str(warning.message)))):
-            warnings.warn(f"{path.name}: {_first_line(warning.message)}", warning.category, stacklevel=2)
+            warnings.warn(f"{path.name}: {first_line(warning.message)}", warning.category, stacklevel=2)
     return raw
 
 
@@ -103,9 +100,3 @@ def _complain(what: str | None, truncated: str) -> None:
     if truncated == "refuse":
         raise ValueError(f'{what}. Fetch it again, or say truncated="keep" to use what is there.')
     warnings.warn(f"{what}; what is there is used.", stacklevel=3)
-
-
-def _first_line(message: Any) -> str:
-    """The first line that is for a reader: some of mne's messages begin with where in its code they come from."""
-    lines = [line for line in str(message).strip().splitlines() if line.strip()] or [""]
-    return next((line for line in lines if not line.startswith((" ", 'File "'))), lines[0]).rstrip(".")

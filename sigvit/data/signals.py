@@ -20,6 +20,7 @@ from scipy.signal import resample_poly
 from sigvit.data.channels import reference_channels
 from sigvit.data.cuts import Cut
 from sigvit.data.events import BREAKS
+from sigvit.data.headers import damage_named
 
 _RESAMPLE_REACH = 10  # samples of the slower of the two clocks, to each side: scipy's default filter
 _LEAST_BYTES = 2**18
@@ -114,11 +115,8 @@ class Signals:
         return self._numbers(self.channels)
 
     def _values(self, picks: list[int], low: int, high: int) -> np.ndarray:
-        try:
-            values, _ = self.raw[picks, low:high]
-        except Exception as error:  # readers of damaged files raise almost anything
-            raise ValueError(f"Samples {low} to {high} of {self.where} can't be read, its file may be damaged: {type(error).__name__}: {error}") from error
-        return values
+        with damage_named(f"Samples {low} to {high} of {self.where} can't be read, its file may be damaged"):
+            return self.raw[picks, low:high][0]
 
     def _reference(self, low: int, high: int, size: int) -> np.ndarray | None:
         if not self.references:
