@@ -141,7 +141,7 @@ def prepare(configuration: Configuration, device: torch.device) -> tuple[Objecti
         require_unset(configuration, ("folder", "subjects", "window_s"), f"{configuration.data[0]} are images")
         images = open_training_images(configuration)
         objective, batches = of_images(configuration, images, device)
-        return objective.to(device), batches, [], {configuration.data[0]: images.sha256()}
+        return objective.to(device), batches, [], {configuration.data[0]: images.fingerprint()}
     require_unset(configuration, ("patch",), f"{configuration.data[0]} are recordings")
     sets = [open_windows(name, configuration) for name in configuration.data]
     objective, batches = of_recordings(configuration, sets, device)

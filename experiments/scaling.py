@@ -176,7 +176,7 @@ def images(configuration: Configuration) -> Task:
 
     tested = preprocess(torch.as_tensor(test.read(range(len(test)))).permute(0, 3, 1, 2), augmentation, pixels)
     accuracy = judged_by(tested, torch.as_tensor(test.labels))
-    hashes = {f"{configuration.data} {part}": each.sha256() for part, each in (("train", training), ("test", test))}
+    hashes = {f"{configuration.data} {part}": each.fingerprint() for part, each in (("train", training), ("test", test))}
     return Task(len(training), training.labels, (channels, *pixels), make, batches, accuracy, hashes)
 
 

@@ -157,18 +157,13 @@ class Images:
         numbers = rows.astype(np.int64)
         return np.where(numbers < 0, numbers + len(self), numbers)
 
-    def sha256(self) -> str:
-        """Of classes, labels and every image, in their order: of its pixels in memory, else of its file, all of which are read for it."""
-        digest = hashlib.sha256(repr((self.classes, self.labels.tolist(), self.channels, self.size)).encode())
-        for row in range(len(self)):
-            digest.update(self.read([row]).tobytes() if self.files is None else self.files.encoded([row])[0])
-        return digest.hexdigest()
-
     def fingerprint(self) -> str:
-        """A SHA-256 as `sha256` where images are in memory; else of classes, labels, and the names and sizes of the files, none of which is read for it."""
-        if self.files is None:
-            return self.sha256()
-        return hashlib.sha256(repr((self.classes, self.labels.tolist(), self.channels, self.files.described())).encode()).hexdigest()
+        """A SHA-256 of classes, labels and images, in their order: of every pixel in memory, else of names and sizes of the files, none of which is read."""
+        images = self.size if self.files is None else self.files.described()
+        digest = hashlib.sha256(repr((self.classes, self.labels.tolist(), self.channels, images)).encode())
+        for pixels in () if self.values is None else self.values:
+            digest.update(pixels.tobytes())
+        return digest.hexdigest()
 
     def in_memory(self) -> Images:
         """The same set with all images decoded; they must be of one size."""

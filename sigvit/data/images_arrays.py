@@ -77,7 +77,9 @@ def _npz_images(path: Path, split: str, channels: int | None) -> Images:
     if layout == "pixels":
         return array_images(arrays[0], arrays[1], classes, channels, source=f"{path.name} ({split})")
     files = PackedFiles(arrays[0], arrays[1], f"{path.name} ({split})")
-    return _decoded_if_small(_packed(files, arrays[2], classes, channels or 3))
+    if len(arrays[2]) != len(files.offsets) - 1:
+        raise ValueError(f"{files.source}: there are {len(arrays[2])} labels for {len(files.offsets) - 1} images.")
+    return _decoded_if_small(Images(arrays[2], tuple(classes), None, channels or 3, files.source, files))
 
 
 def array_images(
@@ -124,12 +126,6 @@ def _classes(file: np.lib.npyio.NpzFile, name: str) -> list[str]:
     if len(found) == 2:
         require_same_classes(found[0], found[1], name)
     return [str(number) for number in range(max((int(labels.max()) + 1 for labels in parts.values() if labels.dtype.kind in "iu" and len(labels)), default=0))]
-
-
-def _packed(files: PackedFiles, labels: np.ndarray, classes: Sequence[str], channels: int) -> Images:
-    if len(labels) != len(files.offsets) - 1:
-        raise ValueError(f"{files.source}: there are {len(labels)} labels for {len(files.offsets) - 1} images.")
-    return Images(labels, tuple(classes), None, channels, files.source, files)
 
 
 def _decoded_if_small(images: Images) -> Images:

@@ -36,9 +36,6 @@ class ParquetFiles:
         # A parquet file's reader isn't safe to use from several threads.
         self._lock = threading.Lock()
 
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
     def encoded(self, rows: Sequence[int]) -> list[bytes]:
         found: dict[int, bytes] = {}
         groups = np.searchsorted(self._starts, rows, side="right") - 1
