@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from sigvit.data.windows import Windows
-from sigvit.labels import is_missing
+from sigvit.labels import is_missing, plain_labels
 from sigvit.whole_file import DAY_S
 
 FORMAT = "sigvit windows 1"
@@ -74,7 +74,9 @@ class WindowsFolder:
     def _write(self, windows: Windows) -> None:
         import mne
 
-        beside, labels, table = self.beside, _plain_labels(windows.labels), _table_to_json(windows.metadata)
+        beside, labels, table = self.beside, plain_labels(windows.labels, f"windows of {windows.name}"), _table_to_json(windows.metadata)
+        if labels.tolist() != windows.labels.tolist():
+            raise ValueError(f"Labels must be all text or all numbers to be saved, but they are {sorted({type(label).__name__ for label in windows.labels})}.")
         for name, values in (("values", windows.values), ("control_values", windows.control_values)):
             if values is not None and not (beside / f"{name}.npy").exists():
                 np.save(beside / f"{name}.npy", values)
@@ -159,7 +161,7 @@ def load_windows(folder: Path) -> Windows:
     info = mne.io.read_info(folder / "electrodes-info.fif", verbose="ERROR")
     with info._unlock():  # .fif keeps the rate in single precision
         info["sfreq"] = manifest["sampling_rate"]
-    names = manifest.get("electrodes", info["ch_names"])
+    names = manifest["electrodes"]
     mne.rename_channels(info, {stored: name for stored, name in zip(info["ch_names"], names, strict=True) if stored != name}, verbose="ERROR")
     return Windows(
         _mapped(folder / "values.npy"),
@@ -219,17 +221,6 @@ def _mapped(path: Path) -> np.ndarray:
         return np.load(path)
 
 
-def _plain_labels(labels: np.ndarray) -> np.ndarray:
-    """Labels without Python objects, which .npy files would have to pickle."""
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "OT":
-        return labels
-    plain = np.array(labels.tolist())
-    if plain.dtype == object or plain.tolist() != labels.tolist():
-        raise ValueError(f"Labels must be all text or all numbers to be saved, but they are {sorted({type(label).__name__ for label in labels})}.")
-    return plain
-
-
 def _table_to_json(table: pd.DataFrame) -> str:
     numbers = [name for name in table.columns if not isinstance(name, str)]
     if numbers:
@@ -283,7 +274,6 @@ def _table_from_dict(columns: dict) -> pd.DataFrame:
 
 
 def _dtype(column: dict[str, Any]) -> Any:
-    """Of a column; sets that were saved earlier don't say which categories there are."""
     return pd.CategoricalDtype(column["categories"], column["ordered"]) if "categories" in column else column["dtype"]
 
 
