@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,7 @@ class EdfHeader:
     labels: tuple[bytes, ...]
     samples: tuple[int, ...]
     plus: bool
-    complaint: str | None
+    complaint: str | None = None
 
     @property
     def record(self) -> int:
@@ -71,12 +71,12 @@ def read_edf_header(path: Path) -> EdfHeader:
     samples = tuple(_number(path, counts[8 * k : 8 * k + 8], f"number of samples of signal {k + 1}", 0, 10**8) for k in range(n_signals))
     labels = tuple(signals[16 * k : 16 * k + 16].strip(b" \0") for k in range(n_signals))
     record_s, plus = _duration(path, head[244:252]), head[192:197] in (b"EDF+C", b"EDF+D", b"BDF+C", b"BDF+D")
-    header = EdfHeader(path, width, length, n_records, record_s, labels, samples, plus, _complaint(path, head, signals, width))
+    header = EdfHeader(path, width, length, n_records, record_s, labels, samples, plus)
     if n_records < 0:
         raise ValueError(f"{path} doesn't say how many records it has (-1): the recorder didn't close it.")
     if header.record == 0 or n_records == 0:
         raise ValueError(f"{path} promises {n_records} records of {header.record} bytes, so it holds no samples.")
-    return header
+    return replace(header, complaint=_complaint(header, head, signals))
 
 
 def edf_gaps(header: EdfHeader) -> tuple[list[tuple[float, float]], str | None]:
@@ -90,7 +90,7 @@ def edf_gaps(header: EdfHeader) -> tuple[list[tuple[float, float]], str | None]:
     if not columns:
         return [], f"{header.path} says that it is EDF+ or BDF+, but none of its signals holds annotations: {_DAMAGED}"
     stamps = []
-    for number, texts in enumerate(_annotation_bytes(header, columns)):
+    for number, texts in enumerate(_bytes_of(header, columns)):
         stamp = _STAMP.match(texts[0])
         if stamp is None:
             return [], f"Record {number} of {header.path} has no time stamp: {_DAMAGED}"
@@ -111,8 +111,8 @@ def _jumps(header: EdfHeader, stamps: np.ndarray) -> tuple[list[tuple[float, flo
     return [(float((k + 1) * header.record_s), float(missing[k])) for k in np.flatnonzero(missing > tolerance)], None
 
 
-def _annotation_bytes(header: EdfHeader, columns: list[int]) -> list[list[bytes]]:
-    """Per record the bytes of its annotation signals; only those are read."""
+def _bytes_of(header: EdfHeader, columns: list[int]) -> list[list[bytes]]:
+    """Per record the bytes of some signals; only those are read."""
     n_there = (header.path.stat().st_size - header.length) // header.record
     if n_there < 1:
         return []
@@ -122,9 +122,9 @@ def _annotation_bytes(header: EdfHeader, columns: list[int]) -> list[list[bytes]
     return [[part[row].tobytes() for part in parts] for row in range(len(records))]
 
 
-def _complaint(path: Path, head: bytes, signals: bytes, width: int) -> str | None:
+def _complaint(header: EdfHeader, head: bytes, signals: bytes) -> str | None:
     """The first field that can't be right, in words: mne reads over most of them."""
-    n_signals, place, numbers = len(signals) // 256, 0, {}
+    path, n_signals, place, numbers = header.path, len(header.labels), 0, {}
     if head[:8] not in (b"0       ", b"\xffBIOSEMI"):
         return f"{path} begins with {head[:8]!r}, as no EDF or BDF file does: {_DAMAGED}"
     for name, size in _FIELDS:
@@ -136,21 +136,27 @@ def _complaint(path: Path, head: bytes, signals: bytes, width: int) -> str | Non
         if size == 8 and name != "unit":
             numbers[name] = [_float(field) for field in fields]
     for k in range(n_signals):
-        wrong = _range_complaint([numbers[name][k] for name, _ in _FIELDS[3:]], width)
+        wrong = _range_complaint(header, k, [numbers[name][k] for name, _ in _FIELDS[3:]])
         if wrong:
             return f"{path} says of signal {k + 1} that {wrong}: {_DAMAGED}"
     return None
 
 
-def _range_complaint(values: list[float], width: int) -> str | None:
+def _range_complaint(header: EdfHeader, signal: int, values: list[float]) -> str | None:
     physical_min, physical_max, digital_min, digital_max = values
-    limit = 2 ** (8 * width - 1)
-    if not (math.isfinite(physical_min) and math.isfinite(physical_max)) or physical_min == physical_max:
+    limit = 2 ** (8 * header.width - 1)
+    # Recorders give an unused input no range, and one value throughout.
+    if not (math.isfinite(physical_min) and math.isfinite(physical_max)) or (physical_min == physical_max and _moves(header, signal)):
         return f"its values go from {physical_min:g} to {physical_max:g}"
     # Some recorders write one more than the largest number.
     if not -limit <= digital_min < digital_max <= limit:
-        return f"its numbers go from {digital_min:g} to {digital_max:g}, of {8 * width} bits"
+        return f"its numbers go from {digital_min:g} to {digital_max:g}, of {8 * header.width} bits"
     return None
+
+
+def _moves(header: EdfHeader, signal: int) -> bool:
+    samples = [np.frombuffer(part, np.uint8).reshape(-1, header.width) for (part,) in _bytes_of(header, [signal])]
+    return any((part != samples[0][0]).any() for part in samples if len(part))
 
 
 def _float(field: bytes) -> float:

@@ -61,9 +61,14 @@ def damage_named(what: str) -> Iterator[None]:
 
 
 def first_line(message: Any) -> str:
-    """The first line that is for a reader: some of mne's messages begin with where in its code they come from."""
+    """The first line that is for a reader, with what it lists: some of mne's messages begin with where in its code they come from.
+
+    >>> first_line('File "edf.py", line 909\\nPhysical range is not defined in following channels:\\nC3, C4')
+    'Physical range is not defined in following channels: C3, C4'
+    """
     lines = [line for line in str(message).strip().splitlines() if line.strip()] or [""]
-    return next((line for line in lines if not line.startswith((" ", 'File "'))), lines[0]).rstrip(".")
+    first = next((number for number, line in enumerate(lines) if not line.startswith((" ", 'File "'))), 0)
+    return " ".join(lines[first : first + 1 + lines[first].endswith(":")]).rstrip(".")
 
 
 def _edf(path: Path) -> str | None:

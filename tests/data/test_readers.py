@@ -225,6 +225,20 @@ def test_fields_that_cannot_be_right_are_named(tmp_path, place, new, sentence):
         read_recording(written(tmp_path / "a.edf", bytes(content)))
 
 
+def test_an_unused_input_that_has_no_range_is_no_damage(tmp_path):
+    content = bytearray(edf())
+    for place, field in ((256 + 2 * 104 + 8, b"0       "), (256 + 2 * 112 + 8, b"0       "), (16, b"unused")):  # minimum and maximum of the second signal
+        at = 256 + place if place == 16 else place
+        content[at : at + len(field)] = field
+    for record in range(3):
+        content[768 + 200 * record + 100 : 768 + 200 * record + 200] = bytes(100)
+    path = written(tmp_path / "a.edf", bytes(content))
+    with pytest.warns(RuntimeWarning, match=r"a\.edf: Physical range is not defined in following channels: .*unused"):
+        raw = read_recording(path)
+    raw.set_annotations(mne.Annotations([0.2, 1.2], 0, ["a", "b"]))
+    assert len(windows_from_raw(raw, {"a": 0, "b": 1}, 0.0, 0.5, electrodes=["EEG C3"])) == 2
+
+
 @pytest.mark.parametrize(("name", "options", "encoding"), [("A.EDF", {}, "utf8"), ("a.edf", {"encoding": "latin1"}, "latin1")])
 def test_gaps_are_found_whatever_the_ending_and_the_encoding(tmp_path, name, options, encoding):
     path = edf_plus(tmp_path / name, [0, 1, 5, 6], [(1.5, "ä"), (5.5, "b")], encoding=encoding)
