@@ -28,6 +28,8 @@ from sigvit.data.recorder_headers import (
 # Bytes a sample by GDF's type codes.
 _GDF_BYTES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 8, 8: 8, 16: 4, 17: 8, 18: 16, 279: 3, 535: 3}
 _BRAINVISION_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}
+_MARKER = re.compile(rb"Mk\d+=[^,]*,[^,]*,\d+,\d+,[^,]*(?:,[^,]*)?")
+_LIKE_A_MARKER = re.compile(rb"(?m)^(?:Mk|[^;\r\n]*=[^,\r\n]*,[^,\r\n]*,\d+,\d+,)[^\r\n]*")
 
 
 def check_header(path: Path) -> str | None:
@@ -134,16 +136,16 @@ def _brainvision(path: Path) -> str | None:
 
 
 def _markers_complaint(path: Path, name: str | None) -> str | None:
-    """What is wrong with BrainVision's .vmrk, in words: it numbers its markers from 1, so that a lost one shows."""
+    """What is wrong with BrainVision's .vmrk, in words. Markers that somebody took out leave gaps in the numbers; one that damage hides leaves its line."""
     file = path.with_name((name or "").replace("$b", path.stem))
     if not name or not file.is_file():
         return f"{path} names the marker file {name}, which isn't beside it" if name else None
     content = file.read_bytes()
-    numbers = [int(number) for number in re.findall(rb"(?m)^Mk(\d+)=[^,\r\n]*,[^,\r\n]*,\d+,\d+,", content)]
-    if b"[Marker Infos]" not in content or b"\0" in content or numbers != list(range(1, len(numbers) + 1)):
-        return f"{file} isn't a whole marker file: it has {len(numbers)} markers, numbered {numbers[:3]} … {numbers[-1:]}"
-    n_lines = len(re.findall(rb"(?m)^Mk", content))
-    return f"{file} has {n_lines} markers, of which {len(numbers)} can be read" if n_lines != len(numbers) else None
+    lines = _LIKE_A_MARKER.findall(content)
+    unreadable = [line for line in lines if not _MARKER.fullmatch(line)]
+    if b"[Marker Infos]" not in content or b"\0" in content:
+        return f"{file} isn't a whole marker file: it has {len(lines)} markers"
+    return f"{file} has {len(lines)} markers, of which {len(unreadable)} can't be read, such as {unreadable[0]!r:.60}" if unreadable else None
 
 
 _CHECKS: dict[str, Callable[[Path], str | None]] = {
