@@ -93,9 +93,9 @@ class Cut:
             # With window_s an infinite stop_s is the recording's end.
             if value is not None and not (_is_number(value) and (np.isfinite(value) or (name == "stop_s" and self.window_s is not None))):
                 raise ValueError(f"{name} is {value}; it must be a number of seconds from the event.")
-        for name, span in (("baseline_s", self.baseline_s), ("control_s", self.control_s)):
-            if span is not None and (np.shape(span) != (2,) or None in span):
-                raise ValueError(f"{name} is {span}; give both its ends, in seconds from the event.")
+        for name, ends in (("baseline_s", self.baseline_s), ("control_s", self.control_s)):
+            if ends is not None and (np.shape(ends) != (2,) or None in ends):
+                raise ValueError(f"{name} is {ends}; give both its ends, in seconds from the event.")
         for name, span in (("start_s, stop_s", (self.start_s, self.stop_s)), ("baseline_s", self.baseline_s), ("control_s", self.control_s)):
             if span is not None and None not in span and not span[0] < span[1]:  # type: ignore[operator]
                 raise ValueError(f"{name} goes from {span[0]} to {span[1]} s; it must end after it begins.")
@@ -138,10 +138,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.integer | np.floating)
 
 
-def _is_band(edges: tuple[float | None, float | None]) -> bool:
+def _is_band(edges: Any) -> bool:
     if np.shape(edges) != (2,) or edges[0] == edges[1]:
         return False
-    return None in edges or edges[0] < edges[1]  # type: ignore[operator]
+    return None in edges or bool(edges[0] < edges[1])
 
 
 @dataclass

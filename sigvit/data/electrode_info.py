@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
 from typing import Any
 
 import mne
@@ -50,7 +49,7 @@ def info_of(recording_info: mne.Info, names: Sequence[str], sampling_rate: float
     info = mne.create_info(called, float(sampling_rate), kinds, verbose="ERROR")
     for new, name in zip(info["chs"], names, strict=True):
         old = recording_info["chs"][recording_info["ch_names"].index(name)]
-        new.update({key: copy(old[key]) for key in ("loc", "coil_type", "coord_frame", "kind", "unit")})
+        new.update({key: old[key] for key in ("coil_type", "coord_frame", "kind", "unit")}, loc=old["loc"].copy())
     with info._unlock():  # mne has no public way to give a new Info the device's place relative to the head
         info["dev_head_t"] = recording_info["dev_head_t"]
     info["bads"] = [new for new, name in zip(called, names, strict=True) if name in recording_info["bads"]]
