@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ class EdfHeader:
 
     Attributes
     ----------
+    size, written_ns : of the file: its bytes, and when they were last written.
     width : bytes of a sample.
     length : bytes of the header.
     n_records, record_s : how many records, seconds each.
@@ -36,6 +38,8 @@ class EdfHeader:
     """
 
     path: Path
+    size: int
+    written_ns: int
     width: int
     length: int
     n_records: int
@@ -58,6 +62,12 @@ def read_edf_header(path: Path) -> EdfHeader:
     ------
     ValueError : a number that can't be right or can't be read; without it no sample can be found.
     """
+    stat = path.stat()
+    return _read(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)  # while a recording is opened and cut it is asked for four times
+def _read(path: Path, size: int, written_ns: int) -> EdfHeader:
     with path.open("rb") as file:
         head = file.read(256)
         width = 3 if head[:1] == b"\xff" else 2
@@ -71,7 +81,7 @@ def read_edf_header(path: Path) -> EdfHeader:
     samples = tuple(_number(path, counts[8 * k : 8 * k + 8], f"number of samples of signal {k + 1}", 0, 10**8) for k in range(n_signals))
     labels = tuple(signals[16 * k : 16 * k + 16].strip(b" \0") for k in range(n_signals))
     record_s, plus = _duration(path, head[244:252]), head[192:197] in (b"EDF+C", b"EDF+D", b"BDF+C", b"BDF+D")
-    header = EdfHeader(path, width, length, n_records, record_s, labels, samples, plus)
+    header = EdfHeader(path, size, written_ns, width, length, n_records, record_s, labels, samples, plus)
     if n_records < 0:
         raise ValueError(f"{path} doesn't say how many records it has (-1): the recorder didn't close it.")
     if header.record == 0 or n_records == 0:
@@ -79,6 +89,7 @@ def read_edf_header(path: Path) -> EdfHeader:
     return replace(header, complaint=_complaint(header, head, signals))
 
 
+@lru_cache(maxsize=8)  # the stamps lie all over the file
 def edf_gaps(header: EdfHeader) -> tuple[list[tuple[float, float]], str | None]:
     """Where the time stamps of EDF+ and BDF+ jump, and what is wrong with them.
 
@@ -113,7 +124,7 @@ def _jumps(header: EdfHeader, stamps: np.ndarray) -> tuple[list[tuple[float, flo
 
 def _bytes_of(header: EdfHeader, columns: list[int]) -> list[list[bytes]]:
     """Per record the bytes of some signals; only those are read."""
-    n_there = (header.path.stat().st_size - header.length) // header.record
+    n_there = (header.size - header.length) // header.record
     if n_there < 1:
         return []
     records = np.memmap(header.path, np.uint8, "r", header.length, (min(header.n_records, n_there), header.record))

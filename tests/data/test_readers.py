@@ -6,6 +6,7 @@ import mne
 import numpy as np
 import pytest
 
+from sigvit.data import edf_header
 from sigvit.data.headers import check_header
 from sigvit.data.readers import read_recording
 from sigvit.data.recordings import windows_from_raw
@@ -145,7 +146,7 @@ def test_markers_that_somebody_took_out_of_a_brainvision_file_are_no_damage(tmp_
     path, marks = brainvision(tmp_path), tmp_path / "a.vmrk"
     more = marks.read_bytes() + b"Mk3=Stimulus,S  2,95,1,0\r\nMk5=Comment,a\\1 b,97,1,0\n"
     marks.write_bytes(more)
-    assert [str(name) for name in read_recording(path).annotations.description] == ["New Segment/", "Stimulus/S  1", "Stimulus/S  2", "Comment/a, b"]
+    assert [str(name) for name in read_recording(path).annotations.description] == ["Stimulus/S  1", "Stimulus/S  2", "Comment/a, b"]
     for damaged in (more.replace(b"0\nMk3", b"0~Mk3"), more.replace(b"\nMk3", b"\nLk3"), more.replace(b"Mk3=", b"Mk3~"), more[:-7]):
         marks.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"a\.vmrk has \d markers, of which 1 can't be read, such as b'.k[235]"):
@@ -216,6 +217,15 @@ def test_clocks_that_go_back_and_records_without_a_stamp_are_refused(tmp_path):
     content[768 + 260 + 200] = 0
     with pytest.raises(ValueError, match=r"Record 1 of .*b\.edf has no time stamp"):
         read_recording(written(tmp_path / "b.edf", bytes(content)))
+
+
+def test_the_time_stamps_of_a_file_are_read_once_while_it_is_opened_and_cut(tmp_path, monkeypatch):
+    path, whole, read = edf_plus(tmp_path / "a.edf", [0, 1, 2], [(0.5, "a"), (1.5, "b")]), edf_header._bytes_of, []
+    monkeypatch.setattr(edf_header, "_bytes_of", lambda header, columns: read.append(header.path) or whole(header, columns))
+    assert len(windows_from_raw(read_recording(path), {"a": 0, "b": 1}, 0.0, 0.2)) == 2
+    assert read == [path]
+    with pytest.raises(ValueError, match="goes back at record 2"):  # another file of this name and size
+        read_recording(edf_plus(path, [0, 1, 0], [(0.5, "a"), (1.5, "b")]))
 
 
 @pytest.mark.parametrize(
