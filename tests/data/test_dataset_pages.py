@@ -123,6 +123,11 @@ class TestEegmmidb:
     def test_the_page_of_109_subjects_opens_a_local_folder(self, data, below):
         assert open_dataset("physionet_mi", data / below, only=("1",)).values.shape == (45, 64, 480)
 
+    def test_two_pages_of_the_same_runs_have_the_same_windows(self, data):
+        many, one = open_dataset("physionet_mi", data, only=("1",)), open_dataset("eegmmidb_left_right")
+        np.testing.assert_array_equal(many.values, one.values)
+        np.testing.assert_array_equal(many.labels, one.labels)
+
     def test_the_fetcher_of_mne_takes_the_files_that_are_there(self, data, tmp_path, monkeypatch):
         """Its own layout, filled with the real files: nothing is downloaded, and subjects and runs are read from the names."""
         folder = tmp_path / "MNE-eegbci-data" / "files" / "eegmmidb" / "1.0.0" / "S001"
