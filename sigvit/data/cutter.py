@@ -225,7 +225,8 @@ def warn_of_dropped(windows: Windows, name: str, gone: Sequence[str]) -> None:
 def _check_files(raw: mne.io.BaseRaw, where: str) -> None:
     """mne opens many files that were cut short without a word; see `read_recording`."""
     for file in {Path(name) for name in raw.filenames if name is not None}:
-        header = file.with_suffix(".vhdr") if file.suffix.lower() == ".eeg" else file
+        beside = file.with_suffix(".vhdr")  # BrainVision's; Nihon Kohden's samples have the same ending
+        header = beside if file.suffix.lower() == ".eeg" and beside.is_file() else file
         wrong = check_header(header) if header.is_file() and header.suffix.lower() not in _READ_WHOLE else None
         if wrong:
             raise ValueError(f'{where}: {wrong}. Fetch it again, or say truncated="keep" to use what is there.')

@@ -1,6 +1,7 @@
 """From recordings, epochs and arrays to windows: places, filters, references, rejection, and what is refused."""
 
 import errno
+import shutil
 import subprocess
 import sys
 import time
@@ -927,6 +928,16 @@ def test_a_file_that_was_cut_short_is_named_however_it_was_opened(tmp_path):
     with pytest.raises(ValueError, match=r"sub-1_ses-1_run-1: .*a\.edf is cut short"):
         windows_from_raw(opened, label="all", window_s=1.0)
     assert len(windows_from_raw(opened, label="all", window_s=1.0, truncated="keep")) > 5
+
+
+def test_nihon_kohdens_file_that_was_cut_short_is_named_however_it_was_opened(shared_data, tmp_path):
+    shutil.copytree(shared_data / "formats" / "nihon", tmp_path / "nihon", copy_function=shutil.copyfile)
+    (tmp_path / "nihon").chmod(0o755)
+    path = tmp_path / "nihon" / "MB0400FU.EEG"
+    path.write_bytes(path.read_bytes()[:-4000])
+    opened = mne.io.read_raw_nihon(path, verbose="ERROR")
+    with pytest.raises(ValueError, match=r"sub-1_ses-1_run-1: .*MB0400FU\.EEG is cut short"):
+        windows_from_raw(opened, label="all", window_s=0.5)
 
 
 # Continuous recordings: overlapping windows with labels from annotations, and what no annotation spans
