@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sigvit.data.page_format import SOURCES, Arrays, Package, Page, Processing, Source, Window
+from sigvit.data.page_recordings import page_cut
 from sigvit.data.page_tables import PageError, read_table, read_value
+from sigvit.data.quality import volts_of
 
 
 def read_page(path: str | Path) -> Page:
@@ -32,6 +34,7 @@ def read_page(path: str | Path) -> Page:
     page = read_table(Page, {**plain, "source": ()}, path.name)
     page = replace(page, source=source, name=path.stem, sha256=hashlib.sha256(content).hexdigest(), plain=plain)
     _check_agreement(page)
+    _check_values(page)
     return page
 
 
@@ -64,3 +67,15 @@ def _check_agreement(page: Page) -> None:
             raise PageError(f"{page.name}.toml has a label for the rest, so it needs labels of events and window_s in [window].")
         if events.label and window.window_s is None:
             raise PageError(f"{page.name}.toml labels whole recordings, so window needs window_s.")
+
+
+def _check_values(page: Page) -> None:
+    """Words and numbers by which no recording can be cut are named before one is fetched or opened."""
+    try:
+        for source in page.source:
+            if isinstance(source, Package | Arrays):
+                volts_of(source.unit, "source")
+            else:
+                page_cut(page, ())
+    except ValueError as error:
+        raise PageError(f"{page.name}.toml: {error}") from error

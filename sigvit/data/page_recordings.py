@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -36,8 +36,8 @@ def windows_of_recording(page: Page, recording: Recording) -> Iterator[tuple[Eve
         yield events, _windows(page, part, piece, events)
 
 
-def page_cut(page: Page, raw: Any) -> Cut:
-    """How the page cuts a recording."""
+def page_cut(page: Page, channels: Collection[str]) -> Cut:
+    """How the page cuts a recording that has these channels."""
     window, processing = page.window, page.processing
     return Cut(
         start_s=window.start_s,
@@ -51,7 +51,7 @@ def page_cut(page: Page, raw: Any) -> Cut:
         resample_hz=processing.resample_hz,
         reference=processing.reference,
         electrodes=page.electrodes.pick or None,
-        rename={old: new for old, new in page.electrodes.rename.items() if old in raw.ch_names},
+        rename={old: new for old, new in page.electrodes.rename.items() if old in channels},
         reject_v=page.rejection.peak_to_peak_v,
         rest_margin_s=window.rest_margin_s,
         bad_electrodes=page.electrodes.bad,
@@ -66,7 +66,7 @@ def _windows(page: Page, part: Recording, raw: Any, events: Events) -> Windows:
     # With a label for the rest, an event may be missing.
     labels: dict[str | int, str | int] = {event: label for event, label in events.labels.items() if event in there or events.rest}
     labelled = LabelledRecording(raw, labels or None, events.label, part.subject, part.session, group, part.name, events.rest)
-    cutter = Cutter(page_cut(page, raw))
+    cutter = Cutter(page_cut(page, raw.ch_names))
     cutter.add(labelled)
     windows = cutter.finish(part.name, {})
     warn_of_dropped(windows, part.name, [])  # other recordings may have the labels that this one lost
