@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from sigvit.data.folders import visible_folders
 from sigvit.data.images import Images, require_same_classes
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"})
@@ -82,7 +83,7 @@ def _class_folders(folder: Path, channels: int) -> Images:
 def _image_files(folder: Path, name: str) -> list[str]:
     """Paths of one class's images below `folder`, sorted; ImageNet's endings are capitals."""
     found = []
-    for place, files in _visible_folders(folder / name):
+    for place, files in visible_folders(folder / name):
         for file in files:
             if file.startswith(".") or file.lower() in _LITTER:
                 continue
@@ -91,17 +92,3 @@ def _image_files(folder: Path, name: str) -> list[str]:
                 raise ValueError(f"{folder / path} is no image by its ending; class folders hold only images ({', '.join(sorted(ENDINGS))}).")
             found.append(path)
     return sorted(found)
-
-
-def _visible_folders(top: Path) -> Iterator[tuple[str, list[str]]]:
-    """`top` and the folders below it with their files, each folder once: links are followed after all else, so that one to a folder around it ends."""
-    waiting, seen = [str(top)], set()
-    while waiting:
-        for place, folders, files in os.walk(waiting.pop(0)):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))  # the first of two links to a folder is taken, on every file system
-            if os.path.realpath(place) in seen:
-                folders.clear()
-                continue
-            seen.add(os.path.realpath(place))
-            waiting += [path for name in folders if os.path.islink(path := os.path.join(place, name))]
-            yield place, files

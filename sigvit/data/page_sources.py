@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ import mne
 import numpy as np
 
 from sigvit.data.events import BREAKS
+from sigvit.data.folders import visible_folders
 from sigvit.data.page_files import read_bids, read_file
 from sigvit.data.page_format import Bids, Fetched, Files, Moabb, Page, Source
 from sigvit.data.page_tables import PageError
@@ -73,12 +73,8 @@ def _piece(token: re.Match[str], seen: dict[str, str], pattern: str) -> str:
 
 
 def files_below(folder: Path) -> dict[str, Path]:
-    """Every file below a folder by its path from there, in the same order on every machine."""
-    found = {}
-    for base, _, names in os.walk(folder, followlinks=True):
-        for name in names:
-            path = Path(base, name)
-            found[path.relative_to(folder).as_posix()] = path
+    """Every file below a folder by its path from there, in the same order on every machine; hidden folders are passed over."""
+    found = {path.relative_to(folder).as_posix(): path for base, names in visible_folders(folder) for path in (Path(base, name) for name in names)}
     return dict(sorted(found.items(), key=lambda item: item[0].split("/")))
 
 
@@ -231,6 +227,7 @@ def check_sum(recording: Recording, page: Page) -> None:
         expected = page.checksums.get(file.name)
         if expected is None:
             continue
-        found = hashlib.sha256(file.read_bytes()).hexdigest()
+        with file.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
         if found != expected:
             raise ValueError(f"{file} has the SHA-256 {found}, {page.name} expects {expected}: it is another version, edited or damaged.")

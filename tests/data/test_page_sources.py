@@ -1,5 +1,7 @@
 """Every kind of source: second files with events, classes kept beside a recording, runs inside a file, MOABB, arrays, text series."""
 
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import mne
@@ -11,7 +13,7 @@ from sigvit.data.electrode_info import make_info
 from sigvit.data.page_expectations import ExpectationError
 from sigvit.data.page_format import Fetched
 from sigvit.data.page_selection import Selection
-from sigvit.data.page_sources import _fetch, list_recordings, recordings_of_moabb
+from sigvit.data.page_sources import Recording, _fetch, check_sum, list_recordings, recordings_of_moabb
 from sigvit.data.page_tables import PageError
 from sigvit.data.pages import find_page, open_dataset, read_page
 
@@ -227,6 +229,18 @@ class TestMoabb:
     def test_without_moabb_and_folder_the_page_says_what_it_needs(self):
         with pytest.raises(FileNotFoundError, match=r"bci_iv_2a isn't here .*moabb isn't installed.*A01T.gdf"):
             open_dataset("bci_iv_2a")
+
+
+def test_a_check_sum_is_taken_without_holding_the_file_in_memory(tmp_path):
+    path = tmp_path / "night.edf"
+    path.write_bytes(bytes(2**25))
+    recording, expecting = Recording("night", "1", "1", "1", None, (path,)), replace(read_page(find_page("sleep_edf")), checksums={path.name: "0"})
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"night\.edf has the SHA-256 .*, sleep_edf expects 0"):
+        check_sum(recording, expecting)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**22
 
 
 class TestFetching:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tomllib
 import warnings
 from pathlib import Path
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 
 import sigvit
-from sigvit.data import page_sources
 from sigvit.data.page_expectations import ExpectationError
 from sigvit.data.page_reading import read_page
 from sigvit.data.page_sources import files_below, pattern_expression
@@ -79,6 +79,9 @@ class TestWhatAPageMaySay:
             ((SOURCE, '[[events]]\nruns = "1"\n', WINDOW), "needs either labels"),
             ((SOURCE.replace("{subject}", "{person}"), EVENTS, WINDOW), "the field 'person'; the fields are subject, session, run"),
             (("title = [\n", SOURCE), "is no TOML"),
+            ((SOURCE, EVENTS, WINDOW, '[electrodes]\nbad = "refused"\n'), "example.toml: bad_electrodes is 'refused'; it must be one of refuse, drop"),
+            ((SOURCE, EVENTS, WINDOW, '[electrodes]\nconstant = "kept"\n'), "example.toml: constant_electrodes is 'kept'; it must be one of refuse, keep"),
+            ((SOURCE, EVENTS, WINDOW, "[processing]\nband_hz = [38, 4]\n"), r"example.toml: band_hz is \(38.0, 4.0\); it needs a lower"),
         ],
     )
     def test_a_mistake_is_named_with_what_would_be_right(self, tmp_path, recordings, tables, message):
@@ -107,8 +110,16 @@ class TestFiles:
     def test_recordings_come_in_order_of_their_names_whatever_the_file_system_says(self, recordings, monkeypatch):
         forwards = list(files_below(recordings))
         walk = os.walk
-        monkeypatch.setattr(page_sources.os, "walk", lambda *a, **k: [(b, d, f[::-1]) for b, d, f in reversed(list(walk(*a, **k)))])
+        monkeypatch.setattr(os, "walk", lambda *a, **k: [(b, d, f[::-1]) for b, d, f in reversed(list(walk(*a, **k)))])
         assert list(files_below(recordings)) == forwards == sorted(forwards)
+
+    def test_a_link_to_a_folder_above_and_hidden_folders_add_no_recordings(self, tmp_path, recordings):
+        below = shutil.copytree(recordings, tmp_path / "data")
+        files = list(files_below(below))
+        (below / "S01" / "latest").symlink_to(below, target_is_directory=True)
+        shutil.copytree(recordings, below / ".git")
+        assert list(files_below(below)) == files
+        assert len(open_dataset(page(tmp_path, SOURCE, EVENTS, WINDOW), below)) == 20
 
     def test_rows_carry_whose_they_are_and_where_they_lie_on_the_recordings_clock(self, example, recordings):
         windows = open_dataset(example, recordings)
