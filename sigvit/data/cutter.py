@@ -20,10 +20,11 @@ from sigvit.data.electrode_info import info_of
 from sigvit.data.events import Event, find_events
 from sigvit.data.headers import check_header
 from sigvit.data.interpolation import interpolated
+from sigvit.data.joining import Joining, NewRows, rows_in_memory
 from sigvit.data.quality import check_signals, is_average_referenced, warn_of_references
 from sigvit.data.signals import Signals, constant_tail_s, filter_support_s
 from sigvit.data.window_rejection import automatic_limit_v, within
-from sigvit.data.windows import METADATA_COLUMNS, NewRows, Windows, rows_in_memory, with_shared_bads
+from sigvit.data.windows import METADATA_COLUMNS, Windows
 from sigvit.labels import is_missing, plain_labels, text_of, value_of
 
 _READ_WHOLE = (".gz", ".set")  # to check these takes as long as to open them, and mne fails where they are cut short
@@ -94,15 +95,11 @@ class Cutter:
 
     def __init__(self, cut: Cut, new_rows: NewRows = rows_in_memory) -> None:
         self.cut = cut
-        self.new_rows = new_rows
-        self.first: tuple[str, mne.Info] | None = None
-        self.tables: list[pd.DataFrame] = []
+        self.joining = Joining(new_rows)
         self.dropped: list[dict] = []
         self.notes: dict[str, dict] = {}
         self.wanted: set = set()
         self.seen: set = set()
-        self.bads: list[tuple[str, list[str]]] = []
-        self.support_s = 0.0
 
     def add(self, recording: LabelledRecording) -> None:
         """Cuts one recording; what doesn't fit the earlier ones raises."""
@@ -115,30 +112,16 @@ class Cutter:
         raw, channels = _prepared(recording.raw, self.cut, where)
         signals = Signals(raw, channels, self.cut, where)
         info = info_of(raw.info, channels, signals.rate, self.cut.rename)
-        self.bads.append((where, info["bads"]))
-        signals.channels = self._in_common_order(where, info, channels)
+        control_s = self.cut.control_s
+        n_control = None if control_s is None else n_samples(control_s[1] - control_s[0], signals.rate)
+        order = self.joining.order(where, info, n_samples(self.cut.length_s, signals.rate), n_control)
+        signals.channels = [channels[number] for number in order]
         padding_s = constant_tail_s(raw, channels)
         self.notes[where] = {"left_out": left_out(raw.info, channels), "padding_s": padding_s}
         stop_s = raw.n_times / raw.info["sfreq"]
         positions = plan(raw, self._starts(recording, stop_s - padding_s), self.cut, signals.rate, stop_s, padding_s)
-        self.support_s = max(self.support_s, filter_support_s(self.cut, raw.info["sfreq"]))
-        self._fill(recording, signals, positions)
-
-    def _in_common_order(self, where: str, info: mne.Info, channels: list[str]) -> list[str]:
-        """The channels in the order of the first recording's electrodes; starts the arrays there."""
-        if self.first is None:
-            self.first = (where, info)
-            length_s, control = self.cut.length_s, self.cut.control_s
-            self.values = self.new_rows("values", (len(channels), n_samples(length_s, info["sfreq"])))
-            n_control = None if control is None else n_samples(control[1] - control[0], info["sfreq"])
-            self.control = None if n_control is None else self.new_rows("control_values", (len(channels), n_control))
-        earlier, common = self.first
-        if info["sfreq"] != common["sfreq"]:
-            raise ValueError(f"{where} is sampled at {info['sfreq']:g} Hz but {earlier} at {common['sfreq']:g} Hz; give resample_hz, or leave one out.")
-        different = sorted(set(info["ch_names"]) ^ set(common["ch_names"]))
-        if different:
-            raise ValueError(f"The electrodes {different} are only in one of {where} and {earlier}; name those in common with electrodes=….")
-        return [channels[info["ch_names"].index(name)] for name in common["ch_names"]]
+        table = _table(recording, positions, self._fill(where, signals, positions))
+        self.joining.close(table, table["label"].to_numpy(), where, info["bads"], filter_support_s(self.cut, raw.info["sfreq"]))
 
     def _starts(self, recording: LabelledRecording, stop_s: float) -> list[tuple[float, Event]]:
         if (recording.events is None) == (recording.label is None):
@@ -160,30 +143,33 @@ class Cutter:
             starts += rest_starts(events, recording.rest, self.cut, stop_s, recording.name)
         return sorted(starts, key=lambda start: start[0])
 
-    def _fill(self, recording: LabelledRecording, signals: Signals, positions: Positions) -> None:
-        values = self.values.extend(len(positions))
-        control = None if self.control is None else self.control.extend(len(positions))
+    def _fill(self, where: str, signals: Signals, positions: Positions) -> np.ndarray:
+        """Cuts the windows into the joined set; which of them stay."""
+        joining = self.joining
+        values = joining.values.extend(len(positions))
+        control = None if joining.control is None else joining.control.extend(len(positions))
         _cut_out(signals, positions, values, control)
         limit_v = automatic_limit_v(values, signals) if isinstance(self.cut.reject_v, str) else self.cut.reject_v
         keep = within(values, limit_v, signals, positions)
         first = next((values[row] for row in np.flatnonzero(keep)), None)
-        self.notes[recording.name] |= {"average_referenced": None if first is None else is_average_referenced(first), "reject_v": limit_v}
+        self.notes[where] |= {"average_referenced": None if first is None else is_average_referenced(first), "reject_v": limit_v}
         del first  # a view of rows that may be shortened
         n_rejected = len(positions) - int(keep.sum())
         if n_rejected:
             _close_ranks(values, keep)
-            self.values.shorten(n_rejected)
-            if self.control is not None and control is not None:
+            joining.values.shorten(n_rejected)
+            if joining.control is not None and control is not None:
                 _close_ranks(control, keep)
-                self.control.shorten(n_rejected)
-        self.dropped += [{"recording": recording.name, **window} for window in positions.dropped]
-        self.tables.append(_table(recording, positions, keep))
+                joining.control.shorten(n_rejected)
+        self.dropped += [{"recording": where, **window} for window in positions.dropped]
+        return keep
 
     def finish(self, name: str, page: dict) -> Windows:
         """The windows of all recordings, checked."""
-        if self.first is None:
+        if self.joining.first is None:
             raise ValueError("There are no recordings to cut windows from.")
-        kept, planned = sum(map(len, self.tables)), sum(map(len, self.tables)) + len(self.dropped)
+        kept = sum(map(len, self.joining.tables))
+        planned = kept + len(self.dropped)
         reasons = dict(Counter(window["reason"] for window in self.dropped).most_common())
         dropped = {"planned": planned, "kept": kept, "reasons": reasons, "windows": self.dropped}
         if planned == 0:
@@ -192,13 +178,9 @@ class Cutter:
             raise ValueError(f"{_lost(dropped, name)}, so none is left.")
         if self.wanted - self.seen:
             warnings.warn(f"The events {sorted(map(str, self.wanted - self.seen))} occur in no recording of {name}.", stacklevel=4)
-        table = pd.concat([table for table in self.tables if len(table)], ignore_index=True)
-        table["label"] = plain_labels(table["label"].tolist(), f"windows of {name}")
-        page = {**page, "cut": _said(self.cut), "dropped": dropped, "recordings": self.notes}
-        control = None if self.control is None else self.control.take()
-        bads = [marked for marked, table in zip(self.bads, self.tables, strict=True) if len(table)]
-        info = with_shared_bads(self.first[1], bads)
-        windows = Windows(self.values.take(), table["label"].to_numpy(), table, info, self.support_s, name, page, control)
+        windows = self.joining.finish(name, {**page, "cut": _said(self.cut), "dropped": dropped, "recordings": self.notes})
+        windows.metadata["label"] = plain_labels(windows.labels.tolist(), f"windows of {name}")
+        windows.labels = windows.metadata["label"].to_numpy()
         check_signals(windows, self.cut.constant_electrodes)
         warn_of_references(self.notes, name)
         return windows

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sigvit.data.cutter import labels_gone, warn_of_dropped
+from sigvit.data.joining import NewRows
 from sigvit.data.page_arrays import package_folder, windows_of_arrays, windows_of_package
 from sigvit.data.page_expectations import check_arrays, check_trials, check_whole
 from sigvit.data.page_format import Arrays, Bids, Fetched, Files, Moabb, Package, Page, Source
@@ -27,7 +28,7 @@ from sigvit.data.page_sources import Recording, list_recordings
 from sigvit.data.page_tables import PageError
 from sigvit.data.quality import check_signals, warn_of_references
 from sigvit.data.storage import WindowsFolder
-from sigvit.data.windows import NewRows, Windows, concatenate
+from sigvit.data.windows import Windows, concatenate
 
 
 def open_dataset(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from sigvit.labels import plain_labels
+if TYPE_CHECKING:
+    from sigvit.data.joining import NewRows
 
 METADATA_COLUMNS = ("subject", "session", "run", "recording", "start_s", "stop_s", "trial", "label")
 
@@ -161,51 +160,6 @@ def plain_rows(rows: Any, index: pd.Index) -> np.ndarray:
     return np.asarray(rows, dtype=bool)
 
 
-class GrowingArray:
-    """Float32 rows that grow in place, so that filling an array from many recordings needs no second one.
-
-    >>> rows = GrowingArray((2, 3))
-    >>> rows.extend(5)[:] = 1
-    >>> rows.extend(2)[:] = 2
-    >>> rows.take().shape
-    (7, 2, 3)
-    """
-
-    def __init__(self, row_shape: tuple[int, ...]) -> None:
-        self._rows = np.empty((0, *row_shape), np.float32)
-
-    def extend(self, n_rows: int) -> np.ndarray:
-        """A view of so many new rows at the end; it must be gone when the array grows again."""
-        old = len(self._rows)
-        # The allocator moves the pages of large blocks instead of copying them; nothing else refers to them.
-        self._rows.resize((old + n_rows, *self._rows.shape[1:]), refcheck=False)
-        return self._rows[old:]
-
-    def shorten(self, n_rows: int) -> None:
-        """Forgets so many rows at the end."""
-        self._rows.resize((len(self._rows) - n_rows, *self._rows.shape[1:]), refcheck=False)
-
-    def take(self) -> np.ndarray:
-        """The array itself; nothing may be added after that."""
-        return self._rows
-
-
-class Rows(Protocol):
-    """Float32 rows that grow: `GrowingArray` in memory, `sigvit.data.storage.GrowingFile` on disk."""
-
-    def extend(self, n_rows: int) -> np.ndarray: ...
-    def shorten(self, n_rows: int) -> None: ...
-    def take(self) -> np.ndarray: ...
-
-
-NewRows = Callable[[str, tuple[int, ...]], Rows]
-
-
-def rows_in_memory(name: str, row_shape: tuple[int, ...]) -> Rows:
-    """Where values and control values grow unless something else is asked for."""
-    return GrowingArray(row_shape)
-
-
 def concatenate(parts: Iterable[Windows], name: str | None = None, page: dict | None = None, new_rows: NewRows | None = None) -> Windows:
     """One set from many, such as one a recording; given a generator, no part need stay in memory beside the result.
 
@@ -229,112 +183,20 @@ def concatenate(parts: Iterable[Windows], name: str | None = None, page: dict | 
     >>> len(concatenate([windows[:7], windows[7:]])) == len(windows)
     True
     """
-    first, joint = None, None
+    from sigvit.data.joining import Joining, joint_page, rows_in_memory
+
+    held: list[Windows] = []  # one part alone is the result, without a copy
+    joining, heads = Joining(new_rows or rows_in_memory), []
     for part in parts:
-        if first is None:
-            first = part
-            joint = None if new_rows is None else _Joint(first, new_rows)
-            continue
-        if joint is None:
-            joint = _Joint(first, rows_in_memory)
-        joint.add(part)
+        heads.append((part.name, part.page))
+        held.append(part)
         del part  # its memory is free before the next is made
-    if first is None:
+        while held and (new_rows is not None or len(heads) > 1):
+            joining.add(held.pop(0))
+    if not heads:
         raise ValueError("There are no windows to concatenate; give at least one set.")
-    whole = first if joint is None else joint.whole
+    whole = held[0] if held else joining.finish(heads[0][0], joint_page([page for _, page in heads]))
     return replace(whole, name=name or whole.name, page=whole.page if page is None else page)
-
-
-class _Joint:
-    """Sets of windows that grow into one; it takes the values out of the first."""
-
-    def __init__(self, first: Windows, new_rows: NewRows) -> None:
-        self.head = first[np.array([], dtype=int)]
-        self.names = f"{first.name} ({_recordings(first)})"
-        self.values = new_rows("values", first.values.shape[1:])
-        self.control = None if first.control_values is None else new_rows("control_values", first.control_values.shape[1:])
-        self.labels: list[np.ndarray] = []
-        self.tables: list[pd.DataFrame] = []
-        self.pages: list[dict] = []
-        self.bads: list[tuple[str, list[str]]] = []
-        self.support_s = 0.0
-        self.add(first)
-
-    def add(self, part: Windows) -> None:
-        order = self._common_order(part)
-        self.values.extend(len(part))[:] = part.values[:, order]
-        if self.control is not None and part.control_values is not None:
-            self.control.extend(len(part))[:] = part.control_values[:, order]
-        self.labels.append(part.labels)
-        self.tables.append(part.metadata)
-        self.pages.append(part.page)
-        self.bads.append((_recordings(part), part.info["bads"]))
-        self.support_s = max(self.support_s, part.filter_support_s)
-
-    @property
-    def whole(self) -> Windows:
-        table, control = pd.concat(self.tables, ignore_index=True), None if self.control is None else self.control.take()
-        bads = [marked for marked, part in zip(self.bads, self.tables, strict=True) if len(part)] or self.bads
-        labels, info, page = np.concatenate(self.labels), with_shared_bads(self.head.info, bads), _joint_page(self.pages)
-        if len({part.dtype.kind for part in self.labels}) > 1:
-            table["label"] = labels = plain_labels([label for part in self.labels for label in part.tolist()], f"windows of {self.head.name}")
-        return Windows(self.values.take(), labels, table, info, self.support_s, self.head.name, page, control)
-
-    def _common_order(self, part: Windows) -> slice | list[int]:
-        """Where the first part's electrodes are in another; a sentence where the two don't fit."""
-        head, where = self.head, f"{part.name} ({_recordings(part)}) and {self.names}"
-        if part.sampling_rate != head.sampling_rate:
-            raise ValueError(f"The sampling rates of {where} differ: {part.sampling_rate:g} and {head.sampling_rate:g} Hz; resample both to one rate.")
-        if part.values.shape[2] != head.values.shape[2]:
-            raise ValueError(f"The windows of {where} differ in length: {part.values.shape[2]} and {head.values.shape[2]} samples.")
-        control = [None if each.control_values is None else each.control_values.shape[2] for each in (part, head)]
-        if control[0] != control[1]:
-            raise ValueError(f"The control values of {where} differ: {control[0]} and {control[1]} samples.")
-        different = sorted(set(part.electrodes) ^ set(head.electrodes))
-        if different:
-            raise ValueError(f"The electrodes {different} are only in one of {where}; pick the common ones with electrodes=….")
-        return slice(None) if part.electrodes == head.electrodes else [part.electrodes.index(name) for name in head.electrodes]
-
-
-def _joint_page(pages: list[dict]) -> dict:
-    """The first page, with what all pages say of recordings, dropped windows and the limit that dropped them."""
-    told: list[list[dict]] = []
-    for page in pages:
-        mine = [page.get(key) or {} for key in ("recordings", "dropped", "cut")]
-        if mine not in told:  # parts of one set have one page
-            told.append(mine)
-    joint = dict(pages[0])
-    if any(page.get("citation") != joint.get("citation") for page in pages):
-        joint.pop("citation", None)  # one for all would call the others' people somebody else
-    if len(told) == 1:
-        return joint
-    if any(recordings for recordings, _, _ in told):
-        joint["recordings"] = {name: note for recordings, _, _ in told for name, note in recordings.items()}
-    if dropped := [each for _, each, _ in told if each]:
-        reasons = sum((Counter(each["reasons"]) for each in dropped), Counter())
-        joint["dropped"] = {key: sum(each[key] for each in dropped) for key in ("planned", "kept")}
-        joint["dropped"] |= {"reasons": dict(reasons.most_common()), "windows": [window for each in dropped for window in each["windows"]]}
-    if limits := [cut["reject_v"] for _, _, cut in told if "reject_v" in cut]:
-        joint["cut"] = {**(pages[0].get("cut") or {}), "reject_v": "autoreject" if "autoreject" in limits else limits[0]}
-    return joint
-
-
-def with_shared_bads(info: Any, bads: Sequence[tuple[str, Sequence[str]]]) -> Any:
-    """The Info of a joined set of (recording, its bad electrodes): marked are those that all mark; of the others a warning tells."""
-    marks = {name: [where for where, bad in bads if name in bad] for name in info["ch_names"]}
-    partly = [f"{name} (in {abridged(where, 3)})" for name, where in marks.items() if 0 < len(where) < len(bads)]
-    if partly:
-        told = f"Some recordings mark electrodes as bad that others don't: {abridged(partly)}"
-        warnings.warn(f"{told}. In the joined set these count as good; leave them or the recordings out, or interpolate them.", stacklevel=5)
-    shared = [name for name, where in marks.items() if len(where) == len(bads)]
-    if shared != info["bads"]:
-        info = info.copy()
-        info["bads"] = shared
-    return info
-
-
-def _recordings(windows: Windows) -> str:
-    return abridged(windows.metadata["recording"].unique().tolist(), 3)
 
 
 def abridged(names: Sequence, most: int = 8) -> str:

@@ -624,7 +624,7 @@ def test_recordings_that_differ_are_named():
         return LabelledRecording(synthetic_raw(n_trials=2, **request), LEFT_RIGHT, run=run)
 
     cut = Cut(0.0, 1.0)
-    with pytest.raises(ValueError, match="run-2 is sampled at 100 Hz but sub-1_ses-1_run-1 at 160 Hz"):
+    with pytest.raises(ValueError, match="sampling rates of sub-1_ses-1_run-2 and sub-1_ses-1_run-1 differ: 100 and 160 Hz; resample both"):
         windows_from_recordings([of("1"), of("2", sampling_rate=100.0)], cut)
     assert windows_from_recordings([of("1"), of("2", sampling_rate=100.0)], Cut(0.0, 1.0, resample_hz=80.0)).sampling_rate == 80
     with pytest.raises(ValueError, match=r"electrodes \['C4', 'Pz'\] are only in one of"):

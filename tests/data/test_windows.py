@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sigvit.data.joining import GrowingArray
 from sigvit.data.synthetic import synthetic_windows
-from sigvit.data.windows import GrowingArray, Windows, concatenate
+from sigvit.data.windows import Windows, concatenate
 
 
 @pytest.fixture
