@@ -84,7 +84,7 @@ def _near_the_rest(windows: Windows, background: str, margin_s: float) -> Window
     first, last = metadata.loc[rest, "start_s"].min() - margin_s, metadata.loc[rest, "stop_s"].max() + margin_s
     kept = (rest | ((metadata["start_s"] >= first) & (metadata["stop_s"] <= last))).to_numpy()
     reason = f"{background} more than {margin_s:g} s from another label"
-    rows = metadata.loc[~kept, ["trial", "label", "start_s"]].to_dict("records")
+    rows = metadata.loc[~kept, ["recording", "trial", "label", "start_s"]].to_dict("records")
     dropped = [{key: value.item() if isinstance(value, np.generic) else value for key, value in row.items()} | {"reason": reason} for row in rows]
     windows.page["dropped"]["windows"] += dropped
     return windows[kept]

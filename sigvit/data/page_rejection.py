@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sigvit.data.page_format import Page
+from sigvit.data.page_format import Arrays, Package, Page
 from sigvit.data.windows import Windows
 
 
@@ -27,7 +27,8 @@ class Rejected:
         if repeats not in (None, "keep", "drop"):
             raise ValueError(f"repeats is {repeats!r}; it must be 'keep', 'drop' or None (what the page says).")
         limits = page.rejection
-        limit = None if isinstance(limits.peak_to_peak_v, str) else limits.peak_to_peak_v  # autoreject's limits apply where recordings are cut
+        of_arrays = isinstance(page.source[0], Package | Arrays)  # where recordings are cut, those above the limit are gone already
+        limit = limits.peak_to_peak_v if of_arrays and isinstance(limits.peak_to_peak_v, float) else None
         return cls(limit, limits.flat_v, limits.repeats if repeats is None else repeats == "drop")
 
 

@@ -119,13 +119,11 @@ class Opening:
     recordings: dict[str, Any] = field(default_factory=dict)
     cut: dict[str, Any] = field(default_factory=dict)
     n_recordings: int = 0
-    n_planned: int = 0
 
     def parts(self, source: Source, place: Path | None) -> Iterator[Windows]:
         """The windows of one recording (or file) after the other, rejected ones left out."""
         found = False
         for windows in self._arrays(source, place) if isinstance(source, Package | Arrays) else self._recordings(source, place):
-            self.n_planned += len(windows)
             kept = without_rejected(windows, self.rejected)
             if len(kept):
                 found = True
@@ -168,17 +166,11 @@ class Opening:
                 check_trials(self.page, windows.metadata["recording"].iloc[0], windows, events)
                 parts.append(chosen)
         for windows in parts:
-            self._remember(windows)
+            self.n_recordings += 1
+            self.rejected.dropped += windows.page["dropped"]["windows"]
+            self.recordings |= windows.page["recordings"]
+            self.cut = self.cut or windows.page["cut"]
         return parts
-
-    def _remember(self, windows: Windows) -> None:
-        name = windows.metadata["recording"].iloc[0]
-        dropped = windows.page["dropped"]["windows"]
-        self.n_recordings += 1
-        self.n_planned += len(dropped)
-        self.rejected.dropped += [{"recording": name} | each for each in dropped]
-        self.recordings |= windows.page["recordings"]
-        self.cut = self.cut or windows.page["cut"]
 
     def _what_went(self) -> str:
         excluded = "; ".join(f"{each['recording']}: {each['reason']}" for each in self.selection.excluded[:4])
@@ -189,7 +181,7 @@ class Opening:
         page, rows = self.page, self.rejected.dropped
         told = {key: getattr(page, key) for key in ("name", "title", "task", "licence", "citation")}
         reasons = Counter(row["reason"].partition(":")[0] for row in rows)
-        dropped = {"planned": self.n_planned, "kept": n_windows, "reasons": dict(reasons), "windows": rows}
+        dropped = {"planned": n_windows + len(rows), "kept": n_windows, "reasons": dict(reasons), "windows": rows}
         in_order = page.order_is_time and not isinstance(source, Package | Arrays)
         found = {
             "source": source.kind,
