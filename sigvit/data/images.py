@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from sigvit.data.images_decoding import Framing, decode, frame_array
+from sigvit.data.page_places import data_folder
 
 # N = images, R = rows, C = columns, K = channels
 
@@ -234,7 +234,10 @@ def _opened(source: str | Path, split: str, channels: int | None) -> Images:
 
         return hold_out(digits(channels or 1), 0.25, seed=0)[split == "test"]
     if source in ("mnist", "cifar10"):
-        source = _shared_folder() / {"mnist": "mnist.npz", "cifar10": "cifar10_jpeg_subset.npz"}[str(source)]
+        folder = data_folder() / "images"
+        if not folder.is_dir():
+            raise ValueError(f"MNIST and CIFAR-10 are not at {folder}; set the environment variable SIGVIT_DATA to the folder that holds images/.")
+        source = folder / {"mnist": "mnist.npz", "cifar10": "cifar10_jpeg_subset.npz"}[str(source)]
     if str(source).startswith("parquet:"):
         from sigvit.data.images_parquet import parquet_images
 
@@ -278,11 +281,3 @@ def require_same_classes(train: Sequence[str], test: Sequence[str], source: str)
     only = {"train": sorted(set(train) - set(test)), "test": sorted(set(test) - set(train))}
     differ = "; ".join(f"only in {part}: {', '.join(names[:5])}" for part, names in only.items() if names) or "in their order"
     raise ValueError(f"{source}: train has {len(train)} classes and test {len(test)}, and they differ ({differ}); both need the same ones.")
-
-
-def _shared_folder() -> Path:
-    """The folder images/ of the shared data, from the environment or beside the checkout."""
-    folder = Path(os.environ.get("SIGVIT_DATA") or Path(__file__).parents[3] / "shared" / "data") / "images"
-    if not folder.is_dir():
-        raise ValueError(f"MNIST and CIFAR-10 are not at {folder}; set the environment variable SIGVIT_DATA to the folder that holds images/.")
-    return folder
