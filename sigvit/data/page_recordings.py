@@ -12,7 +12,7 @@ from sigvit.data.cuts import Cut
 from sigvit.data.cutter import Cutter, LabelledRecording, warn_of_dropped
 from sigvit.data.page_expectations import ExpectationError, check_recording
 from sigvit.data.page_format import Events, Page
-from sigvit.data.page_sources import Recording, check_sum
+from sigvit.data.page_sources import Recording, check_sha256
 from sigvit.data.windows import Windows
 
 
@@ -24,7 +24,7 @@ def windows_of_recording(page: Page, recording: Recording) -> Iterator[tuple[Eve
     ExpectationError : it isn't what the page expects.
     ValueError : it can't be read, or not be cut as the page says.
     """
-    check_sum(recording, page)
+    check_sha256(recording, page)
     raw = recording.read()
     events = page.events_of(recording.run)
     assert events is not None, "list_recordings lists used runs only"
@@ -72,17 +72,17 @@ def _windows(page: Page, part: Recording, raw: Any, events: Events) -> Windows:
     warn_of_dropped(windows, part.name, [])  # other recordings may have the labels that this one lost
     if page.window.background is None:
         return windows
-    return _near_the_rest(windows, page.window.background, page.window.background_s)
+    return _near_other_labels(windows, page.window.background, page.window.background_s)
 
 
-def _near_the_rest(windows: Windows, background: str, margin_s: float) -> Windows:
+def _near_other_labels(windows: Windows, background: str, margin_s: float) -> Windows:
     """Of the windows labelled `background` only those within `margin_s` of another label; the others are counted as dropped."""
     metadata = windows.metadata
-    rest = metadata["label"] != background
-    if not rest.any():
+    others = metadata["label"] != background
+    if not others.any():
         raise ValueError(f"{metadata['recording'].iloc[0]} has only windows of {background!r}, which the page keeps only beside others.")
-    first, last = metadata.loc[rest, "start_s"].min() - margin_s, metadata.loc[rest, "stop_s"].max() + margin_s
-    kept = (rest | ((metadata["start_s"] >= first) & (metadata["stop_s"] <= last))).to_numpy()
+    first, last = metadata.loc[others, "start_s"].min() - margin_s, metadata.loc[others, "stop_s"].max() + margin_s
+    kept = (others | ((metadata["start_s"] >= first) & (metadata["stop_s"] <= last))).to_numpy()
     reason = f"{background} more than {margin_s:g} s from another label"
     rows = metadata.loc[~kept, ["recording", "trial", "label", "start_s"]].to_dict("records")
     dropped = [{key: value.item() if isinstance(value, np.generic) else value for key, value in row.items()} | {"reason": reason} for row in rows]

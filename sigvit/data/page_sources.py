@@ -221,7 +221,7 @@ def _with_annotations(raw: Any, event_id: dict[str, int], cue_delay_s: float) ->
     return raw
 
 
-def check_sum(recording: Recording, page: Page) -> None:
+def check_sha256(recording: Recording, page: Page) -> None:
     """A file whose SHA-256 is in the page must have it."""
     for file in recording.files:
         expected = page.checksums.get(file.name)

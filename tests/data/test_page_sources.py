@@ -13,7 +13,7 @@ from sigvit.data.electrode_info import make_info
 from sigvit.data.page_expectations import ExpectationError
 from sigvit.data.page_format import Fetched
 from sigvit.data.page_selection import Selection
-from sigvit.data.page_sources import Recording, _fetch, check_sum, list_recordings, recordings_of_moabb
+from sigvit.data.page_sources import Recording, _fetch, check_sha256, list_recordings, recordings_of_moabb
 from sigvit.data.page_tables import PageError
 from sigvit.data.pages import find_page, open_dataset, read_page
 
@@ -237,7 +237,7 @@ def test_a_check_sum_is_taken_without_holding_the_file_in_memory(tmp_path):
     recording, expecting = Recording("night", "1", "1", "1", None, (path,)), replace(read_page(find_page("sleep_edf")), checksums={path.name: "0"})
     tracemalloc.start()
     with pytest.raises(ValueError, match=r"night\.edf has the SHA-256 .*, sleep_edf expects 0"):
-        check_sum(recording, expecting)
+        check_sha256(recording, expecting)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**22
