@@ -28,10 +28,9 @@ def windows_of_package(page: Page, source: Package, home: Path, notes: list[str]
         if not path.is_file():
             raise FileNotFoundError(f"{home} holds no file {file}: it is another version of {source.package}. {page.name} needs: {page.needs}.")
         values, found = read_text_series(path)
-        step = repeated_row_step(values)
         if source.row_step:
             values = laid_end_to_end(values, source.row_step)[:, : len(source.electrodes) or None]
-        elif step is not None:
+        elif (step := repeated_row_step(values)) is not None:
             notes.append(f"{path.name}: each row repeats the one before it, shifted by {step} samples; its rows aren't different electrodes.")
         names = source.electrodes or tuple(f"electrode {number + 1}" for number in range(values.shape[1]))
         columns = {"subject": source.subject, "session": source.session, "run": source.run, "recording": path.stem, "trial": np.arange(len(values))}
