@@ -28,7 +28,7 @@ from sigvit.data.recorder_headers import (
 # Bytes a sample by GDF's type codes.
 _GDF_BYTES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 8, 8: 8, 16: 4, 17: 8, 18: 16, 279: 3, 535: 3}
 _BRAINVISION_BYTES = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}
-_MARKER = re.compile(rb"Mk\d+=[^,]*,[^,]*,\d+,\d+,[^,]*(?:,[^,]*)?")
+_MARKER = re.compile(rb"Mk\d+=[^,]*,[^,]*,\d+,\d+,(?:(?!Mk\d+=).)*")
 _LIKE_A_MARKER = re.compile(rb"(?m)^(?:Mk|[^;\r\n]*=[^,\r\n]*,[^,\r\n]*,\d+,\d+,)[^\r\n]*")
 
 

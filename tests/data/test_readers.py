@@ -144,10 +144,10 @@ def test_a_brainvision_header_that_says_how_many_samples_is_believed(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*No info on DataPoints")
 def test_markers_that_somebody_took_out_of_a_brainvision_file_are_no_damage(tmp_path):
     path, marks = brainvision(tmp_path), tmp_path / "a.vmrk"
-    more = marks.read_bytes() + b"Mk3=Stimulus,S  2,95,1,0\r\nMk5=Comment,a\\1 b,97,1,0\n"
+    more = marks.read_bytes() + b"Mk3=Stimulus,S  2,95,1,0\r\nMk5=Comment,a\\1 b,97,1,0,,1\n"
     marks.write_bytes(more)
     assert [str(name) for name in read_recording(path).annotations.description] == ["Stimulus/S  1", "Stimulus/S  2", "Comment/a, b"]
-    for damaged in (more.replace(b"0\nMk3", b"0~Mk3"), more.replace(b"\nMk3", b"\nLk3"), more.replace(b"Mk3=", b"Mk3~"), more[:-7]):
+    for damaged in (more.replace(b"0\nMk3", b"0~Mk3"), more.replace(b"\nMk3", b"\nLk3"), more.replace(b"Mk3=", b"Mk3~"), more[:-9]):
         marks.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"a\.vmrk has \d markers, of which 1 can't be read, such as b'.k[235]"):
             read_recording(path)
