@@ -10,8 +10,9 @@ braindecode's own loop. Prints the table and writes benchmarks/results/eeg_epoch
 `ConvNetClassifier`, ours with its own. Fits that are done are kept in results/eeg_epoch. Writes benchmarks/results/eeg_epoch_accuracy.md.
 
 braindecode imports parts that no network here uses: `pip install --no-deps braindecode skorch tabulate docstring-inheritance linear-attention-transformer
-local-attention colt5-attention hyper-connections torch-einops-utils axial-positional-embedding product-key-memory linformer torchinfo wfdb soundfile cffi pycparser`.
-torchaudio has no build without CUDA for this torch; where it can't be imported, its place is taken by names that raise an error as soon as one is used.
+local-attention colt5-attention hyper-connections torch-einops-utils axial-positional-embedding product-key-memory linformer torchinfo wfdb soundfile cffi
+pycparser`. torchaudio has no build without CUDA for this torch; where it can't be imported, its place is taken by names that raise an error as soon as one
+is used.
 """
 
 from __future__ import annotations
