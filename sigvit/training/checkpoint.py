@@ -15,7 +15,6 @@ import shutil
 import signal
 import threading
 import warnings
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,10 +22,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-try:
-    import fcntl
-except ImportError:  # Windows has no locks of this kind; there the folder isn't claimed.
-    fcntl = None  # type: ignore[assignment]
+from sigvit.training.claims import Claims
 
 FORMAT = 1
 NAME = re.compile(r"step_(\d{8,})")
@@ -72,7 +68,7 @@ class Checkpoints:
             if number < 1:
                 raise ValueError(f"{name} is {number}; it must be at least 1.")
         self.folder, self.keep, self.every = Path(folder), keep, every
-        self._claimed = False
+        self._claims = Claims(self.folder)
 
     def due(self, step: int) -> bool:
         """Whether a checkpoint is to be written after so many steps."""
@@ -94,16 +90,7 @@ class Checkpoints:
         ------
         BlockingIOError : another process has it.
         """
-        if self._claimed or fcntl is None:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR)
-        weakref.finalize(self, os.close, lock)
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BlockingIOError(f"Another process writes its checkpoints into {self.folder}; end it first, or train into another folder.") from error
-        self._claimed = True
+        self._claims.take([""])
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write the state after `step` steps (nested dicts, lists and tuples of tensors and plain data), then remove the oldest checkpoints.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import weakref
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -39,7 +40,7 @@ class Claims:
         taken: dict[int, _LockFile] = {}
         for place in sorted({_place(key) for key in keys} - set(self._held)):
             try:
-                fcntl.lockf(file.number, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                file.lock(place)
             except BlockingIOError as error:
                 _let_go(taken)
                 raise BlockingIOError(f"Another process trains the same into {self.path.parent}; end it first, or train into another folder.") from error
@@ -55,8 +56,18 @@ class _LockFile:
     """An open file, closed with the last claim in it."""
 
     def __init__(self, path: Path) -> None:
-        self.number = os.open(path, os.O_CREAT | os.O_RDWR)
+        self.number, self.holders = os.open(path, os.O_CREAT | os.O_RDWR), Counter[int]()
         weakref.finalize(self, os.close, self.number).atexit = False
+
+    def lock(self, place: int) -> None:
+        fcntl.lockf(self.number, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+        self.holders[place] += 1
+
+    def unlock(self, place: int) -> None:
+        """With the last of this process that holds it."""
+        self.holders[place] -= 1
+        if not self.holders[place]:
+            fcntl.lockf(self.number, fcntl.LOCK_UN, 1, place)
 
 
 def _opened(path: Path) -> _LockFile:
@@ -73,7 +84,7 @@ def _opened(path: Path) -> _LockFile:
 
 def _let_go(held: dict[int, _LockFile]) -> None:
     for place, file in held.items():
-        fcntl.lockf(file.number, fcntl.LOCK_UN, 1, place)
+        file.unlock(place)
     held.clear()
 
 

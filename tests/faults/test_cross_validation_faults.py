@@ -88,7 +88,7 @@ sigvit.cross_validate(pipelines, windows, sigvit.folds.cross_subject(windows.met
 @pytest.mark.skipif(sys.platform == "win32", reason="there nothing says that a parent is gone")
 def test_the_workers_of_a_killed_run_end(tmp_path):
     with subprocess.Popen([sys.executable, "-W", "ignore", "-c", WORKERS, str(tmp_path)], stdout=subprocess.PIPE) as process:
-        while len([*tmp_path.glob("fits/training/together-*/lock")]) < 2:
+        while len([*tmp_path.glob("fits/training/together-*/claims")]) < 2:
             assert process.poll() is None
             time.sleep(0.1)
         process.kill()

@@ -117,7 +117,7 @@ def test_what_is_saved_comes_back_with_every_bit_and_kind(three: Checkpoints):
 
 def test_the_newest_are_kept_and_nothing_else_lies_there(three: Checkpoints):
     three.save(40, state(40))
-    assert sorted(path.name for path in three.folder.iterdir()) == ["lock", "step_00000020", "step_00000030", "step_00000040"]
+    assert sorted(path.name for path in three.folder.iterdir()) == ["claims", "step_00000020", "step_00000030", "step_00000040"]
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
@@ -216,7 +216,7 @@ print(checkpoints.latest())
 def test_two_processes_that_write_into_one_folder_are_told(three: Checkpoints):
     script = "import sys; from sigvit.training.checkpoint import Checkpoints; Checkpoints(sys.argv[1]).save(40, {})"
     second = subprocess.run([sys.executable, "-c", script, str(three.folder)], capture_output=True, text=True)
-    assert f"Another process writes its checkpoints into {three.folder}" in second.stderr
+    assert f"Another process trains the same into {three.folder}" in second.stderr
     assert three.steps() == [10, 20, 30]
 
 

@@ -349,15 +349,6 @@ def test_another_plan_goes_on_where_the_killed_one_was(tmp_path, plan, next_plan
         assert largest_difference(each.model, twin.model) < SUMS
 
 
-def test_the_clock_of_snapshots_is_that_of_the_machine_they_are_on(tmp_path, monkeypatch):
-    sent = pickle.dumps(Snapshots(tmp_path, seconds=60))
-    monkeypatch.setattr("sigvit.training.snapshots.time.monotonic", lambda: 3.0)  # started later than the sender
-    received = pickle.loads(sent)
-    assert (received.folder, received.due()) == (tmp_path, False)
-    monkeypatch.setattr("sigvit.training.snapshots.time.monotonic", lambda: 64.0)
-    assert received.due()
-
-
 HOLD = """
 import fcntl, os, sys, time
 lock = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR)
@@ -374,7 +365,7 @@ TRY = "import fcntl, os, sys; fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl
 def held_elsewhere(folder, seconds: float):
     """While another process trains into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(folder / "lock"), str(seconds)], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(folder / "claims"), str(seconds)], stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         yield
         process.kill()
@@ -388,7 +379,7 @@ def test_a_second_start_of_a_training_in_stacks_is_refused(tmp_path, monkeypatch
     with (
         held_elsewhere(folder, 60),
         pytest.warns(UserWarning, match=r"trains into .*waiting up to 0.3 s"),
-        pytest.raises(BlockingIOError, match="Another process writes its checkpoints into"),
+        pytest.raises(BlockingIOError, match="Another process trains the same into"),
     ):
         train_many(different(), plan, Snapshots(tmp_path))
 
@@ -441,6 +432,19 @@ def test_claims_in_one_file_are_let_go_of_one_by_one(tmp_path, claimed_elsewhere
             assert held == free
 
 
+def test_a_claim_that_a_process_holds_twice_is_let_go_of_with_the_last(tmp_path, claimed_elsewhere):
+    """As where a notebook's kept traceback holds the first and the cell runs again."""
+    first, second = Claims(tmp_path), Claims(tmp_path)
+    first.take(["a"])
+    second.take(["a"])
+    del first
+    with claimed_elsewhere(tmp_path, "a") as held:
+        assert not held
+    del second
+    with claimed_elsewhere(tmp_path, "a") as held:
+        assert held
+
+
 def test_the_states_of_others_are_not_read(tmp_path, monkeypatch):
     """They may be replaced while they are."""
     members = different()
@@ -477,7 +481,7 @@ def test_members_stay_claimed_as_long_as_they_train(tmp_path):
     def on_step(steps: int) -> None:
         if steps in (3, 18):  # before the first snapshot and between two
             (folder,) = tmp_path.glob("together-*")
-            refused.append(subprocess.run([sys.executable, "-c", TRY, str(folder / "lock")], stderr=subprocess.DEVNULL).returncode)
+            refused.append(subprocess.run([sys.executable, "-c", TRY, str(folder / "claims")], stderr=subprocess.DEVNULL).returncode)
 
     train_many(different()[:3], Plan(3), Snapshots(tmp_path, seconds=0), on_step=on_step)
     assert refused == [1, 1]

@@ -134,10 +134,10 @@ def test_a_second_start_of_a_running_training_is_refused_before_it_writes_and_a_
     with pytest.raises(KilledError):
         run(tmp_path, kill_at=13)
     before = (tmp_path / "metrics.csv").read_bytes()
-    command = [sys.executable, "-c", HOLDER, str(tmp_path / "checkpoints" / "lock")]
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "checkpoints" / "claims")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout.readline() == "held\n"
-        with pytest.raises(BlockingIOError, match=r"Another process writes its checkpoints into .*; end it first, or train into another folder"):
+        with pytest.raises(BlockingIOError, match=r"Another process trains the same into .*; end it first, or train into another folder"):
             run(tmp_path, kill_at=1)
         assert (tmp_path / "metrics.csv").read_bytes() == before
         running.kill()
