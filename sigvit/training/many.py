@@ -204,7 +204,7 @@ def _train_stacked(members: Sequence[Member], size: int, snapshots: Snapshots | 
                 outcome.add_fault(place.member, place.fault)
             else:
                 outcome.add(place.member, place.history)
-        if snapshots is not None and (snapshots.due() or not (waiting or group)):
+        if snapshots is not None and (snapshots.due(members) or not (waiting or group)):
             ended = {member.key: final for member in members if (final := outcome.final(member)) is not None}
             snapshots.save(members, ended | {place.member.key: group.state(k) for k, place in enumerate(group.places)})
 
@@ -212,8 +212,8 @@ def _train_stacked(members: Sequence[Member], size: int, snapshots: Snapshots | 
 def _train_in_processes(members: Sequence[Member], plan: Plan, snapshots: Snapshots | None, outcome: _Outcome) -> None:
     """Stacks in several processes, each with a share of the members; joblib's backend may reach other machines."""
     shares = [members[part :: plan.processes] for part in range(plan.processes)]
-    parent = parent_of_workers()
-    calls = (delayed(_train_share)(number, share, plan.size, snapshots, parent) for number, share in enumerate(shares))
+    parent, sent = parent_of_workers(), None if snapshots is None else snapshots.for_worker()
+    calls = (delayed(_train_share)(number, share, plan.size, sent, parent) for number, share in enumerate(shares))
     with warnings.catch_warnings():
         # Loading torch looks to joblib like a leak of memory: it starts a fresh process, and says so.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.claims import Claims
@@ -23,8 +23,6 @@ WAIT_S = 10.0
 LOOK_S = 0.2
 # Beside the states of several members: their keys, a line each.
 MEMBERS = "members.txt"
-
-T = TypeVar("T")
 
 
 class TimedCheckpoints(Checkpoints):
@@ -56,15 +54,14 @@ class Snapshots:
     Parameters
     ----------
     folder : one process at a time works through the same members in it: they are claimed when they are loaded, as long as this object lives or until
-        its `with` ends; copies in other processes work under its claim.
+        its `with` ends; workers that it is sent to don't claim again.
     seconds : from one snapshot to the next.
     """
 
     def __init__(self, folder: str | Path, seconds: float = SECONDS) -> None:
         self.folder, self.seconds = Path(folder).absolute(), seconds  # also for processes that work elsewhere
-        self._last_time = time.monotonic()
         self._claims: Claims | None = Claims(self.folder)
-        self._places: dict[str, Checkpoints] = {}
+        self._places: dict[str, TimedCheckpoints] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -89,12 +86,11 @@ class Snapshots:
         """Whether the member was in training by itself."""
         return (self.folder / f"alone-{member.key}").is_dir()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "seconds": self.seconds}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]  # another machine's clock began at another time
-        self._claims = None
+    def for_worker(self) -> Snapshots:
+        """What a worker is sent, which trains under the claims of this process."""
+        sent = Snapshots(self.folder, self.seconds)
+        sent._claims = None
+        return sent
 
     def load(self, members: Sequence[Member]) -> dict[str, dict[str, Any]]:
         """Key → newest state of those members that were saved, in the order in which they ran.
@@ -118,36 +114,30 @@ class Snapshots:
         checkpoints = self._together(members)
         checkpoints.save(max(checkpoints.steps(), default=0) + 1, states)
 
-    def _together(self, members: Sequence[Member]) -> Checkpoints:
+    def _together(self, members: Sequence[Member]) -> TimedCheckpoints:
         """Where these members' states are kept, claimed when it is first asked for: workers of a killed training may still write there."""
         keys = sorted(member.key for member in members)
         name = hashlib.sha256("".join(keys).encode()).hexdigest()[:16]
         if name not in self._places:
             folder = self.folder / f"together-{name}"
-            self._places[name] = _when_free(partial(_claimed, folder), folder)
+            checkpoints = TimedCheckpoints(folder, self.seconds)
+            _when_free(checkpoints.claim, folder)
+            self._places[name] = checkpoints
             write_atomically(folder / MEMBERS, "\n".join(keys))
         return self._places[name]
 
-    def due(self) -> bool:
-        """Whether the interval is over; a new one begins then."""
-        over = time.monotonic() - self._last_time >= self.seconds
-        if over:
-            self._last_time = time.monotonic()
-        return over
+    def due(self, members: Sequence[Member]) -> bool:
+        """Whether the interval is over since these members were loaded or saved."""
+        return self._together(members).due(0)
 
 
-def _claimed(folder: Path) -> Checkpoints:
-    checkpoints = Checkpoints(folder, keep=1)
-    checkpoints.claim()
-    return checkpoints
-
-
-def _when_free(claim: Callable[[], T], folder: Path) -> T:
-    """What the claim gives as soon as nobody else has it; its BlockingIOError where that takes too long."""
+def _when_free(claim: Callable[[], None], folder: Path) -> None:
+    """Claim as soon as nobody else does; BlockingIOError where that takes too long."""
     end, told = time.monotonic() + WAIT_S, False
     while True:
         try:
-            return claim()
+            claim()
+            return
         except BlockingIOError:
             if time.monotonic() >= end:
                 raise
