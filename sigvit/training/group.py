@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sigvit.training.distributed import Processes
 from sigvit.training.member import Member
 from sigvit.training.member_draws import Asked, MemberDraws
 from sigvit.training.memory import keep_freed_memory
 from sigvit.training.place import Place
 from sigvit.training.schedule import learning_rate_factor
-from sigvit.training.snapshots import described, require_same
 from sigvit.training.stacked import Stack
 from sigvit.training.stacked_optimizer import StackedAdam, clip_
 
@@ -39,7 +39,7 @@ class Group:
 
     def __init__(self, members: Sequence[Member], saved: Mapping[str, dict[str, Any]] | None = None) -> None:
         keep_freed_memory()
-        self.places = [Place(member, member.batches()) for member in members]
+        self.places = [Place(member) for member in members]
         self.stack = Stack([member.model for member in members])
         self.average = self.stack.weights.clone()
         self._settle(torch.zeros_like(self.stack.weights), torch.zeros_like(self.stack.weights))
@@ -69,8 +69,7 @@ class Group:
         self._average(steps)
         for place, loss, norm in zip(self.places, losses.detach().unbind(), norms.unbind(), strict=True):
             place.step += 1
-            place.losses.append(loss)
-            place.norms.append(norm)
+            place.measured.add({"loss": loss, "gradient_norm": norm})
 
     def _logits(self, inputs: Tensor, draw: MemberDraws) -> Tensor:
         """Compiled where the recipe says so: after a first step that tells what is drawn, since no generator runs inside a compiled function."""
@@ -123,13 +122,13 @@ class Group:
     def state(self, k: int) -> dict[str, Any]:
         """All that member k's training needs to go on, as tensors of its own and plain data."""
         place = self.places[k]
-        own = {name: matrix[k].to("cpu", copy=True) for name, matrix in self._matrices().items()}
-        kept = None if place.kept is None else {"weights": place.kept[0].cpu(), "state": _copies(place.kept[1])}
-        return {**own, **place.told(), "kept": kept, "state": _copies(self._state(k)), **described(place.member), "ended": False}
+        own = {name: matrix[k] for name, matrix in self._matrices().items()}
+        copied = Processes.alone().full({**own, **place.told(), "state": self._state(k)})
+        return {**copied, **place.member.described(), "ended": False}
 
     def result(self, k: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Member k's weights (N,) as training returns them, and the rest of its model's state: of its best look, else of now."""
-        return self.places[k].kept or (self.average[k], self._state(k))
+        return self.places[k].keeper.weights or (self.average[k], self._state(k))
 
     @torch.no_grad()
     def load_state(self, k: int, saved: dict[str, Any]) -> None:
@@ -139,20 +138,15 @@ class Group:
         ------
         ValueError : it is of another recipe, seed, architecture or tokenizer.
         """
-        place = self.places[k]
-        require_same(place.member, saved)
+        member = self.places[k].member
+        member.require_same(saved)
         if saved["weights"].shape != self.average[k].shape:
-            raise ValueError(
-                f"The snapshot of {place.member.name or place.member.key} has {len(saved['weights'])} weights, but the model {len(self.average[k])}."
-            )
+            raise ValueError(f"The snapshot of {member.name or member.key} has {len(saved['weights'])} weights, but the model {len(self.average[k])}.")
         for name, matrix in self._matrices().items():
             matrix[k].copy_(saved[name])
         for name, tensor in self._state(k).items():
             tensor.copy_(saved["state"][name])
-        place.recall(saved)
-        if saved["kept"] is not None:
-            device = self.average.device
-            place.kept = saved["kept"]["weights"].to(device), {name: tensor.to(device) for name, tensor in saved["kept"]["state"].items()}
+        self.places[k].recall(saved)
 
     def _matrices(self) -> dict[str, Tensor]:
         return {"weights": self.stack.weights, "average": self.average, "first": self.optimizer.first, "second": self.optimizer.second}
@@ -215,10 +209,6 @@ def member_losses(logits: Tensor, targets: Tensor, label_smoothing: Tensor, clas
     smoothed = targets * (1 - label_smoothing) + label_smoothing / targets.shape[-1]
     weighted = smoothed if class_weights is None else smoothed * class_weights
     return -(logits.log_softmax(-1) * weighted).sum(-1).mean(-1)
-
-
-def _copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
 def _filled(parts: list[Tensor]) -> Tensor:

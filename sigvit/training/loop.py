@@ -25,7 +25,7 @@ from sigvit.training.settings import deterministic_algorithms, own_gradients
 from sigvit.training.state import TrainingState
 
 # The journal's columns that are means over steps.
-MEANS = {"loss": "loss", "accuracy": "accuracy", "gradient_norm": "norm of the gradient"}
+MEANS = ("loss", "accuracy", "gradient_norm")
 
 
 @own_gradients()
@@ -135,7 +135,7 @@ def update(state: TrainingState, batches: Batches, class_weights: Tensor | None 
     state.optimizer.step()
     state.average.update(state.step)
     state.step += 1
-    state.measured.add({"loss": _mean(losses), "norm of the gradient": gradient_norm} | ({"accuracy": _mean(accuracies)} if accuracies else {}))
+    state.measured.add({"loss": _mean(losses), "gradient_norm": gradient_norm} | ({"accuracy": _mean(accuracies)} if accuracies else {}))
 
 
 @torch.no_grad()
@@ -170,7 +170,7 @@ def _line(state: TrainingState, looked: bool) -> dict[str, float]:
     """The metrics since the journal's last line."""
     steps = state.step - state.reported
     rate = state.recipe.learning_rate * learning_rate_factor(state.recipe, state.step - 1)
-    means = {name: state.measured.mean(measured, steps) for name, measured in MEANS.items() if measured in state.measured.numbers}
+    means = {name: state.measured.mean(name, steps) for name in MEANS if name in state.measured.numbers}
     validated = {"validation_loss": state.history[-1]["validation_loss"]} if looked and "validation_loss" in state.history[-1] else {}
     return means | {"learning_rate": rate} | validated
 

@@ -14,7 +14,7 @@ from sigvit.training.measured import NotFiniteError
 from sigvit.training.member import Member, train_alone
 from sigvit.training.plan import Plan, choose_plan, threads
 from sigvit.training.settings import exact_convolutions, own_gradients
-from sigvit.training.snapshots import Snapshots, described, require_same
+from sigvit.training.snapshots import Snapshots
 from sigvit.training.stacked import architecture, can_stack
 from sigvit.training.stacked_optimizer import KERNELS
 from sigvit.workers import Parent, parent_of_workers, possible_processes, work_for
@@ -109,7 +109,7 @@ class _Outcome:
         """Give those that had ended their final weights; returns the others, those that were in training first, side by side as they were."""
         for member in members:
             if saved.get(member.key, {}).get("ended"):
-                require_same(member, saved[member.key])
+                member.require_same(saved[member.key])
                 member.model.load_state_dict(saved[member.key]["model"])
                 member.model.eval()
                 self._found[member] = saved[member.key]["history"]
@@ -121,7 +121,7 @@ class _Outcome:
         if member not in self._found:
             return None
         history = self._found[member]
-        return {"ended": True, "step": history[-1]["step"], "model": member.model.state_dict(), "history": history, **described(member)}
+        return {"ended": True, "step": history[-1]["step"], "model": member.model.state_dict(), "history": history, **member.described()}
 
     def adopt(self, members: Sequence[Member], ended: Sequence[dict[str, Any] | None], faults: Sequence[str]) -> None:
         """What has become of members that another process trained: their final states, or None and what went wrong."""
@@ -139,8 +139,8 @@ class _Outcome:
 
     def histories(self, members: Sequence[Member]) -> list[list[dict[str, float]]]:
         if self._faults:
-            told = "; ".join(f"{member.name}: {fault}" if member.name else fault for member, fault in self._faults.items())
-            raise NotFiniteError(f"{told}. Lower the learning rate or look for extreme values ({len(self._faults)} of {len(members)} trainings).")
+            told = " ".join(f"{member.name}: {fault}" if member.name else fault for member, fault in self._faults.items())
+            raise NotFiniteError(f"{told} That ended {len(self._faults)} of {len(members)} trainings.")
         return [self._found[member] for member in members]
 
 

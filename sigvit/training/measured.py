@@ -13,7 +13,7 @@ class NotFiniteError(ValueError):
 
 
 class Measured:
-    """Loss, norm of the gradient and the like of the steps that aren't reported yet, as means over the processes.
+    """Loss, gradient norm and the like of the steps that aren't reported yet, as means over the processes.
 
     >>> measured = Measured(Processes.alone())
     >>> for loss in (3.0, 1.0, 2.0):
@@ -42,12 +42,13 @@ class Measured:
         """
         for name, fresh in self._fresh.items():
             new = self._processes.mean(torch.stack(fresh)).cpu()
-            bad = (~new.isfinite()).nonzero().flatten().tolist()
-            if bad:
-                value, at = float(new[bad[0]]), step - len(new) + bad[0] + 1
-                raise NotFiniteError(f"The {name} became {value} at step {at}: lower the learning rate or look for extreme values.")
             self.numbers[name] = torch.cat([self.numbers[name], new]) if name in self.numbers else new
         self._fresh = {}
+        for name, numbers in self.numbers.items():
+            bad = (~numbers.isfinite()).nonzero().flatten().tolist()
+            if bad:
+                told, value, at = name.replace("_", " "), float(numbers[bad[0]]), step - len(numbers) + bad[0] + 1
+                raise NotFiniteError(f"The {told} became {value} at step {at}: lower the learning rate or look for extreme values.")
 
     def mean(self, name: str, steps: int) -> float:
         """The mean over the last `steps` that were read."""

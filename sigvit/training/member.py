@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.loop import evaluate, train
 from sigvit.training.mirror import Mirror
 from sigvit.training.recipe import Recipe
+from sigvit.training.same_training import described, require_same
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,14 @@ class Member:
     def batch_size(self) -> int:
         """Windows of a step: a batch is never larger than the set."""
         return min(self.recipe.batch_size, len(self.values if self.rows is None else self.rows))
+
+    def described(self) -> dict[str, dict[str, Any]]:
+        """What a snapshot of this training is compared by."""
+        return described(self.model, self.recipe, self.seed)
+
+    def require_same(self, saved: dict[str, Any]) -> None:
+        """ValueError: the snapshot is of another recipe, seed, architecture or tokenizer."""
+        require_same(f"The snapshot of {self.name or self.key}", saved, self.described())
 
 
 def train_alone(member: Member, checkpoints: Checkpoints | None = None, on_step: Callable[[int], None] | None = None) -> list[dict[str, float]]:

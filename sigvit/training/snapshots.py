@@ -14,7 +14,6 @@ from typing import Any, Self
 from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.claims import Claims
 from sigvit.training.member import Member
-from sigvit.training.state import differences, plain, plain_model
 from sigvit.whole_file import write_atomically
 
 SECONDS = 60.0
@@ -105,7 +104,7 @@ class Snapshots:
         self._together(members)
         found: dict[str, dict[str, Any]] = {}
         for folder in sorted(self.folder.glob("together-*")):
-            states = _newest(Checkpoints(folder, keep=1)) if asked & _members_of(folder, asked) else {}
+            states = _newest(Checkpoints(folder, keep=1)) if asked & _members_of(folder) else {}
             found |= {key: state for key, state in states.items() if key in asked and state["step"] >= found.get(key, state)["step"]}
         return found
 
@@ -147,10 +146,10 @@ def _when_free(claim: Callable[[], None], folder: Path) -> None:
         time.sleep(LOOK_S)
 
 
-def _members_of(folder: Path, unsaid: set[str]) -> set[str]:
-    """Keys of those whose states a folder holds; an earlier version didn't say them."""
+def _members_of(folder: Path) -> set[str]:
+    """Keys of those whose states a folder holds, or is about to."""
     path = folder / MEMBERS
-    return set(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else unsaid
+    return set(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else set()
 
 
 def _newest(checkpoints: Checkpoints) -> dict[str, dict[str, Any]]:
@@ -164,19 +163,3 @@ def _newest(checkpoints: Checkpoints) -> dict[str, dict[str, Any]]:
     for warning in told:
         warnings.warn(warning.message, stacklevel=2)
     return {} if found is None else found[1]
-
-
-def described(member: Member) -> dict[str, Any]:
-    """What a snapshot's training is compared by."""
-    return {"recipe": {"seed": member.seed, **plain(member.recipe)}, **plain_model(member.model)}
-
-
-def require_same(member: Member, saved: dict[str, Any]) -> None:
-    """ValueError: the snapshot is of another recipe, seed, architecture or tokenizer."""
-    for kind, own in described(member).items():
-        before = saved.get(kind)
-        if own is None or before is None:  # the model doesn't say it, or the snapshot is of an earlier version
-            continue
-        differ = differences(before, own)
-        if differ:
-            raise ValueError(f"The snapshot of {member.name or member.key} is of another {kind}: {differ}. Train with the old one, or into another folder.")

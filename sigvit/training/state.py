@@ -5,49 +5,46 @@ Schedule and randomness are functions of the step and carry nothing; bfloat16 ha
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from math import isfinite
-from numbers import Integral, Real
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sigvit.model.transformer import VisionTransformer
-from sigvit.tokenizers import Composite
 from sigvit.tokenizers.recording_batch import RecordingBatch
 from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.distributed import Processes
 from sigvit.training.measured import Measured
 from sigvit.training.optimizer import MovingAverage, make_optimizer
 from sigvit.training.recipe import Recipe
-
-# They say how the same training is computed: another number of processes may need other ones. But see `_draws` for `compile`.
-FREE_FIELDS = ("accumulation", "compile")
+from sigvit.training.same_training import described, free_fields, require_same
 
 
 class BestWeights:
-    """Keeps the weights of the lowest validation loss, on the CPU of the first process, and says when patience is at its end."""
+    """Keeps the weights of the lowest validation loss and says when patience is at its end."""
 
     def __init__(self, patience: int) -> None:
         self.patience, self.best, self.waited = patience, float("inf"), 0
-        self.weights: dict[str, Tensor] | None = None
+        self.weights: Any = None
 
-    def look(self, model: nn.Module, loss: float, processes: Processes) -> bool:
-        """Remember the model's weights if this validation loss is the lowest so far; True where training should end."""
+    def look(self, loss: float, weights: Callable[[], Any]) -> bool:
+        """Remember a copy of the weights if this validation loss is the lowest so far; True where training should end."""
         self.waited += 1
         if loss < self.best:
-            self.best, self.waited = loss, 0
-            self.weights = processes.full(model.state_dict())
+            self.best, self.waited, self.weights = loss, 0, weights()
         return bool(self.patience) and self.waited >= self.patience
 
     def restore(self, model: nn.Module, processes: Processes) -> None:
         """Put the best weights into the model, where there was a look."""
         if self.best < float("inf"):
             processes.load_weights(processes.from_first(self.weights), model)
+
+    def told(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited, "weights": self.weights}
+
+    def recall(self, told: dict[str, Any]) -> None:
+        self.best, self.waited, self.weights = told["best"], told["waited"], told["weights"]
 
 
 @dataclass
@@ -103,7 +100,7 @@ class TrainingState:
         self.model.train()
         # All processes go by one number.
         self.history[-1]["validation_loss"] = float(self.processes.mean(loss.to(self.device)))
-        self.ended |= self.keeper.look(self.model, self.history[-1]["validation_loss"], self.processes)
+        self.ended |= self.keeper.look(self.history[-1]["validation_loss"], lambda: self.processes.full(self.model.state_dict()))
         self.average.exchange()
 
     def save(self, checkpoints: Checkpoints) -> None:
@@ -128,108 +125,23 @@ class TrainingState:
         if found is None:
             return
         self.step, saved = found
-        self._require_same(checkpoints.path(self.step), saved)
+        own = described(self.model, self.recipe, self.seed)
+        require_same(f"The checkpoint {checkpoints.path(self.step)}", saved, own, free_fields(self.model))
         self.processes.load_full_state(saved, self.model, self.optimizer, self.average.averages)
-        self.keeper.best, self.keeper.waited, self.keeper.weights = (saved["keeper"][name] for name in ("best", "waited", "weights"))
+        self.keeper.recall(saved["keeper"])
         self.reported, self.ended, self.history = saved["reported"], saved["ended"], saved["history"]
         self.measured.numbers = saved["measured"]
 
-    def _require_same(self, path: Path, saved: dict[str, Any]) -> None:
-        own = {"seed": self.seed} | plain(self.recipe)
-        free = FREE_FIELDS if not _draws(self.model) else [name for name in FREE_FIELDS if name != "compile"]
-        _require_equal(path, "recipe", saved["recipe"], own, free)
-        for kind, told in plain_model(self.model).items():
-            before = saved.get(kind)  # checkpoints of earlier versions don't say it
-            if before is not None and told is not None:
-                _require_equal(path, kind, before, told, ())
-
     def _plain(self) -> dict[str, Any]:
-        keeper = {"best": self.keeper.best, "waited": self.keeper.waited, "weights": self.keeper.weights}
         return {
             "step": self.step,
-            "keeper": keeper,
+            "keeper": self.keeper.told(),
             "history": self.history,
-            "recipe": {"seed": self.seed} | plain(self.recipe),
-            **plain_model(self.model),
+            **described(self.model, self.recipe, self.seed),
             "measured": self.measured.numbers,
             "reported": self.reported,
             "ended": self.ended,
         }
-
-
-def plain(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as numbers, words and lists.
-
-    >>> plain(Recipe())["betas"]
-    [0.9, 0.999]
-    """
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()}
-
-
-def _transformer(model: nn.Module) -> VisionTransformer | None:
-    """The model, or the one inside an objective or a compiler's wrapper."""
-    return next((module for module in model.modules() if isinstance(module, VisionTransformer)), None)
-
-
-def plain_model(model: nn.Module) -> dict[str, dict[str, Any] | None]:
-    """What decides the model's numbers, also where shapes don't tell, as a checkpoint gives it back; None where the model doesn't say."""
-    found = _transformer(model)
-    if found is None:
-        return {"architecture": None, "tokenizer": None}
-    told = {"architecture": asdict(found.config), "tokenizer": _plain_tokenizer(found.tokenizer)}
-    del told["architecture"]["checkpointing"]
-    return json.loads(json.dumps(_plain_value(told)))
-
-
-def _plain_tokenizer(tokenizer: nn.Module) -> dict[str, Any]:
-    """Class and arguments, of a composite those of each part; somebody's own needn't say its arguments, or not in our way."""
-    told: dict[str, Any] = {"class": type(tokenizer).__name__}
-    if isinstance(tokenizer, Composite):
-        return told | {f"part {number}": _plain_tokenizer(part) for number, part in enumerate(tokenizer.tokenizers)}
-    try:
-        arguments = tokenizer.arguments()  # type: ignore[operator]
-    except Exception:  # somebody's own may be no method, ask for something or fail: no reason to end a training
-        return told
-    return told | (dict(arguments) if isinstance(arguments, Mapping) else {})
-
-
-def _plain_value(value: Any) -> Any:
-    """Numbers, arrays and tables of anybody's as Python's, with words for keys and for what is not finite: NaN equals NaN. Of anything else what it is."""
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        return float(value) if isfinite(value) else str(float(value))
-    if isinstance(value, Mapping):
-        return {str(key): _plain_value(held) for key, held in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain_value(held) for held in value]
-    return _plain_value(value.tolist()) if hasattr(value, "tolist") and not isinstance(value, type) else type(value).__name__
-
-
-def _draws(model: nn.Module) -> bool:
-    """Whether a step draws masks: compiled, it draws others."""
-    found = _transformer(model)
-    rates = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
-    return any(rates) or (found is not None and (found.config.dropout > 0 or any(block.stochastic_depth for block in found.encoder.blocks)))
-
-
-def differences(before: dict[str, Any], own: dict[str, Any], free: Sequence[str] = ()) -> str:
-    """What was saved and is now another, named with both values; "" where all but the free names agree.
-
-    >>> differences({"heads": 2, "gain": float("nan")}, {"heads": 3, "gain": float("nan")})
-    'heads was 2 and is 3'
-    """
-    before, own = _plain_value(before), _plain_value(own)
-    names = [name for name in own | before if name not in free and own.get(name) != before.get(name)]
-    return "; ".join(f"{name} was {before.get(name)!r} and is {own.get(name)!r}" for name in names)
-
-
-def _require_equal(path: Path, kind: str, before: dict[str, Any], own: dict[str, Any], free: Sequence[str]) -> None:
-    differ = differences(before, own, free)
-    if differ:
-        raise ValueError(f"The checkpoint {path} is of another {kind}: {differ}. Train with the {kind} it was made with, or into another folder.")
 
 
 def _require_format(model: nn.Module, recipe: Recipe) -> None:

@@ -309,16 +309,6 @@ def test_a_training_with_a_tokenizer_that_says_its_arguments_in_its_own_way_is_r
     assert same(start("killed"), start("whole"))
 
 
-def test_a_checkpoint_that_does_not_say_its_architecture_is_taken(tmp_path):
-    train_images(tmp_path, image_model())
-    checkpoints = Checkpoints(tmp_path)
-    step, state = checkpoints.latest()
-    del state["architecture"], state["tokenizer"]
-    checkpoints.save(step, state)
-    del checkpoints  # it holds the folder
-    train_images(tmp_path, image_model(gelu="tanh"))
-
-
 @pytest.mark.parametrize("drawn", [{"dropout": 0.1}, {"stochastic_depth": (0.1, 0.1)}])
 def test_a_training_that_draws_masks_does_not_go_on_compiled(tmp_path, monkeypatch, drawn):
     monkeypatch.setattr(torch, "compile", lambda module: module)  # a compiler takes long
