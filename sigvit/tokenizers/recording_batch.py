@@ -115,31 +115,26 @@ def collate_windows(recordings: Sequence[tuple[Tensor | np.ndarray, Any]]) -> Re
         montages.append(read_montage(recording[1], at))
         values.append(_read_values(recording[0], montages[-1], at))
     _check_alike(values, montages)
-    return fill_up(values, montages)
+    return filled_up([(montage, torch.tensor([at]), _seen(one, montage, at)[None]) for at, (one, montage) in enumerate(zip(values, montages, strict=True))])
 
 
-def fill_up(values: Sequence[Tensor], montages: Sequence[Montage]) -> RecordingBatch:
-    """Checked values (E, S) and their montages as one batch.
-
-    Raises
-    ------
-    ValueError : a recording without a real sample.
-    """
-    batch, electrodes, samples = len(values), max(len(one) for one in values), max(one.shape[1] for one in values)
-    filled = values[0].new_zeros(batch, electrodes, samples)
+def filled_up(parts: Sequence[tuple[Montage, Tensor, Tensor]]) -> RecordingBatch:
+    """One batch of parts of one montage each: to which rows of the batch they go, int64 on the CPU, and values (rows, E, S), NaN where nothing is real."""
+    batch = sum(len(at) for _, at, _ in parts)
+    electrodes, samples = (max(values.shape[axis] for _, _, values in parts) for axis in (1, 2))
+    filled = parts[0][2].new_zeros(batch, electrodes, samples)
     mask = torch.zeros(filled.shape, dtype=torch.bool, device=filled.device)
     positions = torch.full((batch, electrodes, 3), float("nan"), dtype=torch.float64)
-    for at, (one, montage) in enumerate(zip(values, montages, strict=True)):
-        real = ~one.isnan() & torch.tensor(montage.good, device=one.device)[:, None]
-        if not real.any():
-            raise ValueError(
-                f"Recording {at} has no real sample left: of its {len(one)} electrodes {len(one) - sum(montage.good)} are bad, and the others' samples are NaN."
-            )
-        filled[at, : len(one), : one.shape[1]] = one.where(real, 0.0)
-        mask[at, : len(one), : one.shape[1]] = real
-        positions[at, : len(one)] = torch.tensor(montage.positions, dtype=torch.float64)
-    rates = torch.tensor([montage.sampling_rate for montage in montages], dtype=torch.float64)
-    return RecordingBatch(filled, mask, positions, rates, tuple(montage.names for montage in montages), tuple(one.shape[1] for one in values))
+    rates, montages, lengths = torch.zeros(batch, dtype=torch.float64), [parts[0][0]] * batch, [0] * batch
+    for montage, at, values in parts:
+        real, there = ~values.isnan(), at.to(filled.device, non_blocking=True)
+        filled[there, : values.shape[1], : values.shape[2]] = values.where(real, 0.0)
+        mask[there, : values.shape[1], : values.shape[2]] = real
+        positions[at, : values.shape[1]] = torch.tensor(montage.positions, dtype=torch.float64)
+        rates[at] = montage.sampling_rate
+        for row in at.tolist():
+            montages[row], lengths[row] = montage, values.shape[2]
+    return RecordingBatch(filled, mask, positions, rates, tuple(montage.names for montage in montages), tuple(lengths))
 
 
 def read_montage(info: Any, at: int = 0) -> Montage:
@@ -175,6 +170,15 @@ def _read_values(values: Any, montage: Montage, at: int) -> Tensor:
         electrode, sample = values.isinf().nonzero()[0].tolist()
         raise ValueError(f"Recording {at} is infinite at electrode {montage.names[electrode]!r}, sample {sample}; missing samples are NaN.")
     return values
+
+
+def _seen(values: Tensor, montage: Montage, at: int) -> Tensor:
+    """With NaN on bad electrodes; ValueError where nothing real is left."""
+    seen = values.masked_fill(~torch.tensor(montage.good, device=values.device)[:, None], float("nan"))
+    if seen.isnan().all():
+        bad = len(values) - sum(montage.good)
+        raise ValueError(f"Recording {at} has no real sample left: of its {len(values)} electrodes {bad} are bad, and the others' samples are NaN.")
+    return seen
 
 
 def _tensor_of(array: np.ndarray) -> Tensor:

@@ -77,10 +77,8 @@ def mask_time(values: Tensor, largest: int, seed: int, step: int) -> Tensor:
     return _silenced(values, inside[:, None])
 
 
-def drop_electrodes(values: Tensor, probability: float, seed: int, step: int, real: Tensor | None = None) -> Tensor:
-    """Each electrode of each window (B, E, S) set to zero with this probability; a window that would lose all of them keeps all.
-
-    `real`, (B, E) bool on the CPU, says which electrodes a model sees; None: all. Those that it doesn't see are no electrodes that a window could keep.
+def drop_electrodes(values: Tensor, probability: float, seed: int, step: int) -> Tensor:
+    """Each electrode of each window (B, E, S) set to zero with this probability; a window that would lose all that have a sample keeps all.
 
     Saeed, Grangier, Pietquin & Zeghidour, "Learning from Heterogeneous EEG Signals with Differentiable Channel Reordering", ICASSP 2021.
     The others aren't made larger for it: a silent electrode is what a bad one looks like.
@@ -88,8 +86,8 @@ def drop_electrodes(values: Tensor, probability: float, seed: int, step: int, re
     if probability == 0:
         return values
     dropped = torch.rand(values.shape[:2], generator=generator(seed, "channel dropout", step)) < probability
-    lost = dropped if real is None else dropped | ~real
-    dropped &= ~lost.all(1, keepdim=True)
+    dropped = dropped.to(values.device, non_blocking=True)
+    dropped &= ~(dropped | values.isnan().all(2)).all(1, keepdim=True)
     return _silenced(values, dropped[:, :, None])
 
 

@@ -108,7 +108,7 @@ class RecordingBatches:
     def batch(self, step: int, share: Share = Share()) -> tuple[Tensor, Tensor]:  # noqa: B008 (a tuple: nothing can change it)
         rows = self._rows(step)
         # A window's partner may lie in another share, so the whole batch is made and cut afterwards.
-        values, targets = self._mixed(*self._augmented(rows, step), step)
+        values, targets = self._mixed(*self.augmented(rows, step), step)
         part = share.rows(len(rows))
         return values[part], targets[part]
 
@@ -116,7 +116,8 @@ class RecordingBatches:
         rows = batch_rows(len(self.values if self.rows is None else self.rows), self.recipe.batch_size, self.seed, step)
         return rows if self.rows is None else self.rows[rows]
 
-    def _augmented(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    def augmented(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """These windows and their target shares as the recipe augments them in this step, before they are mixed."""
         recipe, samples, chance = self.recipe, self.values.shape[2], (self.seed, step)
         values = recombine(self.values, rows, self.classes, recipe.recombination, *chance, pool=self.rows)
         targets = self.targets[rows.to(self.targets.device, non_blocking=True)]
@@ -127,13 +128,9 @@ class RecordingBatches:
             values = shift_frequency(values, recipe.frequency_shift, self.sampling_rate, *chance)
         values = shift_time(values, int(recipe.time_shift * samples), *chance)
         values = scale_amplitude(values, recipe.amplitude_scale, *chance)
-        values = drop_electrodes(values, recipe.channel_dropout, *chance, real=self._real(values) if recipe.channel_dropout else None)
+        values = drop_electrodes(values, recipe.channel_dropout, *chance)
         values = mask_time(values, int(recipe.time_mask * samples), *chance)
         return add_noise(values, recipe.noise, *chance), targets
-
-    def _real(self, values: Tensor) -> Tensor | None:
-        """Which electrodes of these windows a model sees, (B, E) bool on the CPU; None where it sees all."""
-        return None
 
     def _mixed(self, values: Tensor, targets: Tensor, step: int) -> tuple[Tensor, Tensor]:
         draws = draw_mixing(len(values), self.recipe, self.seed, step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sigvit.tokenizers.recording_batch import Montage, RecordingBatch, read_montage
+from sigvit.tokenizers.recording_batch import Montage, RecordingBatch, filled_up, read_montage
 from sigvit.training.batches import RecordingBatches, Share
 from sigvit.training.mirror import Mirror
 from sigvit.training.randomness import batch_rows, derive_seed, generator
@@ -109,7 +109,12 @@ class MixedRecordingBatches:
         _check(sets, recipe, buckets)
         self.n_classes = max(int(each.targets.max()) for each in sets) + 1 if n_classes is None else n_classes
         self.sets, self.recipe, self.seed = tuple(sets), recipe, seed
-        self.augmented = [_Augmented(each, recipe, derive_seed(seed, f"set {number}"), self.n_classes) for number, each in enumerate(sets)]
+        self.own = [
+            RecordingBatches(
+                each.seen(each.values), each.targets, recipe, derive_seed(seed, f"set {number}"), self.n_classes, each.montage.sampling_rate, each.mirror
+            )
+            for number, each in enumerate(sets)
+        ]
         self.buckets = _buckets(sets, buckets)
         self.sizes = [min(recipe.batch_size, len(bucket)) for bucket in self.buckets]
 
@@ -133,64 +138,26 @@ class MixedRecordingBatches:
         return self.buckets[bucket][batch_rows(len(self.buckets[bucket]), self.sizes[bucket], seed, before)]
 
     def _filled(self, rows: Tensor, step: int) -> tuple[RecordingBatch, Tensor]:
-        first = self.sets[0].values
-        own = {number: (rows[:, 0] == number).nonzero().flatten() for number in sorted(set(rows[:, 0].tolist()))}
-        parts, targets = {}, first.new_zeros(len(rows), self.n_classes)
-        for number, at in own.items():
-            parts[number], targets[at.to(first.device, non_blocking=True)] = self.augmented[number].windows(rows[at, 1], step)
-        return assemble([(self.sets[number], at, parts[number]) for number, at in own.items()]), targets
-
-
-class _Augmented(RecordingBatches):
-    """One set's windows as the recipe augments them."""
-
-    def __init__(self, recordings: RecordingSet, recipe: Recipe, seed: int, n_classes: int) -> None:
-        montage = recordings.montage
-        super().__init__(recordings.seen(recordings.values), recordings.targets, recipe, seed, n_classes, montage.sampling_rate, recordings.mirror)
-
-    def windows(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        return self._augmented(rows, step)
-
-    def _real(self, values: Tensor) -> Tensor:
-        return (~values.isnan()).any(2).cpu()
-
-
-def assemble(parts: Sequence[tuple[RecordingSet, Tensor, Tensor]]) -> RecordingBatch:
-    """One batch of windows (rows, E, S) of several sets, as these see them (`seen`); each part says to which rows of the batch they go."""
-    batch = sum(len(at) for _, at, _ in parts)
-    electrodes, samples = (max(values.shape[axis] for _, _, values in parts) for axis in (1, 2))
-    filled = parts[0][2].new_zeros(batch, electrodes, samples)
-    mask = torch.zeros(filled.shape, dtype=torch.bool, device=filled.device)
-    positions = torch.full((batch, electrodes, 3), float("nan"), dtype=torch.float64)
-    rates, montages = torch.zeros(batch, dtype=torch.float64), [parts[0][0].montage] * batch
-    lengths = [0] * batch
-    for each, at, values in parts:
-        real, there = ~values.isnan(), at.to(filled.device, non_blocking=True)
-        filled[there, : values.shape[1], : values.shape[2]] = values.where(real, 0.0)
-        mask[there, : values.shape[1], : values.shape[2]] = real
-        positions[at, : values.shape[1]] = torch.tensor(each.montage.positions, dtype=torch.float64)
-        rates[at] = each.montage.sampling_rate
-        for row in at.tolist():
-            montages[row], lengths[row] = each.montage, values.shape[2]
-    return RecordingBatch(filled, mask, positions, rates, tuple(montage.names for montage in montages), tuple(lengths))
+        parts, targets = [], self.sets[0].values.new_zeros(len(rows), self.n_classes)
+        for number in sorted(set(rows[:, 0].tolist())):
+            at = (rows[:, 0] == number).nonzero().flatten()
+            values, targets[at.to(targets.device, non_blocking=True)] = self.own[number].augmented(rows[at, 1], step)
+            parts.append((self.sets[number].montage, at, values))
+        return filled_up(parts), targets
 
 
 @exact_convolutions()
 @torch.no_grad()
 def mixed_logits(model: nn.Module, each: RecordingSet, batch_size: int = 256) -> Tensor:
     """(N, classes): a model's logits of one set's windows; call `eval()` first."""
-    return torch.cat([model(part) for part in _parts(each, batch_size)])
+    parts = each.values.split(batch_size)
+    return torch.cat([model(filled_up([(each.montage, torch.arange(len(values)), each.seen(values))])) for values in parts])
 
 
 def evaluate_mixed(model: nn.Module, sets: Sequence[RecordingSet], class_weights: Tensor | None = None) -> float:
     """Mean cross-entropy of a model over all windows of several sets, without label smoothing: what `train` takes as `validation`; call `eval()` first."""
     logits, targets = torch.cat([mixed_logits(model, each) for each in sets]), torch.cat([each.targets for each in sets])
     return float(functional.cross_entropy(logits.float(), targets, None if class_weights is None else class_weights.float()))
-
-
-def _parts(each: RecordingSet, batch_size: int) -> Iterator[RecordingBatch]:
-    for values in each.values.split(batch_size):
-        yield assemble([(each, torch.arange(len(values)), each.seen(values))])
 
 
 def _buckets(sets: Sequence[RecordingSet], count: int) -> list[Tensor]:
