@@ -8,7 +8,6 @@ Engineering 19, 2022, compare them all.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sigvit.training.mirror import Mirror
-from sigvit.training.randomness import generator
+from sigvit.training.randomness import generator, on_rows
 
 # B = batch, N = windows, E = electrodes, S = samples, C = classes
 
@@ -119,7 +118,7 @@ def take_surrogates(values: Tensor, probability: float, seed: int, step: int) ->
     phases[..., 0] = 0
     if samples % 2 == 0:
         phases[..., -1] = 0
-    return _replace(values, chosen, lambda windows, rows: turn_phases(windows, phases[rows]))
+    return on_rows(values, chosen, lambda windows, rows: turn_phases(windows, phases[rows]))
 
 
 def turn_phases(values: Tensor, phases: Tensor) -> Tensor:
@@ -194,7 +193,7 @@ def recombine(values: Tensor, rows: Tensor, classes: Tensor, probability: float,
         stretches = [values[:, :, start:stop].index_select(0, each) for start, stop, each in zip(edges, edges[1:], own_donors.T, strict=False)]
         return torch.cat(stretches, dim=2)
 
-    return _replace(windows, chosen, put_together)
+    return on_rows(windows, chosen, put_together)
 
 
 def flip_hemispheres(values: Tensor, targets: Tensor, mirror: Mirror, probability: float, seed: int, step: int) -> tuple[Tensor, Tensor]:
@@ -206,19 +205,10 @@ def flip_hemispheres(values: Tensor, targets: Tensor, mirror: Mirror, probabilit
         return values, targets
     chosen = torch.rand(len(values), generator=generator(seed, "hemisphere flip", step)) < probability
     electrodes, classes = torch.as_tensor(mirror.electrodes, device=values.device), torch.as_tensor(mirror.classes, device=values.device)
-    flipped = _replace(values, chosen, lambda windows, _: windows[:, electrodes])
-    return flipped, _replace(targets, chosen, lambda shares, _: shares[:, classes])
+    flipped = on_rows(values, chosen, lambda windows, _: windows[:, electrodes])
+    return flipped, on_rows(targets, chosen, lambda shares, _: shares[:, classes])
 
 
 def _silenced(values: Tensor, chosen: Tensor) -> Tensor:
     """Windows (B, E, S) with zeros where chosen (B, 1 or E, 1 or S); missing samples (NaN) aren't there to be silenced, and stay missing."""
     return values.masked_fill(chosen.to(values.device, non_blocking=True) & ~values.isnan(), 0)
-
-
-def _replace(values: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """The chosen windows as `change` gives them of (those windows, their row numbers); the others bit for bit as they were."""
-    rows = chosen.nonzero()[:, 0]
-    if not len(rows):
-        return values
-    place = rows.to(values.device, non_blocking=True)
-    return values.index_copy(0, place, change(values[place], rows))

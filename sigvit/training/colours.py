@@ -6,14 +6,12 @@ would make an image depend on the share of the batch it stands in, so these are 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from kornia import color, enhance
 from torch import Tensor
 from torch.nn import functional
 
-from sigvit.training.randomness import generator
+from sigvit.training.randomness import generator, on_rows
 
 # B = batch, C = channels (1 or 3), H × W = rows × columns
 
@@ -113,18 +111,6 @@ def three_augment(images: Tensor, whole: int, part: slice, seed: int, step: int)
     images = on_rows(images, kind == 0, lambda some, rows: grey(some).expand_as(some))
     images = on_rows(images, kind == 1, lambda some, rows: solarise(some, torch.full((len(some),), SOLARISE_THRESHOLD)))
     return on_rows(images, kind == 2, lambda some, rows: blur(some, radius[rows]))
-
-
-def on_rows(images: Tensor, chosen: Tensor, operation: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """`images` with `operation`, of the chosen images and their row numbers, on the chosen rows.
-
-    `chosen` (B,) lies on the CPU, so that nothing waits for a device.
-    """
-    rows = chosen.nonzero()[:, 0]
-    if not len(rows):
-        return images
-    there = rows.to(images.device, non_blocking=True)
-    return images.index_copy(0, there, operation(images[there], rows))
 
 
 def _blend(start: Tensor, images: Tensor, factor: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from sigvit.tokenizers.image import rows_and_columns
 from sigvit.training.augment_images import ImageAugmentation, augment, training_crops
 from sigvit.training.batches import Share
 from sigvit.training.image_reader import ImageReader, LabelledImages
-from sigvit.training.mixing import Draws, draw_mixing, mix
+from sigvit.training.mixing import draw_mixing, mix
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import OF_RECORDINGS, Recipe, require_unset
 
@@ -111,8 +111,7 @@ class ImageBatches:
             return inputs, targets
         # `read` begins at an even row, so that neighbours stay neighbours; a last one without a neighbour is mixed with itself.
         partner = (torch.arange(len(inputs)) ^ 1).clamp(max=len(inputs) - 1).to(self.device, non_blocking=True)
-        there = (None if drawn is None else drawn.to(self.device, non_blocking=True) for drawn in draws.part(read))
-        return mix(inputs, targets, partner, Draws(*there))  # type: ignore[arg-type]
+        return mix(inputs, targets, partner, draws.part(read))
 
     def _rows(self, step: int, part: slice) -> np.ndarray:
         distinct = -(-self.recipe.batch_size // self.augmentation.repeats)

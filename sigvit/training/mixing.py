@@ -58,38 +58,31 @@ def draw_mixing(batch: int, recipe: Recipe, seed: int, step: int) -> Draws | Non
 def mix(values: Tensor, targets: Tensor, partner: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     """Each sample mixed with its partner as drawn: (B, channels, …) and target shares (B, C).
 
-    Where it is cut instead, a box is replaced by the same place of its partner, and targets are shared by the area that was really replaced: Yun et al.
-    (2019), "CutMix", arXiv:1905.04899. In a recording the box is a stretch of time on all electrodes.
+    Values and targets are those of the sample and of its partner, weighted `own` and 1 − `own`: Zhang et al. (2018), "mixup: Beyond Empirical Risk
+    Minimization", arXiv:1710.09412. Where it is cut instead, a box is replaced by the same place of its partner, and targets are shared by the area that was
+    really replaced: Yun et al. (2019), "CutMix", arXiv:1905.04899. In a recording the box is a stretch of time on all electrodes.
 
     Parameters
     ----------
     partner : (B,) int64, the row in `values` that each sample is mixed with.
     draws : of the same B samples, on any device.
 
+    >>> mixed, targets = mix(torch.tensor([[[0.0]], [[8.0]]]), torch.eye(2), torch.tensor([1, 0]), Draws(torch.tensor([0.75, 1.0])))
+    >>> mixed.flatten().tolist(), targets.tolist()
+    ([2.0, 8.0], [[0.75, 0.25], [0.0, 1.0]])
     >>> signals, drawn = torch.tensor([[[1.0] * 8], [[2.0] * 8]]), Draws(torch.tensor([0.5, 1.0]), torch.tensor([True, True]), torch.full((2, 1), 0.5))
     >>> mixed, targets = mix(signals, torch.eye(2), torch.tensor([1, 0]), drawn)
     >>> mixed[0, 0].tolist(), targets[0].tolist()
     ([1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 1.0, 1.0], [0.5, 0.5])
     """
-    if draws.cut is None or draws.centre is None:
-        return mixup(values, targets, partner, draws.own)
-    own, cut = draws.own.to(values.device, non_blocking=True), draws.cut.to(values.device, non_blocking=True)
-    outside = outside_box(own, draws.centre.to(values.device, non_blocking=True), values.shape[2:])
-    keep = torch.where(_spread(cut, outside), outside, _spread(own, outside))
-    return _blend(values, targets, partner, keep, torch.where(cut, _area(outside), own))
-
-
-def mixup(values: Tensor, targets: Tensor, partner: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and targets of each sample and of its partner, weighted `own` and 1 − `own`, (B,).
-
-    Zhang et al. (2018), "mixup: Beyond Empirical Risk Minimization", arXiv:1710.09412.
-
-    >>> mixed, targets = mixup(torch.tensor([[[0.0]], [[8.0]]]), torch.eye(2), torch.tensor([1, 0]), torch.tensor([0.75, 1.0]))
-    >>> mixed.flatten().tolist(), targets.tolist()
-    ([2.0, 8.0], [[0.75, 0.25], [0.0, 1.0]])
-    """
-    own = own.to(values.device, non_blocking=True)
-    return _blend(values, targets, partner, own.view(-1, *[1] * (values.ndim - 2)), own)
+    own = draws.own.to(values.device, non_blocking=True)
+    keep, share = own.view(-1, *[1] * (values.ndim - 2)), own  # the weights of a sample's own values, (B, …), and of its own targets, (B,)
+    if draws.cut is not None and draws.centre is not None:
+        cut = draws.cut.to(values.device, non_blocking=True)
+        outside = outside_box(own, draws.centre.to(values.device, non_blocking=True), values.shape[2:])
+        keep, share = torch.where(cut.view_as(keep), outside, keep), torch.where(cut, outside.flatten(1).double().mean(1), own)
+    mixed = torch.lerp(values.index_select(0, partner), values, keep.to(values.dtype)[:, None])
+    return mixed, torch.lerp(targets[partner], targets, share.to(targets.dtype)[:, None])
 
 
 def outside_box(own: Tensor, centre: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -103,20 +96,6 @@ def outside_box(own: Tensor, centre: Tensor, shape: tuple[int, ...]) -> Tensor:
         within = (place >= (middle - half)[:, None]) & (place < (middle + half)[:, None])
         inside = inside & within.view(-1, *[length if axis == other else 1 for other in range(len(shape))])
     return ~inside
-
-
-def _blend(values: Tensor, targets: Tensor, partner: Tensor, keep: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-    """`keep` (B, …) is the weight of a sample's own values, `own` (B,) that of its targets."""
-    mixed = torch.lerp(values.index_select(0, partner), values, keep.to(values.dtype)[:, None])
-    return mixed, torch.lerp(targets[partner], targets, own.to(targets.dtype)[:, None])
-
-
-def _spread(per_sample: Tensor, like: Tensor) -> Tensor:
-    return per_sample.view(-1, *[1] * (like.ndim - 1))
-
-
-def _area(outside: Tensor) -> Tensor:
-    return outside.flatten(1).double().mean(1)
 
 
 def _beta(alpha: float, batch: int, seed: int, purpose: str, step: int) -> Tensor:

@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sigvit.training import colours
-from sigvit.training.colours import on_rows
-from sigvit.training.randomness import generator
+from sigvit.training.randomness import generator, on_rows
 
 # B = batch, C = channels, H × W = rows × columns
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 
 def derive_seed(seed: int, purpose: str, step: int = 0) -> int:
@@ -34,7 +36,7 @@ def seed_dropout(seed: int, device: torch.device) -> None:
         torch.cuda.default_generators[device.index].manual_seed(seed)
 
 
-def batch_rows(n_rows: int, batch_size: int, seed: int, step: int) -> torch.Tensor:
+def batch_rows(n_rows: int, batch_size: int, seed: int, step: int) -> Tensor:
     """Row numbers of the batch of step `step`, (batch,) int64: a pure function of its arguments.
 
     Every epoch is a fresh permutation cut into equal batches; the rows left over when the batch size does not divide wait for the
@@ -48,3 +50,18 @@ def batch_rows(n_rows: int, batch_size: int, seed: int, step: int) -> torch.Tens
     epoch, number = divmod(step, batches)
     order = torch.randperm(n_rows, generator=generator(seed, "order", epoch))
     return order[number * batch_size : (number + 1) * batch_size]
+
+
+def on_rows(values: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """`values` (B, …) with `change`, of the chosen rows and their numbers, on the chosen rows; the others bit for bit as they were.
+
+    `chosen` (B,) bool lies on the CPU, so that nothing waits for a device.
+
+    >>> on_rows(torch.ones(3), torch.tensor([True, False, True]), lambda values, rows: 10 * rows.float())
+    tensor([ 0.,  1., 20.])
+    """
+    rows = chosen.nonzero()[:, 0]
+    if not len(rows):
+        return values
+    there = rows.to(values.device, non_blocking=True)
+    return values.index_copy(0, there, change(values[there], rows))

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sigvit.training.mixing import Draws, draw_mixing, mix, mixup, outside_box
+from sigvit.training.mixing import Draws, draw_mixing, mix, outside_box
 from sigvit.training.recipe import Recipe
 
 B, C = 13, 3
@@ -76,7 +76,8 @@ def test_a_share_of_the_batch_mixes_as_the_whole_does(recipe):
 def test_an_unmixed_sample_keeps_its_bits():
     values, targets = torch.randn(B, 3, 7), torch.eye(B)
     partner, own = torch.arange(B).flip(0), torch.ones(B, dtype=torch.float64)
-    for mixed, shares in (mixup(values, targets, partner, own), mix(values, targets, partner, Draws(own, torch.ones(B, dtype=torch.bool), torch.rand(B, 2)))):
+    for draws in (Draws(own), Draws(own, torch.ones(B, dtype=torch.bool), torch.rand(B, 2))):
+        mixed, shares = mix(values, targets, partner, draws)
         assert torch.equal(mixed, values)
         assert torch.equal(shares, targets)
 
@@ -84,7 +85,7 @@ def test_an_unmixed_sample_keeps_its_bits():
 def test_mixup_never_mixes_a_value_with_another_than_its_partners():
     values = torch.randn(B, 3, 7, dtype=torch.float64, requires_grad=True)
     partner = (torch.arange(B) + 1) % B
-    mixed, _ = mixup(values, torch.eye(B, dtype=torch.float64), partner, torch.full((B,), 0.3, dtype=torch.float64))
+    mixed, _ = mix(values, torch.eye(B, dtype=torch.float64), partner, Draws(torch.full((B,), 0.3, dtype=torch.float64)))
     (gradient,) = torch.autograd.grad(mixed[4].sum(), values)
     assert gradient.abs().flatten(1).amax(1).nonzero().flatten().tolist() == [4, 5]
 
