@@ -13,9 +13,9 @@ from sigvit.model.encoder import Encoder
 from sigvit.model.positions import make_positions
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.tokens import Tokens
-from sigvit.training.masked_patches import freeze_readout, mean_by_row, spared_names, thaw
+from sigvit.training.masked_patches import PatchObjective
 from sigvit.training.masks import Masking
-from sigvit.training.patch_targets import Target, patches_of, shape_of
+from sigvit.training.patch_targets import Target
 from sigvit.training.unlabelled import Unlabelled
 
 # B = batch, T = tokens with the special ones, V = visible tokens, D = width
@@ -25,7 +25,7 @@ FOR_ONE_GRID, FOR_ANY_GRID = "sincos", "coordinates"
 LEARNED_BY_NUMBER = ("learned", "factorised", "sincos")
 
 
-class MaskedAutoencoder(nn.Module):
+class MaskedAutoencoder(PatchObjective):
     """A Vision Transformer that sees a quarter of the patches, and a decoder that predicts the others; its output is its loss.
 
     `sigvit.training.loop.train` trains it on `UnlabelledBatches`; then `finished()` is the model. Its head, pool and representation aren't trained.
@@ -59,9 +59,7 @@ class MaskedAutoencoder(nn.Module):
         depth: int = 2,
         heads: int = 4,
     ) -> None:
-        super().__init__()
-        shape_of(model.tokenizer)
-        self.model, self.target, self.masking = model, target, masking
+        super().__init__(model, target, masking)
         self.into_decoder = nn.Linear(model.config.width, width)
         self.mask_token = nn.Parameter(nn.init.normal_(torch.empty(width), std=0.02))
         kind = FOR_ONE_GRID if model.config.positions in LEARNED_BY_NUMBER else FOR_ANY_GRID
@@ -71,15 +69,13 @@ class MaskedAutoencoder(nn.Module):
         for layer in (self.into_decoder, self.prediction):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
-        freeze_readout(model)
 
     def forward(self, batch: Unlabelled) -> Tensor:
         """The loss, a scalar: mean over dropped patches, then over rows."""
         patches = self.model.cut(batch.signal)
         dropped, _ = self.masking.hidden(patches, batch.seeds)
         decoded = self.decode(self.model.placed(patches), dropped)
-        predictions = self.prediction(decoded.patches().values[dropped])
-        return mean_by_row(self.target.loss(predictions, patches_of(self.model.tokenizer, batch.signal)[dropped]), dropped)
+        return self.loss(decoded, dropped, batch)
 
     def decode(self, tokens: Tokens, dropped: Tensor) -> Tokens:
         """All tokens as the decoder makes them of those that aren't dropped, (B, patch tokens) bool; `tokens` have positions and stand behind special ones."""
@@ -115,9 +111,5 @@ class MaskedAutoencoder(nn.Module):
         return places, None if bool(there.all()) else there
 
     def no_decay_names(self) -> set[str]:
-        """Names of the parameters that weight decay should spare."""
-        return spared_names(self) | {name for name, _ in self.named_parameters() if name.startswith("positions.")}
-
-    def finished(self) -> VisionTransformer:
-        """The model, in evaluation mode, with nothing frozen."""
-        return thaw(self.model)
+        """Names of the parameters that weight decay should spare, the decoder's positions among them."""
+        return super().no_decay_names() | {name for name, _ in self.named_parameters() if name.startswith("positions.")}

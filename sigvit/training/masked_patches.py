@@ -21,7 +21,42 @@ from sigvit.training.unlabelled import Unlabelled
 MASKED, EXCHANGED = 0.8, 0.1  # shares of the corrupted patches; the rest is kept
 
 
-class MaskedPatches(nn.Module):
+class PatchObjective(nn.Module):
+    """A model with masked patches, of which a `prediction` is learned; its output is its loss. Head, pool and representation aren't trained.
+
+    Raises
+    ------
+    ValueError : the model's tokens are not of patches.
+    """
+
+    prediction: nn.Linear
+
+    def __init__(self, model: VisionTransformer, target: Target, masking: Masking) -> None:
+        super().__init__()
+        shape_of(model.tokenizer)
+        self.model, self.target, self.masking = model, target, masking
+        # They stand behind the encoder: a parameter without gradient would stop several processes.
+        for part in (model.pool, model.representation, model.head):
+            part.requires_grad_(False)
+
+    def loss(self, tokens: Tokens, hidden: Tensor, batch: Unlabelled) -> Tensor:
+        """A scalar: mean over the hidden patches, (B, T) bool, of each row, then over rows; equal shares of a batch weigh alike."""
+        predictions = self.prediction(tokens.patches().values[hidden])
+        losses = self.target.loss(predictions, patches_of(self.model.tokenizer, batch.signal)[hidden])
+        weights = (1 / hidden.sum(1).clamp(min=1).to(losses.dtype))[:, None].expand(hidden.shape)[hidden]
+        return (losses * weights).sum() / len(hidden)
+
+    def no_decay_names(self) -> set[str]:
+        """Names of the parameters that weight decay should spare: vectors and scalars, and what the model names."""
+        vectors = {name for name, parameter in self.named_parameters() if parameter.ndim < 2}
+        return vectors | {f"model.{name}" for name in self.model.no_decay_names()}
+
+    def finished(self) -> VisionTransformer:
+        """The model, in evaluation mode, with nothing frozen."""
+        return self.model.requires_grad_(True).eval()
+
+
+class MaskedPatches(PatchObjective):
     """A Vision Transformer that predicts corrupted patches: tokenizer → corruption → positions → encoder → prediction; its output is its loss.
 
     `sigvit.training.loop.train` trains it on `UnlabelledBatches`; then `finished()` is the model. Its head, pool and representation aren't trained.
@@ -46,39 +81,27 @@ class MaskedPatches(nn.Module):
     """
 
     def __init__(self, model: VisionTransformer, target: Target, masking: Masking = Masking(0.5)) -> None:  # noqa: B008 (frozen: nothing can change it)
-        super().__init__()
-        shape_of(model.tokenizer)
-        self.model, self.target, self.masking = model, target, masking
+        super().__init__(model, target, masking)
         self.mask_token = nn.Parameter(nn.init.normal_(torch.empty(model.config.width), std=0.02))
         self.prediction = nn.Linear(model.config.width, target.outputs)
         nn.init.zeros_(self.prediction.weight)
         nn.init.zeros_(self.prediction.bias)
-        freeze_readout(model)
 
     def forward(self, batch: Unlabelled) -> Tensor:
         """The loss, a scalar: mean over corrupted patches, then over rows."""
         patches = self.model.cut(batch.signal)
-        corrupted, others = self.masking.hidden(patches, batch.seeds)
-        placed = self.model.placed(patches.with_values(self.corrupt(patches, corrupted, others)))
+        corrupted, chances = self.masking.hidden(patches, batch.seeds)
+        placed = self.model.placed(patches.with_values(self.corrupt(patches, corrupted, chances)))
         encoded = self.model.encoded(placed.with_values(dropout(placed.values, self.model.config.dropout, self.training)))
-        predictions = self.prediction(encoded.patches().values[corrupted])
-        return mean_by_row(self.target.loss(predictions, patches_of(self.model.tokenizer, batch.signal)[corrupted]), corrupted)
+        return self.loss(encoded, corrupted, batch)
 
-    def corrupt(self, patches: Tokens, corrupted: Tensor, others: Tensor) -> Tensor:
-        """(B, T, D): of the `corrupted` (B, T) ones most become the mask token, some another patch of their row; `others` (B, 2, T) in 0 … 1 choose."""
-        values, chance = patches.values, others[:, 0]
+    def corrupt(self, patches: Tokens, corrupted: Tensor, chances: Tensor) -> Tensor:
+        """(B, T, D): of the `corrupted` (B, T) ones most become the mask token, some another patch of their row; `chances` (B, 2, T) in 0 … 1 choose."""
+        values, chance = patches.values, chances[:, 0]
         exchanged = corrupted & (chance >= MASKED) & (chance < MASKED + EXCHANGED)
-        another = values.gather(1, _another(patches.mask, others[:, 1])[..., None].expand_as(values))
+        another = values.gather(1, _another(patches.mask, chances[:, 1])[..., None].expand_as(values))
         values = values.where(~exchanged[..., None], another)
         return torch.where((corrupted & (chance < MASKED))[..., None], self.mask_token.to(values.dtype), values)
-
-    def no_decay_names(self) -> set[str]:
-        """Names of the parameters that weight decay should spare."""
-        return spared_names(self)
-
-    def finished(self) -> VisionTransformer:
-        """The model, in evaluation mode, with nothing frozen."""
-        return thaw(self.model)
 
 
 def _another(real: Tensor, draws: Tensor) -> Tensor:
@@ -88,29 +111,3 @@ def _another(real: Tensor, draws: Tensor) -> Tensor:
     own = (real.cumsum(1) - 1).clamp(min=0)
     further = 1 + (draws * (counts - 1)).long().clamp(min=0)
     return places.gather(1, (own + further) % counts.clamp(min=1))
-
-
-def mean_by_row(losses: Tensor, chosen: Tensor) -> Tensor:
-    """A scalar: the losses (chosen tokens,) of tokens chosen in (B, T), averaged in each row, then over rows: equal shares of a batch weigh alike."""
-    counts = chosen.sum(1)
-    weights = (1 / counts.clamp(min=1).to(losses.dtype))[:, None].expand(chosen.shape)[chosen]
-    return (losses * weights).sum() / len(chosen)
-
-
-def freeze_readout(model: VisionTransformer) -> None:
-    """What stands behind the encoder has no part in an objective without labels; a parameter without gradient would stop several processes."""
-    for part in (model.pool, model.representation, model.head):
-        part.requires_grad_(False)
-
-
-def thaw(model: VisionTransformer) -> VisionTransformer:
-    """In evaluation mode, with nothing frozen."""
-    return model.requires_grad_(True).eval()
-
-
-def spared_names(objective: nn.Module) -> set[str]:
-    """Vectors and scalars of an objective, and what its model names."""
-    model = objective.get_submodule("model")
-    assert isinstance(model, VisionTransformer)
-    vectors = {name for name, parameter in objective.named_parameters() if parameter.ndim < 2}
-    return vectors | {f"model.{name}" for name in model.no_decay_names()}

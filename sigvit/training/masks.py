@@ -58,12 +58,12 @@ class Masking:
         """
         batch, longest = tokens.values.shape[:2]
         real = tokens.mask.cpu()
-        hidden, others = torch.zeros(batch, longest, dtype=torch.bool), torch.zeros(batch, DRAWS - 1, longest)
+        hidden, chances = torch.zeros(batch, longest, dtype=torch.bool), torch.zeros(batch, DRAWS - 1, longest)
         for grid, rows in _by_grid(tokens):
             draws = _draw(seeds[rows], grid.n_tokens)
             hidden[rows, : grid.n_tokens] = self._of_grid(grid, draws[:, 0], real[rows, : grid.n_tokens])
-            others[rows, :, : grid.n_tokens] = draws[:, 1:]
-        return hidden.to(tokens.values.device, non_blocking=True), others.to(tokens.values.device, non_blocking=True)
+            chances[rows, :, : grid.n_tokens] = draws[:, 1:]
+        return hidden.to(tokens.values.device, non_blocking=True), chances.to(tokens.values.device, non_blocking=True)
 
     def _of_grid(self, grid: Grid, draws: Tensor, real: Tensor) -> Tensor:
         """(B, T) bool, for rows of one grid."""
