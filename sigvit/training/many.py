@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from joblib import Parallel, delayed
@@ -86,62 +87,58 @@ def is_stackable(member: Member) -> bool:
     return all(getattr(member.recipe, name) in values for name, values in STACKED.items()) and can_stack(member.model)
 
 
+@dataclass
 class _Outcome:
-    """What has become of each member."""
+    """What has become of each member: the history of those that have ended, and what went wrong with the others."""
 
-    def __init__(self, on_step: Callable[[int], None] | None) -> None:
-        self._found: dict[Member, list[dict[str, float]]] = {}
-        self._faults: dict[Member, str] = {}
-        self._on_step, self._steps = on_step, 0
-
-    def add(self, member: Member, history: list[dict[str, float]]) -> None:
-        self._found[member] = history
-
-    def add_fault(self, member: Member, fault: str) -> None:
-        self._faults[member] = fault
+    on_step: Callable[[int], None] | None = None
+    found: dict[Member, list[dict[str, float]]] = field(default_factory=dict)
+    faults: dict[Member, str] = field(default_factory=dict)
+    steps: int = 0
 
     def add_steps(self, count: int) -> None:
-        self._steps += count
-        if self._on_step is not None:
-            self._on_step(self._steps)
+        self.steps += count
+        if self.on_step is not None:
+            self.on_step(self.steps)
 
     def restore(self, members: Sequence[Member], saved: dict[str, dict[str, Any]]) -> list[Member]:
         """Give those that had ended their final weights; returns the others, those that were in training first, side by side as they were."""
         for member in members:
-            if saved.get(member.key, {}).get("ended"):
-                member.require_same(saved[member.key])
-                member.model.load_state_dict(saved[member.key]["model"])
-                member.model.eval()
-                self._found[member] = saved[member.key]["history"]
+            state = saved.get(member.key, {})
+            if state.get("ended"):
+                member.require_same(state)
+                self._take(member, state)
         running = {key: number for number, key in enumerate(saved)}
-        return sorted((member for member in members if member not in self._found), key=lambda member: running.get(member.key, len(running)))
+        return sorted((member for member in members if member not in self.found), key=lambda member: running.get(member.key, len(running)))
 
-    def final(self, member: Member) -> dict[str, Any] | None:
-        """The final state of a member that has ended, for a snapshot or another process."""
-        if member not in self._found:
-            return None
-        history = self._found[member]
-        return {"ended": True, "step": history[-1]["step"], "model": member.model.state_dict(), "history": history, **member.described()}
+    def final(self, member: Member) -> dict[str, Any]:
+        """The final state of a member that has ended, on the CPU, for a snapshot or another process."""
+        history, model = self.found[member], {name: tensor.cpu() for name, tensor in member.model.state_dict().items()}
+        return {"ended": True, "step": history[-1]["step"], "model": model, "history": history, **member.described()}
 
-    def adopt(self, members: Sequence[Member], ended: Sequence[dict[str, Any] | None], faults: Sequence[str]) -> None:
-        """What has become of members that another process trained: their final states, or None and what went wrong."""
-        for member, found, fault in zip(members, ended, faults, strict=True):
-            if found is None:
-                self.add_fault(member, fault)
-                continue
-            member.model.load_state_dict(found["model"])
-            member.model.eval()
-            self.add(member, found["history"])
-            self.add_steps(int(found["step"]))
+    def told(self, members: Sequence[Member]) -> list[dict[str, Any] | str]:
+        """For another process: each member's final state, or what went wrong."""
+        return [self.final(member) if member in self.found else self.faults[member] for member in members]
 
-    def fault(self, member: Member) -> str:
-        return self._faults.get(member, "")
+    def adopt(self, members: Sequence[Member], told: Sequence[dict[str, Any] | str]) -> None:
+        """What another process told of the members that it trained."""
+        for member, each in zip(members, told, strict=True):
+            if isinstance(each, str):
+                self.faults[member] = each
+            else:
+                self._take(member, each)
+                self.add_steps(int(each["step"]))
+
+    def _take(self, member: Member, final: dict[str, Any]) -> None:
+        member.model.load_state_dict(final["model"])
+        member.model.eval()
+        self.found[member] = final["history"]
 
     def histories(self, members: Sequence[Member]) -> list[list[dict[str, float]]]:
-        if self._faults:
-            told = " ".join(f"{member.name}: {fault}" if member.name else fault for member, fault in self._faults.items())
-            raise NotFiniteError(f"{told} That ended {len(self._faults)} of {len(members)} trainings.")
-        return [self._found[member] for member in members]
+        if self.faults:
+            told = " ".join(f"{member.name}: {fault}" if member.name else fault for member, fault in self.faults.items())
+            raise NotFiniteError(f"{told} That ended {len(self.faults)} of {len(members)} trainings.")
+        return [self.found[member] for member in members]
 
 
 def _kinds(members: Sequence[Member]) -> list[list[Member]]:
@@ -182,9 +179,9 @@ def _train_one_by_one(members: Sequence[Member], snapshots: Snapshots | None, ou
     for member in members:
         try:
             checkpoints = None if snapshots is None else snapshots.alone(member)
-            outcome.add(member, train_alone(member, checkpoints, lambda step: outcome.add_steps(1)))
+            outcome.found[member] = train_alone(member, checkpoints, lambda step: outcome.add_steps(1))
         except NotFiniteError as error:
-            outcome.add_fault(member, str(error))
+            outcome.faults[member] = str(error)
 
 
 def _train_stacked(members: Sequence[Member], size: int, snapshots: Snapshots | None, outcome: _Outcome) -> None:
@@ -195,17 +192,20 @@ def _train_stacked(members: Sequence[Member], size: int, snapshots: Snapshots | 
     while waiting or group:
         if waiting and (not group or len(group) < size):
             count = size - len(group or ())
-            group = _joined(group, Group(waiting[:count], saved))
-            waiting = waiting[count:]
+            joining, waiting = Group(waiting[:count], saved), waiting[count:]
+            if group:
+                group.join(joining)
+            else:
+                group = joining
         assert group is not None
         _to_the_next_look(group, outcome)
         for place in group.leave():
             if place.fault:
-                outcome.add_fault(place.member, place.fault)
+                outcome.faults[place.member] = place.fault
             else:
-                outcome.add(place.member, place.history)
+                outcome.found[place.member] = place.history
         if snapshots is not None and (snapshots.due(members) or not (waiting or group)):
-            ended = {member.key: final for member in members if (final := outcome.final(member)) is not None}
+            ended = {member.key: outcome.final(member) for member in members if member in outcome.found}
             snapshots.save(members, ended | {place.member.key: group.state(k) for k, place in enumerate(group.places)})
 
 
@@ -217,8 +217,8 @@ def _train_in_processes(members: Sequence[Member], plan: Plan, snapshots: Snapsh
     with warnings.catch_warnings():
         # Loading torch looks to joblib like a leak of memory: it starts a fresh process, and says so.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
-        for number, ended, faults in Parallel(n_jobs=plan.processes, return_as="generator_unordered")(calls):
-            outcome.adopt(shares[number], ended, faults)
+        for number, told in Parallel(n_jobs=plan.processes, return_as="generator_unordered")(calls):
+            outcome.adopt(shares[number], told)
 
 
 def _train_spread(members: Sequence[Member], plan: Plan | None, snapshots: Snapshots | None, outcome: _Outcome) -> None:
@@ -226,35 +226,23 @@ def _train_spread(members: Sequence[Member], plan: Plan | None, snapshots: Snaps
     world, rank = distributed.get_world_size(), distributed.get_rank()
     sorted_out = [member for kind in _kinds(members) for member in kind]
     shares = [sorted_out[part::world] for part in range(world)]
-    own = _Outcome(None)
+    own = _Outcome()
     _train_here(shares[rank], plan, snapshots, own)
     told: list[Any] = [None] * world
-    distributed.all_gather_object(told, ([_on_cpu(own.final(member)) for member in shares[rank]], [own.fault(member) for member in shares[rank]]))
-    for share, (ended, faults) in zip(shares, told, strict=True):
-        outcome.adopt(share, ended, faults)
+    distributed.all_gather_object(told, own.told(shares[rank]))
+    for share, each in zip(shares, told, strict=True):
+        outcome.adopt(share, each)
 
 
 def _train_share(
     number: int, members: Sequence[Member], size: int, snapshots: Snapshots | None, parent: Parent | None
-) -> tuple[int, list[dict[str, Any] | None], list[str]]:
-    """The share's number, and for each member its final state, or None and what went wrong."""
+) -> tuple[int, list[dict[str, Any] | str]]:
+    """The share's number, and what is told of its members."""
     work_for(parent)
-    outcome = _Outcome(None)
+    outcome = _Outcome()
     with threads(1), exact_convolutions():
         _train_stacked(members, size, snapshots, outcome)
-    return number, [outcome.final(member) for member in members], [outcome.fault(member) for member in members]
-
-
-def _on_cpu(final: dict[str, Any] | None) -> dict[str, Any] | None:
-    """For a process with another GPU."""
-    return None if final is None else final | {"model": {name: tensor.cpu() for name, tensor in final["model"].items()}}
-
-
-def _joined(group: Group | None, other: Group) -> Group:
-    if not group:
-        return other
-    group.join(other)
-    return group
+    return number, outcome.told(members)
 
 
 def _to_the_next_look(group: Group, outcome: _Outcome) -> None:
