@@ -17,7 +17,8 @@ def start_from(folder: str | Path, electrodes: Any, n_times: int, n_classes: int
     Parameters
     ----------
     folder : that `save_pretrained` wrote.
-    electrodes : an `mne.Info`, names, or a count. Named ones that differ from the model's are adapted to (`sigvit.adapt`), along the scalp.
+    electrodes : an `mne.Info`, or a dictionary with its "ch_names" and "sfreq"; or a count. Names that differ from the model's are adapted to
+        (`sigvit.adapt`), along the scalp.
 
     Raises
     ------
@@ -27,16 +28,18 @@ def start_from(folder: str | Path, electrodes: Any, n_times: int, n_classes: int
     >>> import sigvit
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     sigvit.signal_vit(["C3", "Cz", "C4"], 80, 100.0, width=8).save_pretrained(folder)
-    ...     start_from(folder, ["C4", "Cz"], n_times=80, n_classes=5)(torch.zeros(2, 2, 80)).shape
+    ...     start_from(folder, {"ch_names": ["C4", "Cz"], "sfreq": 100.0}, n_times=80, n_classes=5)(torch.zeros(2, 2, 80)).shape
     torch.Size([2, 5])
     """
     model = VisionTransformer.from_pretrained(folder)
-    _require_rate(model, electrodes, folder)
-    own, names = getattr(model.tokenizer, "names", None), _names(electrodes)
-    if own is not None and names is not None and tuple(own) != names:
-        model = adapt(model, electrodes=electrodes)
+    if isinstance(electrodes, int):
+        count = electrodes
+    else:
+        _require_rate(model, float(electrodes["sfreq"]), folder)
+        own, count = getattr(model.tokenizer, "names", None), len(electrodes["ch_names"])
+        if own is not None and list(own) != list(electrodes["ch_names"]):
+            model = adapt(model, electrodes=electrodes)
     model.reset_head(n_classes)
-    count = len(names) if names is not None else electrodes if isinstance(electrodes, int) else len(electrodes)
     try:
         with torch.no_grad():
             model(torch.zeros(1, count, n_times, dtype=model.head.weight.dtype))
@@ -45,14 +48,7 @@ def start_from(folder: str | Path, electrodes: Any, n_times: int, n_classes: int
     return model.train()
 
 
-def _names(electrodes: Any) -> tuple[str, ...] | None:
-    if isinstance(electrodes, int):
-        return None
-    return tuple(electrodes["ch_names"]) if hasattr(electrodes, "keys") else tuple(electrodes)
-
-
-def _require_rate(model: VisionTransformer, electrodes: Any, folder: str | Path) -> None:
+def _require_rate(model: VisionTransformer, rate: float, folder: str | Path) -> None:
     own = getattr(model.tokenizer, "sampling_rate", None)
-    rate = float(electrodes["sfreq"]) if hasattr(electrodes, "keys") else None
-    if own is not None and rate is not None and abs(own - rate) > 1e-6 * own:
+    if own is not None and abs(own - rate) > 1e-6 * own:
         raise ValueError(f"The model in {folder} was made for {own:g} Hz, but these recordings have {rate:g} Hz; resample them (a page: resample_hz).")
