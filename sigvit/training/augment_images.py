@@ -11,7 +11,7 @@ from torch.nn import functional
 from sigvit.plain_fields import plain_value
 from sigvit.training.crops import PAPER_RESIZE, CentreCrop, InceptionCrops, draw_crops
 from sigvit.training.randomness import generator
-from sigvit.training.recipe import require_unset
+from sigvit.training.recipe import require, require_unset
 from sigvit.training.resampling import resample
 
 # B = batch, C = channels, H × W = rows × columns
@@ -74,24 +74,20 @@ class ImageAugmentation:
             if not (isinstance(plain, float) and type(getattr(self, field.name)) in (int, float)):  # which stays as it was written, also in config.toml
                 object.__setattr__(self, field.name, plain)
         area, ratio, resize = self.crop_area or (1.0, 1.0), self.crop_ratio, self.evaluation_resize
-        self._require("crop_area", 0 < area[0] <= area[1] <= 1, "None or two shares of the area, above 0, rising, to 1 at most")
-        self._require("crop_ratio", 0 < ratio[0] <= ratio[1], "two numbers above 0, the lower first")
-        self._require("interpolation", self.interpolation in ("bilinear", "bicubic"), '"bilinear" or "bicubic"')
+        require(self, "crop_area", 0 < area[0] <= area[1] <= 1, "None or two shares of the area, above 0, rising, to 1 at most")
+        require(self, "crop_ratio", 0 < ratio[0] <= ratio[1], "two numbers above 0, the lower first")
+        require(self, "interpolation", self.interpolation in ("bilinear", "bicubic"), '"bilinear" or "bicubic"')
         for name in ("pad", "randaugment_layers", "randaugment_magnitude", "colour_jitter"):
-            self._require(name, getattr(self, name) >= 0, "at least 0")
-        self._require("repeats", self.repeats >= 1, "at least 1")
-        self._require("erasing", 0 <= self.erasing <= 1, "from 0 to 1")
-        self._require("mean", len(self.mean) >= 1, "one number, or one for each channel")
-        self._require("std", len(self.std) >= 1 and min(self.std) > 0, "one number above 0, or one for each channel")
-        self._require("evaluation_resize", resize is None or resize >= 1, "None or at least 1")
+            require(self, name, getattr(self, name) >= 0, "at least 0")
+        require(self, "repeats", self.repeats >= 1, "at least 1")
+        require(self, "erasing", 0 <= self.erasing <= 1, "from 0 to 1")
+        require(self, "mean", len(self.mean) >= 1, "one number, or one for each channel")
+        require(self, "std", len(self.std) >= 1 and min(self.std) > 0, "one number above 0, or one for each channel")
+        require(self, "evaluation_resize", resize is None or resize >= 1, "None or at least 1")
         if self.crop_area is None:
             require_unset(self, ("crop_ratio",), "crop_area is None, so nothing is cropped at random")
         if not self.randaugment_layers:
             require_unset(self, ("randaugment_magnitude",), "randaugment_layers is 0")
-
-    def _require(self, name: str, holds: bool, range_in_words: str) -> None:
-        if not holds:
-            raise ValueError(f"{name} is {getattr(self, name)}; it must be {range_in_words}.")
 
 
 def training_crops(
@@ -177,15 +173,16 @@ def normalise(pixels: Tensor, augmentation: ImageAugmentation) -> Tensor:
     ------
     ValueError : mean and std are of another number of channels.
     """
-    _require_channels(augmentation, pixels.shape[1])
+    require_channels(augmentation, pixels.shape[1])
     mean, std = (torch.tensor(numbers).view(1, -1, 1, 1).to(pixels.device, non_blocking=True) for numbers in (augmentation.mean, augmentation.std))
     return (pixels - mean) / std
 
 
-def _require_channels(augmentation: ImageAugmentation, channels: int) -> None:
+def require_channels(augmentation: ImageAugmentation, channels: int, whose: str = "the images have") -> None:
+    """ValueError where mean or std are of another number of channels."""
     for name, numbers in (("mean", augmentation.mean), ("std", augmentation.std)):
         if len(numbers) not in (1, channels):
-            raise ValueError(f"{name} has {len(numbers)} numbers, but the images have {channels} channels; give one for all or {channels}.")
+            raise ValueError(f"{name} has {len(numbers)} numbers, but {whose} {channels} channels; give one for all or {channels}.")
 
 
 def _shifted(images: Tensor, pad: int, whole: int, part: slice, seed: int, step: int) -> Tensor:
@@ -212,7 +209,7 @@ def _coloured(pixels: Tensor, augmentation: ImageAugmentation, whole: int, part:
     if augmentation.randaugment_layers:
         from sigvit.training.randaugment import randaugment
 
-        _require_channels(augmentation, pixels.shape[1])
+        require_channels(augmentation, pixels.shape[1])
         fill = torch.tensor(augmentation.mean).expand(pixels.shape[1])
         pixels = randaugment(pixels, augmentation.randaugment_layers, augmentation.randaugment_magnitude, fill, whole, part, seed, step)
     if augmentation.three_augment:

@@ -17,6 +17,7 @@ from sigvit.training.augment_images import ImageAugmentation, evaluation_crop, p
 from sigvit.training.distributed import Processes
 from sigvit.training.image_reader import ImageReader, LabelledImages
 from sigvit.training.losses import cross_entropy, require_kind
+from sigvit.training.recipe import CHOICES
 from sigvit.training.settings import exact_convolutions
 
 # B = batch, C = classes
@@ -68,7 +69,7 @@ class ImageEvaluation:
         size = images.size if image_size is None else rows_and_columns("image_size", image_size)
         if size is None:
             raise ValueError(f"{images.source}: its images have sizes of their own; say with image_size which the model sees.")
-        if batch_size < 1 or dtype not in ("float32", "float64", "bfloat16"):
+        if batch_size < 1 or dtype not in CHOICES["dtype"]:
             raise ValueError(f'batch_size is {batch_size} and dtype {dtype!r}; they must be at least 1, and "float32", "float64" or "bfloat16".')
         require_kind("loss", loss)
         self.images, self.augmentation, self.size, self.dtype, self.loss = images, augmentation, size, dtype, loss

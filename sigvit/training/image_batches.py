@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sigvit.tokenizers.image import rows_and_columns
-from sigvit.training.augment_images import ImageAugmentation, augment, training_crops
+from sigvit.training.augment_images import ImageAugmentation, augment, require_channels, training_crops
 from sigvit.training.batches import Share
 from sigvit.training.image_reader import ImageReader, LabelledImages
 from sigvit.training.mixing import draw_mixing, mix
@@ -65,9 +65,7 @@ class ImageBatches:
         size = images.size if image_size is None else rows_and_columns("image_size", image_size)
         if size is None:
             raise ValueError(f"{images.source}: its images have sizes of their own; say with image_size which the model sees.")
-        for name, numbers in (("mean", augmentation.mean), ("std", augmentation.std)):
-            if len(numbers) not in (1, images.channels):
-                raise ValueError(f"{name} has {len(numbers)} numbers, but {images.source} has {images.channels} channels; give one number or as many.")
+        require_channels(augmentation, images.channels, f"{images.source} has")
         self.images, self.augmentation, self.recipe, self.seed, self.size = images, augmentation, recipe, seed, size
         self.device, self.n_classes = torch.device(device), len(images.classes)
         self.reader = ImageReader(images, device, workers, keep_on_device)

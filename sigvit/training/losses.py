@@ -5,9 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from sigvit.training.recipe import CHOICES
+
 # B = batch, C = classes
 
-KINDS = ("softmax", "sigmoid", "binary")
+KINDS = CHOICES["loss"]
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, label_smoothing: float = 0.0, kind: str = "softmax") -> Tensor:

@@ -121,26 +121,22 @@ class Recipe:
         for field in fields(Recipe):  # a subclass may have others, of any kind
             object.__setattr__(self, field.name, plain_value(self, field, infinite=field.name == "clip_norm"))
         for name in ("steps", "batch_size", "validate_every", "accumulation"):
-            self._require(name, getattr(self, name) >= 1, "at least 1")
+            require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("warmup_steps", "weight_decay", "noise", "mixup", "cutmix", "patience", "cooldown_steps", "amplitude_scale", "frequency_shift"):
-            self._require(name, getattr(self, name) >= 0, "at least 0")
+            require(self, name, getattr(self, name) >= 0, "at least 0")
         for name in ("learning_rate", "clip_norm"):
-            self._require(name, getattr(self, name) > 0, "above 0")
+            require(self, name, getattr(self, name) > 0, "above 0")
         for name in ("label_smoothing", "ema_decay", "time_shift", "momentum", "time_mask", "channel_dropout"):
-            self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+            require(self, name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         for name in ("layer_decay", "mixing_probability"):
-            self._require(name, 0 < getattr(self, name) <= 1, "above 0 and at most 1")
+            require(self, name, 0 < getattr(self, name) <= 1, "above 0 and at most 1")
         for name in ("surrogate", "recombination", "hemisphere_flip"):
-            self._require(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
-        self._require("final_factor", 0 <= self.final_factor <= 1, "from 0 to 1")
-        self._require("betas", all(0 <= beta < 1 for beta in self.betas), "two numbers, each at least 0 and below 1")
+            require(self, name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
+        require(self, "final_factor", 0 <= self.final_factor <= 1, "from 0 to 1")
+        require(self, "betas", all(0 <= beta < 1 for beta in self.betas), "two numbers, each at least 0 and below 1")
         for name, words in CHOICES.items():
-            self._require(name, getattr(self, name) in words, ", ".join(map(repr, words[:-1])) + f" or {words[-1]!r}")
+            require(self, name, getattr(self, name) in words, ", ".join(map(repr, words[:-1])) + f" or {words[-1]!r}")
         self._require_readers()
-
-    def _require(self, name: str, holds: bool, range_in_words: str) -> None:
-        if not holds:
-            raise ValueError(f"{name} is {getattr(self, name)}; it must be {range_in_words}.")
 
     def _require_readers(self) -> None:
         """A field that was set although the others leave nothing to read it is a misunderstanding."""
@@ -156,6 +152,17 @@ class Recipe:
         for name, (nobody_reads_it, reason) in unread.items():
             if nobody_reads_it:
                 require_unset(self, (name,), reason)
+
+
+def require(settings: Any, name: str, holds: bool, range_in_words: str) -> None:
+    """ValueError where what a field of a dataclass must be doesn't hold.
+
+    >>> require(Recipe(), "steps", False, "at least 2000")
+    Traceback (most recent call last):
+    ValueError: steps is 1000; it must be at least 2000.
+    """
+    if not holds:
+        raise ValueError(f"{name} is {getattr(settings, name)}; it must be {range_in_words}.")
 
 
 def require_unset(settings: Any, names: Iterable[str], reason: str) -> None:
