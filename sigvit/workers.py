@@ -12,7 +12,7 @@ from joblib import effective_n_jobs
 from joblib.parallel import LokyBackend, get_active_backend
 
 # How often a worker looks whether its parent is still there.
-LOOK_S = 0.5
+POLL_S = 0.5
 
 
 def possible_processes(asked: int) -> int:
@@ -61,7 +61,7 @@ def _end_with(number: int) -> None:
 
 def _watch(number: int) -> None:
     while os.getppid() == number:
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     os._exit(1)  # whatever the other threads are in
 
 

@@ -19,7 +19,7 @@ from sigvit.whole_file import write_atomically
 SECONDS = 60.0
 # The workers of a killed training take a moment to notice it and to let go of their folders (`sigvit.workers.work_for`).
 WAIT_S = 10.0
-LOOK_S = 0.2
+POLL_S = 0.2
 # Beside the states of several members: their keys, a line each.
 MEMBERS = "members.txt"
 
@@ -143,7 +143,7 @@ def _when_free(claim: Callable[[], None], folder: Path) -> None:
         if not told:
             warnings.warn(f"Another process trains into {folder}; waiting up to {WAIT_S:g} s for it to end.", stacklevel=4)
             told = True
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
 
 
 def _members_of(folder: Path) -> set[str]:

@@ -150,7 +150,7 @@ class Stack:
     def _placed(self, signal: Tensor) -> tuple[Tensor, tuple[str, ...], Rotate | None]:
         """(K, B, …) → (K, B, T, D), names of the special tokens, what attention turns by. Whatever the tokenizer, member by member, but in batched kernels."""
         assert isinstance(self.module, VisionTransformer)
-        shell = _Place(self.module)
+        shell = _Embedding(self.module)
         own = {f"model.{name}": tensor for name, tensor in self._tensors().items() if name.startswith(EMBEDDING)}
         said: list[tuple[tuple[str, ...], Rotate | None]] = []
 
@@ -184,7 +184,7 @@ class Stack:
         self.embedding_rate = _one([rates.get("encoder.blocks.0.dropout", 0.0) for rates in self.rates])
 
 
-class _Place(nn.Module):
+class _Embedding(nn.Module):
     """A model's embedding before dropout, as a module that can be called with other tensors."""
 
     def __init__(self, model: VisionTransformer) -> None:
