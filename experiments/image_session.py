@@ -28,7 +28,7 @@ from sigvit.training.image_run import ImageTask, open_recipe, recipe_names
 from sigvit.training.journal import Journal
 from sigvit.training.loop import train
 from sigvit.training.optimizer import make_optimizer
-from sigvit.training.state import FREE_FIELDS
+from sigvit.training.same_training import FREE_FIELDS
 from sigvit.whole_file import write_atomically
 
 # Entries of config.toml that decide nothing: the bytes of a start do, wherever it lies, and folders of before tell how the same training was computed.

@@ -13,6 +13,9 @@ from sigvit.model.transformer import VisionTransformer
 from sigvit.tokenizers import Composite
 from sigvit.training.recipe import Recipe
 
+# Fields of a recipe that say how the same training is computed: another number of processes may need other ones. But see `free_fields`.
+FREE_FIELDS = ("accumulation", "compile")
+
 
 def described(model: nn.Module, recipe: Recipe, seed: int) -> dict[str, dict[str, Any]]:
     """What decides a training's numbers, as json gives it back: arrays as lists, and words for NaN and infinity, so that they equal themselves.
@@ -44,12 +47,11 @@ def require_same(what: str, saved: Mapping[str, Any], own: dict[str, dict[str, A
 
 
 def free_fields(model: nn.Module) -> list[str]:
-    """Fields of a recipe that say how the same training is computed: another number of processes may need other ones."""
+    """Those of `FREE_FIELDS` that change no bit of this model's training: masks that a compiled step draws are others."""
     found = _transformer(model)
     rates = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
     draws = any(rates) or (found is not None and (found.config.dropout > 0 or any(block.stochastic_depth for block in found.encoder.blocks)))
-    # Masks that a compiled step draws are others.
-    return ["accumulation"] if draws else ["accumulation", "compile"]
+    return [name for name in FREE_FIELDS if name != "compile" or not draws]
 
 
 def _transformer(model: nn.Module) -> VisionTransformer | None:
