@@ -17,18 +17,18 @@ def start_from(folder: str | Path, electrodes: Any, n_times: int, n_classes: int
     Parameters
     ----------
     folder : that `save_pretrained` wrote.
-    electrodes : an `mne.Info`, or a dictionary with its "ch_names" and "sfreq"; or a count. Names that differ from the model's are adapted to
-        (`sigvit.adapt`), along the scalp.
+    electrodes : an `mne.Info`, or a count. Names that differ from the model's are adapted to (`sigvit.adapt`), along the scalp.
 
     Raises
     ------
     ValueError : a model that can't take such recordings; the message says why.
 
     >>> import tempfile
+    >>> import mne
     >>> import sigvit
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     sigvit.signal_vit(["C3", "Cz", "C4"], 80, 100.0, width=8).save_pretrained(folder)
-    ...     start_from(folder, {"ch_names": ["C4", "Cz"], "sfreq": 100.0}, n_times=80, n_classes=5)(torch.zeros(2, 2, 80)).shape
+    ...     start_from(folder, mne.create_info(["C4", "Cz"], 100.0, "eeg"), n_times=80, n_classes=5)(torch.zeros(2, 2, 80)).shape
     torch.Size([2, 5])
     """
     model = VisionTransformer.from_pretrained(folder)
