@@ -176,7 +176,14 @@ def _cut(path: Path, step: int) -> None:
         header, *lines = path.read_text().splitlines(keepends=True) or [""]
         if header.strip() != kept[0]:
             raise ValueError(f"{path} has the columns {header.strip()!r} instead of {kept[0]!r}: it is of another program; move it away.")
-        kept += [line.strip() for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
+        for number, line in enumerate(lines, start=2):
+            first = line.strip().partition(",")[0]
+            if not first or not line.endswith("\n"):
+                continue
+            if not first.isdecimal():
+                raise ValueError(f"Line {number} of {path} begins with {first!r} instead of a step: remove the line, or move the file away.")
+            if int(first) <= step:
+                kept.append(line.strip())
     write_atomically(path, "\r\n".join(kept) + "\r\n")
 
 
