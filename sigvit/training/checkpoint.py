@@ -1,31 +1,31 @@
 """Checkpoints that survive a kill at any moment: written beside, flushed to the disk, renamed; and the orderly end on SIGTERM.
 
-A checkpoint is a folder `step_00000120` with `state.pt` (tensors and plain data, read without unpickling code) and `manifest.json` (length and SHA-256
-of the former). A folder that carries another name is unfinished and is never read.
+A checkpoint is a file `step_00000120.checkpoint`: the SHA-256 of what follows, and tensors and plain data as torch writes them, read without unpickling code.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import json
 import os
 import pickle
 import re
-import shutil
 import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from sigvit.training.claims import Claims
+from sigvit.whole_file import whole_file
 
 FORMAT = 1
-NAME = re.compile(r"step_(\d{8,})")
+NAME = re.compile(r"step_(\d{8,})\.checkpoint")
+DIGEST_BYTES = 32
 
 
 class Stopped(SystemExit):
@@ -76,7 +76,7 @@ class Checkpoints:
 
     def path(self, step: int) -> Path:
         """Where the checkpoint after so many steps is, or would be."""
-        return self.folder / f"step_{step:08d}"
+        return self.folder / f"step_{step:08d}.checkpoint"
 
     def steps(self) -> list[int]:
         """Steps of the finished checkpoints, ascending; damaged ones are among them."""
@@ -103,15 +103,16 @@ class Checkpoints:
         BlockingIOError : another process writes its checkpoints into this folder.
         """
         self.claim()
-        unfinished = self.folder / f"{self.path(step).name}.unfinished"
         try:
-            self._remove_unfinished()
-            unfinished.mkdir(parents=True)
-            _write(unfinished, step, state)
-            self._replace(unfinished, self.path(step))
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for left in self.folder.glob(".*.part"):  # by a kill
+                left.unlink()
+            with whole_file(self.path(step)) as beside:
+                _write(beside, state)
+            _flush_folder(self.folder)
         except OSError as error:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise OSError(error.errno, f"The checkpoint of step {step} couldn't be written ({error.strerror}); {self._last()}", str(self.folder)) from error
+            reason = f"The checkpoint of step {step} couldn't be written ({os.strerror(error.errno or 0)}); {self._last()}"
+            raise OSError(error.errno, reason, str(self.folder)) from error
         self._remove_old(step)
 
     def latest(self) -> tuple[int, dict[str, Any]] | None:
@@ -122,41 +123,23 @@ class Checkpoints:
         ValueError : a checkpoint that holds more than tensors and plain data, such as code that would run on loading; or one of another format.
         """
         for step in reversed(self.steps()):
-            fault = _fault(self.path(step))
-            if fault is None:
-                return step, _read(self.path(step) / "state.pt")
-            warnings.warn(f"The checkpoint {self.path(step)} is damaged ({fault}); the one before it is used, or the beginning if there is none.", stacklevel=2)
+            try:
+                return step, _read(self.path(step))
+            except OSError as error:
+                told = f"The checkpoint {self.path(step)} is damaged ({error.strerror}); the one before it is used, or the beginning if there is none."
+                warnings.warn(told, stacklevel=2)
         return None
 
     def _last(self) -> str:
         steps = self.steps()
         return f"the last good checkpoint is {self.path(steps[-1])}." if steps else "there is none before it."
 
-    def _replace(self, unfinished: Path, path: Path) -> None:
-        """Rename; what is already there was refused as damaged, or is the same."""
-        if path.exists():
-            self._discard(path)
-        os.rename(unfinished, path)
-        _flush_folder(self.folder)
-
-    def _discard(self, path: Path) -> None:
-        """Rename, then remove, so that a kill in between leaves no half a checkpoint under a good name."""
-        gone = path.with_name(f"{path.name}.removed")
-        shutil.rmtree(gone, ignore_errors=True)
-        os.rename(path, gone)
-        shutil.rmtree(gone, ignore_errors=True)
-
     def _remove_old(self, step: int) -> None:
         """All but the newest `keep`; later ones than this are the damaged ones that training went back behind."""
         steps = self.steps()
         earlier = [number for number in steps if number <= step]
         for number in (set(steps) - set(earlier)) | set(earlier[: -self.keep]):
-            self._discard(self.path(number))
-
-    def _remove_unfinished(self) -> None:
-        for pattern in ("step_*.unfinished", "step_*.removed"):
-            for path in self.folder.glob(pattern):
-                shutil.rmtree(path, ignore_errors=True)
+            self.path(number).unlink()
 
 
 @contextmanager
@@ -180,44 +163,17 @@ def stop_on_sigterm() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-class _HashedFile:
-    """A file that counts and hashes what is written. It keeps a refusal of the disk for later: torch's writer would turn it into another error."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.length, self.hash = file, 0, hashlib.sha256()
-        self.error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        if self.error is None:
-            try:
-                self.file.write(data)
-            except OSError as error:
-                self.error = error
-        self.hash.update(data)
-        self.length += len(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing; `_write` flushes once, at the end."""
-
-
-def _write(folder: Path, step: int, state: dict[str, Any]) -> None:
-    with open(folder / "state.pt", "wb") as file:
-        hashed = _HashedFile(file)
-        torch.save(state, hashed)  # type: ignore[arg-type]  # a file by what it can do, not by its class
-        if hashed.error is not None:
-            raise hashed.error
-        _flush(file)
-    manifest = {"format": FORMAT, "step": step, "length": hashed.length, "sha256": hashed.hash.hexdigest()}
-    with open(folder / "manifest.json", "wb") as file:
-        file.write(json.dumps(manifest).encode())
-        _flush(file)
-    _flush_folder(folder)
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def _write(path: Path, state: dict[str, Any]) -> None:
+    try:
+        with path.open("w+b") as file:
+            file.write(bytes(DIGEST_BYTES))
+            torch.save({"format": FORMAT, "state": state}, file)
+            file.seek(DIGEST_BYTES)
+            digest = hashlib.file_digest(file, "sha256").digest()
+            file.seek(0)
+            file.write(digest)
+    except RuntimeError as error:  # into which torch's writer turns a refusal of the disk
+        raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def _flush_folder(folder: Path) -> None:
@@ -231,28 +187,17 @@ def _flush_folder(folder: Path) -> None:
         os.close(number)
 
 
-def _fault(path: Path) -> str | None:
-    """What is wrong with a checkpoint, or None."""
-    try:
-        manifest = json.loads((path / "manifest.json").read_bytes())
-        length, sha256, version = manifest["length"], manifest["sha256"], manifest["format"]
-        found = (path / "state.pt").stat().st_size
-        if found != length:
-            return f"state.pt has {found} bytes instead of {length}"
-        with open(path / "state.pt", "rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                return "state.pt has another SHA-256 than was written"
-    except OSError as error:
-        return f"{Path(error.filename).name}: {error.strerror}"
-    except (ValueError, KeyError, TypeError):
-        return "manifest.json can't be read"
-    if version != FORMAT:
-        raise ValueError(f"The checkpoint {path} has the format {version!r}, but this version of sigvit reads format {FORMAT}.")
-    return None
-
-
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        raise ValueError(f"{path} holds more than tensors and plain data, or isn't a checkpoint; it was not loaded, and nothing in it was run.") from error
+    """The state; OSError: the file is damaged, or can't be read."""
+    with path.open("rb") as file:
+        written = file.read(DIGEST_BYTES)
+        if hashlib.file_digest(file, "sha256").digest() != written:
+            raise OSError(errno.EIO, "it has another SHA-256 than was written")
+        file.seek(DIGEST_BYTES)
+        try:
+            saved = torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise ValueError(f"{path} holds more than tensors and plain data; it was not loaded, and nothing in it was run.") from error
+    if saved["format"] != FORMAT:
+        raise ValueError(f"The checkpoint {path} has the format {saved['format']!r}, but this version of sigvit reads format {FORMAT}.")
+    return saved["state"]

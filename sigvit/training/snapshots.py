@@ -6,7 +6,6 @@ import hashlib
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -156,7 +155,7 @@ def _newest(checkpoints: Checkpoints) -> dict[str, dict[str, Any]]:
     """What was saved last; a worker of a killed training may be replacing it right now, and then it is read again."""
     while True:
         before, found = checkpoints.steps(), None
-        with warnings.catch_warnings(record=True) as told, suppress(FileNotFoundError):
+        with warnings.catch_warnings(record=True) as told:
             found = checkpoints.latest()
         if checkpoints.steps() == before:
             break

@@ -108,14 +108,14 @@ def wait_for_metrics(process: subprocess.Popen, folder: Path) -> None:
 
 def wait_for_writing(process: subprocess.Popen, folder: Path) -> None:
     """Until a checkpoint is being written, or the process has ended."""
-    while process.poll() is None and not list((folder / "checkpoints").glob("*.unfinished")):
+    while process.poll() is None and not list((folder / "checkpoints").glob(".*.part")):
         pass
 
 
 def kill_and_restart(folder: Path, pictures: Path, kills: int, options: list[str], steps: int, launcher: list[str], seed: int = 0) -> tuple[int, int]:
     """Start, kill with SIGKILL, start again, in turn at a random moment and inside the writing of a checkpoint; at last run to the end.
 
-    Returns how many kills met a living process, and how many of them left an unfinished checkpoint behind.
+    Returns how many kills met a living process, and how many of them left half a checkpoint behind.
     """
     generator, met, inside = random.Random(seed), 0, 0
     for number in range(kills):
@@ -128,7 +128,7 @@ def kill_and_restart(folder: Path, pictures: Path, kills: int, options: list[str
         met += process.poll() is None
         process.kill()
         process.wait()
-        inside += bool(list((folder / "checkpoints").glob("*.unfinished")))
+        inside += bool(list((folder / "checkpoints").glob(".*.part")))
     finish(start(folder, pictures, *options, launcher=launcher), folder)
     return met, inside
 

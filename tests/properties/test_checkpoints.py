@@ -45,8 +45,8 @@ def test_any_state_of_tensors_and_plain_data_comes_back_as_it_was(state):
 
 
 @settings(max_examples=60, deadline=None)
-@given(name=st.sampled_from(["state.pt", "manifest.json"]), place=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255) | st.none())
-def test_no_changed_or_cut_file_passes_for_another_state(name, place, change):
+@given(place=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255) | st.none())
+def test_no_changed_or_cut_file_passes_for_another_state(place, change):
     """`change` is what a byte is changed by; None cuts the file off there."""
     states = {5: {"weight": torch.arange(11.0)}, 7: {"weight": torch.arange(13.0)}}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as told:
@@ -54,16 +54,11 @@ def test_no_changed_or_cut_file_passes_for_another_state(name, place, change):
         checkpoints = Checkpoints(folder)
         for step, state in states.items():
             checkpoints.save(step, state)
-        path = checkpoints.path(7) / name
+        path = checkpoints.path(7)
         data = path.read_bytes()
         at = int(place * len(data))
         path.write_bytes(data[:at] if change is None else data[:at] + bytes([(data[at] + change) % 256]) + data[at + 1 :])
-        try:
-            step, found = checkpoints.latest()
-        except ValueError as refusal:
-            # The number of the format was hit.
-            assert (name, "has the format" in str(refusal)) == ("manifest.json", True)  # noqa: PT017 (most examples raise nothing)
-            return
+        step, found = checkpoints.latest()
     assert same(found, states[step])
-    assert step == 5 or name == "manifest.json", "a damaged state was taken"
-    assert len(told) == (step == 5), "damage passed in silence"
+    assert step == 5, "a damaged state was taken"
+    assert len(told) == 1, "damage passed in silence"

@@ -133,6 +133,20 @@ def test_a_foreign_file_is_not_cut(tmp_path):
         journal(tmp_path).open(5, 10)
 
 
+def test_a_file_that_somebody_edited_is_cut_or_refused_by_line(tmp_path):
+    written = journal(tmp_path)
+    written.open(0, 100)
+    written.write(10, {"loss": 0.5})
+    path = tmp_path / "metrics.csv"
+    whole = path.read_text()
+    path.write_text(whole + "\n\n")
+    written.open(20, 100)
+    assert [row["step"] for row in rows(tmp_path)] == ["10"]
+    path.write_text(whole + "new rate,1e-3\n")
+    with pytest.raises(ValueError, match=r"Line 3 of .*metrics\.csv begins with 'new rate' instead of a step"):
+        written.open(20, 100)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that is always full is Linux's")
 def test_a_full_disk_names_the_last_good_checkpoint(tmp_path):
     def fill(step):
@@ -142,7 +156,8 @@ def test_a_full_disk_names_the_last_good_checkpoint(tmp_path):
 
     batches = RecordingBatches(torch.randn(N, E, S), torch.arange(N) % 2, RECIPE, 0)
     model, checkpoints = nn.Sequential(nn.Flatten(), nn.Linear(E * S, 2)), Checkpoints(tmp_path / "checkpoints", every=4)
-    with pytest.raises(OSError, match=r"metrics couldn't be written into .* \(No space left on device\)\. The last good checkpoint is .*step_00000008\."):
+    told = r"metrics couldn't be written into .* \(No space left on device\)\. The last good checkpoint is .*step_00000008\.checkpoint\."
+    with pytest.raises(OSError, match=told):
         train(model, batches, RECIPE, journal=journal(tmp_path), checkpoints=checkpoints, on_step=fill)
     assert checkpoints.latest()[0] == 8
 
