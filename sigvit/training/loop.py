@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, closing, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sigvit.model.random_state import borrowed_random_state, shared_random_state
 from sigvit.training.batches import Batches, Share
@@ -136,13 +135,6 @@ def update(state: TrainingState, batches: Batches, class_weights: Tensor | None 
     state.average.update(state.step)
     state.step += 1
     state.measured.add({"loss": _mean(losses), "gradient_norm": gradient_norm} | ({"accuracy": _mean(accuracies)} if accuracies else {}))
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, values: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> float:
-    """Mean cross-entropy of a model on (windows, electrodes, samples) and class numbers (windows,), without label smoothing; call `eval()` first."""
-    logits = torch.cat([model(part) for part in values.split(256)])
-    return float(functional.cross_entropy(logits.float(), targets, None if class_weights is None else class_weights.float()))
 
 
 def _report(state: TrainingState, validation: Callable[[nn.Module], float] | None, journal: Journal | None) -> None:

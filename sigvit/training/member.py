@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sigvit.training.batches import RecordingBatches
 from sigvit.training.checkpoint import Checkpoints
-from sigvit.training.loop import evaluate, train
+from sigvit.training.loop import train
 from sigvit.training.mirror import Mirror
 from sigvit.training.recipe import Recipe
 from sigvit.training.same_training import described, require_same
@@ -70,7 +72,7 @@ def train_alone(member: Member, checkpoints: Checkpoints | None = None, on_step:
     validation = None
     if member.validation is not None:
         values, targets = member.validation
-        validation = partial(evaluate, values=values, targets=targets, class_weights=member.class_weights)
+        validation = partial(validation_loss, values=values, targets=targets, class_weights=member.class_weights)
     return train(
         member.model,
         member.batches(),
@@ -81,3 +83,10 @@ def train_alone(member: Member, checkpoints: Checkpoints | None = None, on_step:
         checkpoints=checkpoints,
         on_step=on_step,
     )
+
+
+@torch.no_grad()
+def validation_loss(model: nn.Module, values: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> float:
+    """Mean cross-entropy of a model on (windows, electrodes, samples) and class numbers (windows,), without label smoothing; call `eval()` first."""
+    logits = torch.cat([model(part) for part in values.split(256)])
+    return float(functional.cross_entropy(logits.float(), targets, None if class_weights is None else class_weights.float()))

@@ -13,7 +13,8 @@ from torch import nn
 from sigvit.training.batches import RecordingBatches
 from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.journal import COLUMNS, Journal
-from sigvit.training.loop import evaluate, train
+from sigvit.training.loop import train
+from sigvit.training.member import validation_loss
 from sigvit.training.recipe import Recipe
 from sigvit.training.schedule import learning_rate_factor
 
@@ -45,7 +46,7 @@ def trained(written: Journal, validated: bool = True) -> list[float]:
     batches = RecordingBatches(values, targets, RECIPE, 0)
     # The batch is the whole set, in the set's order.
     batches.batch = lambda step, share=None: (batches.values, batches.targets)
-    validation = (lambda model: evaluate(model, values, targets)) if validated else None
+    validation = (lambda model: validation_loss(model, values, targets)) if validated else None
     train(Spied(), batches, RECIPE, journal=written, validation=validation)
     return losses
 

@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from sigvit.training.augment_recordings import add_noise, shift_time
 from sigvit.training.batches import RecordingBatches
-from sigvit.training.loop import evaluate, train
+from sigvit.training.loop import train
+from sigvit.training.member import validation_loss
 from sigvit.training.randomness import batch_rows, derive_seed, seed_dropout
 from sigvit.training.recipe import Recipe
 
@@ -132,7 +133,7 @@ def test_validation_chooses_the_weights_and_patience_ends_training():
     other, other_targets = windows(seed=1)
     model = network()
     recipe = Recipe(steps=3000, learning_rate=3e-2, validate_every=10, patience=3)
-    history = train(model, RecordingBatches(values, targets, recipe, 0), recipe, validation=lambda judged: evaluate(judged, other, 1 - other_targets))
+    history = train(model, RecordingBatches(values, targets, recipe, 0), recipe, validation=lambda judged: validation_loss(judged, other, 1 - other_targets))
     # Labels turned round: the longer it trains the worse it gets, so the first look is the best and patience ends it three looks later.
     assert history[-1]["step"] < 3000
     best = min(entry["validation_loss"] for entry in history)

@@ -19,7 +19,8 @@ from sigvit.tokenizers import Composite, CovarianceTokens, TimeStepTokens
 from sigvit.training.batches import RecordingBatches
 from sigvit.training.checkpoint import Checkpoints, Stopped
 from sigvit.training.journal import COLUMNS, TIMES, Journal
-from sigvit.training.loop import evaluate, train
+from sigvit.training.loop import train
+from sigvit.training.member import validation_loss
 from sigvit.training.recipe import Recipe
 
 N, E, S, C = 31, 3, 17, 2
@@ -53,7 +54,7 @@ def run(folder: Path, recipe: Recipe = RECIPE, kill_at: int | None = None, seed:
         RecordingBatches(*windows(seed=0), recipe, seed),
         recipe,
         seed,
-        validation=lambda judged: evaluate(judged, other, other_targets),
+        validation=lambda judged: validation_loss(judged, other, other_targets),
         checkpoints=Checkpoints(folder / "checkpoints", keep=3, every=7),
         journal=Journal(folder, every=4, samples_per_step=6, console=Console(file=StringIO())),
         on_step=killer,
@@ -343,7 +344,7 @@ def test_sigterm_saves_and_stops_and_the_rest_is_bit_equal(tmp_path, whole):
             RecordingBatches(*windows(0), RECIPE, 3),
             RECIPE,
             3,
-            validation=lambda judged: evaluate(judged, other, other_targets),
+            validation=lambda judged: validation_loss(judged, other, other_targets),
             checkpoints=Checkpoints(tmp_path / "checkpoints", every=1000),
             on_step=terminate,
         )
