@@ -154,8 +154,9 @@ def _members_of(folder: Path) -> set[str]:
 def _newest(checkpoints: Checkpoints) -> dict[str, dict[str, Any]]:
     """What was saved last; a worker of a killed training may be replacing it right now, and then it is read again."""
     while True:
-        before, found = checkpoints.steps(), None
+        before = checkpoints.steps()
         with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")  # said below, or not at all
             found = checkpoints.latest()
         if checkpoints.steps() == before:
             break

@@ -116,8 +116,13 @@ def test_measuring_leaves_models_and_the_callers_random_state_alone(monkeypatch)
 
 def test_train_many_follows_the_choice(monkeypatch):
     sizes = []
+
+    def train_stacked(kind, size, snapshots, outcome):
+        sizes.append(size)
+        outcome.found |= {member: [] for member in kind}
+
     monkeypatch.setattr("sigvit.training.many.choose_plan", lambda kind, processes: Plan(2))
-    monkeypatch.setattr("sigvit.training.many._train_stacked", lambda kind, size, snapshots, outcome: sizes.append(size) or [outcome.add(m, []) for m in kind])
+    monkeypatch.setattr("sigvit.training.many._train_stacked", train_stacked)
     train_many(members())
     assert sizes == [2]
 
