@@ -1,6 +1,6 @@
 """Checkpoints that survive a kill at any moment: written beside, flushed to the disk, renamed; and the orderly end on SIGTERM.
 
-A checkpoint is a file `step_00000120.checkpoint`: the SHA-256 of what follows, and tensors and plain data as torch writes them, read without unpickling code.
+A checkpoint is a file `step_00000120.pt`: tensors and plain data as torch writes them (`torch.load` reads it), then the SHA-256 of all that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -24,8 +24,9 @@ from sigvit.training.claims import Claims
 from sigvit.whole_file import whole_file
 
 FORMAT = 1
-NAME = re.compile(r"step_(\d{8,})\.checkpoint")
+NAME = re.compile(r"step_(\d{8,})\.pt")
 DIGEST_BYTES = 32
+AT_ONCE = 2**20  # bytes
 
 
 class Stopped(SystemExit):
@@ -76,7 +77,7 @@ class Checkpoints:
 
     def path(self, step: int) -> Path:
         """Where the checkpoint after so many steps is, or would be."""
-        return self.folder / f"step_{step:08d}.checkpoint"
+        return self.folder / f"step_{step:08d}.pt"
 
     def steps(self) -> list[int]:
         """Steps of the finished checkpoints, ascending; damaged ones are among them."""
@@ -166,14 +167,19 @@ def stop_on_sigterm() -> Iterator[Callable[[], bool]]:
 def _write(path: Path, state: dict[str, Any]) -> None:
     try:
         with path.open("w+b") as file:
-            file.write(bytes(DIGEST_BYTES))
             torch.save({"format": FORMAT, "state": state}, file)
-            file.seek(DIGEST_BYTES)
-            digest = hashlib.file_digest(file, "sha256").digest()
-            file.seek(0)
-            file.write(digest)
+            file.write(_digest(file, file.tell()))
     except RuntimeError as error:  # into which torch's writer turns a refusal of the disk
         raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+
+
+def _digest(file: BinaryIO, length: int) -> bytes:
+    """SHA-256 of the first so many bytes; the file stands behind them then."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    for start in range(0, length, AT_ONCE):
+        digest.update(file.read(min(AT_ONCE, length - start)))
+    return digest.digest()
 
 
 def _flush_folder(folder: Path) -> None:
@@ -190,10 +196,9 @@ def _flush_folder(folder: Path) -> None:
 def _read(path: Path) -> dict[str, Any]:
     """The state; OSError: the file is damaged, or can't be read."""
     with path.open("rb") as file:
-        written = file.read(DIGEST_BYTES)
-        if hashlib.file_digest(file, "sha256").digest() != written:
+        if _digest(file, os.fstat(file.fileno()).st_size - DIGEST_BYTES) != file.read():
             raise OSError(errno.EIO, "it has another SHA-256 than was written")
-        file.seek(DIGEST_BYTES)
+        file.seek(0)
         try:
             saved = torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:

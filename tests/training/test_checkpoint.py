@@ -83,7 +83,7 @@ def written(path: Path, saved: object) -> None:
     """A checkpoint that holds this."""
     torch.save(saved, path)
     data = path.read_bytes()
-    path.write_bytes(hashlib.sha256(data).digest() + data)
+    path.write_bytes(data + hashlib.sha256(data).digest())
 
 
 def damage(checkpoints: Checkpoints, kind: str) -> None:
@@ -105,7 +105,7 @@ def test_what_is_saved_comes_back_with_every_bit_and_kind(three: Checkpoints):
 
 def test_the_newest_are_kept_and_nothing_else_lies_there(three: Checkpoints):
     three.save(40, state(40))
-    assert sorted(path.name for path in three.folder.iterdir()) == ["claims", *(f"step_{step:08d}.checkpoint" for step in (20, 30, 40))]
+    assert sorted(path.name for path in three.folder.iterdir()) == ["claims", *(f"step_{step:08d}.pt" for step in (20, 30, 40))]
 
 
 @pytest.mark.parametrize("kind", DAMAGES)

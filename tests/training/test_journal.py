@@ -157,7 +157,7 @@ def test_a_full_disk_names_the_last_good_checkpoint(tmp_path):
 
     batches = RecordingBatches(torch.randn(N, E, S), torch.arange(N) % 2, RECIPE, 0)
     model, checkpoints = nn.Sequential(nn.Flatten(), nn.Linear(E * S, 2)), Checkpoints(tmp_path / "checkpoints", every=4)
-    told = r"metrics couldn't be written into .* \(No space left on device\)\. The last good checkpoint is .*step_00000008\.checkpoint\."
+    told = r"metrics couldn't be written into .* \(No space left on device\)\. The last good checkpoint is .*step_00000008\.pt\."
     with pytest.raises(OSError, match=told):
         train(model, batches, RECIPE, journal=journal(tmp_path), checkpoints=checkpoints, on_step=fill)
     assert checkpoints.latest()[0] == 8

@@ -487,7 +487,7 @@ def test_a_state_that_is_replaced_while_it_is_read_is_read_again(tmp_path, monke
     ours = checkpoint._read
 
     def replaced(path):
-        if path.name == "step_00000001.checkpoint":
+        if path.name == "step_00000001.pt":
             checkpoints.save(2, {"a": {"step": 7}})
         return ours(path)
 

@@ -223,7 +223,7 @@ def train_images(folder: Path, model: nn.Module, compiled: bool = False) -> None
 )
 def test_an_architecture_of_the_same_shapes_is_refused_with_what_differs(tmp_path, choices, sentence):
     train_images(tmp_path, image_model(width=np.int64(6)))
-    with pytest.raises(ValueError, match=rf"step_00000001\.checkpoint is of another architecture: {sentence}\. Train with the architecture it was made with"):
+    with pytest.raises(ValueError, match=rf"step_00000001\.pt is of another architecture: {sentence}\. Train with the architecture it was made with"):
         train_images(tmp_path, image_model(**choices))
     train_images(tmp_path, image_model(checkpointing=True))  # the same numbers
 
@@ -261,7 +261,7 @@ def test_another_tokenizer_is_refused_with_what_differs(tmp_path, first, second,
         train(model, RecordingBatches(*windows(0), recipe, 3), recipe, 3, checkpoints=Checkpoints(tmp_path))
 
     start(first())
-    with pytest.raises(ValueError, match=rf"step_00000001\.checkpoint is of another tokenizer: {sentence}\. Train with the tokenizer it was made with"):
+    with pytest.raises(ValueError, match=rf"step_00000001\.pt is of another tokenizer: {sentence}\. Train with the tokenizer it was made with"):
         start(second())
     start(first())
 
@@ -327,7 +327,7 @@ def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint_and_none_is_wr
             return inputs * (float("nan") if step == 9 else 1.0), targets
 
     checkpoints = Checkpoints(tmp_path, every=4)
-    with pytest.raises(ValueError, match=r"loss became nan at step 10: .* last good checkpoint is .*step_00000008\.checkpoint\."):
+    with pytest.raises(ValueError, match=r"loss became nan at step 10: .* last good checkpoint is .*step_00000008\.pt\."):
         train(network(), Spoilt(*windows(0), RECIPE, 3), replace(RECIPE, validate_every=100), 3, checkpoints=checkpoints)
     assert checkpoints.steps() == [4, 8]
 
