@@ -1,6 +1,7 @@
 """The code blocks of the README and of every page in docs run, in order, in one namespace a page."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,13 @@ def test_every_file_stands_in_a_room_of_the_architecture():
     several = tuple(name[:-1] for name in named if name.endswith("_*"))
     files = {path.stem for path in (ROOT / "sigvit").glob("*/*.py") if path.stem != "__init__"}
     assert {name for name in files - named if not name.startswith(several)} == set()
+
+
+def test_extras_that_are_named_can_be_installed():
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    texts = "".join(path.read_text() for folder in ("sigvit", "experiments", "benchmarks", "docs") for path in (ROOT / folder).rglob("*.[pm][yd]"))
+    named = re.findall(r"""the extra [`"']?(\w+)|\(extra "(\w+)"|sigvit\[([\w,]+)\]""", texts)
+    assert {each for groups in named for each in ",".join(groups).split(",") if each} <= extras
 
 
 def test_the_architecture_has_the_columns_of_a_results_table():

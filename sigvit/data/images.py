@@ -205,7 +205,7 @@ def open_images(source: str | Path, split: str = "train", channels: int | None =
         can't be compared with published ones),
         a folder of class folders, or with train/ and one of test/, val/, validation/, valid/ in it, each with class folders (the layout of ImageNet),
         an .npz with x_train, y_train, x_test, y_test, or packed: train_bytes, train_offsets, train_labels and the same for test, and classes,
-        "parquet:PATTERN", files written by Hugging Face's `datasets`, here or at any address that fsspec knows (needs the extra `datasets`).
+        "parquet:PATTERN", files written by Hugging Face's `datasets`, here or at any address that fsspec knows (needs the extra `parquet`).
     split : "train" or "test".
     channels : 1 or 3; None takes the set's own (1 for digits and mnist), and 3 for a folder and for parquet.
 
