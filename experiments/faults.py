@@ -27,7 +27,7 @@ def faults_in_a_sentence() -> Iterator[None]:
             yield
         except BrokenPipeError:
             raise
-        except (ValueError, OSError, sigvit.Leak) as error:
+        except (ValueError, OSError, ImportError, sigvit.Leak) as error:
             if isinstance(error, OSError) and of_output(error):
                 raise  # `as_a_command` tells of it
             if not isinstance(error, OSError) and not _is_ours(error):

@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
         if options.output is not None and not output.parent.is_dir():
             raise ValueError(f"There is no folder {output.parent} that {output.name} could be written to; make it first.")
         write_atomically(output, inspection_page(options))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"sigvit inspect: {error}", file=sys.stderr)
         return 2
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")

@@ -12,6 +12,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 import sigvit
 from sigvit.evidence.fit_job import named
+from sigvit.training.journal import Journal
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -35,6 +36,12 @@ def test_a_users_fault_is_a_sentence(faults, stumble, kind, sentence):
     with pytest.raises(SystemExit, match=sentence) as stopped, faults():
         stumble()
     assert isinstance(stopped.value.__cause__, kind)
+
+
+def test_a_package_that_is_not_installed_is_a_sentence(faults, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(SystemExit, match=r"^transfer.py: TensorBoard's files are asked for, .*: pip install tensorboard\.$"), faults():
+        Journal(tmp_path, every=1, samples_per_step=1, tensorboard=True)
 
 
 def test_a_fault_of_the_disk_says_in_which_fit(faults):
