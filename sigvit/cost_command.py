@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import statistics
 import sys
-import time
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -223,7 +222,7 @@ def calibration_cases(dtype: str, large: bool = False) -> list[tuple[VisionTrans
     return cases
 
 
-def input_seconds(run: ImageTask, device: torch.device, steps: int = 9) -> float:
+def input_seconds(run: ImageTask, device: torch.device) -> float:
     """Median seconds that making a batch takes here; 0 where the run's images aren't here."""
     from sigvit.data.images import open_images
     from sigvit.training.image_batches import ImageBatches
@@ -233,12 +232,8 @@ def input_seconds(run: ImageTask, device: torch.device, steps: int = 9) -> float
     except (ValueError, FileNotFoundError, ImportError):
         return 0.0
     batches = ImageBatches(images, run.augmentation, run.recipe, run.seed, device, image_size=run.image_size)
-    times = []
-    for step in range(steps + 2):
-        start = time.perf_counter()
-        batches.batch(step)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[2:])
+    steps = itertools.count()
+    return step_seconds([lambda: batches.batch(next(steps))], device, rounds=9)[0]
 
 
 def flops_by_module(model: VisionTransformer) -> dict[str, int]:

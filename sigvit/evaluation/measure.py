@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.nn import functional
 from sigvit.evaluation.cost import Training
 from sigvit.mode import in_mode
 
+Name = TypeVar("Name")
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
@@ -55,13 +57,21 @@ class TrainingStep:
                 torch._foreach_lerp_(self.averages, self.parameters, 0.01)
 
 
-def step_seconds(steps: Sequence[Callable[[], object]], device: torch.device | str = "cpu", rounds: int = 7) -> list[float]:
-    """Median seconds of each, taken in turn, so that what disturbs the machine for a while disturbs all alike; two calls each first."""
-    device = torch.device(device)
-    for step in steps:
+def step_times(steps: Mapping[Name, Callable[[], object]], device: torch.device | str = "cpu", rounds: int = 7) -> dict[Name, list[float]]:
+    """Seconds of each in every round, taken in turn, so that what disturbs the machine for a while disturbs all alike; two calls each first.
+
+    >>> {name: len(times) for name, times in step_times({"one": int, "other": float}, rounds=3).items()}
+    {'one': 3, 'other': 3}
+    """
+    for step in steps.values():
         step(), step()
-    times = [[_seconds(step, device, 1)[0] for step in steps] for _ in range(rounds)]
-    return [statistics.median(column) for column in zip(*times, strict=True)]
+    rows = [[_seconds(step, torch.device(device), 1)[0] for step in steps.values()] for _ in range(rounds)]
+    return {name: list(column) for name, column in zip(steps, zip(*rows, strict=True), strict=True)}
+
+
+def step_seconds(steps: Sequence[Callable[[], object]], device: torch.device | str = "cpu", rounds: int = 7) -> list[float]:
+    """Median seconds of each, as `step_times` takes them."""
+    return [statistics.median(times) for times in step_times(dict(enumerate(steps)), device, rounds).values()]
 
 
 def inference_seconds(model: nn.Module, inputs: Tensor, dtype: str = "float32", rounds: int = 7) -> float:
