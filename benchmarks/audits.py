@@ -3,21 +3,19 @@
     python benchmarks/audits.py
 
 Every habit is judged by `certify`, and scored (mean ROC-AUC over folds) with one fixed classical pipeline beside folds that certify proves to share nothing.
-Writes benchmarks/results/audits.md. A few minutes on one core; needs the recordings in SIGVIT_DATA.
+Writes results/benchmarks/audits.md. A few minutes on one core; needs the recordings in SIGVIT_DATA.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import sklearn
+from page import keep, markdown, where
 from sklearn.base import BaseEstimator, clone
 from sklearn.feature_selection import SelectKBest
 from sklearn.metrics import roc_auc_score
@@ -32,7 +30,6 @@ from sigvit.evidence.alignment import Alignment
 from sigvit.evidence.leak_checks import CHECKS
 from sigvit.evidence.linear_discriminant import segment_means
 
-TABLE = Path(__file__).parent / "results" / "audits.md"
 Pairs = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -242,18 +239,13 @@ def main() -> None:
     for audit in AUDITS:
         rows.append(audit().row())
         print(" | ".join(rows[-1]), f"({time.process_time() - start:.0f} s)", flush=True)
-    lines = [f"| {' | '.join(cells)} |" for cells in (HEAD, ["---"] * len(HEAD), *rows)]
     words = (
         "# What the field's habits are worth\n\n"
         "`python benchmarks/audits.py`: mean ROC-AUC over folds of one fixed classical pipeline a row, as the habit claims it and strictly.\n"
-        "Numbers in brackets: rows of test or validation that share something, over all folds. One set a habit: the gap is that set's, no law.\n"
-        "Four rows stand on another set or pipeline than the first run had, two for speed (P300) and two because their sets showed no gap (SSVEP at chance,\n"
-        "a linear model stops smoothly): the first run's gaps were -0.011, +0.043, -0.012 (aligned) and +0.010 (stopped).\n\n"
-        f"{platform.machine()}, one thread, {time.process_time() - start:.0f} s of processor time; Python {platform.python_version()}, "
-        f"scikit-learn {sklearn.__version__}, "
-        f"sigvit {sigvit.__version__}\n\n"
+        "Numbers in brackets: rows of test or validation that share something, over all folds. One set a habit: the gap is that set's, no law.\n\n"
+        f"{where('scikit-learn')}; {time.process_time() - start:.0f} s of processor time.\n\n"
     )
-    TABLE.write_text(words + "\n".join(lines) + "\n")
+    keep("audits", words + markdown(pd.DataFrame(rows, columns=HEAD)))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/cost.py [--rounds 9] [--threads 1 2]
 
-Prints the tables and writes them to benchmarks/results/cost.md and docs/scale.md; ends with exit code 1 where a recipe's prediction is more than
+Prints the tables and writes them to results/benchmarks/cost.md; ends with exit code 1 where a recipe's prediction is more than
 15 % off. Each number of threads has a process of its own. Takes about four minutes on two quiet cores.
 """
 
@@ -17,9 +17,9 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import torch
+from page import keep, where
 
 import sigvit
 from sigvit.cost_command import calibration_cases, training_of
@@ -29,14 +29,10 @@ from sigvit.evaluation.cost import Training, fused, step_work, training_cost
 from sigvit.evaluation.hardware import Hardware, published
 from sigvit.evaluation.measure import TrainingStep, measured_peak, step_seconds
 from sigvit.evaluation.trace import trace_forward, trace_training
-from sigvit.evidence.machine import describe_machine, package_versions
 from sigvit.training.image_batches import ImageBatches
 from sigvit.training.image_run import ImageRun, open_recipe, steps_of
 from sigvit.training.loop import train
 
-RESULT = Path(__file__).parent / "results" / "cost.md"
-PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
-BEGIN, END = "<!-- from benchmarks/cost.py -->", "<!-- to here -->"
 TOLERANCE = 0.15
 RECIPES = ("digits", "mnist", "cifar10")
 # Other sizes than those of calibration_cases: width, depth, heads, hidden units, pixels, patch, batch.
@@ -136,15 +132,14 @@ def table_large() -> list[str]:
         training, hardware = training_of(run), published(gpu, run.recipe.dtype)
         cost = training_cost(model, training, hardware, count, sharded)
         memory = f"{cost.memory_bytes / 2**30:.1f}" + ("" if cost.fits else " (does not fit)")
-        where = f"{count} × {hardware.name}" + ", sharded" * sharded
-        lines.append(f"| {run.name} | {where} | {cost.hours:.1f} | {cost.hours * count:.0f} | {cost.samples_s:,.0f} | {cost.share_of_peak:.0%} | {memory} |")
+        on = f"{count} × {hardware.name}" + ", sharded" * sharded
+        lines.append(f"| {run.name} | {on} | {cost.hours:.1f} | {cost.hours * count:.0f} | {cost.samples_s:,.0f} | {cost.share_of_peak:.0%} | {memory} |")
     return lines
 
 
 def report(rows: list[list], rounds: int) -> list[str]:
-    machine, versions = describe_machine(), package_versions()
     return [
-        f"{machine['Processor']}, {machine['Cores']} cores; Python {machine['Python']}, torch {versions['torch']}, sigvit {versions['sigvit']}.",
+        f"{where()}.",
         f"float32; medians of {rounds} rounds in turn; none of these steps was calibrated on. Recipes: steps of the real training loop, with their batches.",
         "",
         *table_here(rows),
@@ -164,9 +159,8 @@ def jft() -> ImageRun:
     """H/14 as the paper trained it longest: 14 epochs of JFT-300M (its table 6 and section 4.1)."""
     run = open_recipe("vit_imagenet_21k:H/14")
     assert isinstance(run, ImageRun)
-    n_images = 303_000_000
-    recipe = replace(run.recipe, steps=steps_of(14, n_images, run.recipe.batch_size))
-    return replace(run, name="H/14, JFT-300M, 14 epochs", n_images=n_images, num_classes=18_000, recipe=recipe)
+    recipe = replace(run.recipe, steps=steps_of(14, 303_000_000, run.recipe.batch_size))
+    return replace(run, name="H/14, JFT-300M, 14 epochs", num_classes=18_000, recipe=recipe)
 
 
 def in_own_process(threads: int, rounds: int) -> list[list]:
@@ -185,12 +179,9 @@ def main() -> int:
         print(json.dumps(measure_here(options.only, options.rounds)))
         return 0
     rows = [row for threads in options.threads for row in in_own_process(threads, options.rounds)]
-    RESULT.parent.mkdir(exist_ok=True)
-    text = "\n".join(report(rows, options.rounds)) + "\n"
-    RESULT.write_text("# What a training costs: predicted and measured\n\n" + text, encoding="utf-8")
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    PAGE.write_text(before + BEGIN + "\n\n" + text + "\n" + END + rest.partition(END)[2], encoding="utf-8")
+    text = "\n".join(["# What a training costs: predicted and measured", "", *report(rows, options.rounds), ""])
     print(text)
+    keep("cost", text)
     return int(any(abs(predicted / took - 1) > TOLERANCE for _, name, predicted, took in rows if name.startswith("recipe")))
 
 

@@ -4,14 +4,13 @@
 
 One network without its classical half, as `SignalViTClassifier` trains five of; last the five, the classical half and both. scp1 and finger_movements are
 five blocks of their shipped training parts, so that their test parts take no part in any choice; the others are whole development sets. Goes on where it
-was stopped. --only runs the variants whose names hold one of the words. Prints the table; with every set and variant it is
-benchmarks/results/eeg_ablation.md.
+was stopped. --only runs the variants whose names hold one of the words. Prints the table; with every set and variant it is also
+results/benchmarks/eeg_ablation.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,18 +18,18 @@ from typing import Any
 
 import pandas as pd
 import torch
-from eeg_datasets import make_folds, to_markdown
+from page import keep, markdown, where
 from sklearn.pipeline import make_pipeline
 from torch import nn
 
 import sigvit
 from sigvit.evidence.alignment import Alignment
 from sigvit.evidence.convnets import ConvNetClassifier
+from sigvit.evidence.protocols import folds_of
 from sigvit.evidence.results_folder import claim_folder
 from sigvit.model.transformer import VisionTransformer
 from sigvit.tokenizers import ConvStem, CovarianceTokens, ElectrodeTimePatches
 
-TABLE = Path(__file__).parent / "results" / "eeg_ablation.md"
 DEFAULT = "the default network"
 # Set → page, protocol, and whether the rule whitens there: it needs the classical half, which single networks go without.
 SETS: dict[str, tuple[str, str, bool]] = {
@@ -139,10 +138,10 @@ def development(name: str) -> tuple[sigvit.Windows, list[sigvit.Fold], bool]:
     page, protocol, whiten = SETS[name]
     windows = sigvit.open_dataset(page)
     if protocol.startswith("blocks"):
-        windows = windows[make_folds(windows, "shipped", None)[0].train]
-        return windows, make_folds(windows, "within_session", 5), whiten
+        windows = windows[folds_of(windows, "shipped")[0].train]
+        return windows, folds_of(windows, "within_session", 5), whiten
     kind, *groups = protocol.split(":")
-    return windows, make_folds(windows, kind, int(groups[0]) if groups else None), whiten
+    return windows, folds_of(windows, kind, int(groups[0]) if groups else None), whiten
 
 
 def run(name: str, chosen: dict[str, Maker], seeds: int, output: Path) -> pd.Series:
@@ -166,11 +165,10 @@ def report(scores: pd.DataFrame, command: str) -> str:
     table = scores.round(3)
     table["mean difference"] = [f"{100 * value:+.1f}" for value in differences.mean(axis=1)]
     table["sets ahead"] = [f"{int((row.dropna() > 0).sum())} of {row.notna().sum()}" for _, row in differences.iterrows()]
-    versions = f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}, sigvit {sigvit.__version__}"
     return (
         "# What each choice of the default network is worth\n\n"
-        f"`{command}`: ROC-AUC, one change at a time, mean over folds; mean difference from the default in points. {versions}.\n\n"
-        f"{to_markdown(table.rename_axis('variant').reset_index())}"
+        f"`{command}`: ROC-AUC, one change at a time, mean over folds; mean difference from the default in points. {where()}.\n\n"
+        f"{markdown(table.rename_axis('variant').reset_index())}"
     )
 
 
@@ -180,16 +178,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=[], metavar="WORD")
     parser.add_argument("--output", type=Path, default=Path("results/ablation"))
-    told = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    chosen = {name: make for name, make in VARIANTS.items() if name == DEFAULT or not told.only or any(word in name for word in told.only)}
+    chosen = {name: make for name, make in VARIANTS.items() if name == DEFAULT or not options.only or any(word in name for word in options.only)}
     found: list[pd.Series] = []
-    for name in told.sets or SETS:
-        found.append(run(name, chosen, told.seeds, told.output))
-        words = report(pd.DataFrame(found).T.reindex(list(chosen)), f"python benchmarks/eeg_ablation.py --seeds {told.seeds}")
+    for name in options.sets or SETS:
+        found.append(run(name, chosen, options.seeds, options.output))
+        words = report(pd.DataFrame(found).T.reindex(list(chosen)), f"python benchmarks/eeg_ablation.py --seeds {options.seeds}")
         print(words, flush=True)
-    if not told.sets and not told.only:
-        TABLE.write_text(words)
+    if not options.sets and not options.only:
+        keep("eeg_ablation", words)
 
 
 if __name__ == "__main__":

@@ -3,30 +3,30 @@
     python benchmarks/eeg_accuracy.py [PAGE:PROTOCOL[:K] …] [--seeds 10] [--networks none | ours | published] [--output FOLDER]
 
 PAGE is a name of datasets/ or a path to a page of your own; PROTOCOL is shipped, within_session, cross_session or cross_subject, with K groups, else with
-one run, session or subject left out at a time. Without rows: those that the project is judged by. Goes on where it was stopped, also with more seeds or
-networks. --networks says what stands beside the classical pipelines: nothing, EEGNet and ShallowConvNet of this library, or these and braindecode's (the
-extra "benchmark"). Prints what each certificate warns of and the table, and for the project's own rows writes benchmarks/results/eeg_accuracy.md.
+one run, session or subject left out at a time, such as smni_group:cross_subject:4. Without rows: those that the project is judged by. Goes on where it was
+stopped, also with more seeds or networks. --networks says what stands beside the classical pipelines: nothing, EEGNet and ShallowConvNet of this library, or
+these and braindecode's (the extra "benchmark"). Prints what each certificate warns of and the table, and for the project's own rows writes
+results/benchmarks/eeg_accuracy.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from eeg_datasets import PROTOCOLS, make_folds, to_markdown
 from eeg_epoch import BraindecodeClassifier, can_read
+from page import keep, markdown, where
 
 import sigvit
 from sigvit.evidence import statistics
 from sigvit.evidence.certificate import Certificate
 from sigvit.evidence.convnets import ConvNetClassifier
+from sigvit.evidence.protocols import PROTOCOLS, folds_of
 from sigvit.evidence.results_folder import claim_folder, write_results
 
-TABLE = Path(__file__).parent / "results" / "eeg_accuracy.md"
 ROWS = (
     "scp1:shipped",
     "finger_movements:shipped",
@@ -76,7 +76,7 @@ def run(row: str, seeds: int, networks: str, output: Path) -> Path:
     """Cross-validate one row into its own folder; fits that are there already are kept."""
     page, protocol, k = read_row(row)
     windows = sigvit.open_dataset(page)
-    folds = make_folds(windows, protocol, k)
+    folds = folds_of(windows, protocol, k)
     folder = output / row.replace(":", "-").replace("/", "_")
     asked = {"page": page, "sha256": windows.page["sha256"], "protocol": row}
     claim_folder(folder, asked)
@@ -101,8 +101,8 @@ def line(found: pd.Series) -> dict[str, str]:
     classical = baselines.drop(networks.index)
     kinds = {"best classical": classical, "best network": networks}
     best = {kind: f"{group.max():.3f} ({group.idxmax()})" for kind, group in kinds.items() if len(group)}
-    told = {"set, protocol": str(found.name), **{name: f"{found[name]:.3f}" for name in ("guessing", "ViT", *HALVES)}}
-    return {**told, **best, "ViT − best": f"{found['ViT'] - baselines.max():+.3f}"}
+    named = {"set, protocol": str(found.name), **{name: f"{found[name]:.3f}" for name in ("guessing", "ViT", *HALVES)}}
+    return {**named, **best, "ViT − best": f"{found['ViT'] - baselines.max():+.3f}"}
 
 
 def verdict(table: pd.DataFrame) -> str:
@@ -131,13 +131,12 @@ def lead(table: pd.DataFrame) -> str:
 def report(found: list[pd.Series], command: str) -> str:
     """The table in markdown."""
     table = pd.DataFrame(found)
-    versions = f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}, sigvit {sigvit.__version__}"
     return (
         "# How accurate: the default ViT pipeline beside every baseline\n\n"
         f"`{command}`: ROC-AUC, for more than two classes balanced accuracy;\nmean over seeds, then over subjects, else folds.\n"
-        f"Sets and traps: `datasets/*.toml`. {versions}.\n\n{verdict(table)}\n\n"
-        f"{to_markdown(pd.DataFrame([line(one) for one in found]))}\n## Every pipeline\n\n"
-        f"{to_markdown(table.round(3).rename_axis('set, protocol').reset_index())}"
+        f"Sets and traps: `datasets/*.toml`. {where()}.\n\n{verdict(table)}\n\n"
+        f"{markdown(pd.DataFrame([line(one) for one in found]))}\n## Every pipeline\n\n"
+        f"{markdown(table.round(3).rename_axis('set, protocol').reset_index())}"
     )
 
 
@@ -147,22 +146,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--networks", choices=("none", "ours", "published"), default="ours")
     parser.add_argument("--output", type=Path, default=Path("results/accuracy"))
-    told = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    for row in told.rows:
+    for row in options.rows:
         try:
             read_row(row)
         except ValueError as error:
             parser.error(str(error))
     found: list[pd.Series] = []
-    for row in told.rows or ROWS:
-        folder = run(row, told.seeds, told.networks, told.output)
+    for row in options.rows or ROWS:
+        folder = run(row, options.seeds, options.networks, options.output)
         print("\n".join([row, *(f"warning {warning}" for warning in Certificate.read(folder / "certificate.json").warnings)]), flush=True)
         found.append(scores(row, folder))
-        words = report(found, " ".join(["python benchmarks/eeg_accuracy.py", *told.rows, f"--seeds {told.seeds} --networks {told.networks}"]))
+        words = report(found, " ".join(["python benchmarks/eeg_accuracy.py", *options.rows, f"--seeds {options.seeds} --networks {options.networks}"]))
         print(words, flush=True)
-        if not told.rows:
-            TABLE.write_text(words)
+        if not options.rows:
+            keep("eeg_accuracy", words)
 
 
 if __name__ == "__main__":

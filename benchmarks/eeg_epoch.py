@@ -1,13 +1,12 @@
 """One training epoch of the default network of `SignalViTClassifier` against braindecode's EEGConformer, Labram, ATCNet and EEGNet.
 
-    python benchmarks/eeg_epoch.py [--quick | --accuracy SEEDS]
+    python benchmarks/eeg_epoch.py [--accuracy SEEDS]
 
 The same windows, the same batch size, all threads; all take turns in every round, and the table has medians of the rounds' ratios. Ours is a step as the
 estimator trains it (time shift, mixup, dropout, clipping, moving average); theirs is forward, cross-entropy, backward and AdamW, without the overhead of
-braindecode's own loop. Prints the table and writes benchmarks/results/eeg_epoch.md.
---quick: one round of the first shape in small batches without Labram; nothing is written.
+braindecode's own loop. Prints the table and writes results/benchmarks/eeg_epoch.md.
 --accuracy: no epochs are timed; all are trained with so many seeds and judged on the shipped splits of the embedded sets, each with the recipe of
-`ConvNetClassifier`, ours with its own. Fits that are done are kept in results/eeg_epoch. Writes benchmarks/results/eeg_epoch_accuracy.md.
+`ConvNetClassifier`, ours with its own. Fits that are done are kept in results/eeg_epoch. Writes results/benchmarks/eeg_epoch_accuracy.md.
 
 braindecode imports parts that no network here uses: `pip install --no-deps braindecode skorch tabulate docstring-inheritance linear-attention-transformer
 local-attention colt5-attention hyper-connections torch-einops-utils axial-positional-embedding product-key-memory linformer torchinfo wfdb soundfile cffi
@@ -18,11 +17,8 @@ is used.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import sys
-import time
 import types
 import warnings
 from collections.abc import Callable
@@ -31,10 +27,12 @@ from typing import Any
 
 import mne
 import torch
+from page import keep, where
 from torch import Tensor, nn
 from torch.nn import functional
 
 import sigvit
+from sigvit.evaluation.measure import step_times
 from sigvit.evidence.convnets import ConvNetClassifier
 from sigvit.training.batches import RecordingBatches
 from sigvit.training.distributed import Processes
@@ -42,11 +40,8 @@ from sigvit.training.loop import update
 from sigvit.training.memory import keep_freed_memory
 from sigvit.training.state import TrainingState
 
-RESULTS = Path(__file__).parent / "results"
-WINDOWS, BATCH, QUICK_BATCH, CLASSES = 256, 64, 8, 4
-ROUNDS = 5
-# Steps are repeated for so long a round.
-SECONDS = 0.4
+WINDOWS, BATCH, CLASSES = 256, 64, 4
+ROUNDS = 7
 PEERS = ("EEGNet", "ATCNet", "EEGConformer", "Labram")
 # Electrodes, samples and hertz: BCI Competition IV 2a and four seconds of EEGMMIDB.
 SHAPES = ((22, 1000, 250.0), (64, 640, 160.0))
@@ -108,8 +103,8 @@ class NamedAndResampled(nn.Module):
         return self.network(functional.interpolate(values, self.samples, mode="linear"), ch_names=self.electrodes)
 
 
-def our_step(values: Tensor, targets: Tensor, batch: int, hertz: float) -> tuple[Step, nn.Module]:
-    classifier = sigvit.SignalViTClassifier(batch_size=batch)
+def our_step(values: Tensor, targets: Tensor, hertz: float) -> tuple[Step, nn.Module]:
+    classifier = sigvit.SignalViTClassifier(batch_size=BATCH)
     info = mne.create_info(values.shape[1], hertz, "eeg")
     model = classifier.build(info, values.shape[2], CLASSES).train()
     state = TrainingState.begin(model, classifier.recipe(len(values)), 0, Processes.alone())
@@ -117,11 +112,11 @@ def our_step(values: Tensor, targets: Tensor, batch: int, hertz: float) -> tuple
     return lambda: update(state, batches), model
 
 
-def peer_step(network: nn.Module, values: Tensor, targets: Tensor, batch: int) -> Step:
+def peer_step(network: nn.Module, values: Tensor, targets: Tensor) -> Step:
     optimizer, generator = torch.optim.AdamW(network.train().parameters(), 1e-3), torch.Generator().manual_seed(0)
 
     def step() -> None:
-        rows = torch.randperm(len(values), generator=generator)[:batch]
+        rows = torch.randperm(len(values), generator=generator)[:BATCH]
         optimizer.zero_grad()
         functional.cross_entropy(network(values[rows]), targets[rows]).backward()
         optimizer.step()
@@ -129,39 +124,23 @@ def peer_step(network: nn.Module, values: Tensor, targets: Tensor, batch: int) -
     return step
 
 
-def seconds_a_step(step: Step, least: float) -> float:
-    """The mean over as many steps as fill the time, one at least."""
-    start, count = time.perf_counter(), 0
-    while count == 0 or time.perf_counter() - start < least:
-        step()
-        count += 1
-    return (time.perf_counter() - start) / count
-
-
-def measure(models: Any, shape: tuple[int, int, float], quick: bool) -> list[str]:
+def measure(models: Any, shape: tuple[int, int, float]) -> list[str]:
     """The rows of the table for one shape."""
     electrodes, samples, hertz = shape
     values = torch.randn(WINDOWS, electrodes, samples, generator=torch.Generator().manual_seed(0))
     targets = torch.arange(WINDOWS) % CLASSES
-    batch = QUICK_BATCH if quick else BATCH
-    ours, model = our_step(values, targets, batch, hertz)
+    ours, model = our_step(values, targets, hertz)
     steps, sizes = {"sigvit, default": ours}, {"sigvit, default": count_weights(model)}
-    for name in PEERS[:-1] if quick else PEERS:
+    for name in PEERS:
         # Labram knows electrodes by name; which ones they are makes no difference to its time.
         names = list(sys.modules["braindecode.models.labram"].LABRAM_CHANNEL_ORDER[:electrodes])
         network = build_peer(models, name, names, samples, hertz, CLASSES)
-        steps[name], sizes[name] = peer_step(network, values, targets, batch), count_weights(network)
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        step()
-    for _ in range(1 if quick else ROUNDS):
-        for name, step in steps.items():
-            times[name].append(seconds_a_step(step, SECONDS))
-    rows = []
+        steps[name], sizes[name] = peer_step(network, values, targets), count_weights(network)
+    times, rows = step_times(steps, rounds=ROUNDS), []
     for name, found in times.items():
         ratios = [theirs / mine for theirs, mine in zip(found, times["sigvit, default"], strict=True)]
         spread = f"{statistics.median(ratios):.1f} ({min(ratios):.1f} – {max(ratios):.1f})"
-        epoch = statistics.median(found) * WINDOWS / batch
+        epoch = statistics.median(found) * WINDOWS / BATCH
         rows.append(f"| {electrodes} × {samples} | {name} | {sizes[name]} | {epoch:.3f} | {spread} |")
     return rows
 
@@ -196,7 +175,7 @@ def accuracies(seeds: int) -> None:
             found = table[table["pipeline"] == name][["accuracy", "score", "time"]].mean()
             lines.append(f"| {page} | {name} | {seeds} | {found['accuracy']:.3f} | {found['score']:.3f} | {found['time']:.0f} |")
             print(lines[-1], flush=True)
-            (RESULTS / "eeg_epoch_accuracy.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            keep("eeg_epoch_accuracy", "\n".join(lines) + "\n")
 
 
 def contestants(windows: sigvit.Windows) -> dict[str, Any]:
@@ -219,35 +198,30 @@ def can_read(classifier: ConvNetClassifier, windows: sigvit.Windows) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--accuracy", type=int, default=0, metavar="SEEDS")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     warnings.filterwarnings("ignore", message="Using padding='same'")  # of ATCNet
     keep_freed_memory()  # for all of them
     models = load_braindecode()
-    if asked.accuracy:
-        accuracies(asked.accuracy)
+    if options.accuracy:
+        accuracies(options.accuracy)
         return
     lines = [
         "# One training epoch against braindecode's networks",
         "",
-        f"{WINDOWS} windows, batches of {QUICK_BATCH if asked.quick else BATCH}, float32. "
-        "Median seconds an epoch, and the median of the rounds' ratios to ours (lowest – highest) of "
-        f"{1 if asked.quick else ROUNDS} rounds in which all take turns.",
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; torch {torch.__version__}, "
-        f"braindecode {sys.modules['braindecode'].__version__}, Python {platform.python_version()}, sigvit {sigvit.__version__}.",
+        f"{WINDOWS} windows, batches of {BATCH}, float32. "
+        f"Median seconds an epoch, and the median of the rounds' ratios to ours (lowest – highest) of {ROUNDS} rounds in which all take turns.",
+        f"{where('braindecode')}.",
         "",
         "| windows | network | weights | epoch (s) | × ours |",
         "|---|---|---|---|---|",
     ]
     print("\n".join(lines), flush=True)
-    for shape in SHAPES[:1] if asked.quick else SHAPES:
-        rows = measure(models, shape, asked.quick)
+    for shape in SHAPES:
+        rows = measure(models, shape)
         print("\n".join(rows), flush=True)
         lines += rows
-    if not asked.quick:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "eeg_epoch.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    keep("eeg_epoch", "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

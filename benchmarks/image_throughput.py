@@ -1,34 +1,30 @@
 """Images a second against timm, vit-pytorch, torchvision and Hugging Face: training step and inference, each library in its best mode.
 
-    python benchmarks/image_throughput.py [--quick] [--formats float32 bfloat16]
+    python benchmarks/image_throughput.py [--eager] [--formats float32 bfloat16]
 
 First every library tries its modes (number format, compiled or not) on each case; the fastest goes into the comparison, where all take turns. Prints the
-table and writes benchmarks/results/image_throughput_cpu.md or _cuda.md. A training step is forward, cross-entropy, backward and
-fused AdamW. --quick leaves compilation out, --formats names the number formats that are tried.
+table and writes results/benchmarks/image_throughput_cpu.md or _cuda.md. A training step is forward, cross-entropy, backward and
+fused AdamW. --eager: nothing compiled. --formats names the number formats that are tried.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import os
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
+from page import keep, where
 from torch import Tensor, nn
 from torch.nn import functional
 
 import sigvit
-from sigvit.evaluation.measure import measured_peak
+from sigvit.evaluation.measure import measured_peak, step_seconds, step_times
 from sigvit.evaluation.trace import trace_forward
 from sigvit.model.families import family
 
-RESULTS = Path(__file__).parent / "results"
 OPERATORS = ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 CASES = {
     "cpu": (("Ti/16", 224, 8), ("S/16", 224, 4), ("Ti/4", 32, 64)),
@@ -106,23 +102,13 @@ def runner(library: str, case: tuple[str, int, int], train: bool, mode: Mode, de
     return step
 
 
-def seconds(step: Callable[[], None], device: str) -> float:
-    start = time.perf_counter()
-    step()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def best_mode(library: str, case: tuple[str, int, int], train: bool, modes: list[Mode], device: str) -> tuple[Mode, Callable[[], None]]:
     """The mode with the smallest median of five steps."""
     found = []
     for mode in modes:
         torch.compiler.reset()
         step = runner(library, case, train, mode, device)
-        for _ in range(2):
-            step()
-        found.append((statistics.median(seconds(step, device) for _ in range(5)), mode, step))
+        found.append((step_seconds([step], device, rounds=5)[0], mode, step))
     _, mode, step = min(found, key=lambda entry: entry[0])
     return mode, step
 
@@ -130,19 +116,13 @@ def best_mode(library: str, case: tuple[str, int, int], train: bool, modes: list
 def compare(case: tuple[str, int, int], train: bool, modes: list[Mode], device: str, libraries: list[str], peaks: dict[str, float]) -> list[str]:
     """Rows of the table for one case; ratios are of each round, sigvit's time in the denominator."""
     chosen = {library: best_mode(library, case, train, modes, device) for library in libraries}
-    for _, step in chosen.values():
-        step()  # compiles again what another library's reset has thrown away
-    rounds = []
-    for number in range(ROUNDS[device]):
-        order = libraries if number % 2 else libraries[::-1]
-        times = {library: seconds(chosen[library][1], device) for library in order}
-        rounds.append(times)
+    # Its first calls compile again what another library's reset has thrown away.
+    found = step_times({library: step for library, (_, step) in chosen.items()}, device, ROUNDS[device])
     name, pixels, batch = case
     flops = trace_forward(build("sigvit", name, pixels), (3, pixels, pixels)).work.flops * batch * (3 if train else 1)
     rows = []
-    for library in libraries:
-        mode, times = chosen[library][0], [each[library] for each in rounds]
-        ratios = [each[library] / each["sigvit"] for each in rounds]
+    for library, times in found.items():
+        mode, ratios = chosen[library][0], [own / ours for own, ours in zip(times, found["sigvit"], strict=True)]
         median = statistics.median(times)
         spread = f"{min(ratios):.2f} – {max(ratios):.2f}"
         rows.append(
@@ -176,11 +156,11 @@ def installed() -> list[str]:
     return found
 
 
-def main(quick: bool, formats: list[str]) -> None:
+def main(eager: bool, formats: list[str]) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     library = torch.library.Library("torchvision", "FRAGMENT")  # what it declares lives as long as it
     declare_operators(library)
-    modes = [Mode(dtype, compiled) for compiled in ((False,) if quick else (False, True)) for dtype in formats]
+    modes = [Mode(dtype, compiled) for compiled in ((False,) if eager else (False, True)) for dtype in formats]
     if device == "cpu" and not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
         modes = [mode for mode in modes if mode.dtype == "float32"]  # without its instructions bfloat16 is several times slower for all
     libraries = installed()
@@ -190,18 +170,16 @@ def main(quick: bool, formats: list[str]) -> None:
         for train in (True, False):
             rows += compare(case, train, modes, device, libraries, peaks)
             print("\n".join(rows[-len(libraries) :]), flush=True)
-    here = f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    machine = torch.cuda.get_device_name() if device == "cuda" else here
     ways = "; ".join(map(str, modes))
-    head = f"# Images a second\n\n{machine}; torch {torch.__version__}; 1000 classes.\nEach library in its best mode of: {ways}. "
+    head = f"# Images a second\n\n{where(device=device)}; 1000 classes.\nEach library in its best mode of: {ways}. "
     head += f"Medians of {ROUNDS[device]} rounds in turn.\n"
     columns = "| model | what | library | best mode | images/s | time / sigvit's (least – most) | share of measured peak |\n|---|---|---|---|---|---|---|"
-    (RESULTS / f"image_throughput_{device}.md").write_text("\n".join([head, columns, *rows, ""]))
+    keep(f"image_throughput_{device}", "\n".join([head, columns, *rows, ""]))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="no compilation")
+    parser.add_argument("--eager", action="store_true", help="nothing compiled")
     parser.add_argument("--formats", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
-    told = parser.parse_args()
-    main(told.quick, told.formats)
+    options = parser.parse_args()
+    main(options.eager, options.formats)

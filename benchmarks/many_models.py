@@ -1,30 +1,28 @@
 """One optimiser step of K small models: one after the other, in processes, in stacks, in processes with stacks, compiled, and as the engine chooses.
 
-    python benchmarks/many_models.py [TEXT …] [--quick] [--eager]
+    python benchmarks/many_models.py [TEXT …] [--eager]
 
 TEXT is part of a case's name: only those are measured then, and printed alone. All ways take turns in every round, each on members of its own; the table
-has medians and the gain over the serial loop (eager, float32, all threads). Prints it and, after every case, writes benchmarks/results/many_models_cpu.md or
-_cuda.md. --eager: nothing compiled. --quick: the smallest case alone, few rounds, nothing compiled, nothing written.
+has medians and the gain over the serial loop (eager, float32, all threads). Prints it and, after every case, writes results/benchmarks/many_models_cpu.md or
+_cuda.md. --eager: nothing compiled.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import mne
 import torch
+from page import keep, where
 from torch import nn
 
 import sigvit
+from sigvit.evaluation.measure import step_times
 from sigvit.evidence.convnets import EEGNet
 from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.training.distributed import Processes
@@ -37,7 +35,6 @@ from sigvit.training.recipe import Recipe
 from sigvit.training.settings import exact_convolutions
 from sigvit.training.state import TrainingState
 
-RESULTS = Path(__file__).parent / "results"
 WINDOWS = 288
 ROUNDS = 7
 Step = Callable[[], None]
@@ -158,25 +155,11 @@ def ways(case: Case, count: int, device: str, eager: bool) -> dict[str, Step]:
     return found
 
 
-def synchronised(step: Step, device: str) -> float:
-    """Seconds of one step, with all that the device has to do for it."""
-    start = time.perf_counter()
-    step()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 @exact_convolutions()
-def measure(case: Case, count: int, device: str, quick: bool, eager: bool) -> dict[str, list[float]]:
-    """Way → seconds of every round, after two rounds to warm up."""
-    steps = ways(case, count, device, quick or eager)
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for number in range((2 if quick else ROUNDS) + 2):
-        for name, step in steps.items():
-            seconds = synchronised(step, device)
-            if number > 1:
-                times[name].append(seconds)
+def measure(case: Case, count: int, device: str, eager: bool) -> dict[str, list[float]]:
+    """Way → seconds of every round."""
+    steps = ways(case, count, device, eager)
+    times = step_times(steps, device, ROUNDS)
     for step in steps.values():
         if isinstance(step, InProcesses):
             step.end()
@@ -190,13 +173,13 @@ def chosen(case: Case, count: int, device: str) -> str:
     return inside if plan.processes == 1 else f"{plan.processes} processes, {inside}"
 
 
-def lines(case: Case, count: int, device: str, quick: bool, eager: bool) -> list[str]:
+def lines(case: Case, count: int, device: str, eager: bool) -> list[str]:
     """The rows of the table for one case."""
-    times = measure(case, count, device, quick, eager)
+    times = measure(case, count, device, eager)
     rows = []
     for name, found in times.items():
         ratios = [base / seconds for base, seconds in zip(times["serial"], found, strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+        low, middle, high = statistics.quantiles(ratios, n=4)
         rows.append(f"| {case.name} | {count} | {name} | {statistics.median(found) * 1e3:.0f} | {middle:.2f} ({low:.2f} – {high:.2f}) |")
     return [*rows, f"| {case.name} | {count} | chosen: {chosen(case, count, device)} | | |"]
 
@@ -204,35 +187,31 @@ def lines(case: Case, count: int, device: str, quick: bool, eager: bool) -> list
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", nargs="*", metavar="TEXT")
-    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--eager", action="store_true")
-    asked = parser.parse_args()
-    quick, eager = asked.quick, asked.eager
-    cases = [case for case in CASES if any(text in case.name for text in asked.texts or [""])]
+    options = parser.parse_args()
+    cases = [case for case in CASES if any(text in case.name for text in options.texts or [""])]
     if not cases:
-        parser.error(f"no case has any of {asked.texts} in its name; there are: {'; '.join(case.name for case in CASES)}.")
+        parser.error(f"no case has any of {options.texts} in its name; there are: {'; '.join(case.name for case in CASES)}.")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    where = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     head = [
         "# Many models at once: one optimiser step of K models",
         "",
-        f"Medians of {2 if quick else ROUNDS} rounds in which all ways take turns; the gain over the serial loop has its quartiles over the rounds. "
+        f"Medians of {ROUNDS} rounds in which all ways take turns; the gain over the serial loop has its quartiles over the rounds. "
         f"{WINDOWS} windows, AdamW, dropout .2, time shift and mixup.",
-        f"{where}, {torch.get_num_threads()} threads; torch {torch.__version__}, Python {platform.python_version()}, sigvit {sigvit.__version__}.",
+        f"{where(device=device)}.",
         "",
         "| model | K | way | ms | gain (quartiles) |",
         "|---|---|---|---|---|",
     ]
     print("\n".join(head), flush=True)
     found = []
-    for case in cases[:1] if quick else cases:
-        for count in (10,) if quick else (10, 50):
-            rows = lines(case, count, device, quick, eager)
+    for case in cases:
+        for count in (10, 50):
+            rows = lines(case, count, device, options.eager)
             print("\n".join(rows), flush=True)
             found += rows
-            if not quick and not asked.texts:
-                RESULTS.mkdir(exist_ok=True)
-                (RESULTS / f"many_models_{device}.md").write_text("\n".join([*head, *found]) + "\n", encoding="utf-8")
+            if not options.texts:
+                keep(f"many_models_{device}", "\n".join([*head, *found]) + "\n")
 
 
 if __name__ == "__main__":

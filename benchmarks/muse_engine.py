@@ -1,20 +1,18 @@
 """The cross-validation experiment on the three Muse tasks, three protocols each, with the engine that trains all folds at once and without it.
 
-    python benchmarks/muse_engine.py [--seeds 10] [--tasks muse_p300 …] [--protocols cross_subject …] [--quick]
+    python benchmarks/muse_engine.py [--seeds 10] [--tasks muse_p300 …] [--protocols cross_subject …]
 
 The pipelines of experiments/eeg_cross_validation.py in three ways: "at once" in two processes of one thread, "fit by fit" in two such processes, one
 network after the other in each, and "serial", one network after the other with all threads. Seconds are of `cross_validate` from beginning to end. A task under
 a protocol, trained one way, is a unit: a finished one is kept in results/muse_engine and not done again; a killed one begins anew, so that its seconds are
 whole.
-Prints the table and writes benchmarks/results/muse_engine.md from all units that are done.
---quick: one seed, 20 steps, the networks alone; kept apart, and nothing is written but what it keeps.
+Prints the table and writes results/benchmarks/muse_engine.md from all units that are done.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
 import shutil
 import time
 from collections.abc import Sequence
@@ -23,21 +21,22 @@ from typing import Any
 
 import pandas as pd
 import torch
+from page import keep, markdown, where
 
 import sigvit
 from sigvit.evidence.convnets import ConvNetClassifier
+from sigvit.evidence.protocols import folds_of
 from sigvit.training.member import Member, train_alone
 
 UNITS = Path("results/muse_engine")
-TABLE = Path(__file__).parent / "results" / "muse_engine.md"
 TASKS = ("muse_ssvep", "muse_n170", "muse_p300")
 PROTOCOLS = ("cross_subject", "cross_session", "within_session")
 WAYS = ("at once", "fit by fit", "serial")
 PROCESSES = THREADS = 2
-HEADING = (
+HEADING = [
     *("task, protocol", "fits", "at once (s)", "fit by fit (s)", "serial (s)", "gain over fit by fit", "gain over serial"),
     *("ViT at once", "ViT serial", "largest difference of a fit's score"),
-)
+]
 
 
 class OneByOne:
@@ -59,28 +58,19 @@ class OneByOneConvNet(OneByOne, ConvNetClassifier):
     pass
 
 
-def make_pipelines(windows: sigvit.Windows, way: str, quick: bool) -> dict[str, Any]:
+def make_pipelines(windows: sigvit.Windows, way: str) -> dict[str, Any]:
     vit, convnet = (sigvit.SignalViTClassifier, ConvNetClassifier) if way == "at once" else (OneByOneViT, OneByOneConvNet)
-    if quick:
-        return {"ViT": vit(training_steps=20, classical=None), "EEGNet": convnet("EEGNet", epochs=1)}
     networks = {"ViT": vit(), "EEGNet": convnet("EEGNet"), "ShallowConvNet": convnet("ShallowConvNet")}
     return {**networks, **sigvit.baselines.everything(windows)}
 
 
-def make_folds(windows: sigvit.Windows, protocol: str) -> list[sigvit.Fold]:
-    metadata, support_s = windows.metadata, windows.filter_support_s
-    if protocol == "within_session":
-        return sigvit.folds.within_session(metadata, undividable="leave out", filter_support_s=support_s)
-    return getattr(sigvit.folds, protocol)(metadata, filter_support_s=support_s)
-
-
-def run(task: str, protocol: str, way: str, seeds: int, quick: bool, folder: Path) -> None:
+def run(task: str, protocol: str, way: str, seeds: int, folder: Path) -> None:
     """One unit, unless it is done."""
     if (folder / "seconds.json").exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
     windows = sigvit.open_dataset(task)
-    folds, pipelines = make_folds(windows, protocol), make_pipelines(windows, way, quick)
+    folds, pipelines = folds_of(windows, protocol), make_pipelines(windows, way)
     start = time.perf_counter()
     processes, threads = (1, THREADS) if way == "serial" else (PROCESSES, 1)
     torch.set_num_threads(threads)
@@ -108,7 +98,7 @@ def table(units: Path) -> str:
             folders = {way: units / f"{task}-{protocol}-{way.replace(' ', '_')}" for way in WAYS}
             if all((folder / "seconds.json").exists() for folder in folders.values()):
                 rows.append(row(task, protocol, folders))
-    return "\n".join(f"| {' | '.join(line)} |" for line in [list(HEADING), ["---"] * len(HEADING), *rows]) + "\n"
+    return markdown(pd.DataFrame(rows, columns=HEADING))
 
 
 def main() -> None:
@@ -116,23 +106,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=TASKS)
     parser.add_argument("--protocols", nargs="*", default=list(PROTOCOLS), choices=PROTOCOLS)
-    parser.add_argument("--quick", action="store_true")
-    asked = parser.parse_args()
-    seeds = 1 if asked.quick else asked.seeds
-    units = UNITS / ("quick" if asked.quick else f"{seeds}_seeds")
-    for task in asked.tasks:
-        for protocol in asked.protocols:
+    options = parser.parse_args()
+    units = UNITS / f"{options.seeds}_seeds"
+    for task in options.tasks:
+        for protocol in options.protocols:
             for way in WAYS:
-                run(task, protocol, way, seeds, asked.quick, units / f"{task}-{protocol}-{way.replace(' ', '_')}")
+                run(task, protocol, way, options.seeds, units / f"{task}-{protocol}-{way.replace(' ', '_')}")
     head = (
         "# The Muse experiment with all folds at once and without\n\n"
-        f"`python benchmarks/muse_engine.py --seeds {seeds}`: seconds of `cross_validate`, at once and fit by fit in {PROCESSES} processes of one thread, "
-        f"serial in one process of {THREADS}; mean ROC-AUC over fits.\n"
-        f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}, sigvit {sigvit.__version__}.\n\n"
+        f"`python benchmarks/muse_engine.py --seeds {options.seeds}`: seconds of `cross_validate`, at once and fit by fit in {PROCESSES} processes of one "
+        f"thread, serial in one process of {THREADS}; mean ROC-AUC over fits.\n"
+        f"{where()}.\n\n"
     )
     print(head + table(units))
-    if not asked.quick:
-        TABLE.write_text(head + table(units), encoding="utf-8")
+    keep("muse_engine", head + table(units))
 
 
 if __name__ == "__main__":

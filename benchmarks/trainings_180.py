@@ -4,24 +4,22 @@
     python benchmarks/trainings_180.py --steps 20    # a look anywhere: prints, writes nothing
 
 One after the other, 180 of a network with 2500 parameters took 8 hours on a V100 as published. The signals are noise: time alone is measured. Writes
-benchmarks/results/trainings_180.md.
+results/benchmarks/trainings_180.md.
 """
 
 from __future__ import annotations
 
-import platform
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import tyro
 from many_models import WINDOWS, Case
+from page import keep, where
 
 from sigvit.training.many import Member, train_many
 from sigvit.training.recipe import Recipe
 
-RESULT = Path(__file__).parent / "results" / "trainings_180.md"
 SETS, SEEDS, EPOCHS, BATCH = 9 * 2, 10, 500, 64
 CASES = (Case("EEGNet"), Case("the classifier's default network", width=32))
 
@@ -54,12 +52,11 @@ def minutes(case: Case, steps: int, device: str) -> float:
 def main(options: Options) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     steps = EPOCHS * (WINDOWS // BATCH) if options.steps is None else options.steps
-    where = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
     lines = [
         f"# {SETS * SEEDS} trainings in one call",
         "",
         f"{SETS} sets of {WINDOWS} windows of 22 × 1000 samples, {SEEDS} seeds each, {steps} steps of {BATCH} windows, AdamW, time shift and mixup, float32.",
-        f"{where}; torch {torch.__version__}.",
+        f"{where(device=device)}.",
         "",
         "| network | minutes | seconds a step of all |",
         "|---|---|---|",
@@ -70,7 +67,7 @@ def main(options: Options) -> None:
         lines.append(f"| {case.name} | {taken:.2f} | {taken * 60 / steps:.3f} |")
         print(lines[-1], flush=True)
     if options.steps is None:
-        RESULT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        keep("trainings_180", "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,31 +2,30 @@
 
     python benchmarks/windows.py
 
-All start from the same open recording and end with every window in one float32 array. Prints the table and writes benchmarks/results/windows.md.
+All start from the same open recording and end with every window in one float32 array. Prints the table and writes results/benchmarks/windows.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import tempfile
-import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import mne
 import numpy as np
+from page import keep, where
 
 from sigvit.data.recordings import Cut, LabelledRecording, windows_from_raw, windows_from_recordings
 from sigvit.data.synthetic import synthetic_raw
+from sigvit.evaluation.measure import step_times
 
-RESULT = Path(__file__).parent / "results" / "windows.md"
 DATA = Path(os.environ.get("SIGVIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
 ROUNDS = 15
 LABELS = {"left": "left", "right": "right"}
@@ -96,12 +95,7 @@ def measure(ways: dict[str, Callable[..., np.ndarray]], case: tuple) -> dict[str
     assert worst < 1e-3 * results["sigvit"].std(), f"they differ by {worst} V"
     size = results["sigvit"].nbytes
     del results
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            begin = time.perf_counter()
-            way(raw, *request)
-            seconds[name].append(time.perf_counter() - begin)
+    seconds = step_times({name: partial(way, raw, *request) for name, way in ways.items()}, rounds=ROUNDS)
     return {name: (seconds[name], _peak(way, raw, request) / size) for name, way in ways.items()}
 
 
@@ -145,14 +139,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         grown = many_recordings(into=Path(folder) / "set")
     lines.append(f"| the same, grown on disk (`into=`; what is mapped isn't counted) | sigvit | | {grown:.2f} |")
-    packages = ", ".join(f"{package} {version(package)}" for package in ("mne", "numpy", "scipy", *(["braindecode"] if "braindecode" in ways else [])))
-    where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}; {ROUNDS} rounds, the ways in turn."
+    machine = where("mne", "numpy", "scipy", *(["braindecode"] if "braindecode" in ways else []))
     memory_note = "Memory is what Python allocates beyond the open recording at its peak (tracemalloc), against the float32 array of all windows."
     note = f"{memory_note} The time of sigvit includes its checks of the values."
-    report = "\n".join(["# Cutting windows", "", f"`python benchmarks/windows.py` on {where}", note, "", *lines, ""])
+    report = "\n".join(["# Cutting windows", "", f"`python benchmarks/windows.py`, {ROUNDS} rounds, the ways in turn; {machine}.", note, "", *lines, ""])
     print(report)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(report)
+    keep("windows", report)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def accuracy():
         module = importlib.util.module_from_spec(specification)
         specification.loader.exec_module(module)
         yield module
-    for name in ("eeg_datasets", "eeg_epoch"):
+    for name in ("page", "eeg_epoch"):
         sys.modules.pop(name, None)
 
 

@@ -21,9 +21,12 @@ def audits() -> Iterator[ModuleType]:
     specification = importlib.util.spec_from_file_location("audits", FILE)
     module = importlib.util.module_from_spec(specification)
     sys.modules["audits"] = module  # dataclasses look for their module there
-    specification.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FILE.parent))
+        specification.loader.exec_module(module)
     yield module
-    del sys.modules["audits"]
+    for name in ("audits", "page"):
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="module")

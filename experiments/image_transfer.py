@@ -1,8 +1,8 @@
 """What pre-training without labels is worth on images: few-shot ridge on frozen features, and fine-tuning at the same total steps; several seeds.
 
-    python benchmarks/pretraining.py --data digits                                       # half an hour on one core
-    python benchmarks/pretraining.py --data digits mnist --steps 6000                    # hours
-    python benchmarks/pretraining.py --data cifar10 --judged fine_tuning --steps 12000   # half an hour a seed on one core
+    python experiments/image_transfer.py --data digits                                       # half an hour on one core
+    python experiments/image_transfer.py --data digits mnist --steps 6000                    # hours
+    python experiments/image_transfer.py --data cifar10 --judged fine_tuning --steps 12000   # half an hour a seed on one core
 
 Prints the tables and writes them to --output. The encoder is judged by the mean of its tokens; "random" is the same encoder before the first
 step, "pixels" no encoder at all.
@@ -20,13 +20,14 @@ from typing import Literal
 
 import torch
 import tyro
+from faults import faults_in_a_sentence
+from image_sets import PATCHES, augmentation_of, small_vit
 from torch import Tensor
 
 import sigvit
 from sigvit.data.images import Images, open_images
 from sigvit.evaluation.few_shot import few_shot
-from sigvit.training.augment_images import ImageAugmentation, preprocess
-from sigvit.training.evaluate import evaluate_images
+from sigvit.training.evaluate import evaluate_images, evaluation_inputs
 from sigvit.training.image_batches import ImageBatches
 from sigvit.training.loop import train
 from sigvit.training.masked_autoencoder import MaskedAutoencoder
@@ -36,9 +37,7 @@ from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe
 from sigvit.training.unlabelled import UnlabelledBatches
 
-# Small: of 16 tokens and more an image, so that much is left to predict from. Of digits in 4 patches of 4 × 4 nothing was learned (docs/log.md).
-PATCHES = {"digits": 2, "mnist": 4, "cifar10": 4}
-OBJECTIVES = {
+OBJECTIVES: dict[str, tuple[str, str]] = {
     "masked patches (mean colour)": ("masked_patches", "mean"),
     "masked patches (4 × 4 cells in 8 levels)": ("masked_patches", "patch"),
     "masked autoencoder (normalised)": ("masked_autoencoder", "normalised"),
@@ -54,8 +53,8 @@ MOST_TESTED = 2000
 class Options:
     """Compare pre-trained with random encoders."""
 
-    data: tuple[str, ...] = ("digits",)
-    """digits, mnist or cifar10."""
+    data: tuple[Literal["digits", "mnist", "cifar10"], ...] = ("digits",)
+    """Each has a table of its own."""
     steps: int = 3000
     """Of pre-training; of fine-tuning's table all training together."""
     share: float = 0.25
@@ -68,19 +67,19 @@ class Options:
     depth: int = 3
     batch_size: int = 64
     learning_rate: float = 1e-3
-    objectives: tuple[str, ...] = ("masked_patches", "masked_autoencoder")
+    objectives: tuple[Literal["masked_patches", "masked_autoencoder"], ...] = ("masked_patches", "masked_autoencoder")
     """Which to pre-train with."""
     judged: tuple[Literal["few_shot", "fine_tuning"], ...] = ("few_shot",)
     """By ridge on frozen features, or by fine-tuning with all labels: from scratch, and from the masked autoencoder's weights, at the same total steps."""
-    output: Path = Path("results/pretraining.md")
-    """Where the tables go; those in benchmarks/results were put together from several runs."""
+    output: Path = Path("results/image_transfer.md")
+    """Where the tables go; those in benchmarks/results/pretraining.md were put together from several runs."""
 
 
 def main(options: Options) -> None:
     lines = [
         "# Pre-training without labels, images",
         "",
-        f"`python benchmarks/pretraining.py --data {' '.join(options.data)} --steps {options.steps} --judged {' '.join(options.judged)}`, "
+        f"`python experiments/image_transfer.py --data {' '.join(options.data)} --steps {options.steps} --judged {' '.join(options.judged)}`, "
         f"objectives {' and '.join(options.objectives)}; "
         f"width {options.width}, depth {options.depth}, batch {options.batch_size}, learning rate {options.learning_rate:g}; "
         f"torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} threads.",
@@ -102,7 +101,7 @@ def few_shot_table(data: str, options: Options) -> list[str]:
         "random encoder": lambda seed: make_model(data, train_images, seed, options).eval().features,
     }
     for name, choice in ((name, choice) for name, choice in OBJECTIVES.items() if choice[0] in options.objectives):
-        starts[name] = lambda seed, choice=choice: pretrained(data, *choice, seed, options).features  # type: ignore[misc]
+        starts[name] = lambda seed, choice=choice: pretrained(data, choice, seed, options).features  # type: ignore[misc]
     found: dict[str, dict[int, list[float]]] = {}
     rows = []
     for name, start in starts.items():
@@ -138,7 +137,7 @@ def fine_tuning_table(data: str, options: Options) -> list[str]:
     found: dict[str, list[float]] = {"from scratch": [], own: []}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         found["from scratch"].append(fine_tuned(make_model(data, images, seed, options), images, test, seed, options))
-        model = pretrained(data, *OBJECTIVES["masked autoencoder (normalised)"], seed, replace(options, steps=before))
+        model = pretrained(data, OBJECTIVES["masked autoencoder (normalised)"], seed, replace(options, steps=before))
         found[own].append(fine_tuned(model, images, test, seed, replace(options, steps=options.steps - before)))
         print(f"{data}, seed {seed}:", {name: accuracies[-1] for name, accuracies in found.items()}, flush=True)
     rows = [f"| {name} | {spread(accuracies)} |" for name, accuracies in found.items()]
@@ -149,38 +148,31 @@ def fine_tuning_table(data: str, options: Options) -> list[str]:
 
 def make_model(data: str, images: Images, seed: int, options: Options) -> sigvit.VisionTransformer:
     torch.manual_seed(derive_seed(seed, "weights"))
-    assert images.size is not None
-    sizes = {"width": options.width, "depth": options.depth, "heads": 4, "mlp_width": 2 * options.width}
-    model = sigvit.vit("Ti/16", images.size, len(images.classes), images.channels, patch_size=PATCHES[data], pool="mean", **sizes)  # type: ignore[arg-type]
-    return model.to(device())
+    return small_vit(images, PATCHES[data], options.width, options.depth, heads=4).to(device())
 
 
-def pretrained(data: str, objective: str, kind: str, seed: int, options: Options) -> sigvit.VisionTransformer:
+def pretrained(data: str, choice: tuple[str, str], seed: int, options: Options) -> sigvit.VisionTransformer:
     """A model that has seen all training images, without their labels."""
+    objective, kind = choice
     images = part(open_images(data, "train"), 10**9)
     model = make_model(data, images, seed, options)
-    target = patch_target(model.tokenizer, kind, mean=augmentation(images).mean, std=augmentation(images).std)
+    shown = augmentation_of(images)
+    target = patch_target(model.tokenizer, kind, mean=shown.mean, std=shown.std)
     whole = (MaskedPatches(model, target) if objective == "masked_patches" else MaskedAutoencoder(model, target)).to(device())
     own = recipe(options, betas=(0.9, 0.95))
-    train(whole, UnlabelledBatches(ImageBatches(images, augmentation(images), own, seed, device()), seed), own, seed)
+    train(whole, UnlabelledBatches(ImageBatches(images, shown, own, seed, device()), seed), own, seed)
     return whole.finished()
 
 
 def fine_tuned(model: sigvit.VisionTransformer, images: Images, test: Images, seed: int, options: Options) -> float:
     own = recipe(options)
-    train(model, ImageBatches(images, augmentation(images), own, seed + 1000, device()), own, seed)
-    assert images.size is not None
-    return evaluate_images(model, test, augmentation(images), images.size).accuracy
+    train(model, ImageBatches(images, augmentation_of(images), own, seed + 1000, device()), own, seed)
+    return evaluate_images(model, test, augmentation_of(images), images.size).accuracy
 
 
 def recipe(options: Options, betas: tuple[float, float] = (0.9, 0.999)) -> Recipe:
     warmup = options.steps // 10
     return Recipe(steps=options.steps, batch_size=options.batch_size, learning_rate=options.learning_rate, warmup_steps=warmup, ema_decay=0.995, betas=betas)
-
-
-def augmentation(images: Images) -> ImageAugmentation:
-    assert images.size is not None
-    return ImageAugmentation(pad=1 if max(images.size) < 32 else 4, flip=images.channels == 3)
 
 
 def part(images: Images, most: int) -> Images:
@@ -192,8 +184,8 @@ def part(images: Images, most: int) -> Images:
 @torch.no_grad()
 def read(features: Callable[[Tensor], Tensor], images: Images) -> Tensor:
     assert images.size is not None
-    pixels = torch.as_tensor(images.read(range(len(images)))).permute(0, 3, 1, 2)
-    return torch.cat([features(preprocess(few.to(device()), augmentation(images), images.size)).cpu() for few in pixels.split(512)])
+    parts = [evaluation_inputs(images, rows.numpy(), augmentation_of(images), images.size, device()) for rows in torch.arange(len(images)).split(512)]
+    return torch.cat([features(pixels).cpu() for pixels in parts])
 
 
 def device() -> str:
@@ -206,4 +198,5 @@ def spread(accuracies: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    with faults_in_a_sentence():
+        main(tyro.cli(Options))
