@@ -2,7 +2,7 @@
 
     python experiments/eeg_cross_validation.py --dataset scp1
 
-What to expect: benchmarks/results/eeg_accuracy.md. Killed and started again with the same command, it goes on.
+What to expect: benchmarks/results/eeg_accuracy.md. Killed and started again with the same command, or with more seeds, it goes on.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from rich.table import Table
 import sigvit
 from sigvit.evidence.convnets import ConvNetClassifier
 from sigvit.evidence.fit_store import describe
+from sigvit.evidence.protocols import folds_of
 from sigvit.evidence.results_folder import claim_folder, write_results
-from sigvit.training.recipe import require_unset
 
 NETWORKS: dict[str, Any] = {
     "ViT": sigvit.SignalViTClassifier(),
@@ -72,7 +72,7 @@ def main(configuration: Configuration) -> None:
         told = f"--seeds is {configuration.seeds} and --jobs {configuration.jobs}"
         raise ValueError(f"{told}: at least one seed is fitted, in at least one process (-1: one a core).")
     certificate = sigvit.certify(windows, folds, guard_s=configuration.guard_s)
-    claim_folder(output, record)  # after all that may refuse the run, so that a mended one finds the folder free
+    claim_folder(output, record, free=("seeds",))  # after all that may refuse the run, so that a mended one finds the folder free
     console.print(f"{windows.name}: {len(windows)} windows, {len(folds)} folds ({protocol}); the certificate says: {certificate.verdict}.")
     seeds = range(configuration.seeds)
     with progress_bar(console) as on_fit:
@@ -84,19 +84,11 @@ def main(configuration: Configuration) -> None:
 
 def make_folds(configuration: Configuration, windows: sigvit.Windows) -> tuple[str, list[sigvit.Fold]]:
     """The protocol's name and its folds."""
-    metadata, protocol = windows.metadata, configuration.protocol
+    protocol: str = configuration.protocol
     if protocol == "auto":
-        several = metadata["subject"].nunique() > 1
-        protocol = "shipped" if "shipped" in metadata else "cross_subject" if several else "within_session"
-    guard_s, support_s = configuration.guard_s, windows.filter_support_s
-    if protocol == "shipped":
-        require_unset(configuration, ("k",), "the split that the page ships is one fold; name another --protocol")
-        return protocol, sigvit.folds.shipped(metadata, guard_s=guard_s, filter_support_s=support_s)
-    if protocol == "within_session":
-        folds = sigvit.folds.within_session(metadata, configuration.k, undividable="leave out", guard_s=guard_s, filter_support_s=support_s)
-        return protocol, folds
-    maker = sigvit.folds.cross_session if protocol == "cross_session" else sigvit.folds.cross_subject
-    return protocol, maker(metadata, configuration.k, guard_s=guard_s, filter_support_s=support_s)
+        several = windows.metadata["subject"].nunique() > 1
+        protocol = "shipped" if "shipped" in windows.metadata else "cross_subject" if several else "within_session"
+    return protocol, folds_of(windows, protocol, configuration.k, guard_s=configuration.guard_s)
 
 
 def choose_pipelines(configuration: Configuration, windows: sigvit.Windows) -> dict[str, Any]:

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 import tyro
 from faults import faults_in_a_sentence, slug
+from image_sets import PATCHES, augmentation_of, small_vit
+from recording_sets import batches_of, has_places, scaled, some_patches
 from rich.console import Console
 
 import sigvit
@@ -27,9 +29,7 @@ from sigvit.evidence.pretraining import windows_sha256, write_pretraining
 from sigvit.evidence.results_folder import claim_folder
 from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import ElectrodeTimePatches
-from sigvit.tokenizers.electrode_sites import sites_of_info
-from sigvit.training.augment_images import ImageAugmentation
-from sigvit.training.batches import Batches, RecordingBatches
+from sigvit.training.batches import Batches
 from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.distributed import Processes
 from sigvit.training.image_batches import ImageBatches
@@ -38,18 +38,13 @@ from sigvit.training.loop import train
 from sigvit.training.masked_autoencoder import MaskedAutoencoder
 from sigvit.training.masked_patches import MaskedPatches
 from sigvit.training.masks import Masking
-from sigvit.training.mixed_batches import MixedRecordingBatches, RecordingSet
-from sigvit.training.patch_targets import patch_target, patches_of
+from sigvit.training.patch_targets import patch_target
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe, require_unset
 from sigvit.training.unlabelled import UnlabelledBatches
 
-IMAGE_SETS = ("digits", "mnist", "cifar10")
 SHARES = {"masked_patches": 0.5, "masked_autoencoder": 0.75}
 TARGETS = {"masked_patches": "mean", "masked_autoencoder": "normalised"}
-# Pixels (rows, columns) of a patch, where the images are so small.
-PATCHES = {"digits": (2, 2), "mnist": (4, 4), "cifar10": (4, 4)}
-LOOKED_AT = 1000  # windows that levels are taken from
 
 Objective = MaskedPatches | MaskedAutoencoder
 
@@ -108,7 +103,7 @@ class Configuration:
     def of_images(self) -> bool:
         """Whether the data are images; a folder of images is a path."""
         first = self.data[0]
-        return first in IMAGE_SETS or first.endswith(".npz") or first.startswith("parquet:") or Path(first).is_dir()
+        return first in PATCHES or first.endswith(".npz") or first.startswith("parquet:") or Path(first).is_dir()
 
 
 def main(configuration: Configuration) -> Path:
@@ -155,11 +150,8 @@ def open_training_images(configuration: Configuration) -> Images:
 
 
 def of_images(configuration: Configuration, images: Images, device: torch.device) -> tuple[Objective, Batches]:
-    assert images.size is not None  # they are in memory
     patch = configuration.patch or PATCHES.get(configuration.data[0], (16, 16))
-    sizes = {"width": configuration.width, "depth": configuration.depth, "heads": configuration.heads, "mlp_width": 2 * configuration.width}
-    model = sigvit.vit("Ti/16", images.size, len(images.classes), images.channels, patch_size=patch, pool="mean", **sizes)  # type: ignore[arg-type]
-    augmentation = ImageAugmentation(pad=1 if max(images.size) < 32 else 4)
+    model, augmentation = small_vit(images, patch, configuration.width, configuration.depth, configuration.heads), augmentation_of(images)
     target = patch_target(model.tokenizer, target_name(configuration), mean=augmentation.mean, std=augmentation.std)
     return make_objective(configuration, model, target), ImageBatches(images, augmentation, configuration.recipe, configuration.seed, device)
 
@@ -167,10 +159,10 @@ def of_images(configuration: Configuration, images: Images, device: torch.device
 def of_recordings(configuration: Configuration, sets: list[sigvit.Windows], device: torch.device) -> tuple[Objective, Batches]:
     """One token is one electrode × `window_s`; several sets need positions that are functions of place and second."""
     several, first = len(sets) > 1, sets[0]
-    nowhere = [windows.name for windows in sets if several and not np.isfinite(sites_of_info(windows.info)).any()]
+    nowhere = [windows.name for windows in sets if several and not has_places(windows)]
     if nowhere:
         raise ValueError(f"None of the electrodes of {nowhere[0]} has a known place, so that nothing joins it with other caps; pre-train on it alone.")
-    values = [Scaling.of(windows.values)(windows.values) for windows in sets]
+    values = scaled(sets)
     tokenizer = ElectrodeTimePatches.from_info(first.info, configuration.window_s, configuration.window_s, electrodes=1, width=configuration.width)
     model = sigvit.signal_vit(
         first.info,
@@ -182,26 +174,10 @@ def of_recordings(configuration: Configuration, sets: list[sigvit.Windows], devi
         heads=configuration.heads,
         pool="mean",
     )
-    unlabelled = [torch.zeros(len(windows), dtype=torch.int64) for windows in sets]
-    batches: Batches
-    if several:
-        held = [RecordingSet(each.to(device), none, windows.info) for each, none, windows in zip(values, unlabelled, sets, strict=True)]
-        batches = MixedRecordingBatches(held, configuration.recipe, configuration.seed)
-    else:
-        batches = RecordingBatches(values[0].to(device), unlabelled[0], configuration.recipe, configuration.seed)
+    unlabelled = [np.zeros(len(windows), int) for windows in sets]
+    batches = batches_of(first, [each.to(device) for each in values], unlabelled, sets, configuration.recipe, configuration.seed, n_classes=1)
     target = patch_target(tokenizer, target_name(configuration), some_patches(tokenizer, sets, values), sampling_rate=first.sampling_rate)
     return make_objective(configuration, model, target), batches
-
-
-def some_patches(tokenizer: ElectrodeTimePatches, sets: list[sigvit.Windows], values: list[torch.Tensor]) -> torch.Tensor:
-    """(N, P) of windows drawn from all sets, of each in proportion to its windows."""
-    one_in = -(-sum(map(len, values)) // LOOKED_AT)
-    generator = torch.Generator().manual_seed(0)
-    drawn = [own[torch.randperm(len(own), generator=generator)[: -(-len(own) // one_in)]] for own in values]
-    if len(sets) == 1 and (tokenizer.names, tokenizer.sampling_rate) == (sets[0].electrodes, sets[0].sampling_rate):
-        return patches_of(tokenizer, drawn[0]).flatten(0, 1)
-    batches = [sigvit.collate_windows([(window, each.info) for window in own]) for own, each in zip(drawn, sets, strict=True)]
-    return torch.cat([patches[real] for patches, real, _ in map(tokenizer.unfold_several, batches)])
 
 
 def make_objective(configuration: Configuration, model: sigvit.VisionTransformer, target: Any) -> Objective:

@@ -5,7 +5,7 @@
     python experiments/scaling.py --data smni_s1_s2match --window-s 0.1                             # a dataset page: a quarter of the subjects is tested
 
 Every training takes the same number of steps at every share, so that a point of a size costs the same and only the data differ. Writes cells.csv,
-scaling.md, by_data.png and by_compute.png; killed and started again with the same command, it goes on.
+scaling.md, by_data.png and by_compute.png; killed and started again with the same command, or with more seeds, it goes on.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 import tyro
 from faults import faults_in_a_sentence, slug
+from image_sets import PATCHES, augmentation_of, small_vit
 from matplotlib.figure import Figure
 from rich.console import Console
 from torch import Tensor
@@ -34,16 +35,15 @@ from sigvit.evidence.pretraining import windows_sha256
 from sigvit.evidence.results_folder import claim_folder
 from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import ElectrodeTimePatches
-from sigvit.training.augment_images import ImageAugmentation, preprocess
 from sigvit.training.batches import Batches, RecordingBatches
 from sigvit.training.claims import Claims
+from sigvit.training.evaluate import evaluation_inputs
 from sigvit.training.image_batches import ImageBatches
 from sigvit.training.loop import train
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe, require_unset
 from sigvit.whole_file import write_atomically
 
-IMAGE_SETS = {"digits": 2, "mnist": 4, "cifar10": 4}  # with the patch, in pixels
 HEADS = 4
 
 
@@ -89,10 +89,10 @@ def main(configuration: Configuration) -> pd.DataFrame:
     console = Console(soft_wrap=True)
     require_measurable(configuration)
     output = configuration.output or Path("results") / f"scaling-{slug(configuration.data)}"
-    task = images(configuration) if configuration.data in IMAGE_SETS else recordings(configuration)
+    task = images(configuration) if configuration.data in PATCHES else recordings(configuration)
     for size in configuration.sizes:
         task.make(*width_and_depth(size))
-    claim_folder(output, describe(configuration, task.hashes))  # after all that may refuse it
+    claim_folder(output, describe(configuration, task.hashes), free=("seeds",))  # after all that may refuse it
     claims = Claims(output)
     claims.take(["cells"])  # until this ends
     path = output / "cells.csv"
@@ -104,7 +104,7 @@ def main(configuration: Configuration) -> pd.DataFrame:
                 if (size, share, seed) not in there:
                     cells.append(measure(configuration, task, size, share, seed))  # type: ignore[arg-type]
                     write_atomically(path, pd.DataFrame(cells).to_csv(index=False))
-    table = pd.DataFrame(cells)
+    table = pd.DataFrame(cells).query("seed < @configuration.seeds")
     laws = {size: law_of(table[table["size"] == size], "samples") for size in configuration.sizes}
     (output / "scaling.md").write_text(report(table, laws, configuration), encoding="utf-8")
     draw({size: table[table["size"] == size] for size in configuration.sizes}, "samples").savefig(output / "by_data.png", dpi=150)
@@ -164,20 +164,17 @@ def images(configuration: Configuration) -> Task:
     require_unset(configuration, ("folder", "window_s", "k"), f"{configuration.data} are images")
     training, test = (open_images(configuration.data, part).in_memory() for part in ("train", "test"))
     assert training.size is not None
-    pixels, channels, patch = training.size, training.channels, IMAGE_SETS[configuration.data]
-    augmentation = ImageAugmentation(pad=1 if max(pixels) < 32 else 4, flip=channels == 3)
+    pixels, augmentation = training.size, augmentation_of(training)
 
     def make(width: int, depth: int) -> sigvit.VisionTransformer:
-        sizes = {"width": width, "depth": depth, "heads": HEADS, "mlp_width": 2 * width}
-        return sigvit.vit("Ti/16", pixels, len(training.classes), channels, patch_size=patch, pool="mean", **sizes)  # type: ignore[arg-type]
+        return small_vit(training, PATCHES[configuration.data], width, depth, HEADS)
 
     def batches(rows: np.ndarray, recipe: Recipe, seed: int) -> Batches:
         return ImageBatches(training.part(rows), augmentation, recipe, seed)
 
-    tested = preprocess(torch.as_tensor(test.read(range(len(test)))).permute(0, 3, 1, 2), augmentation, pixels)
-    accuracy = judged_by(tested, torch.as_tensor(test.labels))
+    accuracy = judged_by(evaluation_inputs(test, range(len(test)), augmentation, pixels), torch.as_tensor(test.labels))
     hashes = {f"{configuration.data} {part}": each.fingerprint() for part, each in (("train", training), ("test", test))}
-    return Task(len(training), training.labels, (channels, *pixels), make, batches, accuracy, hashes)
+    return Task(len(training), training.labels, (training.channels, *pixels), make, batches, accuracy, hashes)
 
 
 def recordings(configuration: Configuration) -> Task:

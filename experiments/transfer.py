@@ -5,13 +5,12 @@
     python experiments/transfer.py --dataset smni_s1_s2match --image-model results/mnist/model    # and an image model's weights, by three tokenizers
 
 Every model that has seen recordings says which (pretraining.json), and `certify` compares them with each fold's test part before anything is judged.
-Killed and started again with the same command, it goes on. Where nothing helps, that is the result.
+Killed and started again with the same command, or with more seeds, it goes on. Where nothing helps, that is the result.
 """
 
 from __future__ import annotations
 
 import copy
-import csv
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ import torch
 import transfer_starts as starts
 import tyro
 from faults import faults_in_a_sentence
+from recording_sets import has_places
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -32,6 +32,7 @@ import sigvit
 from sigvit.evaluation.few_shot import draw, fit_ridge
 from sigvit.evidence.metrics import score_predictions
 from sigvit.evidence.pretraining import windows_sha256
+from sigvit.evidence.protocols import folds_of
 from sigvit.evidence.results_folder import claim_folder
 from sigvit.evidence.statistics import confidence_interval
 from sigvit.model.scaling import Scaling
@@ -40,7 +41,7 @@ from sigvit.training.fine_tuning import choose_trained, merge
 from sigvit.training.many import Member, train_many
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe, require_unset
-from sigvit.whole_file import whole_file
+from sigvit.whole_file import write_atomically
 
 COLUMNS = ("start", "tuning", "shots", "fold", "seed", "labelled", "score", "metric")
 ALL = 0  # shots: every labelled trial of the training part
@@ -93,12 +94,13 @@ def main(configuration: Configuration) -> pd.DataFrame:
     console = Console(soft_wrap=True)
     require_named(configuration)
     windows = sigvit.open_dataset(configuration.dataset, folder=configuration.folder)
-    folds = getattr(sigvit.folds, configuration.protocol)(windows.metadata, configuration.k, validation=0, filter_support_s=windows.filter_support_s)
+    folds = folds_of(windows, configuration.protocol, configuration.k, validation=0)
     check_shots(configuration, windows, folds)
     others = [sigvit.open_dataset(name, folder=configuration.folder) for name in configuration.others]
     output = configuration.output or Path("results") / f"transfer-{windows.name}-{configuration.protocol}"
     require_possible(configuration, windows, others)
-    claim_folder(output, describe(configuration, windows, others))  # after all that may refuse it, so that a mended command finds the folder free
+    # After all that may refuse it, so that a mended command finds the folder free.
+    claim_folder(output, describe(configuration, windows, others), free=("seeds",))
     claims = Claims(output)
     claims.take(["cells"])  # until this ends
     folders = pretrain(configuration, windows, others, folds, output / "models")
@@ -109,7 +111,7 @@ def main(configuration: Configuration) -> pd.DataFrame:
     done = read_cells(output / "cells.csv")
     for fold, shots, runs in missing_cells(configuration, folds, made, done):
         append(output / "cells.csv", judge(configuration, windows, fold, shots, {run: made[run[0]](fold, run[1]) for run in runs}))
-    cells = read_cells(output / "cells.csv")
+    cells = read_cells(output / "cells.csv").query("seed < @configuration.seeds")
     (output / "transfer.md").write_text(report(cells, configuration, certificate.verdict, overlap_of(configuration, folds)), encoding="utf-8")
     console.print((output / "transfer.md").read_text(encoding="utf-8"), highlight=False)
     return cells
@@ -139,7 +141,7 @@ def check_shots(configuration: Configuration, windows: sigvit.Windows, folds: li
 def require_possible(configuration: Configuration, windows: sigvit.Windows, others: list[sigvit.Windows]) -> None:
     """ValueError or OSError for what would be refused after the folder is claimed: a model that can't be made of these windows, or a recipe."""
     starts.fresh(windows, sizes_of(configuration), seed=0)
-    if others and not starts.has_places(windows):
+    if others and not has_places(windows):
         raise ValueError(f"None of the electrodes of {windows.name} has a known place, so that no model of other caps can start one; leave --others out.")
     if configuration.image_model is not None:
         for through in configuration.through:
@@ -337,12 +339,8 @@ def read_cells(path: Path) -> pd.DataFrame:
 
 
 def append(path: Path, scores: list[dict[str, Any]]) -> None:
-    """A kill leaves the cells of before or all of these as well."""
-    before: list[dict[str, Any]] = [dict(zip(COLUMNS, row, strict=True)) for row in read_cells(path).itertuples(index=False)]
-    with whole_file(path) as beside, beside.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows([*before, *scores])
+    """After a kill either none or all of these are there."""
+    write_atomically(path, pd.DataFrame([*read_cells(path).to_dict("records"), *scores], columns=COLUMNS).to_csv(index=False))
 
 
 if __name__ == "__main__":

@@ -8,21 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pretraining import some_patches
-from torch import Tensor, nn
+from recording_sets import batches_of, has_places, scaled, some_patches
+from torch import nn
 
 import sigvit
 from sigvit.evidence.pretraining import FILE, write_pretraining
 from sigvit.model.image_start import start_from_image
-from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import ElectrodeTimePatches, ScalpMapPatches, SpectrogramPatches
-from sigvit.tokenizers.electrode_sites import sites_of_info
-from sigvit.training.batches import Batches, RecordingBatches
 from sigvit.training.loop import train
 from sigvit.training.masked_autoencoder import MaskedAutoencoder
 from sigvit.training.masked_patches import MaskedPatches
 from sigvit.training.masks import Masking
-from sigvit.training.mixed_batches import MixedRecordingBatches, RecordingSet
 from sigvit.training.patch_targets import patch_target
 from sigvit.training.randomness import derive_seed
 from sigvit.training.recipe import Recipe
@@ -64,11 +60,6 @@ def fresh(windows: sigvit.Windows, sizes: Sizes, seed: int, n_classes: int | Non
     return sigvit.signal_vit(windows.info, n_times, num_classes=classes, tokenizer=tokenizer, positions=positions, depth=sizes.depth, heads=HEADS, pool="mean")
 
 
-def has_places(windows: sigvit.Windows) -> bool:
-    """Whether any electrode's is known; of muscles none is."""
-    return bool(np.isfinite(sites_of_info(windows.info)).any())
-
-
 def pretrained(target: sigvit.Windows, sets: list[sigvit.Windows], sizes: Sizes, training: Training, seed: int, folder: Path) -> Path:
     """A folder with a model for `target` that has seen these sets without their labels; one that is there already is taken."""
     return _kept(folder, sets, training.objective, lambda: _without_labels(target, sets, sizes, training, seed))
@@ -105,8 +96,8 @@ def _kept(folder: Path, sets: list[sigvit.Windows], objective: str, make: Callab
 
 def _without_labels(target: sigvit.Windows, sets: list[sigvit.Windows], sizes: Sizes, training: Training, seed: int) -> sigvit.VisionTransformer:
     model, recipe = fresh(target, sizes, seed), training.recipe()
-    values = [Scaling.of(windows.values)(windows.values) for windows in sets]
-    batches = UnlabelledBatches(_batches(target, values, [np.zeros(len(windows), int) for windows in sets], sets, recipe, seed, 1), seed)
+    values = scaled(sets)
+    batches = UnlabelledBatches(batches_of(target, values, [np.zeros(len(windows), int) for windows in sets], sets, recipe, seed, 1), seed)
     objective: MaskedPatches | MaskedAutoencoder
     if training.objective == "masked_patches":
         assert isinstance(model.tokenizer, ElectrodeTimePatches)  # as `fresh` builds it
@@ -123,22 +114,6 @@ def _with_labels(target: sigvit.Windows, sets: list[sigvit.Windows], sizes: Size
         numbers.append(first + np.unique(windows.labels, return_inverse=True)[1])
         first += len(windows.classes)
     model, recipe = fresh(target, sizes, seed, n_classes=first), training.recipe()
-    values = [Scaling.of(windows.values)(windows.values) for windows in sets]
-    train(model, _batches(target, values, numbers, sets, recipe, seed, first), recipe, seed)
+    train(model, batches_of(target, scaled(sets), numbers, sets, recipe, seed, first), recipe, seed)
     model.reset_head(len(target.classes))
     return model.eval()
-
-
-def _batches(
-    target: sigvit.Windows, values: list[Tensor], numbers: list[np.ndarray], sets: list[sigvit.Windows], recipe: Recipe, seed: int, n_classes: int
-) -> Batches:
-    """Several caps side by side; one set of the target's own cap needs no masks, which saves a third of the time."""
-    targets = [torch.as_tensor(each, dtype=torch.int64) for each in numbers]
-    if len(sets) == 1 and _cap(sets[0]) == _cap(target):
-        return RecordingBatches(values[0], targets[0], recipe, seed, n_classes)
-    held = [RecordingSet(each, own, windows.info) for each, own, windows in zip(values, targets, sets, strict=True)]
-    return MixedRecordingBatches(held, recipe, seed, n_classes)
-
-
-def _cap(windows: sigvit.Windows) -> tuple:
-    return windows.electrodes, windows.sampling_rate, windows.values.shape[2]

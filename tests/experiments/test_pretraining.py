@@ -52,6 +52,17 @@ def test_images_pre_train_and_the_model_can_be_opened(script, tmp_path, objectiv
     assert sigvit.certify(windows, sigvit.folds.cross_subject(windows.metadata), pretrained=folder).verdict == "proved"
 
 
+def test_pre_trained_models_are_judged_beside_random_ones_and_by_fine_tuning(script, tmp_path):
+    transfer = importlib.import_module("image_transfer")
+    few = ("--steps", "8", "--seeds", "2", "--width", "12", "--depth", "1", "--batch-size", "6", "--objectives", "masked_autoencoder")
+    transfer.main(transfer.tyro.cli(transfer.Options, args=[*few, "--judged", "few_shot", "fine_tuning", "--output", str(tmp_path / "tables.md")]))
+    text = (tmp_path / "tables.md").read_text()
+    for row in ("| pixels |", "| random encoder |", "| masked autoencoder (normalised) |", "| from scratch |", "| 2 steps of these without labels |"):
+        assert text.count(row) == 1
+    with pytest.raises(SystemExit):
+        transfer.tyro.cli(transfer.Options, args=["--data", "some_folder"])
+
+
 def test_one_page_pre_trains_and_the_folder_names_every_window(script, pages, tmp_path):
     folder = script("--data", "three", "--target", "band_power", "--window-s", 0.5, "--subjects", "01", "03", *FEW, "--output", tmp_path)
     record = read_pretraining(folder)

@@ -51,6 +51,15 @@ def test_recordings_are_measured_on_people_left_out(script, tmp_path, monkeypatc
     assert sorted(cells["samples"].unique()) == [8, 24, 80]
 
 
+def test_more_seeds_go_on_in_the_same_folder_and_fewer_read_their_own(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: synthetic_windows(n_trials=6))
+    few = ("--data", "synthetic", "--k", 3, "--sizes", "8x1", "--shares", 1, "--steps", 2, "--output", tmp_path)
+    one, two = (script(*few, "--seeds", seeds) for seeds in (1, 2))
+    assert two["seed"].tolist() == [0, 1]
+    assert two[:1].equals(one)
+    assert script(*few, "--seeds", 1).equals(one)
+
+
 def test_a_second_start_is_refused_while_the_first_goes_on(script, tmp_path, monkeypatch, claimed_elsewhere):
     monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: synthetic_windows(n_trials=20))
     with claimed_elsewhere(tmp_path, "cells") as held:

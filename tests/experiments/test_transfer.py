@@ -76,6 +76,22 @@ def test_a_killed_run_goes_on_with_the_same_cells(script, tmp_path, monkeypatch)
     assert again.equals(whole)
 
 
+def test_more_seeds_go_on_in_the_same_folder_and_fewer_read_their_own(script, tmp_path):
+    arguments = ("--dataset", "own", "--tunings", "ridge", *FEW, "--output", tmp_path)
+    one, two = script(*arguments), script(*arguments, "--seeds", 2)
+    assert two["seed"].value_counts().to_dict() == {0: len(one), 1: len(one)}
+    assert script(*arguments)["score"].tolist() == one["score"].tolist()
+    assert "and 1 seeds" in (tmp_path / "transfer.md").read_text()
+
+
+def test_a_session_too_small_to_divide_is_left_out(script, tmp_path):
+    windows = script.sets["own"]
+    script.sets["own"] = windows[(windows.metadata["subject"] != "02") | (windows.metadata["trial"] % 6 < 1)]
+    cells = script("--dataset", "own", "--protocol", "within_session", "--tunings", "ridge", *FEW, "--output", tmp_path)
+    assert len(cells) > 0
+    assert any("tested in no fold, of subject 02" in warning for warning in Certificate.read(tmp_path / "certificate.json").warnings)
+
+
 def test_a_second_start_is_refused_while_the_first_goes_on(script, tmp_path, claimed_elsewhere):
     with claimed_elsewhere(tmp_path, "cells") as held:
         assert held
