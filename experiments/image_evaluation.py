@@ -9,7 +9,6 @@ Features are judged by all four, from a handful of labels to all of them; the tr
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +27,12 @@ from sigvit.evaluation.features import read_split
 from sigvit.evaluation.few_shot import FewShot, draw, judge_draws
 from sigvit.evaluation.linear_probe import linear_probe
 from sigvit.evaluation.nearest_neighbours import nearest_neighbours
-from sigvit.training.augment_images import ImageAugmentation, evaluation_crop, preprocess
-from sigvit.training.evaluate import evaluate_images
+from sigvit.training.augment_images import ImageAugmentation
+from sigvit.training.evaluate import evaluate_images, evaluation_inputs
+from sigvit.training.image_run import PREPROCESSING, trained_preprocessing
 from sigvit.training.settings import exact_convolutions
 
 NEIGHBOURS = 20
-# Nothing is varied, but this must be as in training.
-PREPROCESSING = ("mean", "std", "evaluation_resize", "interpolation")
 
 
 @dataclass(frozen=True)
@@ -143,11 +141,8 @@ def few_shot_of(train: Images, asked: tuple[Tensor, Tensor], read: Callable[[Ima
 
 def preprocessing(options: Options) -> ImageAugmentation:
     """How the model is shown images: as the options say, else as it was trained."""
-    beside = options.model.resolve().parent / "config.toml"
-    trained = tomllib.loads(beside.read_text(encoding="utf-8")).get("augmentation", {}) if beside.is_file() else {}
     said = {name: getattr(options, name) for name in PREPROCESSING if getattr(options, name) is not None}
-    found = {name: value for name, value in trained.items() if name in PREPROCESSING}
-    return ImageAugmentation(**found | said)
+    return ImageAugmentation(**trained_preprocessing(options.model) | said)
 
 
 def part_of(images: Images, most: int) -> Images:
@@ -166,13 +161,8 @@ def reader(model: sigvit.VisionTransformer, augmentation: ImageAugmentation, siz
     @exact_convolutions()
     @torch.no_grad()
     def read(images: Images) -> tuple[Tensor, Tensor]:
-        crop = evaluation_crop(augmentation, size, images.size)
-        found = []
-        for first in range(0, len(images), 256):
-            rows = range(first, min(first + 256, len(images)))
-            decoded = images.values is None
-            pixels = torch.as_tensor(images.read(rows, crop if decoded else None)).permute(0, 3, 1, 2).to(device)
-            found.append(model.features(preprocess(pixels, augmentation, size, cropped=decoded)))
+        parts = torch.arange(len(images)).split(256)
+        found = [model.features(evaluation_inputs(images, rows.numpy(), augmentation, size, device)) for rows in parts]
         return torch.cat(found), torch.as_tensor(images.labels)
 
     return read

@@ -31,10 +31,8 @@ from sigvit.training.optimizer import make_optimizer
 from sigvit.training.same_training import FREE_FIELDS
 from sigvit.whole_file import write_atomically
 
-# Entries of config.toml that decide nothing: the bytes of a start do, wherever it lies, and folders of before tell how the same training was computed.
+# Entries of config.toml that decide no weights: how the work is shared out, and where the start lies (its bytes are hashed).
 FREE_ENTRIES = (*FREE_FIELDS, "start")
-# What config.toml calls the images of the two parts; folders of before don't say it.
-FINGERPRINTS = ("training_images_sha256", "test_images_sha256")
 # The fields of the recipe and of the session stand on the command line without a prefix.
 Unprefixed = tyro.conf.arg(name="")
 
@@ -95,8 +93,8 @@ def fit(
         checkpoints = Checkpoints(folder / "checkpoints", session.keep, session.checkpoint_every)
         if processes.first:
             # after all that may refuse the task, so that a mended one finds the folder free
-            images = dict(zip(FINGERPRINTS, (training.fingerprint(), test.fingerprint()), strict=True))
-            claim_folder(folder, describe(task) | describe_start() | images, FREE_ENTRIES, FINGERPRINTS)
+            images = {"training_images_sha256": training.fingerprint(), "test_images_sha256": test.fingerprint()}
+            claim_folder(folder, describe(task) | describe_start() | images, FREE_ENTRIES)
         train(model, batches, task.recipe, task.seed, checkpoints=checkpoints, processes=processes, journal=journal)
         recipe = task.recipe
         judge = ImageEvaluation(test, task.augmentation, task.image_size, dtype=recipe.dtype, loss=recipe.loss, processes=processes, workers=session.workers)

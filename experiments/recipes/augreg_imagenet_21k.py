@@ -13,7 +13,6 @@ def recipe(model: str = "B/16") -> ImageRun:
     return ImageRun(
         name=f"augreg_imagenet_21k:{model}",
         data="imagenet21k",
-        n_images=N_IMAGES,
         num_classes=CLASSES,
         model=ModelChoice(model, gelu="tanh", dropout=rate, stochastic_depth=rate, head_bias=-10.0),
         augmentation=ImageAugmentation(crop_area=(0.05, 1.0), flip=True, randaugment_layers=2, randaugment_magnitude=15),

@@ -9,7 +9,6 @@ def recipe() -> ImageRun:
     return ImageRun(
         name="cifar10",
         data="cifar10",
-        n_images=10_000,
         image_size=(32, 32),
         in_channels=3,
         num_classes=10,

@@ -9,7 +9,6 @@ def recipe() -> FineTuning:
     return FineTuning(
         name="cifar10_finetuning",
         data="cifar10",
-        n_images=10_000,
         image_size=(32, 32),
         num_classes=10,
         patch_size=(4, 4),

@@ -17,7 +17,6 @@ def recipe(model: str = "B/16") -> ImageRun:
     return ImageRun(
         name=f"deit_iii:{model}",
         data="imagenet",
-        n_images=N_IMAGES,
         image_size=(pixels, pixels),
         model=ModelChoice(model, stochastic_depth=(stochastic_depth, stochastic_depth), layer_scale=1e-4),
         augmentation=ImageAugmentation(

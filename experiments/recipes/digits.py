@@ -9,7 +9,6 @@ def recipe() -> ImageRun:
     return ImageRun(
         name="digits",
         data="digits",
-        n_images=1347,
         image_size=(8, 8),
         in_channels=1,
         num_classes=10,

@@ -9,7 +9,6 @@ def recipe() -> ImageRun:
     return ImageRun(
         name="mnist",
         data="mnist",
-        n_images=60_000,
         image_size=(28, 28),
         in_channels=1,
         num_classes=10,

@@ -11,7 +11,6 @@ def recipe(epochs: str = "90") -> ImageRun:
     return ImageRun(
         name=f"plain_s16:{epochs}",
         data="imagenet",
-        n_images=N_IMAGES,
         model=ModelChoice("S/16", gelu="tanh", pool="mean", positions="sincos"),
         augmentation=ImageAugmentation(crop_area=(0.05, 1.0), flip=True, randaugment_layers=2, randaugment_magnitude=10),
         recipe=Recipe(

@@ -11,7 +11,6 @@ def recipe(model: str = "B/16") -> ImageRun:
     return ImageRun(
         name=f"vit_imagenet:{model}",
         data="imagenet",
-        n_images=N_IMAGES,
         model=ModelChoice(model, gelu="tanh", representation=True, dropout=0.1),
         augmentation=ImageAugmentation(crop_area=(0.05, 1.0), flip=True),
         recipe=Recipe(

@@ -11,7 +11,6 @@ def recipe(model: str = "B/16") -> ImageRun:
     return ImageRun(
         name=f"vit_imagenet_21k:{model}",
         data="imagenet21k",
-        n_images=N_IMAGES,
         num_classes=CLASSES,
         model=ModelChoice(model, gelu="tanh", representation=True, dropout=0.1, head_bias=-10.0),
         augmentation=ImageAugmentation(crop_area=(0.05, 1.0), flip=True),

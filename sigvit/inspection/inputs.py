@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ class Looked:
     """What the page looks at.
 
     `x` (n, …) as the model wants it, `labels` (n,) numbers of `classes`, `references` (R, …) others with labels of their own, as many of each class;
-    `pictures` (n, rows, columns, channels) 0 … 1 of images, `info` and `subjects` of recordings; `told`: how they were chosen and scaled, in sentences.
+    `pictures` (n, rows, columns, channels) 0 … 1 of images, `info` and `subjects` of recordings, and `has_scalp`: whether a map can be drawn of their
+    electrodes; `told`: how they were chosen and scaled, in sentences.
     """
 
     x: Tensor
@@ -35,6 +35,7 @@ class Looked:
     pictures: np.ndarray | None = None
     info: Any = None
     subjects: np.ndarray | None = None
+    has_scalp: bool = False
 
 
 def look_at_recordings(model: VisionTransformer, data: str, folder: Path | None, count: int, n_references: int, seed: int) -> Looked:
@@ -55,6 +56,9 @@ def look_at_recordings(model: VisionTransformer, data: str, folder: Path | None,
     ]
     import mne
 
+    from sigvit.evaluation.scalp_figures import can_draw_scalp
+
+    info = mne.pick_info(windows.info, order)
     return Looked(
         x=scaling(windows.values[part[own]][:, order]),
         labels=labels[part[own]],
@@ -63,25 +67,23 @@ def look_at_recordings(model: VisionTransformer, data: str, folder: Path | None,
         reference_labels=labels[part[others]],
         told=told,
         name=windows.name,
-        info=mne.pick_info(windows.info, order),
+        info=info,
         subjects=windows.metadata["subject"].to_numpy()[part[own]],
+        has_scalp=can_draw_scalp(info),
     )
 
 
 def look_at_images(model: VisionTransformer, model_folder: Path, data: str, count: int, n_references: int, seed: int) -> Looked:
     """Images of the test part, normalised as the run beside the model's folder says."""
     from sigvit.data.images import open_images
-    from sigvit.training.augment_images import evaluation_crop, preprocess
+    from sigvit.training.evaluate import evaluation_inputs
 
     channels, *size = model.config.input_shape
     images = open_images(data, "test", channels)
     check_classes(model, images.classes, data)
     own, others = choose(images.labels, count, n_references, seed)
     augmentation, told = normalisation(model_folder)
-    rows = np.concatenate([own, others])
-    decoded = images.values is None
-    pixels = images.read(rows, evaluation_crop(augmentation, (size[0], size[1]), images.size) if decoded else None)
-    x = preprocess(torch.as_tensor(pixels).permute(0, 3, 1, 2), augmentation, (size[0], size[1]), cropped=decoded).float()
+    x = evaluation_inputs(images, np.concatenate([own, others]), augmentation, (size[0], size[1]))
     mean, std = (torch.tensor(numbers).view(1, -1, 1, 1) for numbers in (augmentation.mean, augmentation.std))
     return Looked(
         x=x[: len(own)],
@@ -137,7 +139,7 @@ def check_classes(model: VisionTransformer, classes: tuple, data: str) -> None:
 
 
 def choose(labels: np.ndarray, count: int, n_references: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that are looked at and rows they are compared with, both with as many of each class as can be; in both only where a class has no others left."""
+    """Rows that are looked at and rows they are compared with, both with as many of each class as can be; a row is in both only where its class has too few."""
     mixed = np.random.default_rng(seed).permutation(len(labels))
     chosen = _in_turn(mixed, labels)[:count]
     others = _in_turn(np.r_[mixed[~np.isin(mixed, chosen)], chosen], labels)[: 4 * n_references]
@@ -156,12 +158,10 @@ def _in_turn(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def normalisation(folder: Path) -> tuple[Any, str]:
     """The augmentation of the run in whose folder the model lies, else the paper's, and which it is."""
     from sigvit.training.augment_images import ImageAugmentation
+    from sigvit.training.image_run import trained_preprocessing
 
-    beside = folder.resolve().parent / "config.toml"
-    asked = tomllib.loads(beside.read_text(encoding="utf-8")).get("augmentation", {}) if beside.is_file() else {}
-    if not asked:
-        return ImageAugmentation(), "Pixels were scaled to -1 … 1: no config.toml of a run lies beside the model's folder that says otherwise."
-    known = {each.name for each in fields(ImageAugmentation)}
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items() if name in known}
-    augmentation = ImageAugmentation(**values)
+    said = trained_preprocessing(folder)
+    augmentation = ImageAugmentation(**said)
+    if not said:
+        return augmentation, "Pixels were scaled to -1 … 1: no config.toml of a run lies beside the model's folder that says otherwise."
     return augmentation, f"Pixels were normalised as in the run beside the model's folder: mean {augmentation.mean}, standard deviation {augmentation.std}."

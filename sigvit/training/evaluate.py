@@ -121,6 +121,20 @@ class ImageEvaluation:
         return rows if len(rows) else np.zeros(1, dtype=np.int64)
 
 
+def evaluation_inputs(
+    images: LabelledImages, rows: Sequence[int] | np.ndarray, augmentation: ImageAugmentation, size: tuple[int, int], device: torch.device | str = "cpu"
+) -> Tensor:
+    """The images of these rows as a model of `size` (rows, columns) is evaluated on them, decoded or from memory: float32 (B, C, *size), normalised.
+
+    >>> from sigvit.data.images import open_images
+    >>> evaluation_inputs(open_images("digits", "test"), range(3), ImageAugmentation(), (8, 8)).shape
+    torch.Size([3, 1, 8, 8])
+    """
+    decoded = images.values is None
+    pixels = images.read(rows, evaluation_crop(augmentation, size, None) if decoded else None)
+    return preprocess(torch.as_tensor(pixels).permute(0, 3, 1, 2).to(device), augmentation, size, cropped=decoded)
+
+
 def evaluate_images(
     model: nn.Module,
     images: LabelledImages,

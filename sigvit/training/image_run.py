@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import runpy
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -14,6 +16,9 @@ from sigvit.plain_fields import plain_value
 from sigvit.tokenizers.image import rows_and_columns
 from sigvit.training.augment_images import ImageAugmentation
 from sigvit.training.recipe import OF_RECORDINGS, Recipe, require_unset
+
+# Of an augmentation, what evaluation needs as well.
+PREPROCESSING = ("mean", "std", "evaluation_resize", "interpolation")
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,6 @@ class ImageTask:
     ----------
     name : of the recipe.
     data : what `sigvit.data.images.open_images` opens: "digits", "mnist", "cifar10", a folder of class folders, an .npz or parquet files.
-    n_images : of the training part; only the prediction of costs reads it, before the data are there.
     image_size : pixels that the model sees: (rows, columns), or an int for both.
     in_channels, num_classes : of the data.
     augmentation, recipe : what the model sees, and how it is trained.
@@ -67,7 +71,6 @@ class ImageTask:
 
     name: str
     data: str
-    n_images: int
     image_size: tuple[int, int] = (224, 224)
     in_channels: int = 3
     num_classes: int = 1000
@@ -81,19 +84,14 @@ class ImageTask:
         require_unset(self.recipe, OF_RECORDINGS, "it varies recordings; images are varied by the augmentation")
         require_unset(self.recipe, ("patience",), "images have no validation part; the test part is looked at once, at the end")
 
-    @property
-    def epochs(self) -> float:
-        """How often each training image is seen."""
-        return self.recipe.steps * self.recipe.batch_size / self.n_images
-
 
 @dataclass(frozen=True)
 class ImageRun(ImageTask):
     """A model trained from scratch on images.
 
-    >>> run = ImageRun("two words", data="digits", n_images=1347, image_size=(8, 8), in_channels=1, num_classes=10, model=ModelChoice("Ti/4", depth=1))
-    >>> run.build_model().grid.shape, round(run.epochs, 2)
-    ((2, 2), 23.76)
+    >>> run = ImageRun("two words", data="digits", image_size=(8, 8), in_channels=1, num_classes=10, model=ModelChoice("Ti/4", depth=1))
+    >>> run.build_model().grid.shape
+    (2, 2)
     """
 
     model: ModelChoice = field(default_factory=ModelChoice)
@@ -177,6 +175,23 @@ def open_recipe(name: str) -> ImageTask:
         return maker(variant) if variant else maker()
     except TypeError as error:
         raise ValueError(f"The recipe {name!r} can't be made: {error}.") from error
+
+
+def trained_preprocessing(model: Path) -> dict[str, Any]:
+    """How the training in whose folder this model lies showed images: the fields `PREPROCESSING` of its augmentation; {} where no config.toml says it.
+
+    Raises
+    ------
+    ValueError : a config.toml that is damaged.
+    """
+    beside = model.resolve().parent / "config.toml"
+    if not beside.is_file():
+        return {}
+    try:
+        said = tomllib.loads(beside.read_text(encoding="utf-8")).get("augmentation", {})
+    except ValueError as error:
+        raise ValueError(f"{beside}, which says how the model was shown images, is damaged: {error}. Mend it, or take it away.") from error
+    return {name: said[name] for name in PREPROCESSING if name in said}
 
 
 def recipe_names() -> list[str]:
