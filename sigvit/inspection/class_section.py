@@ -120,7 +120,7 @@ def over_electrodes_and_time(places: ClassMaps, looked: Looked, bins: int) -> Fi
 
 def over_scalp(electrodes: ClassMaps, looked: Looked) -> list[str]:
     """Sums over time as scalp maps, a ring where they are more than permuted labels give; nothing where no map can be drawn."""
-    if not scalp_figures.can_draw_scalp(looked.info):
+    if not looked.has_scalp:
         return []
     there = classes_there(looked)[:MOST_CLASSES]
     titles = [looked.classes[number] for number in there]

@@ -89,7 +89,7 @@ def recording_filter_figures(model: VisionTransformer, looked: Looked, weight: T
     filters, shares = principal_filters(weight, count)
     parts = [space_and_time(each) for each in filters]
     shown = []
-    if weight.shape[1] == len(looked.info["chs"]) and scalp_figures.can_draw_scalp(looked.info):
+    if weight.shape[1] == len(looked.info["chs"]) and looked.has_scalp:
         titles = [f"{number + 1}: {share:.0%}" for number, share in enumerate(shares)]
         maps = np.stack([topography for topography, _, _ in parts])
         caption = f"Filters over the scalp; {one_map(parts)}."
@@ -135,7 +135,7 @@ def axis_similarity(similarity: np.ndarray, grid: Grid, number: int, axis: Axis,
     matrix = np.einsum(f"{letters}{letters.replace(letters[number], other)}->{letters[number]}{other}", similarity) * axis.size / np.prod(grid.shape)
     others = [each.name for each in grid.axes if each is not axis and each.size > 1]
     equal = f", at equal {' and '.join(others)}" if others else ""
-    if axis.name == "electrode" and axis.size == len(looked.info["chs"]) and scalp_figures.can_draw_scalp(looked.info):
+    if axis.name == "electrode" and axis.size == len(looked.info["chs"]) and looked.has_scalp:
         chosen = scalp_figures.spread_electrodes(looked.info, 6)
         limits = (float(np.quantile(matrix, 0.02)), float(np.quantile(matrix[~np.eye(len(matrix), dtype=bool)], 0.98)))
         maps = scalp_figures.draw_topographies(matrix[chosen], looked.info, [looked.info["ch_names"][k] for k in chosen], "cosine similarity", limits, across=3)
@@ -218,7 +218,7 @@ def rollout_section(rolled: np.ndarray, grid: Grid, model: VisionTransformer, lo
     if len(axes) > 2:
         mean = mean.mean(tuple(range(1, len(axes) - 1)))
     shown = [drawn(figures.draw_grid_map(mean, [(axis_words(axis), ticks(axis)) for axis in kept], label), f"Mean over {len(rolled)} inputs.")]
-    if kept[0].name == "electrode" and kept[0].size == len(looked.info["chs"]) and scalp_figures.can_draw_scalp(looked.info):
+    if kept[0].name == "electrode" and kept[0].size == len(looked.info["chs"]) and looked.has_scalp:
         over_time = mean.reshape(len(mean), -1).mean(1)
         limits = (float(over_time.min()), float(over_time.max()))
         shown.insert(0, drawn(scalp_figures.draw_topographies(over_time[None], looked.info, ["mean over time"], label, limits), "The same over the scalp."))

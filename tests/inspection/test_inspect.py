@@ -2,6 +2,7 @@
 
 import base64
 import re
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -18,6 +19,20 @@ from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens
 
 ELECTRODES = ("F3", "Fz", "F4", "C3", "Cz", "C4", "Pz")
+BIDS = """title = "A"
+task = "Tell."
+licence = "none"
+citation = "nobody"
+needs = "files"
+[source]
+kind = "bids"
+task = "hands"
+[[events]]
+labels = { left = "left", right = "right" }
+[window]
+start_s = 0.5
+stop_s = 1.5
+"""
 
 
 @pytest.fixture
@@ -113,6 +128,21 @@ def test_an_image_model_s_page_shows_pictures(tmp_path):
     page = (folder / "inspection.html").read_text()
     assert len(figures_of(page)) == 5
     assert "mean (0.25,), standard deviation (0.5,)" in page
+
+
+def test_a_damaged_config_of_the_training_is_named(tmp_path, capsys):
+    folder = saved(sigvit.vit("Ti/2", 8, 10, 1, width=12, depth=1, heads=2), tmp_path)
+    (tmp_path / "config.toml").write_text("a = [")
+    assert main(["inspect", str(folder), "--data", "digits"]) == 2
+    assert f"sigvit inspect: {tmp_path / 'config.toml'}, which says how the model was shown images, is damaged: " in capsys.readouterr().err
+
+
+def test_a_package_that_is_not_installed_is_a_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "mne_bids", None)
+    (tmp_path / "mine.toml").write_text(BIDS)
+    folder = saved(sigvit.signal_vit(7, 67, num_classes=2), tmp_path)
+    assert main(["inspect", str(folder), "--data", str(tmp_path / "mine.toml"), "--folder", str(tmp_path)]) == 2
+    assert "sigvit inspect: A BIDS root is read through mne-bids: pip install 'sigvit[bids]'." in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("ascii_locale")
