@@ -13,8 +13,6 @@ from sigvit.evaluation.attention import Numbers, as_tensor
 
 # n = inputs, K = classes, R = references, F = frequencies
 
-_HALF_PRECISION = (torch.float16, torch.bfloat16)
-
 
 class Attribution(NamedTuple):
     """What each number of each input adds to the score of each class.
@@ -50,8 +48,7 @@ def attribution(
 
     Parameters
     ----------
-    model : inputs → logits (n, K); in evaluation mode (ValueError where it is a module in training mode). One in half precision computes in it; its answers
-        and gradients are summed in float32, and the few digits that it has show in `missing`.
+    model : inputs → logits (n, K); in evaluation mode and at least single precision.
     inputs : (n, …), scaled as the model wants them.
     references : (R, …) other inputs, as many of each class; None is zero, the mean of standardised signals.
     n_references : how many are drawn without repeats for one input after the other, by `seed`; all where there are no more.
@@ -63,8 +60,8 @@ def attribution(
 
     Raises
     ------
-    ValueError : inputs and references of different shapes, NaN or infinity in either, targets that aren't (n,) or no classes, no point, or a model in
-        training mode.
+    ValueError : inputs and references of different shapes, NaN or infinity in either, targets that aren't (n,) or no classes, no point, a model in
+        training mode, or one in half precision.
 
     >>> found = attribution(lambda x: torch.stack([x[:, 0] * x[:, 1], x[:, 2]], dim=1), torch.tensor([[2.0, 3.0, 5.0]]))
     >>> found.values[0, 0].round(3).tolist(), found.scores[0].tolist()  # half of 2 · 3 less half of 5; half of 6 to either factor
@@ -73,8 +70,6 @@ def attribution(
     if min(n_references, points, batch_size) < 1:
         raise ValueError(f"n_references ({n_references}), points ({points}) and batch_size ({batch_size}) must all be at least 1.")
     x, others = _read(model, inputs, references)
-    if x.dtype in _HALF_PRECISION:
-        model, x, others = _in_half(model, x.dtype), x.float(), others.float()
     generator = np.random.default_rng(seed)
     known = None if reference_labels is None else as_tensor(reference_labels).numpy()
     wanted = None if targets is None else as_tensor(targets).tolist()
@@ -96,11 +91,6 @@ def attribution(
 def class_scores(logits: Tensor) -> Tensor:
     """(n, K) → (n, K): each logit less the mean of all."""
     return logits - logits.mean(-1, keepdim=True)
-
-
-def _in_half(model: Callable[[Tensor], Tensor], dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """The model as a function of float32: neither numpy nor Fourier transforms know its numbers."""
-    return lambda points: model(points.to(dtype)).float()
 
 
 def _one(
@@ -181,6 +171,8 @@ def _read(model: Callable[[Tensor], Tensor], inputs: Numbers, references: Number
     parameter = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None
     x = as_tensor(inputs)
     x = x.to(parameter) if parameter is not None else x.float() if not x.is_floating_point() else x
+    if x.dtype in (torch.float16, torch.bfloat16):
+        raise ValueError(f"The model computes in {x.dtype}, too coarse for the small differences that attribution sums; call model.float() first.")
     others = torch.zeros_like(x[:1]) if references is None else as_tensor(references).to(x)
     if x.ndim < 2 or not x.numel() or not len(others) or others.shape[1:] != x.shape[1:]:
         raise ValueError(f"Inputs are {tuple(x.shape)} and references {tuple(others.shape)}; both must be (number, …) of one shape.")

@@ -66,6 +66,15 @@ def read_features(features: Features, part: str, dtype: torch.dtype = torch.floa
     return read
 
 
+def accuracy(scores: Tensor, labels: Tensor) -> float:
+    """Share of the rows (N, classes) whose highest score is their label's (N,).
+
+    >>> accuracy(torch.tensor([[0.5, 0.25], [0.5, 0.75]]), torch.tensor([0, 0]))
+    0.5
+    """
+    return (scores.argmax(1) == labels).double().mean().item()
+
+
 class Standardiser(NamedTuple):
     """Each feature to mean 0 and standard deviation 1, by the statistics of the rows it was made from."""
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sigvit.evaluation.features import Features, Labels, Split, Standardiser, read_split
+from sigvit.evaluation.features import Features, Labels, Split, Standardiser, accuracy, read_split
 
 BIAS = 100.0  # large, so that the bias is almost free of the ridge
 RIDGE = 2.0**10
@@ -30,10 +30,6 @@ class RidgeClassifier:
     def scores(self, features: Tensor) -> Tensor:
         """(N, F) → (N, classes): near 1 for the class, near -1 for the others."""
         return _with_bias(self.standardise(features)) @ self.weights
-
-    def accuracy(self, features: Tensor, labels: Tensor) -> float:
-        """Share of the rows whose highest score is their label's."""
-        return (self.scores(features).argmax(1) == labels).double().mean().item()
 
 
 def fit_ridge(features: Tensor, labels: Tensor, n_classes: int, ridge: float = RIDGE) -> RidgeClassifier:
@@ -68,10 +64,6 @@ class FewShot(Mapping[int, float]):
     accuracies: Mapping[int, tuple[float, ...]]
 
     @property
-    def mean(self) -> dict[int, float]:
-        return {shots: statistics.fmean(found) for shots, found in self.accuracies.items()}
-
-    @property
     def spread(self) -> dict[int, float]:
         """Standard deviation over the seeds; NaN with a single one."""
         return {shots: statistics.stdev(found) if len(found) > 1 else float("nan") for shots, found in self.accuracies.items()}
@@ -86,7 +78,7 @@ class FewShot(Mapping[int, float]):
         return len(self.accuracies)
 
     def __str__(self) -> str:
-        return ", ".join(f"{shots}-shot {self.mean[shots]:.3f} ± {self.spread[shots]:.3f}" for shots in self)
+        return ", ".join(f"{shots}-shot {self[shots]:.3f} ± {self.spread[shots]:.3f}" for shots in self)
 
 
 def few_shot(
@@ -134,7 +126,7 @@ def judge_draws(split: Split, draws: Mapping[int, Sequence[Tensor]], ridge: floa
     accuracies: dict[int, tuple[float, ...]] = {}
     for shots, several in draws.items():
         fitted = (fit_ridge(split.train[rows], split.train_labels[rows], len(split.classes), ridge) for rows in several)
-        accuracies[shots] = tuple(classifier.accuracy(split.test, split.test_labels) for classifier in fitted)
+        accuracies[shots] = tuple(accuracy(classifier.scores(split.test), split.test_labels) for classifier in fitted)
     return FewShot(accuracies)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sigvit.evaluation.features import Features, Labels, Standardiser, read_split
+from sigvit.evaluation.features import Features, Labels, Standardiser, accuracy, read_split
 
 PENALTIES = tuple(10.0**exponent for exponent in range(-6, 2))
 FOLD = 5  # every fifth row of a class, or every fifth group, is held out to choose the penalty
@@ -28,10 +28,6 @@ class LinearProbe:
     def logits(self, features: Tensor) -> Tensor:
         """(N, F) → (N, classes)."""
         return functional.pad(self.standardise(features), (0, 1), value=1.0) @ self.weights
-
-    def accuracy(self, features: Tensor, labels: Tensor) -> float:
-        """Share of the rows whose highest logit is their label's."""
-        return (self.logits(features).argmax(1) == labels).double().mean().item()
 
 
 @torch.inference_mode(False)
@@ -66,7 +62,7 @@ def linear_probe(
     """
     split = read_split(train_features, train_labels, test_features, test_labels)
     held_out = _held_out(split.train_labels.cpu().numpy(), groups)
-    return fit_probe(split.train, split.train_labels, held_out, penalties).accuracy(split.test, split.test_labels)
+    return accuracy(fit_probe(split.train, split.train_labels, held_out, penalties).logits(split.test), split.test_labels)
 
 
 def fit_probe(features: Tensor, labels: Tensor, held_out: Tensor, penalties: Iterable[float] = PENALTIES) -> LinearProbe:

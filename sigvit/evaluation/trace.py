@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
-from threading import RLock
 from typing import Any
 
 import torch
@@ -23,8 +22,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sigvit.mode import in_mode
 
 EXPONENTIAL = ("gelu", "tanh", "sigmoid", "softmax", "exp", "erf", "silu", "elu")
-# Held while dropout is another function: two threads would each put back what they found, the last of them the other's.
-DROPOUT_LOCK = RLock()
 
 
 @dataclass(frozen=True)
@@ -84,8 +81,7 @@ def trace_forward(model: nn.Module, input_shape: tuple[int, ...], batch: int = 1
 def trace_training(model: nn.Module, input_shape: tuple[int, ...], batch: int = 1, dtype: str = "float32", gpu: bool = False) -> Trace:
     """Forward and backward of cross-entropy, without the optimiser. Activations, gradients and temporaries count for the peak; weights and input don't.
 
-    `gpu` : dropout is one operation, as there, not three.
-
+    `gpu` : count dropout as the one operation that it is on a GPU, not as three.
 
     >>> trace_training(nn.Linear(5, 7), (5,), batch=2).work.flops  # the input wants no gradient
     280.0
@@ -137,14 +133,13 @@ def _one_kernel_dropout() -> Iterator[None]:
     def one_kernel(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         return torch.native_dropout(input, p, True)[0] if training else input
 
-    with DROPOUT_LOCK:
-        several = functional.dropout
-        # In its place and not by a mode for functions, which backward lifts from what checkpointing computes again.
-        functional.dropout = one_kernel
-        try:
-            yield
-        finally:
-            functional.dropout = several
+    several = functional.dropout
+    # In its place and not by a mode for functions, which backward lifts from what checkpointing computes again.
+    functional.dropout = one_kernel
+    try:
+        yield
+    finally:
+        functional.dropout = several
 
 
 class _Recorder(TorchDispatchMode):

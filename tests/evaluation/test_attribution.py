@@ -44,18 +44,6 @@ def test_they_sum_to_the_score_less_the_references_mean_score(n_references):
     np.testing.assert_allclose(found.values.sum(1), 0, atol=1e-5)  # scores sum to zero over classes
 
 
-@pytest.mark.parametrize(("dtype", "digits"), [(torch.float16, 1e-3), (torch.bfloat16, 8e-3)])  # the spacing of its numbers at 1
-def test_a_model_in_half_precision_is_attributed_in_single(dtype, digits):
-    model, signals = random_model().to(dtype), torch.randn(7, 3, 48, generator=torch.Generator().manual_seed(1)).to(dtype)
-    found = attribution(model, signals[:2], signals[2:])
-    whole = attribution(model.float(), signals[:2].float(), signals[2:].float())
-    for name, ours, exact in zip(found._fields, found, whole, strict=True):
-        assert ours.dtype == np.float32
-        if name != "missing":  # there the roundings of all values add up
-            # A few roundings on top of each other, as a share of the largest number.
-            np.testing.assert_allclose(ours, exact, rtol=0, atol=8 * digits * np.abs(exact).max())
-
-
 def test_one_class_alone_has_the_same_attribution_as_among_all():
     model, signals = random_model(), torch.randn(3, 3, 48, generator=torch.Generator().manual_seed(4))
     every, alone = attribution(model, signals, signals), attribution(model, signals, signals, targets=[2, 0, 1])
@@ -112,6 +100,8 @@ def test_bad_input_gets_a_sentence(inputs, references, sentence):
         attribution(random_model(), inputs, references)
     with pytest.raises(ValueError, match=r"call model\.eval"):
         attribution(random_model().train(), inputs, references)
+    with pytest.raises(ValueError, match=r"computes in torch\.bfloat16, too coarse .*; call model\.float\(\) first"):
+        attribution(random_model().bfloat16(), inputs, references)
 
 
 def planted(n_trials, sources, seed, volts=20e-6, random_phase=False):
