@@ -10,7 +10,7 @@ __all__ = ["attention_distance", "attention_rollout"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imported when first used, so that costs can be asked for without them."""
+    """Imported when first used: evidence draws scalps with this room's figures and lives without torch."""
     if name not in __all__:
         raise AttributeError(f"sigvit.evaluation has no {name!r}; functions stand in its modules, such as sigvit.evaluation.attribution.")
     return getattr(import_module("sigvit.evaluation.attention"), name)
