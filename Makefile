@@ -43,7 +43,7 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# What braindecode's networks import; torchaudio has no CPU build and isn't needed (benchmarks/eeg_epoch.py).
+# What braindecode's networks import; torchaudio has no CPU build and isn't needed (benchmarks/braindecode_networks.py).
 .venv/benchmark: .venv/parity
 	$(BIN)/pip install --quiet --no-deps vit-pytorch braindecode skorch tabulate docstring-inheritance linear-attention-transformer local-attention \
 		colt5-attention hyper-connections torch-einops-utils axial-positional-embedding product-key-memory linformer torchinfo wfdb soundfile cffi pycparser

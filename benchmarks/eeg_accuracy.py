@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from eeg_epoch import BraindecodeClassifier, can_read
+from braindecode_networks import BraindecodeClassifier, can_read
 from page import keep, markdown, where
 
 import sigvit
@@ -49,7 +49,7 @@ ROWS = (
     "muse_n170:within_session",
     "muse_p300:within_session",
 )
-PUBLISHED = ("EEGConformer", "EEGNet", "ShallowFBCSPNet", "Deep4Net")
+PUBLISHED = ("EEGConformer", "EEGNet", "ShallowFBCSPNet", "Deep4Net", "ATCNet")
 OURS = ("EEGNet", "ShallowConvNet")
 NETWORKS = (*OURS, *(f"braindecode {name}" for name in PUBLISHED))
 HALVES = ("ViT: network", "ViT: classical half")

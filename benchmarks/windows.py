@@ -20,6 +20,7 @@ from pathlib import Path
 
 import mne
 import numpy as np
+from braindecode_networks import load_braindecode
 from page import keep, where
 
 from sigvit.data.recordings import Cut, LabelledRecording, windows_from_raw, windows_from_recordings
@@ -129,6 +130,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     ways: dict[str, Callable[..., np.ndarray]] = {"sigvit": ours, "mne.Epochs": mnes}
     if find_spec("braindecode"):
+        load_braindecode()
         ways["braindecode"] = braindecodes
     lines = ["| recording | | ms, median (lowest - highest) | peak memory / result |", "|---|---|---|---|"]
     for name, case in recordings().items():

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import sigvit
-from sigvit.data.images import Images, open_images
+from sigvit.data.images import open_images
 from sigvit.evaluation import figures, scalp_figures
 from sigvit.evaluation.attention import attention_distance, attention_rollout
 from sigvit.evaluation.attribution import attribution
@@ -22,7 +22,8 @@ from sigvit.evaluation.class_maps import class_maps, in_bins
 from sigvit.evaluation.filters import filter_patterns, principal_filters, space_and_time
 from sigvit.evaluation.position_similarity import position_similarity, position_vectors
 from sigvit.tokenizers import ElectrodeTimePatches
-from sigvit.training.augment_images import MNIST_MEAN, MNIST_STD, ImageAugmentation, preprocess
+from sigvit.training.augment_images import MNIST_MEAN, MNIST_STD, ImageAugmentation
+from sigvit.training.evaluate import evaluation_inputs
 from sigvit.training.image_batches import ImageBatches
 from sigvit.training.loop import train
 from sigvit.training.recipe import Recipe
@@ -47,7 +48,7 @@ def draw_digits() -> None:
     train(model, ImageBatches(training, augmentation, recipe, 0, torch.device("cpu"), image_size=(28, 28)), recipe, 0)
     model.eval()
     rows = np.array([np.flatnonzero(test.labels == digit)[0] for digit in range(8)])
-    first, x, others = (_prepared(test, augmentation, part) for part in (np.arange(2000), rows, np.arange(100, 116)))
+    first, x, others = (evaluation_inputs(test, part, augmentation, (28, 28)) for part in (range(2000), rows, range(100, 116)))
     with torch.no_grad():
         right = (model(first).argmax(1).numpy() == test.labels[:2000]).mean()
         maps, places = model.attention_maps(first[:128]), model.embed(x).coordinates
@@ -62,10 +63,6 @@ def draw_digits() -> None:
     keep("digits_attribution", figures.draw_over_pictures(pictures, found.values[:, 0, 0], titles, "logit a pixel", signed=True))
 
 
-def _prepared(images: Images, augmentation: ImageAugmentation, rows: np.ndarray) -> torch.Tensor:
-    return preprocess(torch.as_tensor(images.read(rows)).permute(0, 3, 1, 2), augmentation, (28, 28))
-
-
 def draw_trials() -> None:
     """SMNI: a first picture (S1) against the same picture again (S2match), a token one electrode × 250 ms; the last two subjects are not trained on."""
     windows = sigvit.open_dataset("smni_s1_s2match")
@@ -78,7 +75,7 @@ def draw_trials() -> None:
     print(f"SMNI: {classifier.score(windows[new], windows[new].labels):.1%} of {new.sum()} trials of two new subjects")
     model = classifier.model_.eval()
     model.save_pretrained(HERE.parent / "results" / "inspection" / "smni")
-    x, others = classifier._standardise(windows.values[new]), classifier._standardise(windows.values[~new][::17])
+    x, others = model.scaling(windows.values[new]), model.scaling(windows.values[~new][::17])
     labels, other_labels = (np.searchsorted(windows.classes, part) for part in (windows.labels[new], windows.labels[~new][::17]))
     with torch.no_grad():
         maps, places = model.attention_maps(x[:12]), model.embed(x[:1]).coordinates
@@ -107,10 +104,12 @@ def draw_attribution(values: np.ndarray, labels: np.ndarray, windows: sigvit.Win
 def draw_scalp_filters() -> None:
     """The same trials in tokens of all electrodes × a sixteenth of the window: filters over the scalp and time."""
     windows = sigvit.open_dataset("smni_s1_s2match")
-    classifier = sigvit.SignalViTClassifier(training_steps=200, classical=None, ensemble=False, time_shift=0.03).fit(windows, windows.labels)
-    tokenizer = classifier.model_.tokenizer
+    tokenizer = ElectrodeTimePatches.from_info(windows.info, 1 / 16, 1 / 16, electrodes="all", width=32)
+    classifier = sigvit.SignalViTClassifier(tokenizer, training_steps=200, classical=None, ensemble=False, time_shift=0.03).fit(windows, windows.labels)
+    model = classifier.model_
+    tokenizer = model.tokenizer
     filters, shares = principal_filters(tokenizer.weight.unflatten(1, (-1, tokenizer.window)), 6)
-    patches = tokenizer.unfold(classifier._standardise(windows.values[::5])).flatten(0, 1)
+    patches = tokenizer.unfold(model.scaling(windows.values[::5])).flatten(0, 1)
     maps = np.stack([space_and_time(pattern)[0] for pattern in filter_patterns(filters, patches)])
     titles = [f"{number + 1}: {share:.0%}" for number, share in enumerate(shares)]
     label = "standardised signal\na unit of the answer"

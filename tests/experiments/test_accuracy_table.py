@@ -23,7 +23,7 @@ def accuracy():
         module = importlib.util.module_from_spec(specification)
         specification.loader.exec_module(module)
         yield module
-    for name in ("page", "eeg_epoch"):
+    for name in ("page", "braindecode_networks"):
         sys.modules.pop(name, None)
 
 

@@ -1,8 +1,11 @@
 """Benchmarks never write over a published page, and `make bench` starts scripts that are there."""
 
 import importlib
+import os
 import re
+import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 def page(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     yield importlib.import_module("page")
-    for name in ("page", "eeg_epoch", "eeg_accuracy"):
+    for name in ("page", "braindecode_networks", "eeg_accuracy"):
         sys.modules.pop(name, None)
 
 
@@ -41,6 +44,16 @@ def test_a_default_run_leaves_the_published_page_with_its_notes_alone(monkeypatc
 
 def test_a_page_says_where_it_was_measured_and_with_what(page):
     assert re.fullmatch(r".+, \d+ cores, \d+ threads; Python [\d.]+, torch [\d.]+\S*, numpy [\d.]+, sigvit [\d.]+", page.where("numpy"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("braindecode") is None, reason="braindecode isn't installed")
+def test_windows_are_compared_with_braindecode_s_also_without_torchaudio(tmp_path):
+    few = "import windows; windows.recordings, windows.many_recordings = dict, lambda into=None: 0.0; windows.main(); import braindecode.datasets"
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'benchmarks'}"}
+    run = subprocess.run([sys.executable, "-c", few], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "braindecode" in (tmp_path / "results" / "benchmarks" / "windows.md").read_text()
 
 
 def test_make_bench_starts_scripts_that_are_there():
