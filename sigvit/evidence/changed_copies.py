@@ -8,9 +8,11 @@ not in the rounding.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
-from sigvit.evidence.copied_signals import BATCH, MOST_STRETCHES, STRETCH, Copies, in_places, repeated, rolling_hashes
+from sigvit.evidence.copied_signals import BATCH, MOST_STRETCHES, STRETCH, Copies, joined, rolling_hashes
 from sigvit.evidence.groups import Groups
 
 SIGNS = 128  # of a stretch, electrodes × samples: few electrodes have longer ones
@@ -62,24 +64,11 @@ def changed_warnings(copies: Copies | None) -> list[str]:
 def _of_length(values: np.ndarray, asked: np.ndarray, length: int, groups: Groups) -> tuple[Copies, np.ndarray]:
     """The copies among these rows in stretches of so many steps, and the rows that are too slow for most such stretches."""
     _, n_electrodes, n_times = values.shape
-    nothing = np.empty(0, np.int64)
     step, size = -(-len(asked) * (n_times - length) // MOST_STRETCHES), max(1, BATCH // (n_electrodes * n_times))
     parts = [_hashed(np.asarray(values[some], np.float64), some, length, step) for some in np.split(asked, range(size, len(asked), size))]
-    hashes, centres, rows, offsets, slow = (np.concatenate(column) for column in zip(*parts, strict=True))
-    compared, found = len(hashes), repeated(hashes)
-    if not len(found):
-        return Copies(nothing, nothing, compared, compared), slow
-    same_hash, same_place, order = in_places(hashes[found], rows[found], offsets[found], n_times, groups, centres[found])
-    rows, offsets, gaps = rows[found][order], offsets[found][order], np.diff(centres[found][order])
-    linked = _compare(values, rows, offsets, _nearest(np.flatnonzero(same_hash & ~same_place), gaps), length + 1)
-    stretch = np.cumsum(np.r_[False, ~(linked | (same_hash & same_place))])
-    copied = (np.bincount(stretch[1:], weights=linked, minlength=stretch[-1] + 1) > 0)[stretch]
-    return Copies(rows[copied], stretch[copied], compared, compared), slow
-
-
-def _nearest(pairs: np.ndarray, gaps: np.ndarray) -> np.ndarray:
-    """Those of the pairs that may well be copies, as many as can be compared."""
-    return np.sort(pairs[np.argsort(gaps[pairs], kind="stable")[:MOST_PAIRS]])
+    *entries, slow = (np.concatenate(column) for column in zip(*parts, strict=True))
+    compared = len(entries[0])
+    return Copies(*joined(entries, n_times, groups, partial(_compare, values, length + 1)), compared, compared), slow
 
 
 def _hashed(values: np.ndarray, rows: np.ndarray, length: int, step: int) -> tuple[np.ndarray, ...]:
@@ -107,8 +96,9 @@ def _centres(sizes: np.ndarray, length: int) -> np.ndarray:
     return moment / np.maximum(size, np.finfo(float).tiny) - np.arange(size.shape[1])
 
 
-def _compare(values: np.ndarray, rows: np.ndarray, offsets: np.ndarray, pairs: np.ndarray, length: int) -> np.ndarray:
-    """Which entries are one stretch with the next: boolean (entries - 1,); `pairs` are those that may be."""
+def _compare(values: np.ndarray, length: int, centres: np.ndarray, rows: np.ndarray, offsets: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Which entries are one stretch of so many samples with the next: boolean (entries - 1,); of the `pairs` that may be, those with near centres are asked."""
+    pairs = np.sort(pairs[np.argsort(np.diff(centres)[pairs], kind="stable")[:MOST_PAIRS]])
     linked = np.zeros(len(rows) - 1, bool)
     size = max(1, BATCH // (values.shape[1] * length))
     for some in np.split(pairs, range(size, len(pairs), size)) if len(pairs) else ():

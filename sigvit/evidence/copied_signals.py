@@ -7,6 +7,7 @@ are a copy.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,18 +49,30 @@ def find_copies(values: np.ndarray, groups: Groups) -> Copies:
     step = -(-n_stretches // MOST_STRETCHES)
     size = max(1, BATCH // (n_electrodes * n_times))
     parts = [_stretches(np.asarray(values[first : first + size]), first, step) for first in range(0, n_windows, size)]
-    hashes, rows, offsets = (np.concatenate(column) for column in zip(*parts, strict=True))
-    compared, found = len(hashes), repeated(hashes)
+    entries = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return Copies(*joined(entries, n_times, groups), len(entries[0]))
+
+
+def joined(entries: list[np.ndarray], n_times: int, groups: Groups, compare: Callable[..., np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and numbers of the stretches that stand at two places, of entries (hash, centre, row, first sample).
+
+    `compare(centres, rows, offsets, pairs)` says of the entries in order which are one stretch with the next, boolean (entries - 1,), True in `pairs` at most;
+    left out, all of these are.
+    """
+    found = _repeated(entries[0])
     if not len(found):
-        return Copies(nothing, nothing, compared)
-    same_hash, same_place, order = in_places(hashes[found], rows[found], offsets[found], n_times, groups)
-    rows = rows[found][order]
-    stretch = np.cumsum(np.r_[False, ~same_hash])
-    copied = (np.bincount(stretch[1:], weights=same_hash & ~same_place) > 0)[stretch]
-    return Copies(rows[copied], stretch[copied], compared)
+        return entries[2][:0], entries[2][:0]
+    (hashes, centres, rows, offsets), same_place = _in_places([each[found] for each in entries], n_times, groups)
+    same_hash = hashes[1:] == hashes[:-1]
+    linked = same_hash & ~same_place
+    if compare is not None:
+        linked = compare(centres, rows, offsets, np.flatnonzero(linked))
+    stretch = np.cumsum(np.r_[False, ~(linked | (same_hash & same_place))])
+    copied = (np.bincount(stretch[1:], weights=linked) > 0)[stretch]
+    return rows[copied], stretch[copied]
 
 
-def repeated(hashes: np.ndarray) -> np.ndarray:
+def _repeated(hashes: np.ndarray) -> np.ndarray:
     """Where the hashes stand that aren't the only one of their value."""
     order = np.argsort(hashes, kind="stable")
     equal = np.diff(hashes[order], prepend=~hashes[order][:1], append=~hashes[order][-1:]) == 0
@@ -76,8 +89,8 @@ def rolling_hashes(samples: np.ndarray, length: int) -> np.ndarray:
     return hashes[:, :-1] * MULTIPLIER + samples[:, 2 * half :] if length % 2 else hashes
 
 
-def _stretches(values: np.ndarray, first_row: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(hash, row, first sample) of the stretches that change at half of their samples or more."""
+def _stretches(values: np.ndarray, first_row: int, step: int) -> tuple[np.ndarray, ...]:
+    """(hash, 0 for a centre, row, first sample) of the stretches that change at half of their samples or more."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
     weights = np.cumprod(np.full(values.shape[1], MULTIPLIER, np.uint64))
     samples = np.einsum("wet,e->wt", bits, weights)
@@ -88,22 +101,21 @@ def _stretches(values: np.ndarray, first_row: int, step: int) -> tuple[np.ndarra
     changes = np.cumsum(np.pad(samples[:, 1:] != samples[:, :-1], ((0, 0), (1, 0))), axis=1)
     lively = changes[:, STRETCH - 1 :] - changes[:, :n_places] >= STRETCH // 2
     rows, offsets = np.nonzero(lively & ((hashes >> np.uint64(32)) % np.uint64(step) == 0))
-    return hashes[rows, offsets], rows + first_row, offsets
+    return hashes[rows, offsets], np.zeros(len(rows)), rows + first_row, offsets
 
 
-def in_places(
-    hashes: np.ndarray, rows: np.ndarray, offsets: np.ndarray, n_times: int, groups: Groups, centres: np.ndarray | None = None
-) -> tuple[np.ndarray, ...]:
-    """Stretches sorted by hash, centre (where there is one), place and time: whether each following one has the same hash, and is at the same place; the order.
+def _in_places(entries: list[np.ndarray], n_times: int, groups: Groups) -> tuple[list[np.ndarray], np.ndarray]:
+    """The entries sorted by hash, centre, place and time, and whether each following one is at the same place.
 
     Windows that overlap on one clock show a stretch at one place, which the interval check judges.
     """
+    hashes, centres, rows, offsets = entries
     timed = ~np.isnan(groups.start_s[rows])
     sample_s = (groups.stop_s[rows] - groups.start_s[rows]) / n_times
     place = np.where(timed, groups.recording[rows], -1 - rows)
     seconds = np.where(timed, groups.start_s[rows] + offsets * sample_s, offsets)
-    order = np.lexsort((seconds, place, hashes) if centres is None else (seconds, place, centres, hashes))
-    hashes, place, seconds, sample_s = hashes[order], place[order], seconds[order], sample_s[order]
+    order = np.lexsort((seconds, place, centres, hashes))
+    place, seconds, sample_s = place[order], seconds[order], sample_s[order]
     # clocks that name the event, not the sample, and stops that name the last sample are off by a sample or two
     same_place = (place[1:] == place[:-1]) & ~(np.abs(np.diff(seconds)) > 2.5 * sample_s[1:])
-    return hashes[1:] == hashes[:-1], same_place, order
+    return [each[order] for each in entries], same_place
