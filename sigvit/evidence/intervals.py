@@ -29,16 +29,12 @@ def required_gap_s(filter_support_s: float, guard_s: float) -> float:
 def near(groups: Groups, rows: np.ndarray, others: np.ndarray, gap_s: float) -> np.ndarray:
     """Which of `others` lie less than `gap_s` from one of `rows` in the same recording: boolean (others,). Rows without a clock are near nothing."""
     found = np.zeros(len(others), bool)
-    rows = rows[~np.isnan(groups.start_s[rows])]
-    timed = np.flatnonzero(~np.isnan(groups.start_s[others]))
-    if not len(rows) or not len(timed):
-        return found
-    timed = timed[np.isin(groups.recording[others[timed]], groups.recording[rows])]  # most often none: parts seldom share a recording
-    theirs = others[timed]
-    recordings = groups.recording[rows], groups.recording[theirs]
-    begun = _count_below(recordings, groups.start_s[rows], groups.stop_s[theirs] + gap_s - TOUCH_S, or_equal=False)
-    ended = _count_below(recordings, groups.stop_s[rows], groups.start_s[theirs] - gap_s + TOUCH_S, or_equal=True)
-    found[timed] = begun > ended  # one has begun before the other ends, and has not ended before it begins
+    for recording in np.intersect1d(groups.recording[rows], groups.recording[others]):  # most often none: parts seldom share a recording
+        mine, at = rows[groups.recording[rows] == recording], np.flatnonzero(groups.recording[others] == recording)
+        theirs = others[at]
+        begun = np.searchsorted(np.sort(groups.start_s[mine]), groups.stop_s[theirs] + gap_s - TOUCH_S)
+        ended = np.searchsorted(np.sort(groups.stop_s[mine]), groups.start_s[theirs] - gap_s + TOUCH_S, side="right")
+        found[at] = begun > ended  # one has begun before the other ends, and has not ended before it begins; NaN sorts last
     return found
 
 
@@ -47,14 +43,3 @@ def guarded(groups: Groups, rows: np.ndarray, others: np.ndarray, gap_s: float) 
     trials = groups.trial[others]
     close = near(groups, rows, others, gap_s) | np.isin(trials, groups.trial[rows])
     return np.isin(trials, trials[close])
-
-
-def _count_below(recordings: tuple[np.ndarray, np.ndarray], values: np.ndarray, limits: np.ndarray, or_equal: bool) -> np.ndarray:
-    """For every limit: how many values of its recording lie below it; exact, by one sort of both together."""
-    is_value = np.r_[np.ones(len(values), bool), np.zeros(len(limits), bool)]
-    tie = is_value != or_equal  # at equality the one that sorts first: limits, or values where equal counts as below
-    order = np.lexsort((tie, np.r_[values, limits], np.r_[recordings[0], recordings[1]]))
-    counted = np.empty(len(order), np.int64)
-    counted[order] = np.cumsum(is_value[order])
-    earlier_recordings = np.searchsorted(np.sort(recordings[0]), recordings[1])
-    return counted[len(values) :] - earlier_recordings

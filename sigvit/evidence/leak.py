@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sigvit.evidence.groups import Groups
-from sigvit.evidence.intervals import TOUCH_S
-from sigvit.evidence.leak_checks import Finding, Judged, claimed_group
+from sigvit.evidence.intervals import near
+from sigvit.evidence.leak_checks import Finding, Judged
 
 SHARED = {
     "row": "share {n} rows",
@@ -80,26 +80,14 @@ def _examples(finding: Finding, judged: Judged) -> list[tuple[int, int]]:
 
 
 def _partner(row: int, others: np.ndarray, finding: Finding, judged: Judged) -> int:
-    groups, check = judged.groups, finding.check
-    if check in ("calibration", "pretraining"):
-        return row  # it shares nothing, but comes too late; or with a window that has no row here
-    if check == "signal":
-        assert judged.signal is not None
-        fits = judged.signal[others] == judged.signal[row]
-    elif check == "copy":
+    if finding.check == "interval":
+        fits = near(judged.groups, np.array([row]), others, judged.gap_s)
+    elif finding.check == "copy":
         assert judged.copies is not None
         mine = judged.copies.stretches[judged.copies.rows == row]
         fits = np.isin(others, judged.copies.rows[np.isin(judged.copies.stretches, mine)])
-    elif check == "interval":
-        gap_s = judged.gap_s - TOUCH_S
-        apart = (groups.start_s[others] >= groups.stop_s[row] + gap_s) | (groups.stop_s[others] <= groups.start_s[row] - gap_s)
-        fits = (groups.recording[others] == groups.recording[row]) & ~apart & ~np.isnan(groups.start_s[others])
-    elif check == "alias":
-        claimed = claimed_group(finding.fold) or "subject"
-        fits = groups.plain[claimed][others] == groups.plain[claimed][row]
-    elif check == "row":
-        fits = others == row
+    elif finding.codes is None:
+        return row  # it shares nothing, but comes too late; or with a window that has no row here
     else:
-        codes = groups.recording if check == "block" else groups.label if check == "shipped" else getattr(groups, check)
-        fits = codes[others] == codes[row]
+        fits = finding.codes[others] == finding.codes[row]
     return int(others[fits][0]) if fits.any() else row

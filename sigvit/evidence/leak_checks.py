@@ -12,7 +12,7 @@ from sigvit.evidence.copied_signals import Copies
 from sigvit.evidence.fold import Fold, first_rows, trial_order
 from sigvit.evidence.groups import Groups
 from sigvit.evidence.index_pairs import APART
-from sigvit.evidence.intervals import TOUCH_S, near
+from sigvit.evidence.intervals import near
 
 PAIRS = (("train", "test"), ("validation", "test"), ("train", "validation"))
 
@@ -26,7 +26,7 @@ CHECKS = {
     "run": "within_session, runs: no run in two parts",
     "alias": "no two names of what the protocol keeps apart that differ only in case, spaces, a BIDS prefix, leading zeros or Unicode form",
     "block": "within_session, blocks: no other part's trial between test trials of a recording",
-    "calibration": "calibrated_subject, calibrated_session: what is trained on of the tested one comes before its first tested trial",
+    "calibration": "calibrated_subject, calibrated_session: nothing of the tested one is trained on that comes after its first tested trial",
     "shipped": "shipped: every row is on the side where its source puts it",
     "recording": "where every recording holds one class: no recording on both sides of the test",
     "signal": "no window of one part is byte-identical to a window of another",
@@ -54,7 +54,7 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """One check of one pair of parts: how many pairs of rows it compared, and the rows of either part that share something."""
+    """One check of one pair of parts: how many pairs of rows it compared, the rows of either part that share something, and the codes by which they do."""
 
     check: str
     fold: Fold
@@ -62,6 +62,7 @@ class Finding:
     compared: int
     first: np.ndarray
     second: np.ndarray
+    codes: np.ndarray | None = None
 
     @property
     def rows(self) -> np.ndarray:
@@ -79,9 +80,9 @@ def check_fold(fold: Fold, judged: Judged) -> Iterator[Finding]:
         if len(first) and len(second):
             for check, compared, found in _compare(fold, parts, first, second, judged):
                 yield Finding(check, fold, parts, compared, *found)
-    yield from _check_block(fold, judged.groups)
-    yield from _check_calibration(fold, judged.groups)
-    yield from _check_shipped(fold, judged.shipped)
+    yield from _check_order(fold, judged.groups)
+    if fold.protocol == "shipped" and judged.shipped is not None:
+        yield _check_shipped(fold, judged.shipped, judged.groups.label)
 
 
 def claimed_group(fold: Fold) -> str | None:
@@ -107,7 +108,7 @@ def _compare(fold: Fold, parts: tuple[str, str], first: np.ndarray, second: np.n
     if claimed is not None and ("test" in parts or can_spare(getattr(groups, claimed), groups.label, np.union1d(first, second))):
         yield claimed, n_pairs, (same := _sharing(getattr(groups, claimed), first, second))
         written_alike = _sharing(groups.plain[claimed], first, second)
-        yield "alias", n_pairs, (np.setdiff1d(written_alike[0], same[0]), np.setdiff1d(written_alike[1], same[1]))
+        yield "alias", n_pairs, (np.setdiff1d(written_alike[0], same[0]), np.setdiff1d(written_alike[1], same[1]), written_alike[2])
     if "test" in parts and groups.label_follows_recording:
         yield "recording", n_pairs, _sharing(groups.recording, first, second)
     if judged.signal is not None:
@@ -124,11 +125,11 @@ def can_spare(codes: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> bool:
     return len(needed) < len(np.unique(codes[rows]))
 
 
-def _sharing(codes: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of either part whose code the other part holds too."""
+def _sharing(codes: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of either part whose code the other part holds too, and the codes."""
     held = np.zeros((2, codes.max() + 1), bool)
     held[0, codes[first]], held[1, codes[second]] = True, True
-    return first[held[1, codes[first]]], second[held[0, codes[second]]]
+    return first[held[1, codes[first]]], second[held[0, codes[second]]], codes
 
 
 def _apart(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -165,44 +166,32 @@ def _copied(judged: Judged, first: np.ndarray, second: np.ndarray) -> tuple[np.n
     return np.intersect1d(leaking, first), np.intersect1d(leaking, second)
 
 
-def _check_block(fold: Fold, groups: Groups) -> Iterator[Finding]:
-    """Blocks are contiguous by the first window of each trial; without a clock inside each class, in row order."""
-    if not is_block(fold):
+def _check_order(fold: Fold, groups: Groups) -> Iterator[Finding]:
+    """Nothing is trained or chosen on that lies between a block's tested trials, or, of a calibrated subject or session, behind its first tested trial.
+
+    Without a clock row order stands for time, inside each class.
+    """
+    block = is_block(fold)
+    units = {"calibrated_subject": groups.subject, "calibrated_session": groups.session} | ({"within_session": groups.recording} if block else {})
+    if fold.protocol not in units:
         return
     rows = np.concatenate([fold.train, fold.validation, fold.test])
-    first = first_rows(groups, rows)
-    clocked = groups.clocked[rows]
-    moment = np.where(clocked, groups.start_s[first], first)
-    places = np.stack([groups.recording[rows], np.where(clocked, -1, groups.label[first])], axis=1)
-    place = np.unique(places, axis=0, return_inverse=True)[1].reshape(-1)
     tested = np.arange(len(rows)) >= len(rows) - len(fold.test)
+    # What follows a trial is told by recordings in natural order, and by time in each; by row number where there is no clock.
+    unit, position = units[fold.protocol][rows], trial_order(groups, rows)
+    clocked = ~np.isin(unit, unit[~groups.clocked[rows]])
+    places = np.stack([unit, np.where(clocked, -1, groups.label[first_rows(groups, rows)])], axis=1)
+    place = np.unique(places, axis=0, return_inverse=True)[1].reshape(-1)
     begin, end = np.full(place.max() + 1, np.inf), np.full(place.max() + 1, -np.inf)
-    np.minimum.at(begin, place[tested], moment[tested])
-    np.maximum.at(end, place[tested], moment[tested])
-    between = ~tested & (moment > begin[place] + TOUCH_S) & (moment < end[place] - TOUCH_S)
-    around = tested & np.isin(place, place[between])
-    yield Finding("block", fold, ("train", "test"), int((~tested).sum() * tested.sum()), np.sort(rows[between]), np.sort(rows[around]))
-
-
-def _check_calibration(fold: Fold, groups: Groups) -> Iterator[Finding]:
-    """Of the tested subject or session nothing is trained or chosen on that comes later; without a clock inside each class, in row order."""
-    codes = {"calibrated_subject": groups.subject, "calibrated_session": groups.session}.get(fold.protocol)
-    if codes is None:
-        return
-    rows = np.concatenate([fold.train, fold.validation, fold.test])
-    tested = np.arange(len(rows)) >= len(rows) - len(fold.test)
-    # What follows a trial is told by recordings in natural order, and by time in each.
-    position, clocked = trial_order(groups, rows), np.isin(codes[rows], codes[rows[~groups.clocked[rows]]], invert=True)
-    places = np.stack([codes[rows], np.where(clocked, -1, groups.label[first_rows(groups, rows)])], axis=1)
-    place = np.unique(places, axis=0, return_inverse=True)[1].reshape(-1)
-    begin = np.full(place.max() + 1, np.inf)
     np.minimum.at(begin, place[tested], position[tested])
-    late = ~tested & (position > begin[place])
-    yield Finding("calibration", fold, ("train", "test"), int((~tested).sum() * tested.sum()), np.sort(rows[late]), fold.test[:0])
+    np.maximum.at(end, place[tested], position[tested])
+    late = ~tested & (position > begin[place]) & ((position < end[place]) | (not block))
+    around = tested & np.isin(place, place[late]) & block
+    found, codes = (np.sort(rows[late]), np.sort(rows[around])), groups.recording if block else None
+    yield Finding("block" if block else "calibration", fold, ("train", "test"), int((~tested).sum() * tested.sum()), *found, codes)
 
 
-def _check_shipped(fold: Fold, shipped: np.ndarray | None) -> Iterator[Finding]:
-    if fold.protocol != "shipped" or shipped is None:
-        return
+def _check_shipped(fold: Fold, shipped: np.ndarray, labels: np.ndarray) -> Finding:
     rest = np.union1d(fold.train, fold.validation)
-    yield Finding("shipped", fold, ("train", "test"), len(rest) + len(fold.test), rest[shipped[rest] == "test"], fold.test[shipped[fold.test] != "test"])
+    wrong = rest[shipped[rest] == "test"], fold.test[shipped[fold.test] != "test"]
+    return Finding("shipped", fold, ("train", "test"), len(rest) + len(fold.test), *wrong, labels)
