@@ -32,12 +32,12 @@ FOLD_COLUMNS = (
     *("start_s", "stop_s", "label", "sha256"),
 )
 RESULT_COLUMNS = (
-    *("pipeline", "dataset", "protocol", "fold", "left_out", "seed", "score", "metric", "accuracy", "balanced_accuracy"),
-    *("n_classes", "samples", "samples_validation", "samples_test"),
+    *("pipeline", "dataset", "protocol", "subject", "session", "fold", "left_out", "seed", "score", "metric", "accuracy", "balanced_accuracy"),
+    *("log_loss", "calibration_error", "n_classes", "chance", "samples", "samples_validation", "samples_test", "alignment"),
 )
 CERTIFICATE_ENTRIES = (
-    *("verdict", "tolerated", "n_rows", "dataset", "folds_sha256", "results_sha256", "filter_support_s", "guard_s"),
-    *("sizes", "provenance"),
+    *("verdict", "tolerated", "n_rows", "dataset", "folds_sha256", "results_sha256", "signal_sha256", "filter_support_s", "guard_s"),
+    *("sizes", "checks", "provenance", "alignment", "pretraining"),
 )
 PARTS = ("train", "validation", "test")
 PAIRS = (("train", "test"), ("validation", "test"), ("train", "validation"))
@@ -86,6 +86,24 @@ class Fold:
         return f"fold {self.number} ({self.left_out})"
 
 
+@dataclass
+class Stored:
+    """What a results folder holds.
+
+    Attributes
+    ----------
+    folds : by number. rows : by number. results : every line of results.csv by column. parts : of every fit that is kept.
+    findings : what is wrong with folds.csv by itself, and with the hashes of both tables.
+    """
+
+    certificate: dict[str, Any]
+    folds: dict[int, Fold]
+    rows: dict[int, Row]
+    results: list[dict[str, str]]
+    parts: list[dict[str, Any]]
+    findings: list[str]
+
+
 class Unreadable(Exception):  # noqa: N818  (it says what the file is)
     """A file that is missing or isn't what its name says."""
 
@@ -101,18 +119,21 @@ def verify(folder: str | Path) -> list[str]:
     ------
     Unreadable : a file is missing, cut off, or has other columns.
     """
-    folder = Path(folder)
+    return judge(read(Path(folder)))
+
+
+def read(folder: Path) -> Stored:
+    """All files of a results folder, each read once."""
     certificate = read_certificate(folder / "certificate.json")
     folds, rows, findings = read_folds(folder / "folds.csv")
-    results = read_results(folder / "results.csv")
-    findings = check_hashes(folder, certificate) + findings
-    findings += check_certificate(certificate, folds, rows)
-    findings += check_leaks(certificate, folds, rows)
-    findings += check_results(certificate, folds, rows, results)
-    findings += check_predictions(folder / "fits", folds, rows, results)
-    findings += check_alignment(certificate, results)
-    findings += check_pretraining(certificate, folds)
-    return findings + check_provenance(certificate, folds, results)
+    results, parts = read_results(folder / "results.csv"), list(kept_parts(folder / "fits"))
+    return Stored(certificate, folds, rows, results, parts, check_hashes(folder, certificate) + findings)
+
+
+def judge(stored: Stored) -> list[str]:
+    """What is wrong with what was read, each in a sentence."""
+    checks = (check_certificate, check_leaks, check_results, check_predictions, check_alignment, check_pretraining, check_provenance)
+    return [*stored.findings, *(finding for check in checks for finding in check(stored))]
 
 
 def read_certificate(path: Path) -> dict[str, Any]:
@@ -206,27 +227,19 @@ def check_hashes(folder: Path, certificate: dict[str, Any]) -> list[str]:
     return findings
 
 
-def check_certificate(certificate: dict[str, Any], folds: dict[int, Fold], rows: dict[int, Row]) -> list[str]:
+def check_certificate(stored: Stored) -> list[str]:
     """What the certificate says of sizes and verdict agrees with the folds and with itself."""
-    findings = []
-    stated = {int(size["fold"]): {part: size[part] for part in PARTS} for size in certificate["sizes"]}
-    for size in certificate["sizes"]:
-        fold = folds.get(int(size["fold"]))
-        if fold is not None and size.get("left_out", fold.left_out) != fold.left_out:
-            findings.append(f"Fold {fold.number}: the certificate leaves out {size['left_out']!r}, folds.csv {fold.left_out!r}.")
-    counted = {number: {part: len(fold.parts[part]) for part in PARTS} for number, fold in folds.items()}
-    for number in sorted(stated.keys() | counted.keys()):
-        if stated.get(number) != counted.get(number):
-            findings.append(f"Fold {number}: the certificate counts {stated.get(number)}, folds.csv {counted.get(number)}.")
+    certificate, folds, rows = stored.certificate, stored.folds, stored.rows
+    findings = list(_wrong_sizes(certificate["sizes"], folds))
     if max(rows) >= certificate["n_rows"] or min(rows) < 0:
         findings.append(f"folds.csv names rows {min(rows)} to {max(rows)}, but {certificate['n_rows']} rows were certified.")
     broken = [number for number, row in rows.items() if not (row.stop_s > row.start_s or (math.isnan(row.start_s) and math.isnan(row.stop_s)))]
     if broken:
         findings.append(f"Row {broken[0]} starts at {rows[broken[0]].start_s} s and stops at {rows[broken[0]].stop_s} s; {len(broken)} rows have no interval.")
-    found = [check["name"] for check in certificate.get("checks", []) if check["found"] and check["name"] not in certificate["tolerated"]]
+    found = [check["name"] for check in certificate["checks"] if check["found"] and check["name"] not in certificate["tolerated"]]
     if found:
         findings.append(f"The certificate says that its check {found[0]!r} found something, but not that this was tolerated.")
-    findings += _unsigned(str(certificate.get("signal_sha256", "")), certificate["n_rows"], rows)
+    findings += _unsigned(str(certificate["signal_sha256"]), certificate["n_rows"], rows)
     for protocol in sorted({fold.protocol for fold in folds.values()} - set(PROTOCOLS)):
         near = difflib.get_close_matches("_".join(protocol.lower().replace("-", "_").split()), PROTOCOLS, n=1, cutoff=0.8)
         if near:
@@ -234,6 +247,18 @@ def check_certificate(certificate: dict[str, Any], folds: dict[int, Fold], rows:
     if certificate["verdict"] != ("tolerated" if certificate["tolerated"] else "proved"):
         findings.append(f"The verdict is {certificate['verdict']!r}, but what was tolerated is {certificate['tolerated']}.")
     return findings
+
+
+def _wrong_sizes(sizes: list[dict[str, Any]], folds: dict[int, Fold]) -> Iterator[str]:
+    stated = {int(size["fold"]): {part: size[part] for part in PARTS} for size in sizes}
+    for size in sizes:
+        fold = folds.get(int(size["fold"]))
+        if fold is not None and size["left_out"] != fold.left_out:
+            yield f"Fold {fold.number}: the certificate leaves out {size['left_out']!r}, folds.csv {fold.left_out!r}."
+    counted = {number: {part: len(fold.parts[part]) for part in PARTS} for number, fold in folds.items()}
+    for number in sorted(stated.keys() | counted.keys()):
+        if stated.get(number) != counted.get(number):
+            yield f"Fold {number}: the certificate counts {stated.get(number)}, folds.csv {counted.get(number)}."
 
 
 def _unsigned(signal_sha256: str, n_rows: int, rows: dict[int, Row]) -> Iterator[str]:
@@ -245,14 +270,15 @@ def _unsigned(signal_sha256: str, n_rows: int, rows: dict[int, Row]) -> Iterator
         yield "The SHA-256 of the signals in folds.csv aren't those that were certified."
 
 
-def check_leaks(certificate: dict[str, Any], folds: dict[int, Fold], rows: dict[int, Row]) -> list[str]:
+def check_leaks(stored: Stored) -> list[str]:
     """Every leak that these files can show, in every fold, but for the kinds that the certificate says were tolerated."""
+    certificate, rows = stored.certificate, stored.rows
     gap_s = 2 * certificate["filter_support_s"] + certificate["guard_s"]
     if not (math.isfinite(gap_s) and certificate["filter_support_s"] >= 0 and certificate["guard_s"] >= 0):
         return [f"The certificate's filter support ({certificate['filter_support_s']} s) and guard ({certificate['guard_s']} s) aren't seconds from 0 upwards."]
     unclocked = {row.recording for row in rows.values() if math.isnan(row.start_s)}
     findings = []
-    for fold in folds.values():
+    for fold in stored.folds.values():
         for name, sentence in leaks_of(fold, rows, gap_s, unclocked):
             if name not in certificate["tolerated"]:
                 findings.append(f"F{str(fold)[1:]} leaks: {sentence}.")
@@ -277,10 +303,7 @@ def leaks_of(fold: Fold, rows: dict[int, Row], gap_s: float, unclocked: set[str]
         only_first, only_second = ([row for row in part if row not in both] for part in (first, second))
         yield from _shared("signal", parts, only_first, only_second, lambda row: rows[row].sha256 or f"unknown {row}")
         yield from _too_near(parts, only_first, only_second, rows, gap_s)
-    if _is_block(fold):
-        yield from _mixed_in_time(fold, rows, unclocked)
-    if fold.protocol in ("calibrated_subject", "calibrated_session"):
-        yield from _calibrated_later(fold, rows, unclocked, 1 if fold.protocol == "calibrated_subject" else 2)
+    yield from _out_of_order(fold, rows, unclocked)
 
 
 def _keys(fold: Fold, parts: tuple[str, str], rows: dict[int, Row]) -> Iterator[tuple[str, Callable[[int], Hashable]]]:
@@ -356,62 +379,51 @@ def _is_block(fold: Fold) -> bool:
     return fold.protocol == "within_session" and re.search(r", block \d+ of \d+$", fold.left_out) is not None
 
 
-def _mixed_in_time(fold: Fold, rows: dict[int, Row], unclocked: set[str]) -> Iterator[tuple[str, str]]:
-    """In every recording no other part's trial begins between test trials; without a clock, row order inside each class stands for time."""
-    first: dict[tuple, tuple[float, int]] = {}
-    for row in sorted(row for part in PARTS for row in fold.parts[part]):
-        trial, moment = (rows[row].recording, rows[row].trial), 0.0 if rows[row].recording in unclocked else rows[row].start_s
-        first[trial] = min(first.get(trial, (math.inf, row)), (moment, row))
+def _out_of_order(fold: Fold, rows: dict[int, Row], unclocked: set[str]) -> Iterator[tuple[str, str]]:
+    """Nothing is trained or chosen on that lies between a block's tested trials, or, of a calibrated subject or session, behind its first tested trial.
 
-    def place(row: int) -> tuple[Hashable, float]:
-        recording = rows[row].recording
-        moment, begin = first[recording, rows[row].trial]
-        return ((recording, rows[begin].label), float(begin)) if recording in unclocked else (recording, moment)
+    Time is that of recordings in natural order, and of the clock in each. In a recording without one row order stands for it, and then, in all of the
+    recording, subject or session, inside each class.
+    """
+    depth = {"calibrated_subject": 1, "calibrated_session": 2}.get(fold.protocol)
+    if depth is None and not _is_block(fold):
+        return
 
-    bounds: dict[Hashable, list[float]] = {}
-    for where, moment in map(place, fold.parts["test"]):
-        low, high = bounds.get(where, [moment, moment])
-        bounds[where] = [min(low, moment), max(high, moment)]
+    def unit(row: int) -> Hashable:
+        return rows[row][:depth] if depth else rows[row].recording
+
+    def trial(row: int) -> tuple[str, str]:
+        return rows[row].recording, rows[row].trial
+
+    every = [row for part in PARTS for row in fold.parts[part]]
+    timeless = {unit(row) for row in every if rows[row].recording in unclocked}
+    begun: dict[tuple[str, str], tuple] = {}
+    for row in every:
+        recording, start_s = rows[row].recording, 0.0 if rows[row].recording in unclocked else rows[row].start_s
+        natural = [int(part) if number % 2 else part for number, part in enumerate(re.split(r"(\d+)", recording))]
+        moment = (natural, recording, start_s, row)
+        begun[trial(row)] = min(begun.get(trial(row), moment), moment)
+
+    def place(row: int) -> tuple:
+        return unit(row), rows[begun[trial(row)][-1]].label if unit(row) in timeless else ""
+
+    tested: dict[tuple, list[tuple]] = defaultdict(list)
+    for row in fold.parts["test"]:
+        tested[place(row)].append(begun[trial(row)])
+    bounds = {where: (min(moments), max(moments)) for where, moments in tested.items()}
     for row in fold.parts["train"] + fold.parts["validation"]:
-        where, moment = place(row)
-        if where in bounds and bounds[where][0] + TOUCH_S < moment < bounds[where][1] - TOUCH_S:
+        first, last = bounds.get(place(row), (begun[trial(row)],) * 2)
+        if depth and begun[trial(row)] > first:
+            yield "calibration", f"row {row} of the tested {'subject' if depth == 1 else 'session'} is trained on, but comes after its first tested trial"
+            return
+        if not depth and first < begun[trial(row)] < last:
             yield "block", f"row {row} is trained or chosen on, but lies between test trials of recording {rows[row].recording}"
             return
 
 
-def _calibrated_later(fold: Fold, rows: dict[int, Row], unclocked: set[str], depth: int) -> Iterator[tuple[str, str]]:
-    """Of the tested subject (or session) nothing is trained on that comes after its first tested trial: by recording in natural order and time.
-
-    In a recording without a clock row order stands for time, and then, in all of the subject's (or session's), inside each class.
-    """
-    every = [row for part in PARTS for row in fold.parts[part]]
-    timeless = {rows[row][:depth] for row in every if rows[row].recording in unclocked}
-    begun: dict[tuple, tuple] = {}
-
-    def moment(row: int) -> tuple:
-        recording = [int(part) if number % 2 else part for number, part in enumerate(re.split(r"(\d+)", rows[row].recording))]
-        return (recording, rows[row].recording, 0.0 if rows[row].recording in unclocked else rows[row].start_s, row)
-
-    def trial(row: int) -> tuple:
-        return rows[row].recording, rows[row].trial
-
-    for row in every:
-        begun[trial(row)] = min(begun.get(trial(row), moment(row)), moment(row))
-
-    def place(row: int) -> tuple:
-        unit = rows[row][:depth]
-        return (unit, rows[begun[trial(row)][-1]].label) if unit in timeless else (unit, "")
-
-    first: dict[tuple, tuple] = {}
-    for row in fold.parts["test"]:
-        first[place(row)] = min(first.get(place(row), begun[trial(row)]), begun[trial(row)])
-    late = [row for part in ("train", "validation") for row in fold.parts[part] if place(row) in first and begun[trial(row)] > first[place(row)]]
-    if late:
-        yield "calibration", f"row {late[0]} of the tested {'subject' if depth == 1 else 'session'} is trained on, but comes after its first tested trial"
-
-
-def check_results(certificate: dict[str, Any], folds: dict[int, Fold], rows: dict[int, Row], results: list[dict[str, str]]) -> list[str]:
+def check_results(stored: Stored) -> list[str]:
     """One row per pipeline, fold and seed, each with the fold's own words and numbers that can be true."""
+    folds, results = stored.folds, stored.results
     if not results:
         return ["results.csv holds no rows."]
     try:
@@ -426,24 +438,20 @@ def check_results(certificate: dict[str, Any], folds: dict[int, Fold], rows: dic
         if key[1] not in folds:
             findings.append(f"results.csv has a row of {_fit(key)}, but folds.csv has no such fold.")
         else:
-            findings += [f"results.csv, {_fit(key)}: {what}." for what in _wrong(line, folds[key[1]], rows, certificate)]
+            findings += [f"results.csv, {_fit(key)}: {what}." for what in _wrong(line, folds[key[1]], stored.rows, stored.certificate["dataset"])]
     return findings
 
 
-def _wrong(line: dict[str, str], fold: Fold, rows: dict[int, Row], certificate: dict[str, Any]) -> Iterator[str]:
+def _wrong(line: dict[str, str], fold: Fold, rows: dict[int, Row], dataset: str) -> Iterator[str]:
     tested = [rows[row] for row in fold.parts["test"]]
-    expected = {"dataset": certificate["dataset"], "protocol": fold.protocol, "left_out": fold.left_out, "samples_test": str(len(tested))}
+    joined = {column: "+".join(sorted({getattr(row, column).replace("+", "++") for row in tested})) for column in ("subject", "session")}
+    expected = joined | {"dataset": dataset, "protocol": fold.protocol, "left_out": fold.left_out, "samples_test": str(len(tested))}
     n_train, n_validation = len(fold.parts["train"]), len(fold.parts["validation"])
     if (line["samples"], line["samples_validation"]) not in {(str(n_train), str(n_validation)), (str(n_train + n_validation), "0")}:
         yield f"{line['samples']} training and {line['samples_validation']} validation rows, but the fold has {n_train} and {n_validation}"
     for column, value in expected.items():
         if line[column] != value:
             yield f"{column} is {line[column]!r}, but it should be {value!r}"
-    for column in ("subject", "session"):
-        # Names are joined by "+", and one inside a name stands twice (in tables from before that, once).
-        held = {name for row in tested for name in getattr(row, column).split("+")} - {""}
-        if column in line and set(line[column].split("+")) - {""} != held:
-            yield f"{column} is {line[column]!r}, but the test rows are of {'+'.join(sorted(held))}"
     yield from _wrong_scores(line, len({row.label for row in tested}))
 
 
@@ -460,10 +468,9 @@ def _wrong_scores(line: dict[str, str], n_tested_classes: int) -> Iterator[str]:
     elif line["metric"] in line and numbers["score"] != _number(line[line["metric"]]):
         yield f"the score is {line['score']}, but its metric, {line['metric']}, is {line[line['metric']]}"
     metric = "roc_auc" if numbers["n_classes"] == 2 else "balanced_accuracy"
-    # Of a score, chance is one in the classes that were tested; tables from before that say one in all classes.
-    named = {numbers["n_classes"], n_tested_classes if n_tested_classes > 1 else numbers["n_classes"]}
-    if "chance" in line and not any(_same(line["chance"], 1 / max(1, number)) for number in named):
-        yield f"chance is {line['chance']!r}, but with n_classes {line['n_classes']!r}, {n_tested_classes} of them tested, it should be one in so many"
+    guessed = n_tested_classes if n_tested_classes > 1 else numbers["n_classes"]
+    if not _same(line["chance"], 1 / max(1, guessed)):
+        yield f"chance is {line['chance']!r}, but with n_classes {line['n_classes']!r}, {n_tested_classes} of them tested, it should be one in {guessed:g}"
     if line["metric"] != metric or not numbers["n_classes"] >= max(2, n_tested_classes):
         tested = f"{n_tested_classes} of {line['n_classes']} classes were tested"
         yield f"{tested} and the metric is {line['metric']!r}; two classes have roc_auc, more balanced_accuracy"
@@ -478,10 +485,11 @@ def kept_parts(fits: Path) -> Iterator[dict[str, Any]]:
             raise Unreadable(f"{path} isn't a kept fit ({error!r}).") from error
 
 
-def check_predictions(fits: Path, folds: dict[int, Fold], rows: dict[int, Row], results: list[dict[str, str]]) -> list[str]:
+def check_predictions(stored: Stored) -> list[str]:
     """Every score of the table is that of predictions that were kept, and what else it says is what their fit says. Other fits may lie there too."""
+    folds, rows, results = stored.folds, stored.rows, stored.results
     kept: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-    for part in kept_parts(fits):
+    for part in stored.parts:
         kept[part["row"]["pipeline"], part["row"]["fold"]].append(part)
     seeds: dict[tuple[str, int], list[int]] = defaultdict(list)
     for line in results:
@@ -497,7 +505,7 @@ def check_predictions(fits: Path, folds: dict[int, Fold], rows: dict[int, Row], 
         findings += [f"results.csv, {_fit(key)}: {what}." for what in _misstated(line, agreeing)]
         if not agreeing:
             what = f"its predictions, kept in fits, give {_told(scores[-1])}" if scores else NOT_KEPT
-            findings.append(f"results.csv, {_fit(key)}: it says {_told({name: _number(line[name]) for name in SCORES if name in line})}, but {what}.")
+            findings.append(f"results.csv, {_fit(key)}: it says {_told({name: _number(line[name]) for name in SCORES})}, but {what}.")
     return findings
 
 
@@ -526,10 +534,10 @@ def _improbable(part: dict[str, Any]) -> str:
     return ""
 
 
-def fitted_once(fits: Path, results: list[dict[str, str]]) -> list[str]:
+def fitted_once(stored: Stored) -> list[str]:
     """Pipelines of which not every seed of the table has a kept fit of its own."""
-    kept = {(part["row"]["pipeline"], part["row"]["seed"]) for part in kept_parts(fits)}
-    return sorted({line["pipeline"] for line in results if (line["pipeline"], int(line["seed"])) not in kept})
+    kept = {(part["row"]["pipeline"], part["row"]["seed"]) for part in stored.parts}
+    return sorted({line["pipeline"] for line in stored.results if (line["pipeline"], int(line["seed"])) not in kept})
 
 
 def _is_of(part: dict[str, Any], fold: Fold, rows: dict[int, Row]) -> bool:
@@ -585,7 +593,7 @@ def _area(numbers: list[int], second: list[float]) -> float:
 
 
 def _agree(line: dict[str, str], found: dict[str, float]) -> bool:
-    return all(_same(line[name], found[name]) for name in SCORES if name in line)
+    return all(_same(line[name], found[name]) for name in SCORES)
 
 
 def _same(stated: str, value: float | None) -> bool:
@@ -598,13 +606,13 @@ def _told(scores: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
 
 
-def check_alignment(certificate: dict[str, Any], results: list[dict[str, str]]) -> list[str]:
+def check_alignment(stored: Stored) -> list[str]:
     """The table's modes of alignment are the certificate's, and one that reads test windows before it judges them is tolerated by name."""
-    stated = {str(entry["pipeline"]): entry for entry in certificate.get("alignment", [])}
+    stated = {str(entry["pipeline"]): entry for entry in stored.certificate["alignment"]}
     modes: dict[str, set[str]] = defaultdict(set)
-    for line in results:
+    for line in stored.results:
         # A search may have chosen another one in every fold.
-        modes[line["pipeline"]] |= set(line.get("alignment", "none").split("+")) - {"none"}
+        modes[line["pipeline"]] |= set(line["alignment"].split("+")) - {"none"}
     found = {name: "+".join(sorted(several)) for name, several in modes.items() if several}
     findings = []
     for name, mode in found.items():
@@ -618,17 +626,15 @@ def check_alignment(certificate: dict[str, Any], results: list[dict[str, str]]) 
         if entry["mode"] != "none" and not any(line == name or line.startswith(f"{name}: ") for line in found)
     ]
     reads = sorted({name for name, mode in found.items() if "transductive" in mode.split("+")} | {name for name in stated if stated[name]["uses_test_windows"]})
-    if reads and "alignment" not in certificate["tolerated"]:
+    if reads and "alignment" not in stored.certificate["tolerated"]:
         findings.append(f"Pipeline {reads[0]!r} read test windows before it judged them, but the certificate doesn't tolerate 'alignment' by name.")
     return findings
 
 
-def check_pretraining(certificate: dict[str, Any], folds: dict[int, Fold]) -> list[str]:
+def check_pretraining(stored: Stored) -> list[str]:
     """No row that a pre-trained model saw stands in the test part of a fold that starts from it."""
-    if "pretraining" in certificate["tolerated"]:
-        return []
-    findings = []
-    for entry in certificate.get("pretraining", []):
+    folds, findings = stored.folds, []
+    for entry in stored.certificate["pretraining"] if "pretraining" not in stored.certificate["tolerated"] else ():
         rows = {int(row) for row in entry["rows"]}
         for number in entry["folds"]:
             shared = sorted(rows & set(folds[int(number)].parts["test"])) if int(number) in folds else []
@@ -638,13 +644,14 @@ def check_pretraining(certificate: dict[str, Any], folds: dict[int, Fold]) -> li
     return findings
 
 
-def check_provenance(certificate: dict[str, Any], folds: dict[int, Fold], results: list[dict[str, str]]) -> list[str]:
+def check_provenance(stored: Stored) -> list[str]:
     """Every fit saw its own fold's training rows, chose on that fold's validation rows or on nothing, and read the test rows once."""
-    entries = {(str(entry["pipeline"]), int(entry["fold"]), int(entry["seed"])): entry for entry in certificate["provenance"]}
-    lines = {(line["pipeline"], int(line["fold"]), int(line["seed"])): line for line in results}
+    folds, provenance = stored.folds, stored.certificate["provenance"]
+    entries = {(str(entry["pipeline"]), int(entry["fold"]), int(entry["seed"])): entry for entry in provenance}
+    lines = {(line["pipeline"], int(line["fold"]), int(line["seed"])): line for line in stored.results}
     findings = [f"The certificate says nothing of how {_fit(key)} was fitted." for key in lines if key not in entries]
     findings += [f"The certificate speaks of {_fit(key)}, which results.csv doesn't have." for key in entries if key not in lines]
-    if len(entries) < len(certificate["provenance"]):
+    if len(entries) < len(provenance):
         findings.append("The certificate's provenance names a fit twice.")
     seen = {number: _training_sha256(fold) for number, fold in folds.items()}
     for key, entry in entries.items():
@@ -702,9 +709,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(USAGE, file=sys.stderr)
         return 2
     try:
-        findings = verify(arguments[0])
-        certificate = read_certificate(Path(arguments[0]) / "certificate.json")
-        once = fitted_once(Path(arguments[0]) / "fits", read_results(Path(arguments[0]) / "results.csv"))
+        stored = read(Path(arguments[0]))
+        findings = judge(stored)
+        agreed = "" if findings else _agreed(stored)
     except (Unreadable, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         print(f"UNREADABLE: {error if isinstance(error, Unreadable) else f'the files lack what a results folder has ({error!r}).'}")
         return 2
@@ -713,16 +720,21 @@ def main(arguments: list[str] | None = None) -> int:
         if len(findings) > 40:
             print(f"- and {len(findings) - 40} more.")
         return 1
+    print(f"CONFIRMED: {arguments[0]}, {agreed}.\n({NOT_HERE})")
+    return 0
+
+
+def _agreed(stored: Stored) -> str:
+    """What agrees where there are no findings, in words."""
+    certificate, once = stored.certificate, fitted_once(stored)
     tolerated = f", with {', '.join(certificate['tolerated'])} tolerated by name" if certificate["tolerated"] else ""
     n_fits, n_folds = len(certificate["provenance"]), len(certificate["sizes"])
-    anew = any(True for _ in kept_parts(Path(arguments[0]) / "fits"))
-    scores = "every score was computed anew from the predictions in fits" if anew else "no score was computed anew, since no predictions are kept in fits"
-    if anew and once:
-        scores += f" (of {', '.join(once)} one fit stands for all seeds, as of a pipeline without a seed)"
+    scores = "no score was computed anew, since no predictions are kept in fits"
+    if stored.parts:
+        seedless = f" (of {', '.join(once)} one fit stands for all seeds, as of a pipeline without a seed)" if once else ""
+        scores = f"every score was computed anew from the predictions in fits{seedless}"
     agree = f"{n_folds} folds, {n_fits} fits, hashes, leaks, table, provenance agree; {scores}"
-    print(f"CONFIRMED: {arguments[0]}, verdict {certificate['verdict']!r}{tolerated}: {agree}.")
-    print(f"({NOT_HERE})")
-    return 0
+    return f"verdict {certificate['verdict']!r}{tolerated}: {agree}"
 
 
 if __name__ == "__main__":

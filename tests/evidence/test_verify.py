@@ -176,10 +176,10 @@ def cell(column: str, value: str, line: int = 0) -> Callable[[pd.DataFrame], pd.
         (cell("metric", "balanced_accuracy"), "its metric, balanced_accuracy, is"),
         (cell("metric", "luck"), "two classes have roc_auc"),
         (cell("n_classes", "1"), "2 of 1 classes were tested"),
-        (cell("chance", "0.1"), "chance is '0.1', but with n_classes '2', 2 of them tested, it should be one in so many"),
+        (cell("chance", "0.1"), "chance is '0.1', but with n_classes '2', 2 of them tested, it should be one in 2"),
         (cell("protocol", "within_session"), "protocol is 'within_session', but it should be 'cross_subject'"),
         (cell("left_out", "subject 09"), "left_out is 'subject 09'"),
-        (cell("subject", "02"), "subject is '02', but the test rows are of 01"),
+        (cell("subject", "02"), "subject is '02', but it should be '01'"),
         (cell("dataset", "other"), "dataset is 'other', but it should be 'synthetic'"),
         (cell("pipeline", "ViT"), "The certificate says nothing of how pipeline 'ViT', fold 0, seed 0 was fitted"),
     ],
@@ -300,8 +300,8 @@ def test_a_recording_without_a_clock_leaves_the_others_in_the_order_of_theirs(tm
     assert any("is trained on, but comes after its first tested trial" in finding for finding in verify.verify(folder))
 
 
-@pytest.mark.parametrize(("chance", "confirmed"), [("0.5", True), ("0.3333333333333333", True), ("0.25", False)])
-def test_chance_is_one_in_the_tested_classes_or_as_before_in_all(tmp_path: Path, chance: str, confirmed: bool) -> None:
+@pytest.mark.parametrize(("chance", "confirmed"), [("0.5", True), ("0.3333333333333333", False), ("0.25", False)])
+def test_chance_is_one_in_the_tested_classes(tmp_path: Path, chance: str, confirmed: bool) -> None:
     """Every subject lacks a class of three."""
     windows = synthetic_windows(n_subjects=3, n_runs=1, n_trials=18, classes=("a", "b", "c"))
     windows = windows[[row for row in range(54) if windows.labels[row] != "abc"[row // 18]]]
@@ -334,7 +334,7 @@ def test_a_test_part_of_one_class_may_lack_its_score(tmp_path: Path) -> None:
         ("certificate.json", '{"verdict": "proved"}', "lacks tolerated, n_rows"),
         ("results.csv", "pipeline\nLDA\n", "lacks the columns dataset"),
         ("results.csv", '{results}"a"b,', "isn't a table"),
-        ("results.csv", "{results}LDA,synthetic,cross_subject,first,,0,,,,,2,1,1,1\n", "a fold or seed that isn't a whole number"),
+        ("results.csv", "{results}LDA,synthetic,cross_subject,,,first,,0,,,,,,,2,,1,1,1,\n", "a fold or seed that isn't a whole number"),
         ("results.csv", b"\xff\xfe", "isn't a table"),
     ],
 )
@@ -445,7 +445,7 @@ def test_kept_predictions_that_are_no_probabilities_are_refuted(tmp_path: Path, 
     assert all("probabilities are at least 0 and sum to 1" in finding for finding in findings)
 
 
-def test_names_with_a_plus_are_confirmed_as_they_are_written_now_and_were_before(tmp_path: Path) -> None:
+def test_names_with_a_plus_are_confirmed(tmp_path: Path) -> None:
     windows = synthetic_windows(n_subjects=3, n_runs=1, n_trials=12)
     windows.metadata["subject"] += "+ctrl"
     folder = write_folder(tmp_path / "folder", windows, splitters.cross_subject(windows.metadata))
@@ -453,10 +453,8 @@ def test_names_with_a_plus_are_confirmed_as_they_are_written_now_and_were_before
     assert unit_of(table) == "subject"
     assert table["subject"].unique().tolist() == ["01++ctrl", "02++ctrl", "03++ctrl"]
     assert verify.verify(folder) == []
-    edit_table(folder, "results", lambda table: table.assign(subject=table.subject.str.replace("++", "+")))
-    assert verify.verify(folder) == []
     edit_table(folder, "results", lambda table: table.assign(subject=table.subject.str.replace("01", "02")))
-    assert any("subject is '02+ctrl'" in finding for finding in verify.verify(folder))
+    assert any("subject is '02++ctrl'" in finding for finding in verify.verify(folder))
 
 
 def test_what_the_certificate_says_was_left_out_is_compared(folder: Path) -> None:
