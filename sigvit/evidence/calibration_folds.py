@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sigvit.evidence.fold import Division, Fold, first_rows, trial_order
+from sigvit.evidence.fold import Division, Fold, first_rows, folds_of_units, trial_order
 from sigvit.evidence.groups import Groups, read_groups
 from sigvit.evidence.intervals import guarded, required_gap_s
 
@@ -50,8 +50,6 @@ def calibrate(
     reserve = n if reserve is None else reserve
     if by not in UNITS:
         raise ValueError(f"by is {by!r}; calibration is by 'subject' or 'session'.")
-    if undividable not in ("refuse", "leave out"):
-        raise ValueError(f"undividable is {undividable!r}; it is 'refuse' or 'leave out'.")
     if not 0 <= n <= reserve:
         raise ValueError(f"n is {n} and reserve {reserve}; n must be at least 0 and at most reserve.")
     groups = read_groups(metadata)
@@ -59,24 +57,13 @@ def calibrate(
     codes = groups.subject if by == "subject" else groups.session
     shuffled = np.random.default_rng(seed).permutation(groups.subject.max() + 1)[groups.subject]
     keys: list[np.ndarray | str] = [*([shuffled] if by == "subject" else []), groups.session, groups.run, "blocks", "blocks inside classes"]
-    folds: list[Fold] = []
-    refusal = None
-    for unit in np.unique(codes):
-        own = np.flatnonzero(codes == unit)
-        others = np.flatnonzero(codes != unit) if by == "subject" else np.setdiff1d(np.flatnonzero(groups.subject == groups.subject[own[0]]), own)
-        try:
-            folds.append(_fold(division, own, others, n, reserve, keys, len(folds), by))
-        except ValueError as error:
-            refusal = error
-            if undividable == "refuse":
-                raise ValueError(f"{error} Or: undividable='leave out' never tests it.") from error
-    if refusal is not None and not folds:
-        raise refusal
-    return folds
+    return folds_of_units(codes, lambda own, number: [_fold(division, own, n, reserve, keys, number, by)], undividable, "never tests it.")
 
 
-def _fold(division: Division, own: np.ndarray, others: np.ndarray, n: int, reserve: int, keys: list[np.ndarray | str], number: int, by: str) -> Fold:
+def _fold(division: Division, own: np.ndarray, n: int, reserve: int, keys: list[np.ndarray | str], number: int, by: str) -> Fold:
     groups = division.groups
+    of_subject = groups.subject == groups.subject[own[0]]
+    others = np.flatnonzero(~of_subject) if by == "subject" else np.setdiff1d(np.flatnonzero(of_subject), own)
     words = _words(groups, own, by)
     if not len(others):
         raise ValueError(f"{words} has no other {by} to train on.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,8 +52,12 @@ def _row_numbers(rows: np.ndarray, place: str) -> np.ndarray:
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
         raise ValueError(f"{place[0].upper()}{place[1:]} is an array of {rows.dtype} of shape {rows.shape}; give row numbers, one-dimensional integers.")
     rows = rows.astype(np.int64)
-    if rows[0] < 0 or (np.diff(rows) <= 0).any():
-        raise ValueError(f"The rows of {place} are not sorted, each once, from 0 upwards; np.unique(rows) makes them so.")
+    if rows.min() < 0:
+        raise ValueError(f"{place[0].upper()}{place[1:]} holds row {rows.min()}; rows are counted from 0, not from the end.")
+    behind = np.flatnonzero(np.diff(rows) <= 0)
+    if len(behind):
+        wrong = f"row {rows[behind[0] + 1]} stands behind row {rows[behind[0]]}"
+        raise ValueError(f"In {place} {wrong}; row numbers are sorted, each once, as np.unique(rows) makes them.")
     return rows
 
 
@@ -136,6 +140,24 @@ class Division:
         if isinstance(key, str):
             return block_codes(self.groups, rest, max(2, round(1 / self.validation)), inside_classes=key == "blocks inside classes")
         return key[rest]
+
+
+def folds_of_units(codes: np.ndarray, make: Callable[[np.ndarray, int], list[Fold]], undividable: str, otherwise: str) -> list[Fold]:
+    """`make(rows, number of the next fold)` for every unit; those that it refuses are left out, unless `undividable` is "refuse", or it refuses all."""
+    if undividable not in ("refuse", "leave out"):
+        raise ValueError(f"undividable is {undividable!r}; it is 'refuse' or 'leave out'.")
+    folds: list[Fold] = []
+    refusal = None
+    for unit in np.unique(codes):
+        try:
+            folds += make(np.flatnonzero(codes == unit), len(folds))
+        except ValueError as error:
+            refusal = error
+            if undividable == "refuse":
+                raise ValueError(f"{error} Or: undividable='leave out' {otherwise}") from error
+    if refusal is not None and not folds:
+        raise refusal
+    return folds
 
 
 def _neighbours(has: np.ndarray, counts: np.ndarray, share: float, turn: int) -> Iterator[np.ndarray]:

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from sigvit.evidence.calibration_folds import calibrate
-from sigvit.evidence.fold import Division, Fold, block_codes, trial_order
+from sigvit.evidence.fold import Division, Fold, block_codes, folds_of_units, trial_order
 from sigvit.evidence.folds_csv import read_csv, write_csv
 from sigvit.evidence.groups import Groups, read_groups
 from sigvit.evidence.intervals import required_gap_s
@@ -118,22 +118,9 @@ def within_session(
     """
     if by not in (None, "run", "block"):
         raise ValueError(f"within_session can't divide by {by!r}; by is 'run', 'block' or None.")
-    if undividable not in ("refuse", "leave out"):
-        raise ValueError(f"undividable is {undividable!r}; it is 'refuse' or 'leave out'.")
     groups = read_groups(metadata)
     division = Division(groups, validation, required_gap_s(filter_support_s, guard_s))
-    folds: list[Fold] = []
-    refusal = None
-    for session in np.unique(groups.session):
-        try:
-            folds += _session_folds(division, np.flatnonzero(groups.session == session), k, by, len(folds))
-        except ValueError as error:
-            refusal = error
-            if undividable == "refuse":
-                raise ValueError(f"{error} Or: undividable='leave out' leaves such sessions out.") from error
-    if refusal is not None and not folds:
-        raise refusal
-    return folds
+    return folds_of_units(groups.session, lambda rows, number: _session_folds(division, rows, k, by, number), undividable, "leaves such sessions out.")
 
 
 def shipped(metadata: pd.DataFrame, *, guard_s: float = 0.0, filter_support_s: float = 0.0, validation: float = 0.2) -> list[Fold]:

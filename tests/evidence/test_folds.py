@@ -321,8 +321,12 @@ def test_a_fold_is_frozen_and_refuses_rows_that_are_no_rows() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         fold.train = np.array([1])
     assert dataclasses.replace(fold, test=[3]).test.dtype == np.int64
-    for rows in ([2, 0], [0, 0], [-1, 0]):
-        with pytest.raises(ValueError, match="The rows of the train part of fold 0 are not sorted, each once"):
+    for rows, sentence in (
+        ([2, 0], "In the train part of fold 0 row 0 stands behind row 2; row numbers are sorted, each once"),
+        ([0, 0], "In the train part of fold 0 row 0 stands behind row 0"),
+        ([0, -1], "The train part of fold 0 holds row -1; rows are counted from 0, not from the end"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
             Fold(rows, [], [1])
     for rows in ([0.5], [[0, 1]], [True, False]):
         with pytest.raises(ValueError, match="give row numbers"):
