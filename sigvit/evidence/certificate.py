@@ -21,6 +21,7 @@ from sigvit.evidence.folds_csv import folds_sha256
 from sigvit.evidence.groups import Groups, read_groups
 from sigvit.evidence.index_pairs import as_folds
 from sigvit.evidence.intervals import required_gap_s
+from sigvit.evidence.judged_set import JudgedSet, read_set
 from sigvit.evidence.leak import Leak, leak_of
 from sigvit.evidence.leak_checks import CHECKS, Finding, Judged, check_fold
 from sigvit.evidence.order_warnings import order_warnings
@@ -117,12 +118,12 @@ class Certificate:
 
     def require_match(self, windows: Windows | pd.DataFrame, folds: Iterable[Fold]) -> None:
         """ValueError unless this certificate was made of these windows and folds."""
-        metadata, hashes = _signals(windows)
-        found = folds_sha256(as_folds(folds, len(metadata), index=metadata.index), metadata, hashes)
+        given = read_set(windows)
+        found = folds_sha256(as_folds(folds, len(windows), index=given.metadata.index), given.metadata, given.hashes)
         if found != self.folds_sha256:
             raise ValueError(
                 f"The certificate of {self.dataset!r} ({self.n_rows} rows, {len(self.sizes)} folds) was made of other windows or folds than these "
-                f"({len(metadata)} rows): the SHA-256 of their folds.csv is {found[:12]}…, not {self.folds_sha256[:12]}…. Certify these."
+                f"({len(windows)} rows): the SHA-256 of their folds.csv is {found[:12]}…, not {self.folds_sha256[:12]}…. Certify these."
             )
 
     def require_pretrained(self, folders: Iterable[str | Path]) -> None:
@@ -156,25 +157,9 @@ class Certificate:
         """Plain data for JSON."""
         return json.loads(json.dumps(dataclasses.asdict(self), allow_nan=False))
 
-    @classmethod
-    def from_dict(cls, data: dict) -> Certificate:
-        """The certificate that `to_dict` wrote; ValueError names entries that are missing or unknown."""
-        fields = {field.name for field in dataclasses.fields(cls)}
-        data = {"alignment": [], "pretraining": [], **data}  # certificates from before there were any lack them
-        if set(data) != fields:
-            raise ValueError(f"This is no certificate: the entries {sorted(fields - set(data))} are missing and {sorted(set(data) - fields)} unknown.")
-        lists = {name: tuple(data[name]) for name in ("tolerated", "warnings", "sizes", "provenance", "pretraining")}
-        checks, alignment = tuple(Check(**check) for check in data["checks"]), tuple(Aligned(**each) for each in data["alignment"])
-        return cls(**{**data, **lists, "checks": checks, "alignment": alignment})
-
     def write(self, path: str | Path) -> None:
         """Write certificate.json, beside and renamed."""
         write_atomically(Path(path), json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n")
-
-    @classmethod
-    def read(cls, path: str | Path) -> Certificate:
-        """The certificate that `write` wrote."""
-        return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
 
 def certify(
@@ -222,44 +207,42 @@ def certify(
     unknown = [name for name in tolerate if name not in CHECKS] if not isinstance(tolerate, str) else [tolerate]
     if unknown:
         raise ValueError(f"There is no check {unknown[0]!r} to tolerate; tolerate is a list of names out of {', '.join(CHECKS)}.")
-    metadata, hashes = _signals(windows)
-    groups = read_groups(metadata, may_lack=tuple(column for column in METADATA_COLUMNS if column != "subject"))
-    divided = as_folds(folds, len(metadata), protocol, metadata.index)
-    own_support_s = 0.0 if isinstance(windows, pd.DataFrame) else windows.filter_support_s
-    filter_support_s = own_support_s if filter_support_s is None else filter_support_s
-    judged = _judged(windows, metadata, groups, hashes, required_gap_s(filter_support_s, guard_s))
+    given = read_set(windows)
+    groups = read_groups(given.metadata, may_lack=tuple(column for column in METADATA_COLUMNS if column != "subject"))
+    divided = as_folds(folds, len(groups), protocol, given.metadata.index)
+    support_s = given.filter_support_s if filter_support_s is None else filter_support_s
+    judged = _judged(given, groups, required_gap_s(support_s, guard_s))
     findings = [finding for fold in divided for finding in check_fold(fold, judged)]
     seen_before = by_fold(pretrained, divided)
     for record, of in seen_before:
-        findings += check_pretraining(record, of, windows, hashes, guard_s, filter_support_s)
+        findings += check_pretraining(record, of, given, groups, guard_s, support_s)
     refused = [finding for finding in findings if finding.leaks and finding.check not in tolerate]
     if refused:
         raise leak_of(refused, judged)
     tolerated = tuple(name for name in CHECKS if any(finding.leaks and finding.check == name for finding in findings))
-    control = None if isinstance(windows, pd.DataFrame) or windows.control_values is None else control_score(windows.control_values, groups, divided)
-    page = {} if isinstance(windows, pd.DataFrame) else windows.page
+    control = None if given.control_values is None else control_score(given.control_values, groups, divided)
     return Certificate(
         verdict="tolerated" if tolerated else "proved",
         tolerated=tolerated,
         checks=_checks(findings),
         warnings=(
             *set_warnings(groups, divided, judged.signal),
-            *_support_warnings(filter_support_s, own_support_s),
-            *rejection_warnings(page),
+            *_support_warnings(support_s, given.filter_support_s),
+            *rejection_warnings(given.page),
             *order_warnings(groups, divided),
             *control_warnings(control),
             *changed_warnings(judged.copies),
         ),
-        dataset="table" if isinstance(windows, pd.DataFrame) else windows.name,
-        n_rows=len(metadata),
-        page_sha256=_sha256(json.dumps(page, sort_keys=True, default=str)),
-        signal_sha256="" if hashes is None else _sha256("\n".join(hashes)),
-        folds_sha256=folds_sha256(divided, metadata, hashes),
+        dataset=given.name,
+        n_rows=len(groups),
+        page_sha256=_sha256(json.dumps(given.page, sort_keys=True, default=str)),
+        signal_sha256="" if given.hashes is None else _sha256("\n".join(given.hashes)),
+        folds_sha256=folds_sha256(divided, given.metadata, given.hashes),
         sizes=tuple(_sizes(fold) for fold in divided),
-        filter_support_s=float(filter_support_s),
+        filter_support_s=float(support_s),
         guard_s=float(guard_s),
         control=control,
-        pretraining=tuple(record.describe([fold.number for fold in of], hashes) for record, of in seen_before),
+        pretraining=tuple(record.describe([fold.number for fold in of], given.hashes) for record, of in seen_before),
     )
 
 
@@ -272,19 +255,6 @@ def rows_sha256(rows: np.ndarray) -> str:
     return _sha256(",".join(map(str, np.sort(rows).tolist())))
 
 
-def _signals(windows: Windows | pd.DataFrame) -> tuple[pd.DataFrame, list[str] | None]:
-    """The metadata and every row's hash; the labels must be those of the metadata."""
-    if isinstance(windows, pd.DataFrame):
-        return windows, None
-    if not hasattr(windows, "metadata") or not hasattr(windows, "row_hashes"):
-        raise ValueError(f"certify judges Windows or a metadata table (DataFrame), not {type(windows).__name__}.")
-    stated, given = (np.array([str(label) for label in np.asarray(labels).tolist()]) for labels in (windows.metadata["label"], windows.labels))
-    if len(stated) != len(windows.values) or (stated != given).any():
-        row = int(np.argmax(stated != given)) if len(stated) == len(given) else 0
-        raise ValueError(f"windows.labels and windows.metadata['label'] differ, first in row {row}; they must say the same.")
-    return windows.metadata, windows.row_hashes()
-
-
 def _support_warnings(filter_support_s: float, own_support_s: float) -> list[str]:
     if filter_support_s >= own_support_s:
         return []
@@ -292,12 +262,12 @@ def _support_warnings(filter_support_s: float, own_support_s: float) -> list[str
     return [f"For this certificate {given}, but {own}: parts may share what filters smeared from one into the other."]
 
 
-def _judged(windows: Windows | pd.DataFrame, metadata: pd.DataFrame, groups: Groups, hashes: list[str] | None, gap_s: float) -> Judged:
-    shipped = np.array([str(value) for value in metadata["shipped"].tolist()]) if "shipped" in metadata else None
-    if hashes is None or isinstance(windows, pd.DataFrame):
+def _judged(given: JudgedSet, groups: Groups, gap_s: float) -> Judged:
+    shipped = np.array([str(value) for value in given.metadata["shipped"].tolist()]) if "shipped" in given.metadata else None
+    if given.values is None:
         return Judged(groups, gap_s, shipped=shipped)
-    copies = join_copies(find_copies(windows.values, groups), find_changed_copies(windows.values, groups))
-    return Judged(groups, gap_s, pd.factorize(np.array(hashes, dtype=object))[0], copies, shipped)
+    copies = join_copies(find_copies(given.values, groups), find_changed_copies(given.values, groups))
+    return Judged(groups, gap_s, pd.factorize(np.array(given.hashes, dtype=object))[0], copies, shipped)
 
 
 def _checks(findings: list[Finding]) -> tuple[Check, ...]:

@@ -156,7 +156,7 @@ def _fill(names: dict[str, np.ndarray], n_rows: int) -> None:
     if "recording" not in names:
         names["recording"] = names["subject"] + "/" + names["session"] + "/" + names["run"]
     if "trial" not in names:
-        names["trial"] = np.array([str(row) for row in range(n_rows)], dtype=object)
+        names["trial"] = np.array([f"row {row}" for row in range(n_rows)], dtype=object)
 
 
 def _codes(names: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ import pandas as pd
 
 from sigvit.data.windows import METADATA_COLUMNS, Windows
 from sigvit.evidence.fold import Fold
-from sigvit.evidence.groups import plain_name, read_groups
+from sigvit.evidence.groups import Groups, plain_name, read_groups
+from sigvit.evidence.judged_set import JudgedSet, source_of
 from sigvit.evidence.leak_checks import Finding, Judged, check_fold
 from sigvit.whole_file import write_atomically
 
@@ -94,8 +95,7 @@ def windows_sha256(windows: Windows) -> str:
     """
     places = [np.float32(channel["loc"]).tolist() for channel in windows.info["chs"]]  # as a saved set keeps them
     further = windows.metadata.drop(columns=list(METADATA_COLUMNS)).to_csv(index=False)
-    marked = [sorted(windows.info["bads"])] if windows.info["bads"] else []  # sets without bad electrodes keep the hash that they had before
-    told = (_described(windows), windows.electrodes, places, windows.sampling_rate, further, *marked)
+    told = (_described(windows), windows.electrodes, places, windows.sampling_rate, further, sorted(windows.info["bads"]))
     return hashlib.sha256(json.dumps(told, default=_plain).encode()).hexdigest()
 
 
@@ -130,11 +130,11 @@ def read_pretraining(folder: Folder) -> Pretraining:
         missing = [column for column in (*METADATA_COLUMNS, "sha256") if column not in table]
         if missing:
             raise ValueError(f"its windows lack {', '.join(missing)}")
-        objective = str(told["objective"])
+        objective, stated = str(told["objective"]), told["weights_sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} can't be read as a record of pre-training: {error}.") from error
-    stated, found = told.get("weights_sha256"), _weights_sha256(Path(folder))  # records from before weights had a hash state none
-    if stated and found and stated != found:
+    found = _weights_sha256(Path(folder))
+    if stated and found and stated != found:  # whoever writes the record first states none
         raise ValueError(
             f"{path} says what other weights have seen (SHA-256 {stated[:12]}…) than {WEIGHTS} beside it ({found[:12]}…), which were saved there later; "
             "write_pretraining with the windows that these were trained on."
@@ -146,11 +146,6 @@ def _weights_sha256(folder: Path) -> str | None:
     """Of the weights in a model's folder; None where there are none yet."""
     path = folder / WEIGHTS
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-
-
-def source_of(windows: Windows) -> str:
-    """Whose recordings these are: pages of one citation cut the same ones, and number the same people. A set without one has its own name."""
-    return str(windows.page.get("citation") or windows.name)
 
 
 def by_fold(pretrained: Pretrained, folds: Sequence[Fold]) -> list[tuple[Pretraining, list[Fold]]]:
@@ -169,28 +164,26 @@ def by_fold(pretrained: Pretrained, folds: Sequence[Fold]) -> list[tuple[Pretrai
     return [(read_pretraining(folder), [fold for fold in folds if folder in named.get(fold.number, ())]) for folder in folders]
 
 
-def check_pretraining(
-    record: Pretraining, folds: Iterable[Fold], windows: Windows | pd.DataFrame, hashes: list[str] | None, guard_s: float, support_s: float
-) -> Iterator[Finding]:
+def check_pretraining(record: Pretraining, folds: Iterable[Fold], given: JudgedSet, groups: Groups, guard_s: float, support_s: float) -> Iterator[Finding]:
     """For each fold, the test rows that the pre-training saw or lies too near, judged as if it were the fold's training part.
 
-    `hashes` are those of all rows, or None for bare metadata, whose people and recordings are taken for those of any source.
+    People and recordings of a bare table are taken for those of any source.
     """
-    name, source = ("", "") if isinstance(windows, pd.DataFrame) else (windows.name, source_of(windows))
-    metadata = windows if isinstance(windows, pd.DataFrame) else windows.metadata
-    n_rows = len(metadata)
-    seen = _named_apart(record.table, name, source)
-    joint = pd.concat([_plain_columns(metadata), seen], ignore_index=True)
-    codes = None if hashes is None else pd.factorize(np.array([*hashes, *record.table["sha256"]], dtype=object))[0]
+    if record.table.empty:
+        return
+    n_rows = len(groups)
+    joint = pd.concat([_named(groups), _named_apart(record.table, given.name, given.source)], ignore_index=True)
+    codes = None if given.hashes is None else pd.factorize(np.array([*given.hashes, *record.table["sha256"]], dtype=object))[0]
     judged = Judged(read_groups(joint), support_s + record.filter_support_s + guard_s, codes)
     before = np.arange(n_rows, len(joint))
-    for fold in folds if len(seen) else ():
+    for fold in folds:
         found = [finding for finding in check_fold(replace(fold, train=before, validation=before[:0]), judged) if finding.leaks]
         rows = np.unique(np.concatenate([finding.rows for finding in found])) if found else np.empty(0, np.int64)
         tested = rows[rows < n_rows]
         if found and not len(tested):
             tested = fold.test  # what leaks is told by the pre-training rows alone: it lies between or behind the tested ones
-        yield Finding("pretraining", fold, (_words(record, rows[rows >= n_rows] - n_rows, source), "test"), len(before) * len(fold.test), tested, tested[:0])
+        words = _words(record, rows[rows >= n_rows] - n_rows, given.source)
+        yield Finding("pretraining", fold, (words, "test"), len(before) * len(fold.test), tested, tested[:0])
 
 
 def _words(record: Pretraining, at: np.ndarray, source: str) -> str:
@@ -205,31 +198,24 @@ def _words(record: Pretraining, at: np.ndarray, source: str) -> str:
 
 def _named_apart(table: pd.DataFrame, name: str, source: str) -> pd.DataFrame:
     """The pre-training's windows beside those of the judged set: people and recordings of another citation are others, whatever they are called."""
-    seen = _plain_columns(table)
-    # Without a citation the source is the set's own name, which differs between cuts of one recording; a set's citation may be completed later.
-    other = _is_elsewhere(table, source) & (table["source"] != table["dataset"]) & (source != name) & (table["dataset"] != name)
+    seen, dataset = _named(read_groups(table)), table["dataset"].astype(str)
+    plain = {each: plain_name(str(each)) for each in table["source"].unique()}  # how a citation is written means nothing
+    # Without a citation the source is the set's own name, which differs between cuts of one recording.
+    both_cited = (table["source"] != dataset) & (source != name)
+    # A set's citation may be completed later.
+    other_set = dataset != name
+    other = both_cited & other_set & (table["source"].map(plain) != plain_name(source))
     for column in GROUPS:
-        seen[column] = seen[column].where(~other, table["dataset"].astype(str) + ": " + seen[column].astype(str))
+        seen[column] = seen[column].where(~other, dataset + ": " + seen[column])
     # Another page of the same recordings numbers its trials anew; where there is a clock, it tells.
-    recut = ~other & (table["dataset"] != name) & seen["start_s"].notna()
-    seen["trial"] = seen["trial"].where(~recut, table["dataset"].astype(str) + " " + seen["trial"].astype(str))
+    recut = ~other & other_set & seen["start_s"].notna()
+    seen["trial"] = seen["trial"].where(~recut, dataset + " " + seen["trial"])
     return seen
 
 
-def _is_elsewhere(table: pd.DataFrame, source: str) -> pd.Series:
-    """For each of the pre-training's windows whether its citation is another than the judged set's; how it is written means nothing."""
-    return table["source"].map({each: plain_name(str(each)) for each in table["source"].unique()}) != plain_name(source)
-
-
-def _plain_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of `Windows.metadata`, all of them, names as objects and clocks as numbers."""
-    columns = {column: table[column].astype(object) if column in table else pd.Series("", index=table.index, dtype=object) for column in METADATA_COLUMNS}
-    clocks = {column: pd.to_numeric(table[column]) if column in table else np.nan for column in ("start_s", "stop_s")}
-    if "recording" not in table:
-        columns["recording"] = columns["subject"].astype(str) + "/" + columns["session"].astype(str) + "/" + columns["run"].astype(str)
-    if "trial" not in table:
-        columns["trial"] = pd.Series([f"row {row}" for row in range(len(table))], index=table.index, dtype=object)
-    return pd.DataFrame(columns | clocks)
+def _named(groups: Groups) -> pd.DataFrame:
+    """The columns of `Windows.metadata`, all of them, names as text."""
+    return pd.DataFrame(groups.names | {"start_s": groups.start_s, "stop_s": groups.stop_s})
 
 
 def _plain(value: object) -> object:
