@@ -27,15 +27,13 @@ VERDICTS = {
 }
 
 
-def write_report(
-    results: Results, windows: Windows, folds: Sequence[Fold], certificate: Certificate, path: str | Path, configuration: dict[str, Any] | None = None
-) -> None:
+def write_report(results: Results, windows: Windows, folds: Sequence[Fold], path: str | Path, configuration: dict[str, Any] | None = None) -> None:
     """Write the report of a cross-validation as one self-contained HTML page.
 
     Parameters
     ----------
-    results : what `cross_validate` returned for these windows and folds; a pipeline called "ViT" is compared with all others.
-    certificate : of these folds; its verdict stands in the heading and on the score table.
+    results : what `cross_validate` returned for these windows and folds; a pipeline called "ViT" is compared with all others, and the verdict of its
+        certificate stands in the heading and on the score table.
     path : the HTML file; the name of its folder stands in the words on verification.
     configuration : what was asked for, nested tables of plain values; shown as it is.
 
@@ -50,23 +48,21 @@ def write_report(
     >>> results = cross_validation.cross_validate({"Majority": baselines.majority(), "LDA": baselines.shrinkage_lda()}, windows, made)
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_report(results, windows, made, results.certificate, Path(folder) / "report.html")
+    ...     write_report(results, windows, made, Path(folder) / "report.html")
     ...     Path(folder, "report.html").read_text(encoding="utf-8").count("<h1>")
     1
     """
     path = Path(path)
     # A name may be bytes that aren't text, or an umlaut in a locale without any.
     folder = os.fsencode(path.resolve().parent.name).decode(errors="replace")
-    write_atomically(path, render_report(results, windows, folds, certificate, folder, configuration))
+    write_atomically(path, render_report(results, windows, folds, folder, configuration))
 
 
-def render_report(
-    results: Results, windows: Windows, folds: Sequence[Fold], certificate: Certificate, folder: str, configuration: dict[str, Any] | None = None
-) -> str:
+def render_report(results: Results, windows: Windows, folds: Sequence[Fold], folder: str, configuration: dict[str, Any] | None = None) -> str:
     """The page as text; ``folder`` is the results folder's name."""
     if not folds or results.table.empty:
         raise ValueError(f"There is nothing to report: {len(folds)} folds and {len(results.table)} rows of results.")
-    certificate = certificate.with_alignment(results.certificate.alignment)
+    certificate = results.certificate
     summary = statistics.summarise(results.table, results.predictions)
     compared = OWN in set(summary["pipeline"]) and len(summary) > 1
     comparison = statistics.compare(results.table, results.predictions, OWN) if compared else None
@@ -75,7 +71,7 @@ def render_report(
         _verdict_section(certificate),
         task_section(windows),
         protocol_section(windows, folds, results.table, certificate),
-        scores_section(results, summary, comparison, certificate, colours),
+        scores_section(results, summary, comparison, colours),
         confusions_section(results.predictions, summary, windows.classes),
         calibration_section(results.predictions, summary, windows.classes, colours),
         learning_section(results.histories, colours),
@@ -149,7 +145,7 @@ def _run_section(results: Results, configuration: dict[str, Any] | None) -> str:
     timed = table(["Pipeline", "Rows", "Fits", "Seconds a fit", "Seconds in all", "Parameters"], _fit_rows(results.table))
     machine = table(["Machine", "Value"], describe_machine().items())
     versions = table(["Package", "Version"], package_versions().items())
-    asked = table(["Setting", "Value"], _lines(configuration), "Configuration") if configuration else ""
+    asked = table(["Setting", "Value"], [(name, str(value)) for name, value in entries(configuration)], "Configuration") if configuration else ""
     return section("How it was run", words, side_by_side(timed, machine, versions), asked)
 
 
@@ -179,9 +175,13 @@ def _verification_section(folder: str) -> str:
     return section("Verify it yourself", paragraph(words), f"<pre><code>sigvit verify {text(shlex.quote(folder))}</code></pre>")
 
 
-def _lines(configuration: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
-    """Nested tables as lines: ("asked.seeds", "5")."""
-    lines = []
+def entries(configuration: dict[str, Any], above: str = "") -> list[tuple[str, Any]]:
+    """What stands in nested tables, each under its whole name.
+
+    >>> entries({"asked": {"seeds": 5}})
+    [('asked.seeds', 5)]
+    """
+    found = []
     for name, value in configuration.items():
-        lines += _lines(value, f"{above}{name}.") if isinstance(value, dict) else [(f"{above}{name}", str(value))]
-    return lines
+        found += entries(value, f"{above}{name}.") if isinstance(value, dict) else [(f"{above}{name}", value)]
+    return found

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from sigvit.evidence import figures, statistics
-from sigvit.evidence.certificate import Certificate
 from sigvit.evidence.cross_validation import Results
 from sigvit.evidence.html_parts import confusion, counted, listed, paragraph, picture, section, side_by_side, table, text
 from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
@@ -16,9 +15,10 @@ from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
 OWN = "ViT"
 
 
-def scores_section(results: Results, summary: pd.DataFrame, comparison: pd.DataFrame | None, certificate: Certificate, colours: dict[str, str]) -> str:
+def scores_section(results: Results, summary: pd.DataFrame, comparison: pd.DataFrame | None, colours: dict[str, str]) -> str:
     unit, metric = summary["unit"].iloc[0], figures.metric_words(summary["metric"].iloc[0])
     columns, rows = _score_rows(summary, comparison, results.table.groupby("pipeline")["alignment"].agg(joined_modes))
+    certificate = results.certificate
     stamp = "" if certificate.verdict == "proved" else f" ({certificate.verdict.upper()}: {certificate.reason})"
     drawn = [_scores_picture(results.table, summary, colours)]
     if comparison is not None:

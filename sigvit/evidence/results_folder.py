@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import tomllib
 from collections.abc import Collection
@@ -12,45 +11,38 @@ from typing import Any
 import tomli_w
 
 from sigvit.data.windows import Windows
-from sigvit.evidence import folds as folds_module
 from sigvit.evidence.cross_validation import Results
 from sigvit.evidence.folds import Fold
-from sigvit.evidence.report import write_report
+from sigvit.evidence.folds_csv import write_csv
+from sigvit.evidence.report import entries, write_report
 from sigvit.whole_file import write_atomically
 
 
-def claim_folder(folder: str | Path, configuration: dict[str, Any], free: Collection[str] = (), later: Collection[str] = ()) -> None:
-    """Write config.toml, or find the same one but for the order and the entries called `free`, which decide no result: a folder holds the results of one
-    protocol.
-
-    `later` are entries that folders of before don't say; such a folder takes them now.
+def claim_folder(folder: str | Path, configuration: dict[str, Any], free: Collection[str] = ()) -> None:
+    """Write config.toml; where there is one, it must say the same, but for the order of entries and those called `free`, which decide no result.
 
     Raises
     ------
-    ValueError : the folder's config.toml says something else; the differing entries are named. Or it is a file.
+    ValueError : the folder's config.toml says something else, and the differing entries are named, or can't be read. Or the folder is a file.
     """
     if Path(folder).is_file():
         raise ValueError(f"{folder} is a file, but results are kept in a folder; choose another name.")
     path, text = Path(folder) / "config.toml", tomli_w.dumps(configuration)
     path.parent.mkdir(parents=True, exist_ok=True)
-    told = path.read_text(encoding="utf-8") if path.exists() else text
-    silent = {*later} - {line.partition(" = ")[0] for line in told.splitlines()}
-    old, new = _deciding(told, {*free, *silent}), _deciding(text, {*free, *silent})
-    if old != new:
-        differing = "; ".join([*(f"there: {line}" for line in sorted({*old} - {*new})), *(f"now: {line}" for line in sorted({*new} - {*old}))])
+    asked = _deciding(text, free)
+    try:
+        told = _deciding(path.read_text(encoding="utf-8"), free) if path.exists() else asked
+    except ValueError as error:
+        raise ValueError(f"{path} can't be read ({error}). Choose another output folder, or delete that one.") from error
+    if told != asked:
+        differing = "; ".join([*(f"there: {entry}" for entry in sorted(told - asked)), *(f"now: {entry}" for entry in sorted(asked - told))])
         raise ValueError(f"{path.parent} holds results of another protocol ({differing}). Choose another output folder, or delete that one.")
     write_atomically(path, text)
 
 
-def _deciding(text: str, free: Collection[str]) -> list[str]:
-    """Lines in one order, since that of pipelines decides nothing; a damaged file's as they are."""
-    with contextlib.suppress(tomllib.TOMLDecodeError):
-        text = tomli_w.dumps(_ordered(tomllib.loads(text)))
-    return [line for line in text.splitlines() if line.partition(" = ")[0] not in free]
-
-
-def _ordered(entries: dict[str, Any]) -> dict[str, Any]:
-    return {name: _ordered(entries[name]) if isinstance(entries[name], dict) else entries[name] for name in sorted(entries)}
+def _deciding(text: str, free: Collection[str]) -> set[str]:
+    """What a config.toml says, an entry each, such as "asked.seeds = 5"."""
+    return {f"{name} = {value!r}" for name, value in entries(tomllib.loads(text)) if name.rpartition(".")[2] not in free}
 
 
 def write_results(folder: str | Path, results: Results, windows: Windows, folds: list[Fold], configuration: dict[str, Any]) -> None:
@@ -58,7 +50,7 @@ def write_results(folder: str | Path, results: Results, windows: Windows, folds:
     folder = Path(folder)
     table = results.table.to_csv(index=False, lineterminator="\n")
     write_atomically(folder / "results.csv", table)
-    folds_module.write_csv(folder / "folds.csv", folds, windows)
+    write_csv(folder / "folds.csv", folds, windows)
     certificate = results.certificate.with_results(hashlib.sha256(table.encode()).hexdigest(), results.provenance)
     certificate.write(folder / "certificate.json")
-    write_report(results, windows, folds, certificate, folder / "report.html", configuration)
+    write_report(results, windows, folds, folder / "report.html", configuration)

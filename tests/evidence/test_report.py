@@ -56,9 +56,7 @@ class Page(HTMLParser):
 
 
 def rendered(windows, divided, pipelines, seeds=(0,), certificate=None, configuration=None):
-    certificate = certificate or certify(windows, divided)
-    results = cross_validate(pipelines, windows, divided, seeds, certificate)
-    return render_report(results, windows, divided, certificate, "results-folder", configuration)
+    return render_report(cross_validate(pipelines, windows, divided, seeds, certificate), windows, divided, "results-folder", configuration)
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +228,7 @@ def test_what_verifies_the_folder_can_be_pasted():
     windows = synthetic_windows(n_subjects=2)
     divided = folds.cross_subject(windows.metadata)
     results = cross_validate({"Majority": baselines.majority()}, windows, divided)
-    assert "sigvit verify 't1 & x'" in Page(render_report(results, windows, divided, results.certificate, "t1 & x")).words
+    assert "sigvit verify 't1 & x'" in Page(render_report(results, windows, divided, "t1 & x")).words
 
 
 def test_without_a_vit_the_page_compares_nothing():
@@ -296,7 +294,7 @@ def test_same_results_give_the_same_page(tmp_path):
     results = cross_validate({"ViT": baselines.shrinkage_lda(4), "Majority": baselines.majority()}, windows, divided)
     for name in ("one", "two"):
         (tmp_path / name / "same").mkdir(parents=True)
-        write_report(results, windows, divided, results.certificate, tmp_path / name / "same" / "report.html")
+        write_report(results, windows, divided, tmp_path / name / "same" / "report.html")
     first, second = ((tmp_path / name / "same" / "report.html").read_bytes() for name in ("one", "two"))
     assert first == second
     assert str(tmp_path).encode() not in first
@@ -309,7 +307,7 @@ def test_a_folder_whose_name_is_no_text_gets_its_page(tmp_path):
     results = cross_validate({"Majority": baselines.majority()}, windows, divided)
     folder = tmp_path / os.fsdecode(b"r\xe9sultats")
     folder.mkdir()
-    write_report(results, windows, divided, results.certificate, folder / "report.html")
+    write_report(results, windows, divided, folder / "report.html")
     assert "r\ufffdsultats" in (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -318,7 +316,7 @@ def test_nothing_to_report_gets_a_sentence():
     divided = folds.cross_subject(windows.metadata)
     results = cross_validate({"Majority": baselines.majority()}, windows, divided)
     with pytest.raises(ValueError, match="0 folds"):
-        render_report(results, windows, [], results.certificate, "folder")
+        render_report(results, windows, [], "folder")
 
 
 def test_score_of_the_signal_before_the_cue_stands_beside_the_verdict():

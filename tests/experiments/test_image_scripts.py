@@ -124,7 +124,7 @@ def test_fine_tuning_from_another_start_in_the_same_folder_is_refused(script, ou
     model = sigvit.VisionTransformer.from_pretrained(start)
     model.head.bias.data += 1
     model.save_pretrained(start)  # trained anew under the same name
-    with pytest.raises(ValueError, match=r'another protocol \(there: "model\.safetensors" = '):
+    with pytest.raises(ValueError, match=r"another protocol \(there: start_sha256\.model\.safetensors = "):
         tune(start)
 
 
@@ -440,8 +440,9 @@ def test_other_images_under_the_same_name_are_refused(script, tmp_path):
     results, data = tmp_path / "results", tmp_path / "set.npz"
     few = ("digits", "--recipe.steps", 3, "--recipe.warmup-steps", 1, "--data", data, "--output", results)
     np.savez(data, **arrays)
-    script("training", *few)
+    whole = script("training", *few)
     scores = (results / "scores.json").read_text()
+    assert script("training", *few) == whole
     for changed in ({"y_train": 9 - train.labels}, {"x_test": test.values[::-1]}):
         np.savez(data, **arrays | changed)
         with pytest.raises(ValueError, match=r"another protocol \(there: (training|test)_images_sha256 = "):

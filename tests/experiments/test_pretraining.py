@@ -130,7 +130,7 @@ def test_a_finished_run_does_not_take_other_windows_under_the_same_name(script, 
     before = record.read_bytes()
     script(*arguments)
     pages["three"] = change(pages["three"])
-    with pytest.raises(ValueError, match=r"another protocol \(there: three = .*now: three = "):
+    with pytest.raises(ValueError, match=r"another protocol \(there: data_sha256.three = .*now: data_sha256.three = "):
         script(*arguments)
     assert record.read_bytes() == before
 

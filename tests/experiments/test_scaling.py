@@ -73,7 +73,7 @@ def test_cells_of_other_windows_are_not_taken_for_those_of_the_same_name(script,
     monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: synthetic_windows(n_trials=6))
     assert script(*few).equals(script(*few))
     monkeypatch.setattr(sigvit, "open_dataset", lambda name, folder=None: synthetic_windows(n_trials=6, seed=1))
-    with pytest.raises(ValueError, match=r"another protocol \(there: synthetic = .*now: synthetic = "):
+    with pytest.raises(ValueError, match=r"another protocol \(there: data_sha256.synthetic = .*now: data_sha256.synthetic = "):
         script(*few)
 
 

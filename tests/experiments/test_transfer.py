@@ -109,7 +109,7 @@ def test_cells_of_other_windows_are_not_taken_for_those_of_the_same_name(script,
     arguments = ("--dataset", "own", "--others", "other", "--tunings", "ridge", *FEW, "--output", tmp_path)
     script(*arguments)
     script.sets[name] = replace(script.sets[name], values=2 * script.sets[name].values)
-    with pytest.raises(ValueError, match=rf"another protocol \(there: {name} = .*now: {name} = "):
+    with pytest.raises(ValueError, match=rf"another protocol \(there: data_sha256.{name} = .*now: data_sha256.{name} = "):
         script(*arguments)
 
 
@@ -128,7 +128,7 @@ def test_cells_of_other_weights_are_not_taken_for_those_of_the_same_folder(scrip
     script(*arguments)
     model.head.bias.data += 1
     model.save_pretrained(tmp_path / "image")
-    with pytest.raises(ValueError, match=r'another protocol \(there: "model\.safetensors" = '):
+    with pytest.raises(ValueError, match=r"another protocol \(there: image_model_sha256\.model\.safetensors = "):
         script(*arguments)
 
 

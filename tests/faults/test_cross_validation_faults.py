@@ -115,7 +115,7 @@ def test_a_folder_of_another_protocol_is_refused_with_what_differs(tmp_path):
     with pytest.raises(ValueError, match="there: steps = 4; now: steps = 40"):
         claim_folder(tmp_path, {"steps": 40})
     (tmp_path / "config.toml").write_text("steps = 40, cut o", encoding="utf-8")
-    with pytest.raises(ValueError, match="there: steps = 40, cut o; now: steps = 40"):
+    with pytest.raises(ValueError, match=r"config\.toml can't be read \(.*\)\. Choose another output folder, or delete that one"):
         claim_folder(tmp_path, {"steps": 40})
     (tmp_path / "config.toml").write_text("steps = 40", encoding="utf-8")
     with pytest.raises(ValueError, match=r"protocol \(there: steps = 40; now: steps = 50\)"):
@@ -125,20 +125,11 @@ def test_a_folder_of_another_protocol_is_refused_with_what_differs(tmp_path):
 def test_pipelines_in_another_order_are_the_same_protocol_and_those_of_another_table_are_not(tmp_path):
     claim_folder(tmp_path, {"pipelines": {"LDA": "a", "CSP": "b"}, "asked": {"seeds": 3}})
     claim_folder(tmp_path, {"asked": {"seeds": 3}, "pipelines": {"CSP": "b", "LDA": "a"}})
-    with pytest.raises(ValueError, match=r"there: LDA = \"a\"; now: LDA = \"b\""):
+    with pytest.raises(ValueError, match=r"there: pipelines\.LDA = 'a'; now: pipelines\.LDA = 'b'"):
         claim_folder(tmp_path, {"asked": {"seeds": 3}, "pipelines": {"CSP": "b", "LDA": "b"}})
     claim_folder(tmp_path / "tables", {"one": {"steps": 1}, "other": {"steps": 2}})
-    with pytest.raises(ValueError, match="another protocol"):
+    with pytest.raises(ValueError, match=r"\(there: one.steps = 1; there: other.steps = 2; now: one.steps = 2; now: other.steps = 1\)"):
         claim_folder(tmp_path / "tables", {"one": {"steps": 2}, "other": {"steps": 1}})
-
-
-def test_a_folder_of_before_takes_a_later_entry_once(tmp_path):
-    claim_folder(tmp_path, {"steps": 40, "recipe": {"seed": 3}})
-    claim_folder(tmp_path, {"steps": 40, "images": "a", "recipe": {"seed": 3}}, later=["images"])
-    with pytest.raises(ValueError, match='there: images = "a"; now: images = "b"'):
-        claim_folder(tmp_path, {"steps": 40, "images": "b", "recipe": {"seed": 3}}, later=["images"])
-    with pytest.raises(ValueError, match='there: images = "a"'):
-        claim_folder(tmp_path, {"steps": 40, "recipe": {"seed": 3}}, later=["images"])
 
 
 @pytest.mark.usefixtures("ascii_locale")
