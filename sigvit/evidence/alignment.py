@@ -11,9 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sigvit.data.windows import Windows
 from sigvit.evidence.covariances import oas_covariances
-from sigvit.evidence.handed_windows import names_of
+from sigvit.evidence.handed_windows import checked_signals, fitted_signals
 from sigvit.evidence.silence import CovarianceSilence
-from sigvit.evidence.window_steps import WindowStep, origin_of, signals_of
+from sigvit.evidence.window_steps import WindowStep, origin_of
 
 METRICS = ("euclidean", "riemann")
 MODES = ("none", "inductive", "transductive", "online")
@@ -82,8 +82,8 @@ class Alignment(WindowStep):
         for name, choices in (("metric", METRICS), ("mode", MODES), ("by", ("session", "subject"))):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}.")
-        signals = signals_of(X)
-        self.n_electrodes_, self.electrodes_ = signals.shape[1], names_of(X)
+        signals = fitted_signals(self, X).astype(np.float64)
+        self.n_electrodes_ = signals.shape[1]
         self._fit(signals, self._groups(X, groups))
         return self
 
@@ -100,7 +100,7 @@ class Alignment(WindowStep):
         """Training windows, each aligned by its own group's reference."""
         self.fit(X, y, groups)
         found = self._groups(X, groups)
-        return self._transformed(X, found) if self.mode == "none" else self._written(X, self._by_training(signals_of(X), found))
+        return self._transformed(X, found) if self.mode == "none" else self._written(X, self._by_training(checked_signals(X).astype(np.float64), found))
 
     def _fit(self, signals: np.ndarray, groups: np.ndarray | None) -> None:
         self.grouped_ = groups is not None

@@ -1,4 +1,4 @@
-"""What baselines are handed: checked, and refused where it is of other electrodes or another rate than they were fitted on."""
+"""What baselines and steps are handed: checked, and refused where it is of other electrodes or another rate than they were fitted on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 from sigvit.data.epochs import epochs_channels, is_epochs, read_epochs, require_rate
 from sigvit.data.windows import Windows
@@ -22,15 +23,16 @@ def fitted_signals(step: Any, X: Any) -> np.ndarray:
     ValueError : as `checked_signals`; another rate than the step's own `sampling_rate`.
     """
     rate, own = rate_of(X), getattr(step, "sampling_rate", None)
-    require_rate(rate, own, "the baseline is for")
+    require_rate(rate, own, f"{type(step).__name__} is for")
     step.electrodes_, step.sampling_rate_ = names_of(X), rate if own is None else own
     return checked_signals(X)
 
 
 def asked_signals(step: Any, X: Any) -> np.ndarray:
     """`checked_signals` of what a fitted step is asked about; ValueError for other electrodes, another order or rate than it was fitted on."""
-    require_order(names_of(X), getattr(step, "electrodes_", None), "the baseline")  # pickles of before lack both
-    require_rate(rate_of(X), getattr(step, "sampling_rate_", None), "the baseline was fitted on")
+    check_is_fitted(step, "electrodes_")
+    require_order(names_of(X), step.electrodes_, type(step).__name__)
+    require_rate(rate_of(X), step.sampling_rate_, f"{type(step).__name__} was fitted on")
     return checked_signals(X)
 
 
@@ -42,19 +44,20 @@ def names_of(X: Any) -> tuple[str, ...] | None:
 
 
 def rate_of(X: Any) -> float | None:
-    """Of `mne.Epochs`, in Hz; an array doesn't tell."""
+    """In Hz; an array doesn't tell."""
+    if isinstance(X, Windows):
+        return X.sampling_rate
     return float(X.info["sfreq"]) if is_epochs(X) else None
 
 
-def checked_signals(signals: np.ndarray) -> np.ndarray:
-    """The same array, if it is (windows, electrodes, samples) and finite; else a ValueError that says what it is. Of `mne.Epochs`, the array that
-    `SignalViTClassifier` reads: stimulus channels aren't signals."""
-    if isinstance(signals, Windows):
-        raise ValueError("Here are Windows, but baselines take their array and labels: fit(windows.values, windows.labels), predict(windows.values).")
+def checked_signals(X: Any) -> np.ndarray:
+    """The array of `Windows` or `mne.Epochs`, or the same one, if it is (windows, electrodes, samples) and finite; else a ValueError that says what it is. Of
+    `mne.Epochs`, what `SignalViTClassifier` reads: stimulus channels aren't signals."""
+    signals = X.values if isinstance(X, Windows) else X
     signals = np.ascontiguousarray(read_epochs(signals)[0]) if is_epochs(signals) else signals  # sums round by the order in memory
     values = np.asarray(signals)
     if values.ndim != 3 or not values.size:
-        raise ValueError(f"Signals have shape {values.shape}; baselines take a non-empty array (windows, electrodes, samples) in volts.")
+        raise ValueError(f"Signals have shape {values.shape}; baselines and steps take a non-empty array (windows, electrodes, samples) in volts.")
     if np.ma.is_masked(signals):
         raise ValueError("The signals are masked in places, and windows have no gaps; leave the windows out that have some, or fill them (signals.filled).")
     if not np.isfinite(values).all():
@@ -64,8 +67,8 @@ def checked_signals(signals: np.ndarray) -> np.ndarray:
 
 
 def in_microvolts(signals: np.ndarray) -> np.ndarray:
-    """Volts to microvolts in double precision, after `checked_signals`."""
-    return checked_signals(signals).astype(np.float64) * MICROVOLTS_PER_VOLT
+    """Checked volts to microvolts, in double precision."""
+    return signals.astype(np.float64) * MICROVOLTS_PER_VOLT
 
 
 class Microvolts(TransformerMixin, BaseEstimator):

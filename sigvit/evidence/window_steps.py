@@ -31,8 +31,7 @@ from sklearn.pipeline import Pipeline
 
 from sigvit.data.epochs import is_epochs
 from sigvit.data.windows import Windows
-from sigvit.electrodes import require_order
-from sigvit.evidence.handed_windows import checked_signals, names_of
+from sigvit.evidence.handed_windows import asked_signals, fitted_signals
 from sigvit.evidence.searched_values import held_by, searched_values
 
 NO_ALIGNMENT = "none"
@@ -53,8 +52,8 @@ class WindowStep(TransformerMixin, BaseEstimator):
         ------
         ValueError : another shape, NaN or infinity.
         """
-        signals = signals_of(X)
-        self.n_electrodes_, self.electrodes_ = signals.shape[1], names_of(X)
+        signals = fitted_signals(self, X).astype(np.float64)
+        self.n_electrodes_ = signals.shape[1]
         self._fit(signals, None)
         return self
 
@@ -63,7 +62,7 @@ class WindowStep(TransformerMixin, BaseEstimator):
 
         Raises
         ------
-        ValueError : as for `fit`; another number of electrodes, or other names than fitted on, where both are named.
+        ValueError : as for `fit`; another number of electrodes, or other names or another rate than fitted on, where both are told.
         """
         return self._transformed(X, None)
 
@@ -79,10 +78,9 @@ class WindowStep(TransformerMixin, BaseEstimator):
         raise NotImplementedError
 
     def _transformed(self, X: Any, groups: np.ndarray | None) -> Any:
-        signals = signals_of(X)
+        signals = asked_signals(self, X).astype(np.float64)
         if signals.shape[1] != self.n_electrodes_:
             raise ValueError(f"X has {signals.shape[1]} electrodes, but {type(self).__name__} was fitted on {self.n_electrodes_}.")
-        require_order(names_of(X), getattr(self, "electrodes_", None), type(self).__name__)  # pickles of before lack them
         return self._written(X, self._change(signals, groups))
 
     def _written(self, X: Any, changed: np.ndarray) -> Any:
@@ -92,11 +90,6 @@ class WindowStep(TransformerMixin, BaseEstimator):
             return changed
         given = np.asarray(X).dtype
         return changed.astype(given if given.kind == "f" else np.float64)
-
-
-def signals_of(X: Any) -> np.ndarray:
-    """Float64 (windows, electrodes, samples) of an array, `Windows` or `mne.Epochs`; ValueError where it isn't that, or not finite."""
-    return checked_signals(X.values if isinstance(X, Windows) else X).astype(np.float64)
 
 
 def origin_of(windows: Windows, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -128,7 +121,8 @@ def uses_test_windows(pipeline: Any) -> bool:
 
 def takes_windows(pipeline: Any) -> bool:
     """Whether it wants `Windows`: its class says so, or that of every step."""
-    steps = [step for _, step in pipeline.steps] if isinstance(pipeline, Pipeline) else [pipeline]
+    # scikit-learn's two ways to switch a step off
+    steps = [step for _, step in pipeline.steps if step not in (None, "passthrough")] if isinstance(pipeline, Pipeline) else [pipeline]
     return all(getattr(step, "takes_windows", False) if not isinstance(step, Pipeline) else takes_windows(step) for step in steps)
 
 

@@ -240,6 +240,15 @@ def test_windows_reach_a_network_behind_steps_with_their_electrodes(windows):
     assert pipeline[-1].model_.tokenizer.sampling_rate == windows.sampling_rate
 
 
+@pytest.mark.parametrize("off", ["passthrough", None])
+def test_a_network_behind_a_step_that_is_switched_off_is_handed_windows(windows, off):
+    pipeline = Pipeline([("alignment", off), ("vit", aligned_pipelines()["ViT"][-1])])
+    assert fits_many(pipeline)
+    (record,) = judge_fits("ViT", pipeline, windows, [Fit(cross_subject(windows.metadata)[0], 0)])
+    (alone,) = judge_fits("ViT", make_pipeline(Alignment(mode="none"), pipeline[-1]), windows, [Fit(cross_subject(windows.metadata)[0], 0)])
+    assert record["parts"][0]["predictions"] == alone["parts"][0]["predictions"]
+
+
 def test_all_seeds_of_a_fold_at_once_are_those_of_one_fit_each(windows):
     made, pipeline = cross_subject(windows.metadata)[:2], aligned_pipelines()["ViT"]
     assert fits_many(pipeline)

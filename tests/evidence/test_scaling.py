@@ -87,6 +87,15 @@ def test_electrodes_in_another_order_are_refused_where_both_are_named(step):
     assert clone(step).fit(own.values).transform(turned.values).shape == (N, E, S), "arrays don't tell"
 
 
+@pytest.mark.parametrize("step", [*STEPS, Alignment()], ids=lambda step: type(step).__name__)
+def test_another_rate_is_refused_where_both_are_told(step):
+    own, other = (windows_from_arrays(signals(), np.arange(N) % 2, ["T3", "Cz", "C4"], rate) for rate in (100.0, 250.0))
+    epochs = [mne.EpochsArray(signals(), windows.info, verbose="ERROR") for windows in (own, other)]
+    for one, another in ((own, other), epochs):
+        with pytest.raises(ValueError, match=f"X is sampled at 250 Hz, but {type(step).__name__} was fitted on 100 Hz"):
+            clone(step).fit(one).transform(another)
+
+
 @pytest.mark.parametrize("step", STEPS[:2], ids=lambda step: type(step).__name__)
 def test_power_survives(step):
     fitted, values = clone(step).fit(signals()), signals(1)
