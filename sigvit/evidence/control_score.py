@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import rankdata
 
 from sigvit.evidence.fold import Fold
 from sigvit.evidence.groups import Groups
@@ -74,8 +75,7 @@ def _mean_score(judged: list[tuple[np.ndarray, np.ndarray]], binary: bool) -> fl
 
 def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Area under the ROC curve from mean ranks (Mann and Whitney, 1947); the higher label is the positive one."""
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    ranks = rankdata(scores)
     positive = labels == labels.max()
     n_positive, n_negative = positive.sum(), (~positive).sum()
     return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))

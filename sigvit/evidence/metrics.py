@@ -16,6 +16,8 @@ SMALLEST_PROBABILITY = 1e-7
 OF_SHARED_FOLDS = 2.0
 # Into so many steps a balanced accuracy is cut where recalls of unequal classes are added up.
 STEPS = 100_000
+# Of confidence, equally wide.
+BINS = 10
 
 
 def score_predictions(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence) -> dict:
@@ -67,26 +69,25 @@ def window_log_loss(numbers: np.ndarray, probabilities: np.ndarray) -> np.ndarra
     return -np.log(np.clip(own, SMALLEST_PROBABILITY, 1.0))
 
 
-def calibration_error(hits: np.ndarray, confidence: np.ndarray, n_bins: int = 10) -> float:
-    """Expected calibration error: how far confidence is from accuracy, over equally wide bins of confidence, weighted by their windows.
+def calibration_error(hits: np.ndarray, confidence: np.ndarray) -> float:
+    """Expected calibration error: how far confidence is from accuracy, over ten bins of confidence, weighted by their windows.
 
     Guo et al. (2017), "On calibration of modern neural networks", ICML.
 
     >>> calibration_error(np.array([True, False]), np.array([0.75, 0.75]))
     0.25
     """
-    bins = calibration_bins(hits, confidence, n_bins)
-    return float(sum(count * abs(accuracy - sure) for sure, accuracy, count in bins) / len(hits))
+    return float(sum(count * abs(accuracy - sure) for sure, accuracy, count in calibration_bins(hits, confidence)) / len(hits))
 
 
-def calibration_bins(hits: np.ndarray, confidence: np.ndarray, n_bins: int = 10) -> list[tuple[float, float, int]]:
+def calibration_bins(hits: np.ndarray, confidence: np.ndarray) -> list[tuple[float, float, int]]:
     """(mean confidence, accuracy, windows) of every bin that holds a window; a bin holds its upper edge.
 
     >>> calibration_bins(np.array([True, False]), np.array([0.6, 0.95]))
     [(0.6, 1.0, 1), (0.95, 0.0, 1)]
     """
     # Rounded, so that 0.1 + 0.2 falls into the bin whose upper edge is 0.3.
-    place = np.clip(np.ceil(np.round(np.asarray(confidence, dtype=float) * n_bins, 9)).astype(int), 1, n_bins)
+    place = np.clip(np.ceil(np.round(np.asarray(confidence, dtype=float) * BINS, 9)).astype(int), 1, BINS)
     chosen = [place == number for number in np.unique(place)]
     return [(float(confidence[rows].mean()), float(hits[rows].mean()), int(rows.sum())) for rows in chosen]
 

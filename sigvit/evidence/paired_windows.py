@@ -8,6 +8,8 @@ from scipy.special import expit, logit
 from scipy.stats import beta, norm, rankdata
 
 ROUNDING = 1e-9  # far above that of a mean over seeds, far below what one window moves
+DRAWS = 9999  # random patterns of swaps, or of signs
+LEVEL = 0.95  # of intervals
 # Numbers of swap patterns that are held at once.
 MOST_NUMBERS = 2**22
 
@@ -34,14 +36,14 @@ def influence(predictions: pd.DataFrame) -> np.ndarray:
     return centred
 
 
-def interval_from_influence(difference: float, moved: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Normal interval of a difference of two scores, from the difference of their influences; (NaN, NaN) where a class has one window."""
-    half = norm.ppf(0.5 + level / 2) * np.sqrt(np.sum(moved**2))
+def interval_from_influence(difference: float, moved: np.ndarray) -> tuple[float, float]:
+    """Normal 95 % interval of a difference of two scores, from the difference of their influences; (NaN, NaN) where a class has one window."""
+    half = norm.ppf(0.5 + LEVEL / 2) * np.sqrt(np.sum(moved**2))
     return float(difference - half), float(difference + half)
 
 
-def score_interval(score: float, predictions: pd.DataFrame, level: float = 0.95) -> tuple[float, float]:
-    """Interval of one pipeline's score, normal in its logit (Pepe 2003, "The statistical evaluation of medical tests", 5.2.4), so that it stays inside 0 to 1.
+def score_interval(score: float, predictions: pd.DataFrame) -> tuple[float, float]:
+    """95 % interval of one pipeline's score, normal in its logit, and so inside 0 to 1 (Pepe 2003, "The statistical evaluation of medical tests", 5.2.4).
 
     Where every pair of windows is right there is no spread to judge by: then the exact lower limit of Clopper and Pearson (1934), "The use of confidence or
     fiducial limits", of as many hits as the rarest class has windows; where every pair is wrong, likewise the upper one. Where none of several classes has
@@ -56,16 +58,16 @@ def score_interval(score: float, predictions: pd.DataFrame, level: float = 0.95)
         return float("nan"), float("nan")
     if not ROUNDING < score < 1 - ROUNDING:
         fewest = np.unique(_by_seed(predictions)[1], return_counts=True)[1].min()
-        limit = float((0.5 - level / 2) ** (1 / fewest))
+        limit = float((0.5 - LEVEL / 2) ** (1 / fewest))
         return (limit, 1.0) if score > 0.5 else (0.0, 1 - limit)
     probabilities, numbers = _by_seed(predictions)
     if probabilities.shape[2] > 2 and np.abs(moved).max() < ROUNDING:
-        return _mean_of_recall_limits(probabilities, numbers, level)
-    half = norm.ppf(0.5 + level / 2) * np.sqrt(np.sum(moved**2)) / (score * (1 - score))
+        return _mean_of_recall_limits(probabilities, numbers)
+    half = norm.ppf(0.5 + LEVEL / 2) * np.sqrt(np.sum(moved**2)) / (score * (1 - score))
     return float(expit(logit(score) - half)), float(expit(logit(score) + half))
 
 
-def swap_test(first: pd.DataFrame, second: pd.DataFrame, n: int = 9999, seed: int = 0) -> float:
+def swap_test(first: pd.DataFrame, second: pd.DataFrame, n: int = DRAWS, seed: int = 0) -> float:
     """Two-sided p of equal scores: the two pipelines' predictions are swapped window by window, at random.
 
     Bandos et al. (2005), "A permutation test sensitive to differences in areas for comparing ROC curves from a paired design", with all seeds of a window
@@ -119,14 +121,14 @@ def _recall_components(probabilities: np.ndarray, numbers: np.ndarray) -> np.nda
     return (probabilities.argmax(axis=2) == numbers).mean(axis=0) / len(np.unique(numbers))
 
 
-def _mean_of_recall_limits(probabilities: np.ndarray, numbers: np.ndarray, level: float) -> tuple[float, float]:
+def _mean_of_recall_limits(probabilities: np.ndarray, numbers: np.ndarray) -> tuple[float, float]:
     """Lower and upper limits of Clopper and Pearson of every class's recall, each averaged over classes."""
     present, counts = np.unique(numbers, return_counts=True)
     right = (probabilities.argmax(axis=2) == numbers).mean(axis=0)
     hits = np.array([right[numbers == number].sum() for number in present])
     # The beta distribution has no limit below no hits, nor one above hits alone.
-    low = np.where(hits > 0, beta.ppf(0.5 - level / 2, hits, counts - hits + 1), 0.0)
-    high = np.where(hits < counts, beta.ppf(0.5 + level / 2, hits + 1, counts - hits), 1.0)
+    low = np.where(hits > 0, beta.ppf(0.5 - LEVEL / 2, hits, counts - hits + 1), 0.0)
+    high = np.where(hits < counts, beta.ppf(0.5 + LEVEL / 2, hits + 1, counts - hits), 1.0)
     return float(low.mean()), float(high.mean())
 
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import t
 
 from sigvit.evidence.metrics import chance_line
-from sigvit.evidence.paired_windows import influence, interval_from_influence, score_interval, swap_test
+from sigvit.evidence.paired_windows import DRAWS, influence, interval_from_influence, score_interval, swap_test
 
 # Up to here every pattern of signs is tried; beyond, a random draw of patterns.
 LARGEST_EXACT_UNITS = 14
@@ -41,7 +41,7 @@ def confidence_interval(values: ArrayLike, level: float = 0.95, overlap: float =
     return float(numbers.mean() - half), float(numbers.mean() + half)
 
 
-def paired_permutation(first: ArrayLike, second: ArrayLike, n: int = 9999, seed: int = 0) -> float:
+def paired_permutation(first: ArrayLike, second: ArrayLike, n: int = DRAWS, seed: int = 0) -> float:
     """Two-sided p of the mean paired difference under random signs (Fisher 1935); exact for up to 14 pairs, else from ``n`` random patterns of signs.
 
     With k pairs no p is below 2 / 2ᵏ: see `smallest_p`.
@@ -56,7 +56,7 @@ def paired_permutation(first: ArrayLike, second: ArrayLike, n: int = 9999, seed:
     return float(np.mean(found >= found[0] - 1e-10 * max(1.0, found[0])))
 
 
-def smallest_p(n_units: int, n: int = 9999) -> float:
+def smallest_p(n_units: int, n: int = DRAWS) -> float:
     """The smallest p that `paired_permutation` can give for that many pairs.
 
     >>> smallest_p(5)
@@ -89,11 +89,8 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     """
     given = np.asarray(p_values, dtype=float)
     corrected = np.full(len(given), np.nan)
-    order = [number for number in np.argsort(given, kind="stable") if np.isfinite(given[number])]
-    reached = 0.0
-    for rank, number in enumerate(order):
-        reached = min(1.0, max(reached, given[number] * (len(order) - rank)))
-        corrected[number] = reached
+    order = np.argsort(given, kind="stable")[: np.isfinite(given).sum()]  # NaN sorts last
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(given[order] * np.arange(len(order), 0, -1)))
     return corrected
 
 
@@ -130,7 +127,7 @@ def unit_scores(table: pd.DataFrame, column: str = "score") -> pd.DataFrame:
     return units.unstack("pipeline")[list(dict.fromkeys(table["pipeline"]))]
 
 
-def summarise(table: pd.DataFrame, predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+def summarise(table: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     """One row per pipeline, in the table's order.
 
     Columns: `pipeline`, `metric`, `score` (mean over units), `low`, `high` (its interval), `seed_sd` (spread of the mean between seeds), `unit`, `n` (units),
@@ -139,7 +136,7 @@ def summarise(table: pd.DataFrame, predictions: pd.DataFrame, level: float = 0.9
 
     The interval is Student's over subjects, Nadeau and Bengio's over folds, DeLong's in the logit over the windows of one test part.
     """
-    scores, unit = unit_scores(table), unit_of(table)
+    scores, unit, line = unit_scores(table), unit_of(table), chance(table, predictions)
     # Of a test part of one class recall is accuracy, and no balanced one.
     scored = table.assign(balanced_accuracy=table["balanced_accuracy"].where(table["score"].notna()))
     means = {column: unit_scores(scored, column).mean() for column in ("accuracy", "balanced_accuracy", "log_loss", "calibration_error")}
@@ -147,15 +144,15 @@ def summarise(table: pd.DataFrame, predictions: pd.DataFrame, level: float = 0.9
     for pipeline in scores.columns:
         own, predicted = table[table["pipeline"] == pipeline], predictions[predictions["pipeline"] == pipeline]
         mean = float(scores[pipeline].mean())
-        low, high = np.clip(_score_interval(scores[pipeline], predicted, unit, _overlap(table), level), 0.0, 1.0).tolist()
+        low, high = np.clip(_score_interval(scores[pipeline], predicted, unit, _overlap(table)), 0.0, 1.0).tolist()
         row = {"pipeline": pipeline, "metric": own["metric"].iloc[0], "score": mean, "low": low, "high": high, "seed_sd": _seed_sd(own)}
-        row |= {"unit": unit, "n": _count(scores[pipeline], predicted, unit), "chance_line": chance(table, predictions, level)}
+        row |= {"unit": unit, "n": _count(scores[pipeline], predicted, unit), "chance_line": line}
         row |= {column: float(values[pipeline]) for column, values in means.items()}
         rows.append({**row, "time": float(own["time"].mean()), "parameters": own["parameters"].iloc[0]})
     return pd.DataFrame(rows)
 
 
-def compare(table: pd.DataFrame, predictions: pd.DataFrame, reference: str = "ViT", level: float = 0.95, n: int = 9999, seed: int = 0) -> pd.DataFrame:
+def compare(table: pd.DataFrame, predictions: pd.DataFrame, reference: str = "ViT") -> pd.DataFrame:
     """The reference against each other pipeline: one row each, in the table's order.
 
     Columns: `pipeline`, `difference` (reference minus pipeline), `low`, `high`, `p` (two-sided: over subjects `paired_permutation`, over windows
@@ -170,7 +167,7 @@ def compare(table: pd.DataFrame, predictions: pd.DataFrame, reference: str = "Vi
     scores, unit = unit_scores(table), unit_of(table)
     if reference not in scores.columns:
         raise ValueError(f"There is no pipeline {reference!r} to compare with; the table has {list(scores.columns)}.")
-    rows = [_comparison(scores, predictions, reference, other, unit, _overlap(table), level, n, seed) for other in scores.columns if other != reference]
+    rows = [_comparison(scores, predictions, reference, other, unit, _overlap(table)) for other in scores.columns if other != reference]
     columns = ["pipeline", "difference", "low", "high", "p", "smallest_p", "p_corrected_t", "unit", "n"]
     compared = pd.DataFrame(rows, columns=columns)
     compared.insert(5, "p_holm", holm(compared["p"]))
@@ -186,39 +183,37 @@ def chance(table: pd.DataFrame, predictions: pd.DataFrame, level: float = 0.95) 
     return chance_line(counts.to_numpy(), 1 - level, units.loc[counts.index].astype(str))
 
 
-def _comparison(
-    scores: pd.DataFrame, predictions: pd.DataFrame, reference: str, other: str, unit: str, overlap: float, level: float, n: int, seed: int
-) -> dict:
+def _comparison(scores: pd.DataFrame, predictions: pd.DataFrame, reference: str, other: str, unit: str, overlap: float) -> dict:
     pair = scores[[reference, other]].dropna()
     difference = float((pair[reference] - pair[other]).mean())
-    row = {"pipeline": other, "difference": difference, "unit": unit, "p_corrected_t": float("nan")}
+    row = {"pipeline": other, "difference": difference, "unit": unit, "n": len(pair)}
+    row |= dict.fromkeys(("low", "high", "p", "smallest_p", "p_corrected_t"), np.nan)
     if unit == "window":
         ours, theirs = (predictions[predictions["pipeline"] == name] for name in (reference, other))
-        count = ours["row"].nunique()
-        if pair.empty:
-            return row | {"low": np.nan, "high": np.nan, "p": np.nan, "smallest_p": np.nan, "n": count}
-        low, high = interval_from_influence(difference, influence(ours) - influence(theirs), level)
-        return row | {"low": low, "high": high, "p": swap_test(ours, theirs, n, seed), "smallest_p": 1 / (n + 1), "n": count}
+        row["n"] = ours["row"].nunique()
     if pair.empty:
-        return row | {"low": np.nan, "high": np.nan, "p": np.nan, "smallest_p": np.nan, "n": 0}
-    low, high = confidence_interval(pair[reference] - pair[other], level, overlap if unit == "fold" else 0.0)
-    row |= {"low": low, "high": high, "n": len(pair)}
+        return row
+    if unit == "window":
+        low, high = interval_from_influence(difference, influence(ours) - influence(theirs))
+        return row | {"low": low, "high": high, "p": swap_test(ours, theirs), "smallest_p": 1 / (DRAWS + 1)}
+    low, high = confidence_interval(pair[reference] - pair[other], overlap=overlap if unit == "fold" else 0.0)
+    row |= {"low": low, "high": high}
     if unit == "fold":
         t_test = corrected_t(pair[reference], pair[other], overlap)
         # Equal differences have no spread that a t could be told from; signs that are all one way still say something.
-        signs = smallest_p(len(pair), n)
+        signs = smallest_p(len(pair))
         told = {"p": signs, "smallest_p": signs} if np.isnan(t_test) else {"p": t_test, "smallest_p": 0.0 if len(pair) > 1 else 1.0}
         return row | told | {"p_corrected_t": t_test}
-    return row | {"p": paired_permutation(pair[reference], pair[other], n, seed), "smallest_p": smallest_p(len(pair), n)}
+    return row | {"p": paired_permutation(pair[reference], pair[other]), "smallest_p": smallest_p(len(pair))}
 
 
-def _score_interval(scores: pd.Series, predictions: pd.DataFrame, unit: str, overlap: float, level: float) -> tuple[float, float]:
+def _score_interval(scores: pd.Series, predictions: pd.DataFrame, unit: str, overlap: float) -> tuple[float, float]:
     known = scores.dropna().to_numpy(dtype=float)
     if not len(known):
         return float("nan"), float("nan")
     if unit == "window":
-        return score_interval(known[0], predictions, level)
-    return confidence_interval(known, level, overlap if unit == "fold" else 0.0)
+        return score_interval(known[0], predictions)
+    return confidence_interval(known, overlap=overlap if unit == "fold" else 0.0)
 
 
 def _by_subject(table: pd.DataFrame) -> bool:
