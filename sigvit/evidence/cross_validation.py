@@ -126,11 +126,13 @@ def cross_validate(
     folder = None if folder is None else Path(folder).absolute()
     files = {} if n_jobs == 1 else mapped_files(windows)
     models = pretrained_models(pipelines)
-    certificate = certificate or certify(windows, folds, pretrained=models)
-    certificate.require_match(windows, folds)
-    certificate.require_pretrained(models)
+    if certificate is None:
+        certificate = certify(windows, folds, pretrained=models)
+    else:
+        certificate.require_match(windows, folds)
+        certificate.require_pretrained(models)
     # Before the first fit: what a function of the user's reads may change while it is called.
-    identities = dict.fromkeys(pipelines, "") if folder is None else _identities(pipelines, windows, models)
+    identities = dict.fromkeys(pipelines, "") if folder is None else _identities(pipelines, windows, models, certificate.signal_sha256)
     divided = {name: _shares(pipeline, folds, seeds, n_jobs) for name, pipeline in pipelines.items()}
     shares = [(name, share) for name, several in divided.items() for share in several]
     keys = [[] if folder is None else _keys(identities[name], share) for name, share in shares]
@@ -156,13 +158,13 @@ def cross_validate(
     return _collect(found, certificate.with_alignment(_aligned(pipelines, records)).with_warnings(given_weights(pipelines)))
 
 
-def _identities(pipelines: dict[str, Any], windows: Windows, models: list[str]) -> dict[str, str]:
+def _identities(pipelines: dict[str, Any], windows: Windows, models: list[str], signal_sha256: str) -> dict[str, str]:
     """Of each pipeline's name: everything but rows and seed that decides a fit or stands in its table row."""
     # A model's folder is a parameter by its name alone.
     weights = [hashlib.sha256((Path(model) / "model.safetensors").read_bytes()).hexdigest() for model in models]
     places = [channel["loc"] for channel in windows.info["chs"]]
-    marked = [sorted(windows.info["bads"])] if windows.info["bads"] else []  # sets without bad electrodes keep the keys that they had before
-    described = (windows.name, windows.row_hashes(), windows.metadata, windows.sampling_rate, windows.electrodes, places, windows.page, *marked)
+    channels = (windows.sampling_rate, windows.electrodes, places, sorted(windows.info["bads"]))
+    described = (windows.name, signal_sha256, windows.metadata, *channels, windows.page)
     versions = {name: version for name, version in package_versions().items() if name in COMPUTING}
     common = fingerprint((*described, *weights, versions))
     return {name: fingerprint((common, name, pipeline)) for name, pipeline in pipelines.items()}
