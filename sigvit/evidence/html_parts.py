@@ -110,10 +110,7 @@ def bullets(items: Iterable[Any]) -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "", emphasised: str | None = None) -> str:
     """A table inside a scrolling frame; the first cell of each row names the row, and the row called ``emphasised`` stands out."""
-    head = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
-    body = "".join(_row(row, emphasised) for row in rows)
-    stamp = f"<caption>{text(caption)}</caption>" if caption else ""
-    return f'<div class="scroll" tabindex="0"><table>{stamp}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return _frame("", caption, "", columns, [_row(row, emphasised) for row in rows])
 
 
 def picture(svg: str, alternative: str, caption: str = "") -> str:
@@ -130,16 +127,17 @@ def side_by_side(*parts: str) -> str:
 def confusion(classes: Sequence[Any], counts: np.ndarray, title: str) -> str:
     """A confusion matrix as a table: rows are the true classes, shades the share of the row."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-12)
-    head = "".join(f'<th scope="col">{text(label)}</th>' for label in classes)
     rows = []
     for label, numbers, parts in zip(classes, counts, shares, strict=True):
         cells = "".join(_shaded(number, share) for number, share in zip(numbers, parts, strict=True))
         rows.append(f'<tr><th scope="row">{text(label)}</th>{cells}</tr>')
-    corner = '<td class="corner">true ↓ &nbsp;said →</td>'
-    return (
-        f'<div class="scroll" tabindex="0"><table class="confusion"><caption>{text(title)}</caption><thead><tr>{corner}{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    return _frame(' class="confusion"', title, '<td class="corner">true ↓ &nbsp;said →</td>', classes, rows)
+
+
+def _frame(kind: str, caption: str, corner: str, columns: Sequence[Any], rows: Sequence[str]) -> str:
+    stamp = f"<caption>{text(caption)}</caption>" if caption else ""
+    head = corner + "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
+    return f'<div class="scroll" tabindex="0"><table{kind}>{stamp}<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
 def _row(cells: Sequence[Any], emphasised: str | None) -> str:

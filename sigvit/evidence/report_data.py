@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sigvit.data.windows import Windows
-from sigvit.evidence import figures
+from sigvit.evidence import data_figures
 from sigvit.evidence.certificate import Certificate
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.html_parts import bullets, counted, listed, paragraph, picture, section, side_by_side, table
@@ -50,9 +50,8 @@ def protocol_section(windows: Windows, folds: Sequence[Fold], scores: pd.DataFra
     but = f", but for {listed(read)}, aligned by the test windows without their labels" if read else ""
     fitted = f"Everything that is fitted is fitted without the test part{but}; each fit is judged on it once."
     alternative = f"Strip chart of {len(folds)} folds over {len(windows)} windows: {train} train, {validation} validation, {test} test in each."
-    drawn = picture(
-        figures.draw_protocol(windows, folds), alternative, "A row a fold, named by its test part; a column a window, in the order of subject, session and run."
-    )
+    caption = "A row a fold, named by its test part; a column a window, in the order of subject, session and run."
+    drawn = picture(data_figures.draw_protocol(windows, folds), alternative, caption)
     return section("The protocol", paragraph(words, _sizes_words(scores), fitted), drawn)
 
 
@@ -76,11 +75,11 @@ def _range(sizes: Sequence[int]) -> str:
 
 
 def responses_section(windows: Windows) -> str:
-    chosen, sample = figures.telling_electrodes(windows), figures.telling_sample(windows)
+    chosen, sample = data_figures.where_classes_differ(windows)
     names = listed([windows.electrodes[number] for number in chosen])
     words = "Mean ± standard error over all windows, at the electrodes where the classes differ most. No pipeline saw this and nothing was chosen by it."
-    drawn = [picture(figures.draw_responses(windows, chosen), f"Average response of each class at {names}, in microvolts over seconds.", words)]
-    scalp = figures.draw_scalp(windows, sample)
+    drawn = [picture(data_figures.draw_responses(windows, chosen), f"Average response of each class at {names}, in microvolts over seconds.", words)]
+    scalp = data_figures.draw_scalp(windows, sample)
     if scalp is not None:
         words = f"Class average less the mean of all classes at {sample / windows.sampling_rate:.3f} s from the start of the window, where they differ most."
         drawn.append(picture(scalp, f"Scalp maps. {words}", words))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import matplotlib
 import numpy as np
 import torch
@@ -11,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from sigvit.evaluation.figures import STYLE
+from sigvit.evidence.figures import svg_of
 from sigvit.evidence.html_parts import picture
 from sigvit.grid import Axis
 from sigvit.model.vision_transformer import VisionTransformer
@@ -38,8 +37,6 @@ def axis_words(axis: Axis) -> str:
 
 
 def drawn(figure: Figure, caption: str) -> str:
-    """A figure as an image in the page; letters become paths, so that it needs no font, and no date, so that the same numbers give the same bytes."""
-    stream = io.StringIO()
+    """A figure as an image in the page."""
     with matplotlib.rc_context(STYLE):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    return picture(stream.getvalue(), caption, caption)
+        return picture(svg_of(figure), caption, caption)

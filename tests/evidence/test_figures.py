@@ -11,20 +11,8 @@ import pytest
 
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence import folds
-from sigvit.evidence.figures import (
-    _telling_names,
-    _window_order,
-    draw_calibration,
-    draw_differences,
-    draw_learning,
-    draw_protocol,
-    draw_responses,
-    draw_scalp,
-    draw_scores,
-    pipeline_colours,
-    telling_electrodes,
-    telling_sample,
-)
+from sigvit.evidence.data_figures import _telling_names, _window_order, draw_protocol, draw_responses, draw_scalp, where_classes_differ
+from sigvit.evidence.figures import draw_calibration, draw_differences, draw_learning, draw_scores, pipeline_colours
 
 
 def test_every_pipeline_has_its_own_colour_and_the_vit_always_the_same():
@@ -47,6 +35,9 @@ def test_columns_of_the_protocol_are_grouped_as_fine_as_sixteen_groups_allow():
     assert sorted(order) == list(range(60))
     assert level == "subject/session/run"
     assert groups[:3] == [("01/1/1", 5), ("01/1/2", 5), ("01/2/1", 5)]
+    eleven = synthetic_windows(11, n_runs=1, n_trials=2).metadata
+    eleven["subject"] = eleven["subject"].str.lstrip("0")
+    assert [name for name, _ in _window_order(eleven)[2]] == [str(number) for number in range(1, 12)], "as folds are"
     assert _window_order(synthetic_windows(7, n_sessions=2, n_runs=2, n_trials=2).metadata)[1] == "subject/session"
     assert _window_order(synthetic_windows(1, n_runs=3, n_trials=2).metadata)[1] == "run"
 
@@ -100,9 +91,8 @@ def test_of_windows_in_no_part_it_is_not_said_that_they_are_in_the_guard():
 def test_electrodes_and_sample_shown_are_those_where_classes_differ():
     windows = synthetic_windows(1, n_runs=1, n_trials=30, electrodes=("F3", "Fz", "F4", "C3", "Cz", "C4", "Pz"), effect=0.0)
     windows.values[windows.labels == "right", 5, 23] += 1e-4
-    assert 5 in telling_electrodes(windows, most=2)
-    assert telling_sample(windows) == 23
-    assert telling_electrodes(windows, most=7) == list(range(7))
+    windows.values[:, 3] = 0
+    assert where_classes_differ(windows) == ([0, 1, 2, 4, 5, 6], 23)
 
 
 def test_a_scalp_is_drawn_only_where_positions_are_known():
