@@ -6,24 +6,7 @@ import numpy as np
 
 from sigvit.evidence.groups import Groups
 from sigvit.evidence.intervals import near
-from sigvit.evidence.leak_checks import Finding, Judged
-
-SHARED = {
-    "row": "share {n} rows",
-    "trial": "share trials ({n} rows)",
-    "interval": "hold {n} windows that lie nearer than {gap:g} s to the other part's on one recording's clock",
-    "subject": "share subjects ({n} rows), which {protocol} keeps apart",
-    "session": "share sessions ({n} rows), which {protocol} keeps apart",
-    "run": "share runs ({n} rows), which {protocol} keeps apart where it leaves runs out",
-    "alias": "hold {n} rows whose names differ from the other part's only in case, spaces, a BIDS prefix, leading zeros or Unicode form (write it one way)",
-    "block": "are mixed in time: {n} rows where trials of the one lie between trials of the other's block",
-    "calibration": "hold {n} rows of the tested subject or session that come after its first tested trial",
-    "shipped": "hold {n} rows that the source put on the other side",
-    "recording": "share recordings ({n} rows), and every recording holds one class: what identifies the recording identifies the class",
-    "signal": "hold {n} windows that are byte-identical to one of the other part",
-    "copy": "hold {n} windows with a stretch of samples that is copied from the other part",
-    "pretraining": "share what the protocol keeps apart ({n} test rows): the model has seen them, or what lies too near, before it is judged on them",
-}
+from sigvit.evidence.leak_checks import SHARED, Finding, Judged
 
 
 class Leak(Exception):  # noqa: N818  (what people catch is a leak)

@@ -188,7 +188,7 @@ def _guesses(groups: Groups, seconds: np.ndarray, fold: Fold) -> tuple[np.ndarra
         known = known if len(known) >= NEIGHBOURS else train
         order = known[np.argsort(seconds[known], kind="stable")]
         nearest = _nearest(seconds[order], seconds[test[members]], min(len(order), NEIGHBOURS))
-        # Sorted, so that of equal votes the first class wins; a class without a neighbour here needs no place.
+        # Sorted, so that of equal votes the first class wins.
         labels = np.sort(groups.label[order[nearest]], axis=1)
         votes = (labels[:, :, None] == labels[:, None, :]).sum(axis=2) * weight[labels]
         guess[members] = labels[np.arange(len(labels)), votes.argmax(axis=1)]

@@ -1,4 +1,4 @@
-"""Set warnings: what no leak check forbids, but a reader must know: who is judged, on how many, and what could not be compared."""
+"""Set warnings: what no leak check forbids but a reader must know, such as who is judged, on how many, and what could not be compared."""
 
 from __future__ import annotations
 

@@ -303,6 +303,16 @@ def test_nothing_that_lies_beside_the_fits_is_removed(windows, folds, tmp_path):
     assert [path.suffix for path in (tmp_path / "fits").iterdir()] == [".json"]
 
 
+def test_samples_are_hashed_once_and_no_more_than_again_for_a_certificate_that_is_given(windows, folds, tmp_path, monkeypatch):
+    hashed, hashes = [], sigvit.Windows.row_hashes
+    monkeypatch.setattr(sigvit.Windows, "row_hashes", lambda self: hashed.append(len(self)) or hashes(self))
+    results = cross_validate({"Majority": baselines.majority()}, windows, folds[:1], folder=tmp_path)
+    assert hashed == [len(windows)]
+    cross_validate({"Majority": baselines.majority()}, windows, folds[:1], certificate=results.certificate, folder=tmp_path)
+    assert hashed == [len(windows)] * 2
+    assert len(list((tmp_path / "fits").iterdir())) == 1, "one key, whoever made the certificate"
+
+
 def test_other_parameters_page_windows_or_folds_are_other_fits(windows, folds, tmp_path):
     lda = baselines.shrinkage_lda()
     cross_validate({"LDA": lda}, windows, folds[:1], folder=tmp_path)
