@@ -42,7 +42,7 @@ class Fold:
     def __post_init__(self) -> None:
         object.__setattr__(self, "number", int(self.number))
         for part in PARTS:
-            object.__setattr__(self, part, _row_numbers(getattr(self, part), f"the {part} part of fold {self.number}"))
+            object.__setattr__(self, part, _row_numbers(getattr(self, part), f"The {part} part of fold {self.number}"))
 
 
 def _row_numbers(rows: np.ndarray, place: str) -> np.ndarray:
@@ -50,14 +50,14 @@ def _row_numbers(rows: np.ndarray, place: str) -> np.ndarray:
     if rows.size == 0:
         return np.empty(0, np.int64)
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
-        raise ValueError(f"{place[0].upper()}{place[1:]} is an array of {rows.dtype} of shape {rows.shape}; give row numbers, one-dimensional integers.")
+        raise ValueError(f"{place} is an array of {rows.dtype} of shape {rows.shape}; give row numbers, one-dimensional integers.")
     rows = rows.astype(np.int64)
     if rows.min() < 0:
-        raise ValueError(f"{place[0].upper()}{place[1:]} holds row {rows.min()}; rows are counted from 0, not from the end.")
+        raise ValueError(f"{place} holds row {rows.min()}; rows are counted from 0, not from the end.")
     behind = np.flatnonzero(np.diff(rows) <= 0)
     if len(behind):
-        wrong = f"row {rows[behind[0] + 1]} stands behind row {rows[behind[0]]}"
-        raise ValueError(f"In {place} {wrong}; row numbers are sorted, each once, as np.unique(rows) makes them.")
+        wrong = f"row {rows[behind[0] + 1]} behind row {rows[behind[0]]}"
+        raise ValueError(f"{place} holds {wrong}; row numbers are sorted, each once, as np.unique(rows) makes them.")
     return rows
 
 

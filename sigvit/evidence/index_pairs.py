@@ -56,7 +56,7 @@ def _fold(entry: Any, number: int, index: pd.Index, protocol: str | None) -> Fol
         train, test = entry
     except (TypeError, ValueError) as error:
         raise ValueError(f"Fold {number} is {type(entry).__name__}; give a Fold or a pair (train, test) of row numbers.") from error
-    parts = [_rows(rows, index, f"the {part} part of fold {number}") for part, rows in (("train", train), ("test", test))]
+    parts = [_rows(rows, index, f"The {part} part of fold {number}") for part, rows in (("train", train), ("test", test))]
     return Fold(parts[0], np.empty(0, np.int64), parts[1], number, protocol or "index_pairs", f"fold {number}")
 
 
@@ -64,10 +64,10 @@ def _rows(rows: Any, index: pd.Index, place: str) -> np.ndarray:
     try:
         rows = plain_rows(rows, index)
     except ValueError as error:
-        raise ValueError(f"{place[0].upper()}{place[1:]}: {error}") from error
+        raise ValueError(f"{place}: {error}") from error
     if rows.dtype == bool:
         if rows.shape != (len(index),):
-            raise ValueError(f"The mask of {place} has shape {rows.shape}, but there are {len(index)} rows.")
+            raise ValueError(f"{place} is a mask of shape {rows.shape}, but there are {len(index)} rows.")
         return np.flatnonzero(rows)
     return np.sort(rows) if rows.ndim == 1 and rows.dtype.kind in "iu" else rows  # what is no list of row numbers, Fold refuses
 

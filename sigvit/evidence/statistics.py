@@ -146,7 +146,8 @@ def summarise(table: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
         mean = float(scores[pipeline].mean())
         low, high = np.clip(_score_interval(scores[pipeline], predicted, unit, _overlap(table)), 0.0, 1.0).tolist()
         row = {"pipeline": pipeline, "metric": own["metric"].iloc[0], "score": mean, "low": low, "high": high, "seed_sd": _seed_sd(own)}
-        row |= {"unit": unit, "n": _count(scores[pipeline], predicted, unit), "chance_line": line}
+        n = predicted["row"].nunique() if unit == "window" else int(scores[pipeline].notna().sum())
+        row |= {"unit": unit, "n": n, "chance_line": line}
         row |= {column: float(values[pipeline]) for column, values in means.items()}
         rows.append({**row, "time": float(own["time"].mean()), "parameters": own["parameters"].iloc[0]})
     return pd.DataFrame(rows)
@@ -224,10 +225,6 @@ def _by_subject(table: pd.DataFrame) -> bool:
 def _overlap(table: pd.DataFrame) -> float:
     """Test windows per training window, the mean over fits."""
     return float((table["samples_test"] / (table["samples"] + table["samples_validation"])).mean())
-
-
-def _count(scores: pd.Series, predictions: pd.DataFrame, unit: str) -> int:
-    return int(predictions["row"].nunique()) if unit == "window" else int(scores.notna().sum())
 
 
 def _seed_sd(table: pd.DataFrame) -> float:

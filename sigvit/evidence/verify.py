@@ -404,21 +404,18 @@ def _out_of_order(fold: Fold, rows: dict[int, Row], unclocked: set[str]) -> Iter
         moment = (natural, recording, start_s, row)
         begun[trial(row)] = min(begun.get(trial(row), moment), moment)
 
-    def place(row: int) -> tuple:
-        return unit(row), rows[begun[trial(row)][-1]].label if unit(row) in timeless else ""
-
+    when = {row: begun[trial(row)] for row in every}
+    where = {row: (unit(row), rows[when[row][-1]].label if unit(row) in timeless else "") for row in every}
     tested: dict[tuple, list[tuple]] = defaultdict(list)
     for row in fold.parts["test"]:
-        tested[place(row)].append(begun[trial(row)])
-    bounds = {where: (min(moments), max(moments)) for where, moments in tested.items()}
-    for row in fold.parts["train"] + fold.parts["validation"]:
-        first, last = bounds.get(place(row), (begun[trial(row)],) * 2)
-        if depth and begun[trial(row)] > first:
-            yield "calibration", f"row {row} of the tested {'subject' if depth == 1 else 'session'} is trained on, but comes after its first tested trial"
-            return
-        if not depth and first < begun[trial(row)] < last:
-            yield "block", f"row {row} is trained or chosen on, but lies between test trials of recording {rows[row].recording}"
-            return
+        tested[where[row]].append(when[row])
+    bounds = {place: (min(moments), max(moments)) for place, moments in tested.items()}
+    behind = [row for part in ("train", "validation") for row in fold.parts[part] if where[row] in bounds and bounds[where[row]][0] < when[row]]
+    between = [row for row in behind if when[row] < bounds[where[row]][1]]
+    if depth and behind:
+        yield "calibration", f"row {behind[0]} of the tested {'subject' if depth == 1 else 'session'} is trained on, but comes after its first tested trial"
+    if not depth and between:
+        yield "block", f"row {between[0]} is trained or chosen on, but lies between test trials of recording {rows[between[0]].recording}"
 
 
 def check_results(stored: Stored) -> list[str]:

@@ -257,13 +257,13 @@ def test_masks_and_unsorted_rows_are_read_and_broken_ones_refused(windows: Windo
     table_of_another_order = table.sort_values("label", kind="stable")
     assert certify(table, [tuple((table_of_another_order.subject == "01") == part for part in (False, True))]) == certificates[0]
     for pair, sentence in (
-        (([0, 0, 1], [2]), "In the train part of fold 0 row 0 stands behind row 0; row numbers are sorted, each once"),
+        (([0, 0, 1], [2]), "The train part of fold 0 holds row 0 behind row 0; row numbers are sorted, each once"),
         (([0], [n_rows]), f"names row {n_rows}, but there are {n_rows} rows"),
         (([0], [-1]), "rows are counted from 0, not from the end"),
         (([0.5], [1]), "array of float64"),
         (([], [1]), "an empty train part"),
         ((table.subject[:5] == "01", test), "The train part of fold 0: The boolean column of 5 rows has another index"),
-        ((test[:5], test), r"has shape \(5,\), but there are 132 rows"),
+        ((test[:5], test), r"is a mask of shape \(5,\), but there are 132 rows"),
         ("ab3", "give a Fold or a pair"),
     ):
         with pytest.raises(ValueError, match=sentence):

@@ -322,8 +322,8 @@ def test_a_fold_is_frozen_and_refuses_rows_that_are_no_rows() -> None:
         fold.train = np.array([1])
     assert dataclasses.replace(fold, test=[3]).test.dtype == np.int64
     for rows, sentence in (
-        ([2, 0], "In the train part of fold 0 row 0 stands behind row 2; row numbers are sorted, each once"),
-        ([0, 0], "In the train part of fold 0 row 0 stands behind row 0"),
+        ([2, 0], "The train part of fold 0 holds row 0 behind row 2; row numbers are sorted, each once"),
+        ([0, 0], "The train part of fold 0 holds row 0 behind row 0"),
         ([0, -1], "The train part of fold 0 holds row -1; rows are counted from 0, not from the end"),
     ):
         with pytest.raises(ValueError, match=sentence):
