@@ -97,6 +97,7 @@ def test_overlapping_windows_under_shuffled_folds_are_caught_with_their_seconds(
     with pytest.raises(Leak, match=r"recording sub-01_ses-1_run-1, trial \d+, \d+\.\d{3} to \d+\.\d{3} s") as caught:
         certify(windows, shuffled_trials(windows.metadata, k=3))
     assert caught.value.checks == ["interval"]
+    assert all(abs(row - partner) == 1 for row, partner in caught.value.pairs), "neighbours overlap by a quarter of a second"
     assert certify(windows, within_session(windows.metadata, by="run")).verdict == "proved"
     assert certify(windows, within_session(windows.metadata, k=3, by="block")).verdict == "proved"
 
@@ -360,6 +361,7 @@ def test_one_subject_under_two_names_is_refused(windows: Windows, one: str, othe
     with pytest.raises(Leak, match="whose names differ from the other part's only in case") as caught:
         certify(metadata, folds)
     assert caught.value.checks == ["alias"]
+    assert all(metadata.subject[row] != metadata.subject[partner] for row, partner in caught.value.pairs)
     assert set(caught.value.rows) == set(np.flatnonzero(metadata.subject != "10"))
     assert certify(metadata, folds, tolerate=["alias"]).tolerated == ("alias",)
     assert certify(metadata.assign(subject=metadata.subject.replace(other, "another")), folds).verdict == "proved"

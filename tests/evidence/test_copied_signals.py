@@ -42,6 +42,14 @@ def test_the_same_windows_under_another_clock_or_recording_are_copies() -> None:
     assert set(find_copies(values, groups_of(len(values), late)).rows) == set(range(len(values)))
 
 
+def test_every_window_that_shows_a_copied_stretch_is_named() -> None:
+    """Two that overlap on one clock both hold what stands in the third."""
+    values = np.concatenate([windows_at(np.array([0, 37])), windows_at(np.array([0]), seed=1)])
+    values[2, :, 20:60] = values[0, :, 40:80]
+    found = find_copies(values, groups_of(3, np.array([0.0, 0.37, 0.0]), np.array(["one", "one", "two"])))
+    assert set(found.rows) == {0, 1, 2}
+
+
 def test_every_shared_stretch_is_found_and_one_sample_less_is_none() -> None:
     for n_shared, n_found in ((STRETCH - 1, 0), (STRETCH, 2), (STRETCH + 5, 12)):
         values = np.random.default_rng(0).standard_normal((4, 3, 101)).astype(np.float32)

@@ -218,6 +218,15 @@ def test_models_inside_lists_dictionaries_and_functions_are_found(held) -> None:
     assert pretrained_models({"ensemble": make_pipeline(FunctionTransformer(held(Constant("seen"))))}) == ["seen"]
 
 
+def test_rows_of_a_table_without_trials_are_no_trials_of_that_number(windows: Windows, tmp_path: Path) -> None:
+    own = windows[np.flatnonzero(windows.metadata.recording == windows.metadata.recording[0])]
+    train, test = np.arange(0, len(own), 2), np.arange(1, len(own), 2)
+    seen = own[train[: len(test)]]
+    seen.metadata["trial"] = [str(row) for row in test]
+    table = own.metadata.drop(columns=["trial", "start_s", "stop_s"])
+    assert certify(table, [(train, test)], pretrained=model(tmp_path, seen)).verdict == "proved"
+
+
 def test_what_was_seen_before_stands_in_the_results_folder_and_is_verified(windows: Windows, first_fold: list, tmp_path: Path) -> None:
     folder = model(tmp_path / "model", windows[first_fold[0].train])
     results = cross_validate({"constant": Constant(folder)}, windows, first_fold)
