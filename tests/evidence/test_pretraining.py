@@ -223,6 +223,7 @@ def test_rows_of_a_table_without_trials_are_no_trials_of_that_number(windows: Wi
     train, test = np.arange(0, len(own), 2), np.arange(1, len(own), 2)
     seen = own[train[: len(test)]]
     seen.metadata["trial"] = [str(row) for row in test]
+    seen.metadata[["start_s", "stop_s"]] = np.nan  # where there is a clock, it tells
     table = own.metadata.drop(columns=["trial", "start_s", "stop_s"])
     assert certify(table, [(train, test)], pretrained=model(tmp_path, seen)).verdict == "proved"
 
