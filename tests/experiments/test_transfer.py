@@ -89,7 +89,8 @@ def test_a_session_too_small_to_divide_is_left_out(script, tmp_path):
     script.sets["own"] = windows[(windows.metadata["subject"] != "02") | (windows.metadata["trial"] % 6 < 1)]
     cells = script("--dataset", "own", "--protocol", "within_session", "--tunings", "ridge", *FEW, "--output", tmp_path)
     assert len(cells) > 0
-    assert any("tested in no fold, of subject 02" in warning for warning in Certificate.read(tmp_path / "certificate.json").warnings)
+    warnings = json.loads((tmp_path / "certificate.json").read_text(encoding="utf-8"))["warnings"]
+    assert any("tested in no fold, of subject 02" in warning for warning in warnings)
 
 
 def test_a_second_start_is_refused_while_the_first_goes_on(script, tmp_path, claimed_elsewhere):
