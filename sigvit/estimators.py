@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -162,28 +163,11 @@ class SignalViTClassifier(NetworkClassifier):
         self.random_state = random_state
 
     def recipe(self, n_windows: int) -> Recipe:
-        """The training recipe for so many windows; `epochs` becomes steps."""
+        """The training recipe for so many windows: of what both name, these numbers; `epochs` becomes steps."""
+        own = {field.name: getattr(self, field.name) for field in fields(Recipe) if hasattr(self, field.name)}
         batches = max(1, n_windows // max(1, self.batch_size))  # the recipe refuses less than 1
-        return Recipe(
-            steps=self.training_steps if self.epochs is None else self.epochs * batches,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            label_smoothing=self.label_smoothing,
-            ema_decay=self.ema_decay,
-            time_shift=self.time_shift,
-            noise=self.noise,
-            mixup=self.mixup,
-            time_mask=self.time_mask,
-            channel_dropout=self.channel_dropout,
-            amplitude_scale=self.amplitude_scale,
-            surrogate=self.surrogate,
-            frequency_shift=self.frequency_shift,
-            recombination=self.recombination,
-            hemisphere_flip=self.hemisphere_flip,
-            patience=self.patience if self.early_stopping else 0,
-            dtype=self.dtype,
-        )
+        steps = self.training_steps if self.epochs is None else self.epochs * batches
+        return Recipe(**own | {"steps": steps, "patience": self.patience if self.early_stopping else 0})
 
     def build(self, electrodes: Any, n_times: int, n_classes: int) -> nn.Module:
         if self.pretrained is not None:
@@ -272,7 +256,7 @@ class SignalViTClassifier(NetworkClassifier):
 
     def _network_out_of_fold(self, part: TrainingPart, left_out: list[np.ndarray | None]) -> np.ndarray:
         """(windows, classes) log-probabilities, each by the network that didn't see the window; NaN where all did."""
-        values, _ = part.standardised(self._standardise, (self._dtype, self._device()))
+        values, _ = part.standardised(self._dtype, self._device())
         told = np.full((len(part.targets), len(self.classes_)), np.nan)
         for model, rows in zip(self.models_, left_out, strict=True):
             if rows is not None:

@@ -20,8 +20,9 @@ from sigvit.electrodes import comparable_name
 from sigvit.flat import one_where_flat
 from sigvit.labels import plain_labels
 from sigvit.model.random_state import borrowed_random_state
+from sigvit.model.scaling import Scaling
 from sigvit.model.vision_transformer import signal_vit
-from sigvit.network_classifier import device_of, mean_history, standardised
+from sigvit.network_classifier import device_of, mean_history
 from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.training.loop import train
 from sigvit.training.mixed_batches import MixedRecordingBatches, RecordingSet, mixed_logits
@@ -188,7 +189,7 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
     def _set(self, windows: Windows, targets: np.ndarray) -> RecordingSet:
         names = [comparable_name(name) if comparable_name(name) in self.center_ else "" for name in windows.electrodes]
         center, scale = (np.array([numbers[name] for name in names]) for numbers in (self.center_, self.scale_))
-        values = standardised(windows.values, center, scale, torch.empty(windows.values.shape, dtype=torch.float32, device=device_of(self.device)))
+        values = Scaling(center, scale)(windows.values, device=device_of(self.device))
         return RecordingSet(values, torch.as_tensor(targets, dtype=torch.int64, device=values.device), windows.info)
 
 

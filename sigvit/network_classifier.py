@@ -35,7 +35,7 @@ from sigvit.training.settings import default_settings, exact_convolutions
 from sigvit.training_part import TrainingPart, hold_out, join
 
 SWITCHES = {"early_stopping", "ensemble", "progress"}  # where a word, such as "no", would be true
-AT_ONCE = 256  # windows that are standardised and predicted together
+AT_ONCE = 256  # windows that are predicted together
 
 
 class NetworkClassifier(ClassifierMixin, BaseEstimator):
@@ -181,7 +181,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _members(self, part: TrainingPart, name: str = "", key: str = "") -> list[Member]:
         """The trainings of this classifier on this part, with everything but the history set that a fit leaves behind."""
         seed, left_out = seed_of(self.random_state), self._left_out(part)
-        self.center_, self.scale_ = part.center, part.scale
+        self.center_, self.scale_ = part.scaling.mean, part.scaling.deviation
         self.selection_ = "none" if part.held_out is None else "validation"
         self._dtype = torch.float64 if self.recipe(len(part.signals)).dtype == "float64" else torch.float32
         members = [
@@ -202,8 +202,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             torch.default_generator.manual_seed(derive_seed(seed, "initial weights"))  # a GPU's numbers, of which none are drawn, stay the caller's
             model = self.build(part.electrodes, part.signals.shape[2], len(self.classes_)).to(self._device(), self._dtype)
         if isinstance(model, VisionTransformer):
-            model.scaling = Scaling(self.center_, self.scale_)
-        values, held_out = part.standardised(self._standardise, (self._dtype, self._device()))
+            model.scaling = part.scaling
+        values, held_out = part.standardised(self._dtype, self._device())
         self._set_reference(model, values if rows is None else values[rows])
         targets, weights = self._on_device(part.targets), self._class_weights(part.targets)
         validation = None if held_out is None or part.held_out is None else (held_out, self._on_device(part.held_out[1]))
@@ -233,7 +233,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _standardise(self, signals: np.ndarray) -> Tensor:
         """Each electrode less its training mean, by its training deviation; (windows, electrodes, samples) on the device."""
-        return standardised(signals, self.center_, self.scale_, torch.empty(signals.shape, dtype=self._dtype, device=self._device()))
+        return Scaling(self.center_, self.scale_)(signals, self._dtype, self._device())
 
     def _on_device(self, targets: np.ndarray) -> Tensor:
         return torch.as_tensor(targets, dtype=torch.int64, device=self._device())
@@ -271,14 +271,6 @@ def device_of(told: Any) -> torch.device:
     except (AssertionError, RuntimeError, TypeError, ImportError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise ValueError(f'device is {told!r}; it must be "cpu", "auto" or, where there is a GPU, "cuda" (torch says: {reason}).') from None
-
-
-def standardised(signals: np.ndarray, center: np.ndarray, scale: np.ndarray, values: Tensor) -> Tensor:
-    """`values`, filled with each electrode's signals less its center, by its scale."""
-    for first in range(0, len(signals), AT_ONCE):  # in float64 all windows would be several copies of themselves
-        part = slice(first, first + AT_ONCE)
-        values[part] = torch.as_tensor((signals[part] - center[:, None]) / scale[:, None], dtype=values.dtype, device=values.device)
-    return values
 
 
 @exact_convolutions()

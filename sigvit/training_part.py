@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from sigvit.flat import one_where_flat
+from sigvit.model.scaling import Scaling
 
 VALIDATION_SHARE = 0.2
 
@@ -24,7 +24,7 @@ class TrainingPart:
     groups: np.ndarray | None
     held_out: tuple[np.ndarray, np.ndarray] | None
     electrodes: Any
-    _tensors: dict[tuple, tuple[Tensor, Tensor | None]] = field(default_factory=dict, repr=False)
+    _tensors: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor | None]] = field(default_factory=dict, repr=False)
 
     @property
     def sampling_rate(self) -> float | None:
@@ -32,21 +32,16 @@ class TrainingPart:
         return None if isinstance(self.electrodes, int) else float(self.electrodes["sfreq"])
 
     @cached_property
-    def center(self) -> np.ndarray:
-        """(electrodes,) means."""
-        return self.signals.mean((0, 2), dtype=np.float64)
+    def scaling(self) -> Scaling:
+        """That of the signals."""
+        return Scaling.of(self.signals)
 
-    @cached_property
-    def scale(self) -> np.ndarray:
-        """(electrodes,) standard deviations, 1 where an electrode is flat."""
-        return one_where_flat(self.signals.std((0, 2), dtype=np.float64), self.center)
-
-    def standardised(self, standardise: Callable[[np.ndarray], Tensor], kind: tuple) -> tuple[Tensor, Tensor | None]:
-        """Signals and held-out signals as tensors of a kind (format, device), made once for all fits on this part."""
-        if kind not in self._tensors:
-            held_out = None if self.held_out is None else standardise(self.held_out[0])
-            self._tensors[kind] = standardise(self.signals), held_out
-        return self._tensors[kind]
+    def standardised(self, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """Signals and held-out signals as tensors, made once for all fits on this part."""
+        if (dtype, device) not in self._tensors:
+            held_out = None if self.held_out is None else self.scaling(self.held_out[0], dtype, device)
+            self._tensors[dtype, device] = self.scaling(self.signals, dtype, device), held_out
+        return self._tensors[dtype, device]
 
 
 def join(part: TrainingPart) -> TrainingPart:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from sigvit.flat import one_where_flat
 
+AT_ONCE = 256  # windows; in float64 all of them would be several copies of themselves
+
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
@@ -46,9 +48,13 @@ class Scaling:
         mean = values.mean((0, 2), dtype=np.float64)
         return cls(mean, one_where_flat(values.std((0, 2), dtype=np.float64), mean))
 
-    def __call__(self, values: np.ndarray) -> Tensor:
-        """(windows, electrodes, samples) float32, standardised."""
-        return torch.as_tensor((values - self.mean[:, None]) / self.deviation[:, None], dtype=torch.float32)
+    def __call__(self, values: np.ndarray, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
+        """(windows, electrodes, samples), standardised."""
+        scaled = torch.empty(values.shape, dtype=dtype, device=device)
+        for first in range(0, len(values), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            scaled[part] = torch.as_tensor((values[part] - self.mean[:, None]) / self.deviation[:, None], dtype=dtype, device=device)
+        return scaled
 
     def to_dict(self) -> dict[str, list[float]]:
         """Plain lists, for JSON."""
