@@ -133,10 +133,9 @@ def cross_validate(
         certificate.require_pretrained(models)
     # Before the first fit: what a function of the user's reads may change while it is called.
     identities = dict.fromkeys(pipelines, "") if folder is None else _identities(pipelines, windows, models, certificate.signal_sha256)
-    divided = {name: _shares(pipeline, folds, seeds, n_jobs) for name, pipeline in pipelines.items()}
+    divided = {name: _shares(pipeline, _fits(identities[name], pipeline, folds, seeds), n_jobs) for name, pipeline in pipelines.items()}
     shares = [(name, share) for name, several in divided.items() for share in several]
-    keys = [[] if folder is None else _keys(identities[name], share) for name, share in shares]
-    calls = [(number, name, share, pipelines[name], windows, keys[number], folder) for number, (name, share) in enumerate(shares)]
+    calls = [(number, name, share, pipelines[name], windows, folder) for number, (name, share) in enumerate(shares)]
     here = [len(divided[name]) == 1 and _shares_out_itself(pipelines[name], len(share), n_jobs) for name, share in shares]
     records: dict[tuple[str, int, int], list[dict]] = {}
     total = sum(len(share) for _, share in shares)
@@ -145,13 +144,13 @@ def cross_validate(
         elsewhere = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(sent)
         for number, found in chain(elsewhere, (_fit_share(*calls[number], effective_n_jobs(n_jobs)) for number, own in enumerate(here) if own)):
             name, share = shares[number]
-            for (fold, seed), parts in zip(share, found, strict=True):
+            for fit, parts in zip(share, found, strict=True):
                 _require_own_names(name, parts, pipelines)
-                records[name, fold.number, seed] = parts
+                records[name, fit.fold.number, fit.seed] = parts
                 if on_fit is not None:
-                    on_fit(len(records), total, f"{name}, fold {fold.number}")
+                    on_fit(len(records), total, f"{name}, fold {fit.fold.number}")
     if folder is not None:
-        remove_finished(folder, {key for (name, _), own in zip(shares, keys, strict=True) if fits_many(pipelines[name]) for key in own})
+        remove_finished(folder, {fit.key for name, share in shares if fits_many(pipelines[name]) for fit in share})
     ordered = ((name, fold.number, seed) for name in pipelines for fold in folds for seed in seeds)
     # The fit of a seedless pipeline stands for every seed.
     found = [_with_seed(part, key[2]) for key in ordered for part in records.get(key) or records[(*key[:2], seeds[0])]]
@@ -170,9 +169,10 @@ def _identities(pipelines: dict[str, Any], windows: Windows, models: list[str], 
     return {name: fingerprint((common, name, pipeline)) for name, pipeline in pipelines.items()}
 
 
-def _keys(identity: str, share: list[tuple[Fold, int]]) -> list[str]:
-    """What names each fit of a pipeline on disk."""
-    return [fingerprint((identity, *vars(fold).values(), seed)) for fold, seed in share]
+def _fits(identity: str, pipeline: Any, folds: list[Fold], seeds: list[int]) -> list[Fit]:
+    """Every fold with every seed, or the first alone where there is no seed to set; without an identity nothing is kept under a key."""
+    asked = [(fold, seed) for fold in folds for seed in (seeds if has_seed(pipeline) else seeds[:1])]
+    return [Fit(fold, seed, identity and fingerprint((identity, *vars(fold).values(), seed))) for fold, seed in asked]
 
 
 def _require_own_names(name: str, parts: list[dict], pipelines: Iterable[str]) -> None:
@@ -199,9 +199,8 @@ def _processes(n_jobs: int) -> Iterator[None]:
         yield
 
 
-def _shares(pipeline: Any, folds: list[Fold], seeds: list[int], n_jobs: int) -> list[list[tuple[Fold, int]]]:
-    """Which fits go in one go: all that a process gets where the pipeline can, else each alone; the first seed alone where there is no seed to set."""
-    fits = [(fold, seed) for fold in folds for seed in (seeds if has_seed(pipeline) else seeds[:1])]
+def _shares(pipeline: Any, fits: list[Fit], n_jobs: int) -> list[list[Fit]]:
+    """Which fits go in one go: all that a process gets where the pipeline can, else each alone."""
     if not fits_many(pipeline):
         return [[fit] for fit in fits]
     count = 1 if _shares_out_itself(pipeline, len(fits), n_jobs) else min(effective_n_jobs(n_jobs), len(fits))
@@ -219,10 +218,9 @@ def _shares_out_itself(pipeline: Any, n_fits: int, n_jobs: int) -> bool:
 def _fit_share(
     number: int,
     name: str,
-    share: list[tuple[Fold, int]],
+    share: list[Fit],
     pipeline: Any,
     windows: Windows,
-    keys: list[str],
     folder: Path | None,
     processes: int | None = None,
     parent: Parent | None = None,
@@ -232,13 +230,13 @@ def _fit_share(
     work_for(parent)
     require_same_files(files or {})
     if folder is None:
-        return number, [record["parts"] for record in judge_fits(name, pipeline, windows, [Fit(*fit) for fit in share], processes=processes)]
+        return number, [record["parts"] for record in judge_fits(name, pipeline, windows, share, processes=processes)]
     store = FitStore(folder)
-    stored: dict[str, dict | None] = {key: store.load(key) for key in keys}
-    missing = [Fit(fold, seed, key) for (fold, seed), key in zip(share, keys, strict=True) if stored[key] is None]
+    stored: dict[str, dict | None] = {fit.key: store.load(fit.key) for fit in share}
+    missing = [fit for fit in share if stored[fit.key] is None]
     for fit, record in zip(missing, judge_fits(name, pipeline, windows, missing, folder / TRAINING, processes), strict=True):
         stored[fit.key] = store.save(fit.key, record)
-    return number, [kept["parts"] for key in keys if (kept := stored[key]) is not None]
+    return number, [kept["parts"] for fit in share if (kept := stored[fit.key]) is not None]
 
 
 def _with_seed(record: dict, seed: int) -> dict:
