@@ -1,12 +1,17 @@
-"""FitJob: what `fit_many` is asked for."""
+"""FitJob: what `fit_many` is asked for, and how it is asked."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from sigvit.data.windows import Windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +47,12 @@ class FitJob:
             rows = getattr(self, part)
             if len(rows) and rows.max() >= count:
                 raise ValueError(f"{part} holds the row {rows.max()}, but there are {count} windows, whose rows are numbered from 0 to {count - 1}.")
+
+
+def fit_jobs(estimator: Any, windows: Windows, jobs: list[FitJob], folder: str | Path | None = None, processes: int | None = None) -> list[Any]:
+    """A fitted estimator a job: `fit_many`, told the folder and how many processes may train where it asks for them and there is something to tell."""
+    asked, ways = inspect.signature(estimator.fit_many).parameters, {"folder": folder, "processes": processes}
+    return estimator.fit_many(windows, jobs, **{name: way for name, way in ways.items() if way is not None and name in asked})
 
 
 @contextmanager

@@ -19,10 +19,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sigvit.data.windows import Windows, concatenate, plain_rows
-from sigvit.evidence.fit_job import FitJob, named
+from sigvit.evidence.fit_job import FitJob, fit_jobs, named
 from sigvit.evidence.inner_folds import calibrating_folds, inner_folds
 from sigvit.evidence.metrics import window_log_loss
-from sigvit.evidence.window_steps import NO_ALIGNMENT, WithOrigin, alignment_of, routed
+from sigvit.evidence.searched_values import searched_values
+from sigvit.evidence.window_steps import NO_ALIGNMENT, WithOrigin, alignment_of, routed, signals_for, takes_windows
 from sigvit.labels import plain_labels
 
 LOG_LOSS = "neg_log_loss"
@@ -74,8 +75,9 @@ class GridSearch(ClassifierMixin, BaseEstimator):
 
     @property
     def takes_windows(self) -> bool:
-        """Whether `fit` is handed `Windows`, as the estimator is."""
-        return bool(getattr(self.estimator, "takes_windows", False))
+        """Whether `fit` is handed `Windows`: the estimator wants them, and every step that the search may put into it."""
+        places = dict(self.estimator.steps) if isinstance(self.estimator, Pipeline) else {}
+        return takes_windows(self.estimator) and all(takes_windows(step) for name, step in searched_values(self) if name in places and hasattr(step, "fit"))
 
     def fit(
         self, X: Any, y: Any = None, groups: Any = None, validation: tuple[Any, Any] | None = None, origin: Any = None, calibration: Any = None
@@ -132,14 +134,14 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         asked = list(zip(searches, jobs, folds, proposals, strict=True))
         while any(each.now for each in proposals):
             inner = [each for _, job, parts, found in asked for each in _inner_jobs(job, found.now, parts, len(found.settings))]
-            fitted = iter(self.estimator.fit_many(windows, inner, **_kept(self.estimator, folder)))
+            fitted = iter(fit_jobs(self.estimator, windows, inner, folder))
             for search, job, parts, found in asked:
                 judged = [job.train[judge] for _, judge in parts]
-                found.judge([[search._score(next(fitted), _signals(search, windows, rows), windows.labels[rows]) for rows in judged] for _ in found.now])
+                found.judge([[search._score(next(fitted), signals_for(search, windows, rows), windows.labels[rows]) for rows in judged] for _ in found.now])
         for search, found in zip(searches, proposals, strict=True):
             search._choose(found.settings, found.scores)
         last = [replace(job, parameters=job.parameters | search.best_params_, key=job.key and f"{job.key}-best") for search, job, _, _ in asked]
-        final = self.estimator.fit_many(windows, last, **_kept(self.estimator, folder))
+        final = fit_jobs(self.estimator, windows, last, folder)
         return [search._adopt(estimator) for search, estimator in zip(searches, final, strict=True)]
 
     def predict_proba(self, X: Any, origin: Any = None) -> np.ndarray:
@@ -268,14 +270,6 @@ def _with_validation(X: Any, y: np.ndarray, groups: Any, more: Any, labels: np.n
         groups = np.concatenate([groups.astype(str), np.full(len(labels), "validation")]) if len(np.unique(groups)) > 1 else None
     both = plain_labels(np.concatenate([np.asarray(part, dtype=object) for part in (y, labels)]), "windows")
     return concatenate([X, more]) if isinstance(X, Windows) else np.concatenate([X, more]), both, groups
-
-
-def _kept(estimator: Any, folder: str | Path | None) -> dict[str, Any]:
-    return {"folder": folder} if folder is not None and "folder" in _arguments(estimator.fit_many) else {}
-
-
-def _signals(search: GridSearch, windows: Windows, rows: np.ndarray) -> Windows | np.ndarray:
-    return windows[rows] if search.takes_windows else windows.values[rows]
 
 
 def _arguments(function: Any) -> set[str]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,9 @@ from sklearn.pipeline import Pipeline
 from sigvit.data.windows import Windows
 from sigvit.evidence import metrics
 from sigvit.evidence.certificate import rows_sha256
-from sigvit.evidence.fit_job import FitJob, named
+from sigvit.evidence.fit_job import FitJob, fit_jobs, named
 from sigvit.evidence.folds import Fold
-from sigvit.evidence.window_steps import alignment_of, origin_of, routed, takes_windows, uses_test_windows
+from sigvit.evidence.window_steps import alignment_of, origin_of, routed, signals_for, takes_windows, uses_test_windows
 from sigvit.labels import text_of
 
 TABLE_COLUMNS = (
@@ -41,14 +41,14 @@ class Fit:
 def judge_fits(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], folder: Path | None = None, processes: int | None = None) -> Iterator[dict]:
     """Fit a fresh copy on each fold's training part, all at once where the pipeline can, and predict the fold's test rows once with each.
 
-    Then `folder` is for what it keeps as it trains, and up to so many processes train; None leaves that to the pipeline.
+    `folder` : where `fit_many` keeps its state while it trains; `processes` : how many it may use at most; None leaves that to the pipeline.
     Yields plain data: {"parts": [record, …]}, the pipeline's own record first, then those of its parts (see `cross_validate`).
     """
     # scikit-learn's stacking ends in logistic regression where nothing else is named, but says so only once it is fitted.
     stacks = any(value is None and parameter.split("__")[-1] == "final_estimator" for parameter, value in pipeline.get_params(deep=True).items())
     if not (hasattr(pipeline, "predict_proba") or stacks):
         raise ValueError(f"Pipeline {name!r} has no predict_proba; log-loss and calibration need probabilities (wrap it in CalibratedClassifierCV).")
-    fitted = _fitted_at_once(name, pipeline, windows, fits, _Ways(folder, processes)) if fits_many(pipeline) else _fitted(name, pipeline, windows, fits)
+    fitted = _fitted_at_once(name, pipeline, windows, fits, folder, processes) if fits_many(pipeline) else _fitted(name, pipeline, windows, fits)
     for fit, estimator, seconds in fitted:
         fold = fit.fold
         # One that takes validation rows and doesn't say what for is not known to have been fitted on them.
@@ -91,35 +91,34 @@ def fits_many(pipeline: Any) -> bool:
     return hasattr(pipeline, "fit_many")
 
 
-class _Ways(NamedTuple):
-    """What `fit_many` is told besides its jobs, where it asks for it."""
-
-    folder: Path | None
-    processes: int | None
-
-
-def _fitted_at_once(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], ways: _Ways) -> Iterator[tuple[Fit, Any, float]]:
+def _fitted_at_once(
+    name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], folder: Path | None, processes: int | None
+) -> Iterator[tuple[Fit, Any, float]]:
     """(fit, fitted estimator, seconds); a job holds rows of its fold's training and validation parts alone."""
     if isinstance(pipeline, Pipeline):
-        yield from _fitted_behind_steps(name, pipeline, windows, fits, ways)
+        yield from _fitted_behind_steps(name, pipeline, windows, fits, folder, processes)
     elif fits:
         jobs = [_job(name, fit, fit.fold.train, fit.fold.validation, _groups(windows, fit.fold, fit.fold.train)) for fit in fits]
-        estimators, seconds = _fit_jobs(pipeline, windows, jobs, ways)
+        start = time.perf_counter()
+        estimators = fit_jobs(pipeline, windows, jobs, folder, processes)
+        seconds = (time.perf_counter() - start) / len(fits)
         yield from ((fit, estimator, seconds) for fit, estimator in zip(fits, estimators, strict=True))
 
 
-def _fitted_behind_steps(name: str, pipeline: Pipeline, windows: Windows, fits: Sequence[Fit], ways: _Ways) -> Iterator[tuple[Fit, Any, float]]:
+def _fitted_behind_steps(
+    name: str, pipeline: Pipeline, windows: Windows, fits: Sequence[Fit], folder: Path | None, processes: int | None
+) -> Iterator[tuple[Fit, Any, float]]:
     """The same for a pipeline: its steps once a fold, its last step with all seeds of the fold at once, on train and validation rows together."""
     for fold in dict.fromkeys(fit.fold for fit in fits):
         same, rows, steps = [fit for fit in fits if fit.fold is fold], _fit_rows(fold), clone(pipeline[:-1])
         start = time.perf_counter()
         with named(f"{name}, fold {fold.number}"):
             changed = routed(steps, steps.fit_transform, windows[rows], windows.labels[rows], origin=origin_of(windows, rows))
-        shared = (time.perf_counter() - start) / len(same)
         jobs = [_job(name, fit, np.arange(len(rows)), rows[:0], _groups(windows, fold, rows)) for fit in same]
-        estimators, seconds = _fit_jobs(pipeline[-1], changed, jobs, ways)
+        estimators = fit_jobs(pipeline[-1], changed, jobs, folder, processes)
+        seconds = (time.perf_counter() - start) / len(same)
         for fit, estimator in zip(same, estimators, strict=True):
-            yield fit, Pipeline([*steps.steps, (pipeline.steps[-1][0], estimator)]), shared + seconds
+            yield fit, Pipeline([*steps.steps, (pipeline.steps[-1][0], estimator)]), seconds
 
 
 def _job(name: str, fit: Fit, train: np.ndarray, validation: np.ndarray, groups: np.ndarray) -> FitJob:
@@ -129,14 +128,6 @@ def _job(name: str, fit: Fit, train: np.ndarray, validation: np.ndarray, groups:
 def _title(name: str, fit: Fit) -> str:
     """What errors call a fit."""
     return f"{name}, fold {fit.fold.number}, seed {fit.seed}"
-
-
-def _fit_jobs(estimator: Any, windows: Windows, jobs: list[FitJob], ways: _Ways) -> tuple[list[Any], float]:
-    """Fitted estimators, and the seconds of each."""
-    asked = inspect.signature(estimator.fit_many).parameters
-    start = time.perf_counter()
-    estimators = estimator.fit_many(windows, jobs, **{name: way for name, way in ways._asdict().items() if way is not None and name in asked})
-    return estimators, (time.perf_counter() - start) / len(jobs)
 
 
 def _fitted(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit]) -> Iterator[tuple[Fit, Any, float]]:
@@ -149,10 +140,10 @@ def _fitted(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit]) -> 
         told["origin"] = origin_of(windows, rows)
         if takes_validation:
             told["origin"] = np.concatenate([told["origin"], origin_of(windows, fit.fold.validation)])
-            told["validation"] = (_signals(estimator, windows, fit.fold.validation), windows.labels[fit.fold.validation])
+            told["validation"] = (signals_for(estimator, windows, fit.fold.validation), windows.labels[fit.fold.validation])
         start = time.perf_counter()
         with named(_title(name, fit)):
-            _fit(estimator, _signals(estimator, windows, rows), windows.labels[rows], origin_of(windows, rows), told)
+            _fit(estimator, signals_for(estimator, windows, rows), windows.labels[rows], origin_of(windows, rows), told)
         yield fit, estimator, time.perf_counter() - start
 
 
@@ -199,17 +190,13 @@ def has_seed(pipeline: Any) -> bool:
     return any(name.split("__")[-1] == "random_state" for name in pipeline.get_params(deep=True))
 
 
-def _signals(estimator: Any, windows: Windows, rows: np.ndarray) -> Windows | np.ndarray:
-    return windows[rows] if takes_windows(estimator) else windows.values[rows]
-
-
 def _predict(estimator: Any, windows: Windows, fold: Fold) -> dict[str, np.ndarray]:
     """Part → (test rows, classes of the whole set), "" being the whole pipeline; the one reading of the test rows.
 
     A class that training never saw has probability 0.
     """
     places = {label: number for number, label in enumerate(windows.classes)}
-    signals = _signals(estimator, windows, fold.test)
+    signals = signals_for(estimator, windows, fold.test)
     asked = _unlabelled(signals, next(iter(places))) if isinstance(signals, Windows) else signals
     predicted = _answers(estimator, asked, origin_of(windows, fold.test))
     columns = [places[label] for label in np.asarray(estimator.classes_).tolist()]

@@ -126,6 +126,11 @@ def takes_windows(pipeline: Any) -> bool:
     return all(getattr(step, "takes_windows", False) if not isinstance(step, Pipeline) else takes_windows(step) for step in steps)
 
 
+def signals_for(pipeline: Any, windows: Windows, rows: np.ndarray) -> Windows | np.ndarray:
+    """These rows as it wants them."""
+    return windows[rows] if takes_windows(pipeline) else windows.values[rows]
+
+
 def routed(pipeline: Any, call: Callable[..., Any], *arguments: Any, origin: np.ndarray | None) -> Any:
     """A method of a pipeline called with these arguments, and with `origin`, where there is one, if it or its steps ask for it."""
     if origin is None:

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 import sigvit
 from sigvit.data.synthetic import synthetic_windows
@@ -324,6 +325,15 @@ def test_windows_are_searched_with_the_validation_windows_behind_them(windows):
     table = sigvit.cross_validate({"alone": TakingWindows(), "searched": search}, windows, folds.cross_subject(windows.metadata)).table
     losses = table.pivot(index="fold", columns="pipeline", values="log_loss")
     np.testing.assert_allclose(losses["searched"], losses["alone"], rtol=1e-6)  # float64 sums in another order
+
+
+def test_a_searched_pipeline_is_handed_windows_as_it_is_alone(windows):
+    pipeline = make_pipeline(ChannelScaler(), TakingWindows())
+    pipelines = {"alone": pipeline, "searched": GridSearch(pipeline, {"takingwindows__segments": [4]})}
+    losses = sigvit.cross_validate(pipelines, windows, folds.cross_subject(windows.metadata)).table.pivot(index="fold", columns="pipeline", values="log_loss")
+    np.testing.assert_allclose(losses["searched"], losses["alone"], rtol=1e-6)  # the validation windows stand behind the others: sums in another order
+    assert not GridSearch(pipeline, {"channelscaler": [ChannelScaler(), FunctionTransformer(np.abs)]}).takes_windows
+    assert GridSearch(pipeline, {"channelscaler": [ChannelScaler(), "passthrough"]}).takes_windows
 
 
 def test_labels_are_read_as_every_classifier_reads_them(windows):
