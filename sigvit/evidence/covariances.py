@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 from pyriemann.estimation import XdawnCovariances
 from pyriemann.spatialfilters import Xdawn
@@ -61,17 +63,20 @@ class ShrunkenCovariances(TransformerMixin, BaseEstimator):
     (5, 3, 3)
     """
 
-    def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> ShrunkenCovariances:
+    def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> Self:
         self.fit_transform(X)
         return self
 
     def fit_transform(self, X: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
-        covariances = oas_covariances(X)
+        covariances = self._covariances(X)
         self.silence_ = CovarianceSilence.of(covariances)
         return self.silence_.fill(covariances)
 
     def transform(self, X: np.ndarray) -> np.ndarray:
-        return self.silence_.fill(oas_covariances(X))
+        return self.silence_.fill(self._covariances(X))
+
+    def _covariances(self, signals: np.ndarray) -> np.ndarray:
+        return oas_covariances(signals)
 
 
 class FewerElectrodes(TransformerMixin, BaseEstimator):
@@ -98,7 +103,7 @@ class FewerElectrodes(TransformerMixin, BaseEstimator):
         return X if self.components_ is None else self.components_ @ X
 
 
-class AugmentedCovariances(TransformerMixin, BaseEstimator):
+class AugmentedCovariances(ShrunkenCovariances):
     """Shrunken covariance of the electrodes and their delayed copies: (windows, electrodes, samples) → (windows, rows, rows), in the signals' unit squared.
 
     What a spatial covariance has of one moment, this has of several: rhythms and slow potentials, whatever their phase (Carrara & Papadopoulo 2024,
@@ -112,26 +117,17 @@ class AugmentedCovariances(TransformerMixin, BaseEstimator):
     def __init__(self, sampling_rate: float):
         self.sampling_rate = sampling_rate
 
-    def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> AugmentedCovariances:
-        self.fit_transform(X)
-        return self
-
     def fit_transform(self, X: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
         _, n_electrodes, n_samples = X.shape
         self.lag_ = max(1, round(DELAY_S * self.sampling_rate))
         longest = int(MOST_DELAYED * n_samples / self.lag_) + 1
         self.copies_ = max(1, min(MOST_COPIES, MOST_ROWS // n_electrodes, longest))
-        covariances = self._met(X)
-        self.silence_ = CovarianceSilence.of(covariances)
-        return self.silence_.fill(covariances)
-
-    def transform(self, X: np.ndarray) -> np.ndarray:
-        return self.silence_.fill(self._met(X))
-
-    def _met(self, signals: np.ndarray) -> np.ndarray:
-        return met.get(signals, contents(signals), ("augmented", self.lag_, self.copies_), self._covariances)
+        return super().fit_transform(X)
 
     def _covariances(self, signals: np.ndarray) -> np.ndarray:
+        return met.get(signals, contents(signals), ("augmented", self.lag_, self.copies_), self._in_blocks)
+
+    def _in_blocks(self, signals: np.ndarray) -> np.ndarray:
         at_once = max(1, BLOCK_NUMBERS // (self.copies_ * int(np.prod(signals.shape[1:]))))
         blocks = [oas_covariances(self._delayed(signals[first : first + at_once])) for first in range(0, max(1, len(signals)), at_once)]
         return np.concatenate(blocks)
