@@ -217,8 +217,8 @@ class SignalViTClassifier(NetworkClassifier):
 
     def _begin(self, part: TrainingPart, halves: Halves) -> None:
         """The classical half, which says what the networks read; fits on the same part share it where it is ours."""
-        ours = isinstance(self.classical, str | None)
-        self.classical_ = halves.once(part, self.classical, self._fit_classical) if ours else self._fit_classical(part)
+        ours = isinstance(self.classical, str) and self.classical == "auto"
+        self.classical_ = halves.once(part, self._fit_classical) if ours else self._fit_classical(part)
         self.whitened_ = self._whitens()
 
     def _whitens(self) -> bool:

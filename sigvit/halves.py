@@ -23,17 +23,16 @@ class Halves:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
-        self._found: dict[tuple, Any] = {}
+        self._found: dict[int, Any] = {}
 
-    def once(self, part: TrainingPart, kind: str | None, fit: Callable[[TrainingPart], Any]) -> Any:
-        """The half of this kind on this part, fitted by whoever asks first."""
-        asked = id(part), kind
-        if asked not in self._found:
-            self._found[asked] = fit(part) if self.folder is None or kind is None else self._kept(self.folder, part, kind, fit)
-        return self._found[asked]
+    def once(self, part: TrainingPart, fit: Callable[[TrainingPart], Any]) -> Any:
+        """The half on this part, fitted by whoever asks first."""
+        if id(part) not in self._found:
+            self._found[id(part)] = fit(part) if self.folder is None else self._kept(self.folder, part, fit)
+        return self._found[id(part)]
 
-    def _kept(self, folder: Path, part: TrainingPart, kind: str, fit: Callable[[TrainingPart], Any]) -> Any:
-        path = folder / f"{fingerprint((kind, part.signals, part.targets, part.groups, part.sampling_rate))}.pickle"
+    def _kept(self, folder: Path, part: TrainingPart, fit: Callable[[TrainingPart], Any]) -> Any:
+        path = folder / f"{fingerprint((part.signals, part.targets, part.groups, part.sampling_rate))}.pickle"
         half = _read(path)
         if half is None:
             half = fit(part)

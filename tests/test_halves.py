@@ -34,8 +34,8 @@ def numbered(fits: list):
 def test_fits_on_one_part_share_a_half_and_other_starts_find_it(tmp_path):
     fits, one, same = [], part(), part()
     halves = Halves(tmp_path)
-    assert [halves.once(each, "auto", numbered(fits)) for each in (one, one, same)] == ["half 1"] * 3
-    assert Halves(tmp_path).once(part(), "auto", numbered(fits)) == "half 1"
+    assert [halves.once(each, numbered(fits)) for each in (one, one, same)] == ["half 1"] * 3
+    assert Halves(tmp_path).once(part(), numbered(fits)) == "half 1"
     assert [path.suffix for path in tmp_path.iterdir()] == [".pickle"]
 
 
@@ -43,19 +43,19 @@ def test_fits_on_one_part_share_a_half_and_other_starts_find_it(tmp_path):
 def test_other_windows_groups_or_labels_have_another_half(tmp_path, other):
     fits = []
     for each in (part(), other):
-        Halves(tmp_path).once(each, "auto", numbered(fits))
+        Halves(tmp_path).once(each, numbered(fits))
     assert len(fits) == 2
 
 
 def test_what_can_not_be_read_as_it_was_written_is_fitted_again(tmp_path):
-    Halves(tmp_path).once(part(), "auto", numbered([]))
+    Halves(tmp_path).once(part(), numbered([]))
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
     path.write_bytes(whole[:-3])
-    assert Halves(tmp_path).once(part(), "auto", lambda part: "another") == "another"
+    assert Halves(tmp_path).once(part(), lambda part: "another") == "another"
     path.unlink()
-    Halves(tmp_path).once(part(), "auto", lambda part: OtherVersion())
-    assert Halves(tmp_path).once(part(), "auto", lambda part: "a new one") == "a new one"
+    Halves(tmp_path).once(part(), lambda part: OtherVersion())
+    assert Halves(tmp_path).once(part(), lambda part: "a new one") == "a new one"
 
 
 class KilledError(Exception):
