@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -24,7 +24,7 @@ from sigvit.evidence.index_pairs import as_folds
 from sigvit.evidence.judging import TABLE_COLUMNS, Fit, fits_many, has_seed, judge_fits, last_step
 from sigvit.evidence.machine import package_versions
 from sigvit.evidence.mapped_files import Identity, mapped_files, require_same_files
-from sigvit.evidence.pipeline_checks import given_weights, require_told, require_unfitted
+from sigvit.evidence.pipeline_checks import given_weights, require_runnable
 from sigvit.evidence.searched_values import parameters_of
 from sigvit.evidence.training_state import TRAINING, remove_finished
 from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
@@ -77,8 +77,8 @@ def cross_validate(
 
     Parameters
     ----------
-    pipelines : name → scikit-learn classifier with `predict_proba`. A class attribute `takes_windows = True` asks for `Windows` instead of an array, under
-        one label where they are predicted;
+    pipelines : name → scikit-learn classifier with `predict_proba`. A class attribute `takes_windows = True` asks for `Windows` instead of an array; windows
+        to be predicted all carry the same label, so that none tells the answer.
         `fit` is given `validation=(X, y)` and `groups` (subjects, sessions or recordings, as the protocol has it) where its signature has them,
         and `calibration`, which rows are of the tested subject or session (see `sigvit.folds.calibrate`); others
         are fitted on train and validation rows together. One with `predict_parts` is judged in several rows, "name" and "name: part". Steps that align
@@ -109,19 +109,7 @@ def cross_validate(
     >>> len(results.table)
     3
     """
-    if not isinstance(pipelines, Mapping):
-        raise ValueError(f"pipelines are a {type(pipelines).__name__}; give each a name, as in {{'LDA': sigvit.baselines.shrinkage_lda()}}.")
-    given = list(seeds)
-    seeds = [int(seed) for seed in given]
-    if seeds != given:
-        raise ValueError(f"seeds are {given}; they must be whole numbers.")
-    if not pipelines or not seeds:
-        raise ValueError(f"Nothing to fit: there are {len(pipelines)} pipelines and {len(seeds)} seeds; give at least one of each.")
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"The seed {max(seeds, key=seeds.count)} stands {seeds.count(max(seeds, key=seeds.count))} times in seeds; a fit counts once.")
-    for name, pipeline in pipelines.items():
-        require_unfitted(name, pipeline)
-        require_told(name, pipeline)
+    seeds = require_runnable(pipelines, seeds)
     folds = as_folds(folds, len(windows), protocol, windows.metadata.index)
     folder = None if folder is None else Path(folder).absolute()
     files = {} if n_jobs == 1 else mapped_files(windows)
@@ -208,7 +196,7 @@ def _shares(pipeline: Any, fits: list[Fit], n_jobs: int) -> list[list[Fit]]:
 
 
 def _shares_out_itself(pipeline: Any, n_fits: int, n_jobs: int) -> bool:
-    """Whether `fit_many` gets all fits in this process, with so many processes for its networks: where fits of several networks are few and uneven."""
+    """Whether all fits go to `fit_many` in this process, which spreads its networks over the processes: for few fits that don't divide evenly."""
     chosen, _ = get_active_backend()
     processes = effective_n_jobs(n_jobs)
     uneven = n_fits % processes > 0 and n_fits < FEW_FITS * processes

@@ -1,9 +1,9 @@
-"""Before the first fit: what a pipeline may not be (fitted already, with an alignment that nobody tells whose the windows are), and what it brings along."""
+"""Before the first fit: what may not be judged (fitted already, with an alignment that nobody tells whose the windows are), and what pipelines bring along."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sklearn.base import clone
@@ -13,6 +13,34 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sigvit.evidence.grid_search import GridSearch
 from sigvit.evidence.searched_values import parameters_of
 from sigvit.evidence.window_steps import NO_ALIGNMENT, alignment_of, takes_windows
+
+
+def require_runnable(pipelines: Mapping[str, Any], seeds: Iterable[int]) -> list[int]:
+    """The seeds, where every pipeline can be fitted with each of them in every fold; ValueError where one can't, or where there is nothing to fit.
+
+    >>> from sigvit.evidence import baselines
+    >>> require_runnable({"LDA": baselines.shrinkage_lda()}, [3, 3])
+    Traceback (most recent call last):
+    ValueError: The seed 3 stands 2 times in seeds; a fit counts once.
+    """
+    if not isinstance(pipelines, Mapping):
+        raise ValueError(f"pipelines are a {type(pipelines).__name__}; give each a name, as in {{'LDA': sigvit.baselines.shrinkage_lda()}}.")
+    given = list(seeds)
+    try:
+        whole = [int(seed) for seed in given]
+    except (TypeError, ValueError, OverflowError):
+        whole = []  # None, text or infinity
+    if whole != given:
+        raise ValueError(f"seeds are {given}; they must be whole numbers.")
+    if not pipelines or not whole:
+        raise ValueError(f"Nothing to fit: there are {len(pipelines)} pipelines and {len(whole)} seeds; give at least one of each.")
+    commonest = max(whole, key=whole.count)
+    if whole.count(commonest) > 1:
+        raise ValueError(f"The seed {commonest} stands {whole.count(commonest)} times in seeds; a fit counts once.")
+    for name, pipeline in pipelines.items():
+        require_unfitted(name, pipeline)
+        require_told(name, pipeline)
+    return whole
 
 
 def require_unfitted(name: str, pipeline: Any) -> None:

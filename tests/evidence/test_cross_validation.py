@@ -619,6 +619,7 @@ def test_stacking_that_names_no_last_estimator_is_judged(windows, folds):
         (lambda w, f: cross_validate({"LDA": baselines.shrinkage_lda()}, w, f, seeds=[]), "0 seeds"),
         (lambda w, f: cross_validate({"LDA": baselines.shrinkage_lda()}, w, f, seeds=[3, 0, 3]), "The seed 3 stands 2 times in seeds"),
         (lambda w, f: cross_validate({"LDA": baselines.shrinkage_lda()}, w, f, seeds=[0.2]), r"seeds are \[0.2\]; they must be whole numbers"),
+        (lambda w, f: cross_validate({"LDA": baselines.shrinkage_lda()}, w, f, seeds=["a"]), r"seeds are \['a'\]; they must be whole numbers"),
         (lambda w, f: cross_validate([baselines.shrinkage_lda()], w, f), "pipelines are a list; give each a name"),
         (lambda w, f: cross_validate({"a": Parts(), "a: half": Parts()}, w, f), "The pipeline 'a: half' has the name of a part of 'a'"),
         (lambda w, f: cross_validate({"SVC": make_pipeline(FunctionTransformer(lambda x: x[:, 0]), LinearSVC())}, w, f), "no predict_proba"),
