@@ -14,6 +14,7 @@ from torch import Tensor
 from sigvit.data.windows import Windows, plain_rows
 from sigvit.labels import plain_labels
 from sigvit.network_classifier import NetworkClassifier, seed_of
+from sigvit.network_input import read_input
 from sigvit.training.fine_tuning import TRAINED, choose_trained, merge
 from sigvit.training.member import Member, train_alone
 from sigvit.training.randomness import derive_seed
@@ -62,7 +63,7 @@ class FineTuned(ClassifierMixin, BaseEstimator):
 
     @default_settings()
     def fit(self, X: Any, y: Any, groups: Any = None, calibration: Any = None) -> Self:
-        """Train on windows X (an array or `Windows`) and labels y; `calibration` (windows,) says which are the new one's, None that none are.
+        """Train on windows X (an array, `mne.Epochs` or `Windows`) and labels y; `calibration` (windows,) says which are the new one's, None that none are.
 
         A boolean column of the metadata of `Windows` is read by its index. `groups` (windows,) are handed to the first training.
         """
@@ -96,19 +97,17 @@ class FineTuned(ClassifierMixin, BaseEstimator):
     def _tune(self, X: Any, labels: np.ndarray, weights: Tensor | None) -> list[list[dict[str, float]]]:
         """Train each network on; what was added to it is merged, so that it is a plain network again."""
         fitted = self.classifier_
-        signals = X.values if isinstance(X, Windows) else np.asarray(X)
-        values = fitted._standardise(signals if signals.ndim == 3 else signals[:, None])
+        values = fitted._standardise(read_input(fitted, X, None, reset=False)[0])
         targets = torch.as_tensor(fitted._class_numbers(labels), dtype=torch.int64, device=values.device)
-        sampling_rate = X.sampling_rate if isinstance(X, Windows) else None
         recipe = replace(
             fitted.recipe(len(labels)), steps=self.training_steps, learning_rate=self.learning_rate, warmup_steps=0, patience=0, hemisphere_flip=0.0
         )
         histories, drawn = [], seed_of(fitted.random_state)
-        for number, model in enumerate(getattr(fitted, "models_", [fitted.model_])):
+        for number, model in enumerate(fitted.models_):
             seed = derive_seed(drawn, f"fine-tuning {number}")
             choose_trained(model, self.trained, self.rank, seed)
             name = f"fine-tuning, network {number}"
-            member = Member(model, values, targets, recipe, seed, len(self.classes_), weights, name=name, sampling_rate=sampling_rate)
+            member = Member(model, values, targets, recipe, seed, len(self.classes_), weights, name=name, sampling_rate=fitted.sampling_rate_)
             histories.append(train_alone(member))
             merge(model).eval()
         return histories

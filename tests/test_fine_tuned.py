@@ -2,6 +2,7 @@
 
 from enum import Enum
 
+import mne
 import numpy as np
 import pytest
 import torch
@@ -37,6 +38,16 @@ def test_a_column_of_a_reordered_table_says_by_its_index_which_windows_calibrate
     np.testing.assert_array_equal(one.predict_proba(windows), other.predict_proba(windows))
     with pytest.raises(ValueError, match="another index than the table of 84 rows"):
         FineTuned(network()).fit(windows, windows.labels, calibration=own[7:])
+
+
+def test_epochs_are_tuned_on_the_channels_that_they_were_fitted_on(windows):
+    codes, count = np.unique(windows.labels, return_inverse=True)[1] + 1, len(windows)
+    info = mne.create_info([*windows.electrodes, "STI"], windows.sampling_rate, ["eeg"] * len(windows.electrodes) + ["stim"])
+    values = np.concatenate([windows.values, np.tile(codes[:, None, None], windows.values.shape[2])], axis=1)
+    epochs = mne.EpochsArray(values, info, np.stack([np.arange(count) * 1000, 0 * codes, codes], 1), verbose="error")
+    own = (windows.metadata["subject"] == "03").to_numpy()
+    one, other = (FineTuned(network(training_steps=3), training_steps=3).fit(X, windows.labels, calibration=own) for X in (epochs, windows))
+    np.testing.assert_allclose(one.predict_proba(epochs), other.predict_proba(windows), rtol=1e-4)  # of float64 and of float32 values
 
 
 @pytest.mark.parametrize("block", [torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)])
