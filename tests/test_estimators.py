@@ -492,6 +492,7 @@ def at_another_rate(windows):
             r"class_weight is array\(\[1., 1.\]\); it must be None, \"balanced\" or a dictionary",
         ),
         (lambda w: clone(QUICK).set_params(batch_size=0).fit(w), "batch_size is 0; it must be at least 1"),
+        (lambda w: ConvNetClassifier("EEGNet", batch_size=0).fit(w), "batch_size is 0; it must be at least 1"),
         (lambda w: clone(QUICK).set_params(ensemble="no").fit(w), "ensemble is 'no'; it must be True or False"),
         (lambda w: clone(QUICK).set_params(early_stopping="no").fit(w), "early_stopping is 'no'; it must be True or False"),
         (lambda w: clone(QUICK).set_params(classical=pytest.fail, device="gpu").fit(w), 'device is \'gpu\'; it must be "cpu", "auto" or'),

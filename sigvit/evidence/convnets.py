@@ -208,7 +208,7 @@ class ConvNetClassifier(NetworkClassifier):
 
     def recipe(self, n_windows: int) -> Recipe:
         return Recipe(
-            steps=self.epochs * max(1, n_windows // self.batch_size),
+            steps=self.epochs * max(1, n_windows // max(1, self.batch_size)),  # the recipe refuses less than 1
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             warmup_steps=0,
