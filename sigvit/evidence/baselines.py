@@ -139,12 +139,12 @@ def csp_lda(n_filters: int = 6) -> Pipeline:
     Blankertz et al. (2008), "Optimizing spatial filters for robust EEG single-trial analysis"; for more than two classes joint diagonalisation
     (Grosse-Wentrup and Buss 2008). Where there are fewer electrodes than ``n_filters``, all filters are used.
     """
-    return make_pipeline(microvolts(), ShrunkenCovariances(), CSP(nfilter=n_filters), LinearDiscriminantAnalysis())
+    return make_pipeline(Microvolts(), ShrunkenCovariances(), CSP(nfilter=n_filters), LinearDiscriminantAnalysis())
 
 
 def tangent_space() -> Pipeline:
     """Covariance of each window, projected to the tangent space at the training windows' Riemannian mean, logistic regression (Barachant et al. 2012)."""
-    return make_pipeline(microvolts(), FewerElectrodes(), ShrunkenCovariances(), TangentSpace("riemann"), LogisticClassifier())
+    return make_pipeline(Microvolts(), FewerElectrodes(), ShrunkenCovariances(), TangentSpace("riemann"), LogisticClassifier())
 
 
 def xdawn_tangent_space(n_filters: int = 4) -> Pipeline:
@@ -153,7 +153,7 @@ def xdawn_tangent_space(n_filters: int = 4) -> Pipeline:
     Rivet et al. (2009), "xDAWN algorithm to enhance evoked potentials"; Barachant (2014), "MEG decoding using Riemannian geometry".
     """
     covariances = XdawnShrunkenCovariances(n_filters, xdawn_estimator="oas")
-    return make_pipeline(microvolts(), covariances, TangentSpace("riemann"), LogisticClassifier())
+    return make_pipeline(Microvolts(), covariances, TangentSpace("riemann"), LogisticClassifier())
 
 
 def shrinkage_lda(segments: int | tuple[int, ...] | str = "auto") -> ShrinkageLDA:
@@ -178,17 +178,12 @@ def filter_bank_tangent_space(sampling_rate: float) -> Pipeline:
     bands = tuple((low, high) for low, high in FILTER_BANK_HZ if high < sampling_rate / 2)
     if not bands:
         raise ValueError(f"A sampling rate of {sampling_rate} Hz leaves no band of the filter bank, which starts at 4 to 8 Hz; more than 16 Hz is needed.")
-    return make_pipeline(microvolts(sampling_rate), FewerElectrodes(), BandTangentSpace(sampling_rate, bands, octaves=True), LogisticClassifier())
+    return make_pipeline(Microvolts(sampling_rate), FewerElectrodes(), BandTangentSpace(sampling_rate, bands, octaves=True), LogisticClassifier())
 
 
 def augmented_tangent_space(sampling_rate: float) -> Pipeline:
     """Covariances of the electrodes and their delayed copies (`AugmentedCovariances`) in tangent space, logistic regression. ``sampling_rate`` in Hz."""
-    return make_pipeline(microvolts(sampling_rate), FewerElectrodes(), AugmentedCovariances(sampling_rate), TangentSpace(FAST_REFERENCE), LogisticClassifier())
-
-
-def microvolts(sampling_rate: float | None = None) -> Microvolts:
-    """Volts to microvolts in double precision, checked (`Microvolts`); the rate in Hz, where what follows reads frequencies."""
-    return Microvolts(sampling_rate)
+    return make_pipeline(Microvolts(sampling_rate), FewerElectrodes(), AugmentedCovariances(sampling_rate), TangentSpace(FAST_REFERENCE), LogisticClassifier())
 
 
 class LogisticClassifier(LogisticRegression):

@@ -19,6 +19,7 @@ from sigvit.evidence.handed_windows import Microvolts
 from sigvit.evidence.inner_folds import inner_folds, telling_windows
 from sigvit.evidence.log_linear_pool import Weighed, logarithms, pooled, told_apart, weigh
 from sigvit.evidence.normalising import NormalisedElectrodes
+from sigvit.labels import plain_labels
 
 # n = windows, K = sources, C = classes
 
@@ -59,7 +60,7 @@ class Blend(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> Blend:
         """(windows, electrodes, samples) in volts, labels (windows,), and what inner folds keep whole (windows,)."""
-        self.classes_, numbers = np.unique(y, return_inverse=True)
+        self.classes_, numbers = np.unique(plain_labels(y, "windows"), return_inverse=True)
         self.before_ = None if self.before is None else clone(self.before)
         X = X if self.before_ is None else self.before_.fit_transform(X)
         folds = inner_folds(numbers, groups, telling_windows(X, numbers))

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence import baselines
 from sigvit.evidence.blend import Blend
+from sigvit.evidence.handed_windows import Microvolts
 from sigvit.evidence.inner_folds import inner_folds
 from sigvit.evidence.linear_discriminant import ShrinkageLDA
 from sigvit.evidence.log_linear_pool import PULL, best_temperature, blend_weights, pooled, told_apart
@@ -189,9 +190,15 @@ def test_a_blend_in_a_blend_is_judged_on_windows_that_it_did_not_see(windows):
     assert remembering.log_loss_["rhythms"] == pytest.approx(np.log(2), abs=1e-9)
 
 
+def test_a_missing_label_is_no_class(windows):
+    numbers = np.where(np.arange(len(windows)) == 7, np.nan, windows.labels == "left")
+    with pytest.raises(ValueError, match="windows have no label, the first in row 7"):
+        Blend({"LDA": baselines.shrinkage_lda()}).fit(windows.values, numbers)
+
+
 def test_too_few_windows_for_inner_folds_give_equal_weights(windows):
     few = np.concatenate([np.flatnonzero(windows.labels == label)[:1] for label in windows.classes])
-    candidates = {"one": make_pipeline(baselines.microvolts(), Remembers()), "two": Remembers()}
+    candidates = {"one": make_pipeline(Microvolts(), Remembers()), "two": Remembers()}
     assert list(Blend(candidates).fit(windows.values[few], windows.labels[few]).weights_.values()) == [0.5, 0.5]
 
 
