@@ -15,7 +15,7 @@ from sigvit.evidence import baselines
 from sigvit.evidence.blend import Blend, fit_with_groups
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.inner_folds import first_alike, inner_folds, telling_windows
-from sigvit.evidence.log_linear_pool import believed, blend_weights, logarithms, pooled, told_apart
+from sigvit.evidence.log_linear_pool import LEAST_PROBABILITY, blend_weights, logarithms, pooled, told_apart
 from sigvit.halves import Halves
 from sigvit.model.vision_transformer import signal_vit
 from sigvit.network_classifier import NetworkClassifier, network_log_probabilities
@@ -260,7 +260,7 @@ class SignalViTClassifier(NetworkClassifier):
         told = np.full((len(part.targets), len(self.classes_)), np.nan)
         for model, rows in zip(self.models_, left_out, strict=True):
             if rows is not None:
-                told[rows] = believed(np.exp(network_log_probabilities(model, values[torch.as_tensor(rows)])))
+                told[rows] = logarithms(np.exp(network_log_probabilities(model, values[torch.as_tensor(rows)])), LEAST_PROBABILITY)
         return told
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -278,7 +278,7 @@ class SignalViTClassifier(NetworkClassifier):
             classical = told_apart(said)
         else:  # nothing has tempered its certainty
             classical = self.classical_.predict_proba(signals)
-            said = believed(classical)
+            said = logarithms(classical, LEAST_PROBABILITY)
         blended = pooled(np.stack([logarithms(network), said], axis=1), self.weights_)
         return {"": told_apart(blended), "network": network, "classical half": classical}
 

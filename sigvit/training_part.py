@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sigvit.evidence.inner_folds import with_validation_group
 from sigvit.model.scaling import Scaling
 
 VALIDATION_SHARE = 0.2
@@ -45,15 +46,11 @@ class TrainingPart:
 
 
 def join(part: TrainingPart) -> TrainingPart:
-    """A validation part that nothing is chosen by is trained on as well; it is a group of its own."""
+    """A validation part that nothing is chosen by is trained on as well."""
     assert part.held_out is not None
     signals = np.concatenate([part.signals, part.held_out[0]])
     targets = np.concatenate([part.targets, part.held_out[1]])
-    groups = part.groups
-    if groups is not None:
-        several = len(np.unique(groups)) > 1
-        groups = np.concatenate([groups.astype(str), np.full(len(part.held_out[1]), "validation")]) if several else None
-    return TrainingPart(signals, targets, groups, None, part.electrodes)
+    return TrainingPart(signals, targets, with_validation_group(part.groups, len(part.held_out[1])), None, part.electrodes)
 
 
 def hold_out(part: TrainingPart, seed: int) -> TrainingPart:

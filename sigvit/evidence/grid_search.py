@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sigvit.data.windows import Windows, concatenate, plain_rows
 from sigvit.evidence.fit_job import FitJob, fit_jobs, named
-from sigvit.evidence.inner_folds import calibrating_folds, inner_folds
+from sigvit.evidence.inner_folds import calibrating_folds, inner_folds, with_validation_group
 from sigvit.evidence.metrics import window_log_loss
 from sigvit.evidence.searched_values import searched_values
 from sigvit.evidence.window_steps import NO_ALIGNMENT, WithOrigin, alignment_of, routed, signals_for, takes_windows
@@ -265,11 +265,9 @@ def _inner_jobs(job: FitJob, settings: list[dict], folds: list[tuple[np.ndarray,
 
 
 def _with_validation(X: Any, y: np.ndarray, groups: Any, more: Any, labels: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray | None]:
-    """Where nothing is chosen by the validation windows they are trained on; they are a group of their own."""
-    if groups is not None:
-        groups = np.concatenate([groups.astype(str), np.full(len(labels), "validation")]) if len(np.unique(groups)) > 1 else None
+    """Where nothing is chosen by the validation windows they are trained on."""
     both = plain_labels(np.concatenate([np.asarray(part, dtype=object) for part in (y, labels)]), "windows")
-    return concatenate([X, more]) if isinstance(X, Windows) else np.concatenate([X, more]), both, groups
+    return concatenate([X, more]) if isinstance(X, Windows) else np.concatenate([X, more]), both, with_validation_group(groups, len(labels))
 
 
 def _arguments(function: Any) -> set[str]:

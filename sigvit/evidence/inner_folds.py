@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from sigvit.evidence.covariance_cache import contents
 from sigvit.evidence.silence import SILENT
 
 INNER_FOLDS = 5
@@ -22,8 +22,8 @@ def first_alike(signals: np.ndarray) -> np.ndarray:
     [0, 1, 0, 1]
     """
     first: dict[bytes, int] = {}
-    contents = ((window + 0.0).tobytes() for window in signals)  # without the sign of a zero
-    return np.array([first.setdefault(hashlib.blake2b(content, digest_size=16).digest(), row) for row, content in enumerate(contents)])
+    # Without the sign of a zero; one by one, for a set may fill the memory.
+    return np.array([first.setdefault(contents(window[None] + 0.0)[0], row) for row, window in enumerate(signals)])
 
 
 def telling_windows(signals: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -44,6 +44,16 @@ def telling_windows(signals: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     first = first_alike(signals)
     unsure = first[numbers != numbers[first]]
     return np.flatnonzero(heard & (first == np.arange(len(first))) & ~np.isin(first, unsure))
+
+
+def with_validation_group(groups: np.ndarray | None, count: int) -> np.ndarray | None:
+    """Groups with so many validation windows behind them, which are a group of their own; None where nothing is to be kept whole.
+
+    >>> with_validation_group(np.array([1, 2]), 1).tolist(), with_validation_group(np.array([1, 1]), 1)
+    (['1', '2', 'validation'], None)
+    """
+    several = groups is not None and len(np.unique(groups)) > 1
+    return np.concatenate([np.asarray(groups).astype(str), np.full(count, "validation")]) if several else None
 
 
 def inner_folds(numbers: np.ndarray, groups: Any, rows: np.ndarray | None = None) -> list[tuple[np.ndarray, np.ndarray]]:

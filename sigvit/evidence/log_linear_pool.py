@@ -82,15 +82,10 @@ def pooled(log_probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return log_softmax(np.einsum("nkc,k->nc", log_probabilities, weights), axis=1)
 
 
-def believed(probabilities: np.ndarray) -> np.ndarray:
-    """Logarithms of a source whose certainty no temperature was chosen for: nothing is rarer than one in a million."""
-    return np.log(np.maximum(probabilities, LEAST_PROBABILITY))
-
-
-def logarithms(probabilities: np.ndarray) -> np.ndarray:
+def logarithms(probabilities: np.ndarray, least: float = np.finfo(np.float64).tiny) -> np.ndarray:
     """Of what a source says, its certainty uncut: where all windows lie far from the boundary, as those of a person recorded with another gain do, their order
-    is all that it still knows."""
-    return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), np.finfo(np.float64).tiny))
+    is all that it still knows. Of a source whose certainty no temperature was chosen for, `least` is `LEAST_PROBABILITY`."""
+    return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), least))
 
 
 def told_apart(log_probabilities: np.ndarray) -> np.ndarray:
