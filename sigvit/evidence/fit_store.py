@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodDescriptorType, MethodType, ModuleType
 from typing import Any
@@ -76,7 +76,13 @@ def fingerprint(value: Any) -> str:
     ------
     TypeError : something in it has no description that is the same in every process.
     """
-    return hashlib.sha256(f"{source_hash(Path(sigvit.__file__).parent)}{describe(value)}".encode()).hexdigest()
+    source_of.cache_clear()  # of a package that was loaded again since
+    return hashlib.sha256(f"{_own_source(Path(sigvit.__file__).parent)}{describe(value)}".encode()).hexdigest()
+
+
+@cache
+def _own_source(package: Path) -> str:
+    return source_hash(package)
 
 
 def describe(value: Any) -> str:

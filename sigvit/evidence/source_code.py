@@ -7,19 +7,34 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+# File → the spec that it was loaded by, of which every load makes another, and what the file held then.
+LOADED: dict[str | None, tuple[ModuleSpec, bytes]] = {}
 
-@cache
+
 def source_hash(package: Path) -> str:
-    """SHA-256 of every Python file of a package: a fit is as old as its code, and a version stays while code is changed."""
-    files = [(path.relative_to(package).as_posix(), path.read_bytes()) for path in sorted(package.rglob("*.py"))]
+    """SHA-256 of every Python file of a package, as far as it's loaded as it was when it was first asked for: a fit is as old as the code that runs.
+
+    A version stays while code is changed, and a notebook may load a file again, or not yet have done so.
+    """
+    loaded = {spec.origin: spec for module in list(sys.modules.values()) if (spec := getattr(module, "__spec__", None))}
+    files = [(path.relative_to(package).as_posix(), _content(path, loaded.get(str(path)))) for path in sorted(package.rglob("*.py"))]
     return hashlib.sha256(repr(files).encode()).hexdigest()
 
 
-@cache
+def _content(path: Path, spec: ModuleSpec | None) -> bytes:
+    if spec is None:
+        return path.read_bytes()
+    if spec.origin not in LOADED or LOADED[spec.origin][0] is not spec:
+        LOADED[spec.origin] = spec, path.read_bytes()
+    return LOADED[spec.origin][1]
+
+
+@cache  # which `fingerprint` clears
 def source_of(module: str | None) -> str | None:
     """What tells a module's code apart: nothing where it is Python's, installed or ours, the hash of its package where that is the user's.
 

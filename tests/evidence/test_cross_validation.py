@@ -2,9 +2,11 @@
 
 import copy
 import dataclasses
+import importlib
 import io
 import json
 import pickle
+import sys
 from functools import partial
 from types import ModuleType
 
@@ -526,6 +528,27 @@ def test_a_module_of_the_users_is_told_apart_by_its_file(tmp_path):
         (tmp_path / "own_steps.py").write_text(text)
         found.append(fingerprint(function))
     assert found[0] == found[2] != found[1]
+
+
+def test_a_package_of_the_users_is_told_apart_by_its_files_as_they_were_loaded(tmp_path, monkeypatch):
+    (package := tmp_path / "ownlab").mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two files of one length and second would be one to Python
+
+    def written(text: str) -> None:
+        (package / "steps.py").write_text(f"class Step:\n    def __call__(self, x):\n        return {text}\n    def __repr__(self):\n        return 'Step()'\n")
+
+    written("x")
+    steps = importlib.import_module("ownlab.steps")
+    first = fingerprint(steps.Step())
+    written("2 * x")
+    assert fingerprint(steps.Step()) == first  # what was loaded still runs
+    assert fingerprint(importlib.reload(steps).Step()) != first
+    written("x")
+    assert fingerprint(importlib.reload(steps).Step()) == first
+    (package / "later.py").write_text("")  # not loaded, but a step may load it
+    assert fingerprint(steps.Step()) != first
 
 
 @pytest.mark.slow
