@@ -250,18 +250,19 @@ class SignalViTClassifier(NetworkClassifier):
         classical = getattr(self.classical_, "out_of_fold_", None)
         if classical is None or left_out[0] is None:
             return np.full(2, 0.5)
-        told = np.stack([self._network_out_of_fold(part, left_out), classical], axis=1)
-        judged = np.isfinite(told).all(axis=(1, 2))
-        return blend_weights(told[judged], part.targets[judged]) if judged.any() else np.full(2, 0.5)
+        log_probabilities = np.stack([self._network_out_of_fold(part, left_out), classical], axis=1)
+        judged = np.isfinite(log_probabilities).all(axis=(1, 2))
+        return blend_weights(log_probabilities[judged], part.targets[judged]) if judged.any() else np.full(2, 0.5)
 
     def _network_out_of_fold(self, part: TrainingPart, left_out: list[np.ndarray | None]) -> np.ndarray:
         """(windows, classes) log-probabilities, each by the network that didn't see the window; NaN where all did."""
         values, _ = part.standardised(self._dtype, self._device())
-        told = np.full((len(part.targets), len(self.classes_)), np.nan)
+        log_probabilities = np.full((len(part.targets), len(self.classes_)), np.nan)
         for model, rows in zip(self.models_, left_out, strict=True):
             if rows is not None:
-                told[rows] = logarithms(np.exp(network_log_probabilities(model, values[torch.as_tensor(rows)])), LEAST_PROBABILITY)
-        return told
+                said = np.exp(network_log_probabilities(model, values[torch.as_tensor(rows)]))
+                log_probabilities[rows] = logarithms(said, LEAST_PROBABILITY)
+        return log_probabilities
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """(windows, classes): the weighted log-linear pool of both halves' probabilities, in the order of `classes_`."""

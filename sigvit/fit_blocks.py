@@ -20,23 +20,23 @@ def blocks(windows: Windows, jobs: Sequence[FitJob]) -> list[list[int]]:
     blocks: list[list[int]] = []
     room, copied = 0, set[tuple]()
     for number, job in enumerate(jobs):
-        asked = _asked(job)
-        size = 0 if asked in copied else (len(job.train) + len(job.validation)) * windows.values[0].size * COPY_BYTES
+        rows = _rows_of(job)
+        size = 0 if rows in copied else (len(job.train) + len(job.validation)) * windows.values[0].size * COPY_BYTES
         if not blocks or size > room:
             blocks.append([])
             room, copied = BLOCK_BYTES, set()
         blocks[-1].append(number)
-        room, copied = room - size, copied | {asked}
+        room, copied = room - size, copied | {rows}
     return blocks
 
 
-def prepare_all(windows: Windows, asked: list[tuple[Any, FitJob]]) -> list[TrainingPart]:
+def prepare_all(windows: Windows, fits: list[tuple[Any, FitJob]]) -> list[TrainingPart]:
     """What each fit sees. Fits on the same rows see one part, unless chance chooses what each holds out."""
     found: dict[tuple, tuple[Any, TrainingPart]] = {}
     parts = []
-    for classifier, job in asked:
+    for classifier, job in fits:
         by_chance = classifier.early_stopping and not len(job.validation)
-        same = (*_asked(job), classifier.early_stopping, id(classifier) if by_chance else None)
+        same = (*_rows_of(job), classifier.early_stopping, id(classifier) if by_chance else None)
         if same in found:
             for name in READ:
                 setattr(classifier, name, getattr(found[same][0], name))
@@ -48,5 +48,6 @@ def prepare_all(windows: Windows, asked: list[tuple[Any, FitJob]]) -> list[Train
     return parts
 
 
-def _asked(job: FitJob) -> tuple:
+def _rows_of(job: FitJob) -> tuple:
+    """The same for jobs of the same rows; groups as text, since those of any object have no bytes that tell them apart."""
     return job.train.tobytes(), job.validation.tobytes(), None if job.groups is None else tuple(map(str, job.groups))

@@ -131,13 +131,13 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
         """(all windows, classes) probabilities, in the order of the sets and of `classes_`."""
         check_is_fitted(self, "models_")
         sets = [self._set(windows, np.zeros(len(windows), np.int64)) for windows in _sets(X)]
-        told = [torch.stack([mixed_logits(model, each).double().log_softmax(1) for model in self.models_]).mean(0) for each in sets]
-        return softmax(torch.cat(told).cpu().numpy(), axis=1)
+        log_probabilities = [torch.stack([mixed_logits(model, each).double().log_softmax(1) for model in self.models_]).mean(0) for each in sets]
+        return softmax(torch.cat(log_probabilities).cpu().numpy(), axis=1)
 
     def predict(self, X: Windows | Sequence[Windows]) -> np.ndarray:
         """(all windows,) the most probable class."""
-        told = self.predict_proba(X)
-        return self.classes_[told.argmax(1)]
+        most_probable = self.predict_proba(X).argmax(1)
+        return self.classes_[most_probable]
 
     def _train(self, sets: Sequence[Windows], parts: Sequence[RecordingSet], recipe: Recipe, seed: int) -> tuple[nn.Module, list[dict[str, float]]]:
         """A network and its history."""

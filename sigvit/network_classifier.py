@@ -219,8 +219,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _mirror(self, part: TrainingPart, recipe: Recipe) -> Mirror | None:
         """Who changes places where hemispheres are flipped: only named electrodes can say it."""
-        named = recipe.hemisphere_flip > 0 and not isinstance(part.electrodes, int)
-        return Mirror.from_names(part.electrodes["ch_names"], self.classes_.tolist(), self.label_map) if named else None
+        flips = recipe.hemisphere_flip > 0 and not isinstance(part.electrodes, int)
+        return Mirror.from_names(part.electrodes["ch_names"], self.classes_.tolist(), self.label_map) if flips else None
 
     def _begin(self, part: TrainingPart, halves: Halves) -> None:
         """What a fit does before its networks are built; `halves` are those that fits on the same part have in common."""
@@ -263,14 +263,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return device_of(self.device)
 
 
-def device_of(told: Any) -> torch.device:
+def device_of(name: Any) -> torch.device:
     """What a parameter says; "auto" is a GPU where there is one. ValueError: torch knows no such device, or it isn't here."""
     try:
-        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if told == "auto" else told)
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
         return torch.empty(0, device=device).cpu().to(device).device  # "meta" has no numbers to give back
     except (AssertionError, RuntimeError, TypeError, ImportError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
-        raise ValueError(f'device is {told!r}; it must be "cpu", "auto" or, where there is a GPU, "cuda" (torch says: {reason}).') from None
+        raise ValueError(f'device is {name!r}; it must be "cpu", "auto" or, where there is a GPU, "cuda" (torch says: {reason}).') from None
 
 
 @exact_convolutions()

@@ -66,13 +66,13 @@ class Blend(ClassifierMixin, BaseEstimator):
         folds = inner_folds(numbers, groups, telling_windows(X, numbers))
         found = [_fit_with_inner_folds(candidate, X, numbers, groups, folds) for candidate in self.candidates.values()]
         self.fitted_ = {name: fitted for name, (fitted, _) in zip(self.candidates, found, strict=True)}
-        told = np.stack([log_probabilities for _, log_probabilities in found], axis=1)
-        judged = np.isfinite(told).all(axis=(1, 2))
+        log_probabilities = np.stack([said for _, said in found], axis=1)
+        judged = np.isfinite(log_probabilities).all(axis=(1, 2))
         equal = Weighed(np.full(len(found), 1 / len(found)), np.ones(len(found)), np.array([]))
-        weighed = weigh(told[judged], numbers[judged]) if judged.any() else equal
+        weighed = weigh(log_probabilities[judged], numbers[judged]) if judged.any() else equal
         self.weights_, self.temperatures_ = (dict(zip(self.candidates, each.tolist(), strict=True)) for each in weighed[:2])
         self.log_loss_ = dict(zip(self.candidates, weighed.losses.tolist(), strict=bool(len(weighed.losses))))
-        self.out_of_fold_ = pooled(told, weighed.weights / weighed.temperatures)
+        self.out_of_fold_ = pooled(log_probabilities, weighed.weights / weighed.temperatures)
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
@@ -83,12 +83,12 @@ class Blend(ClassifierMixin, BaseEstimator):
         """The same in logarithms, with all of their certainty."""
         check_is_fitted(self, "fitted_")
         X = X if self.before_ is None else self.before_.transform(X)
-        told = np.stack([log_said(fitted, X) for fitted in self.fitted_.values()], axis=1)
-        return pooled(told, np.array([weight / self.temperatures_[name] for name, weight in self.weights_.items()]))
+        log_probabilities = np.stack([log_said(fitted, X) for fitted in self.fitted_.values()], axis=1)
+        return pooled(log_probabilities, np.array([weight / self.temperatures_[name] for name, weight in self.weights_.items()]))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        told = self.predict_proba(X)
-        return self.classes_[told.argmax(axis=1)]
+        most_probable = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[most_probable]
 
 
 def log_said(fitted: Any, X: np.ndarray) -> np.ndarray:
@@ -101,17 +101,17 @@ def _fit_with_inner_folds(
     candidate: Any, signals: np.ndarray, numbers: np.ndarray, groups: np.ndarray | None, folds: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[Any, np.ndarray]:
     """The classifier fitted on everything, and its log-probabilities (n, C) of every window by a twin that didn't see the window's label."""
-    before, behind = _halves(clone(candidate))
+    before, behind = _label_free_steps(clone(candidate))
     features = signals if before is None else np.asarray(before.fit_transform(signals))  # a table where scikit-learn is set to give such
     fitted = fit_with_groups(behind, features, numbers, groups)
-    told = np.full((len(numbers), numbers.max() + 1), np.nan)
+    log_probabilities = np.full((len(numbers), numbers.max() + 1), np.nan)
     own = getattr(fitted, "out_of_fold_", None)
     if own is not None:  # it has judged its training windows on these very folds
-        told = own
+        log_probabilities = own
     else:
         for train, judge in folds:
-            told[judge] = log_said(clone(behind).fit(features[train], numbers[train]), features[judge])
-    return (fitted if before is None else Pipeline([*before.steps, *_steps(fitted)])), told
+            log_probabilities[judge] = log_said(clone(behind).fit(features[train], numbers[train]), features[judge])
+    return (fitted if before is None else Pipeline([*before.steps, *_steps(fitted)])), log_probabilities
 
 
 def fit_with_groups(classifier: Any, features: np.ndarray, numbers: np.ndarray, groups: np.ndarray | None) -> Any:
@@ -121,7 +121,7 @@ def fit_with_groups(classifier: Any, features: np.ndarray, numbers: np.ndarray, 
     return classifier.fit(features, numbers)
 
 
-def _halves(candidate: Any) -> tuple[Pipeline | None, Any]:
+def _label_free_steps(candidate: Any) -> tuple[Pipeline | None, Any]:
     """The leading steps that never look at labels, and the rest."""
     if not isinstance(candidate, Pipeline):
         return None, candidate

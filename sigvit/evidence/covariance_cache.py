@@ -20,8 +20,8 @@ def contents(signals: np.ndarray) -> list[bytes]:
     >>> first == third, first == second
     (True, False)
     """
-    told = f"{signals.shape[1:]} {signals.dtype}".encode()
-    return [hashlib.sha256(told + np.ascontiguousarray(window).tobytes()).digest() for window in signals]
+    shape_and_format = f"{signals.shape[1:]} {signals.dtype}".encode()
+    return [hashlib.sha256(shape_and_format + np.ascontiguousarray(window).tobytes()).digest() for window in signals]
 
 
 class CovarianceCache:

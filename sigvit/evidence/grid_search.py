@@ -111,9 +111,9 @@ class GridSearch(ClassifierMixin, BaseEstimator):
             return None if origin is None else origin[rows]
 
         def fitted(setting: dict, rows: np.ndarray) -> Any:
-            told = extra | {name: values[rows] for name, values in of_rows.items() if values is not None}
+            arguments = extra | {name: values[rows] for name, values in of_rows.items() if values is not None}
             estimator = clone(self.estimator).set_params(**setting)
-            return routed(estimator, partial(estimator.fit, **told), X[rows], y[rows], origin=of(rows))
+            return routed(estimator, partial(estimator.fit, **arguments), X[rows], y[rows], origin=of(rows))
 
         folds, proposals = self._folds(y, groups, own), Proposals(self._proposals(seed or 0))
         while proposals.now:
@@ -131,16 +131,16 @@ class GridSearch(ClassifierMixin, BaseEstimator):
         searches = [clone(self) for _ in jobs]
         folds = [search._folds(windows.labels[job.train], job.groups) for search, job in zip(searches, jobs, strict=True)]
         proposals = [Proposals(search._proposals(job.seed)) for search, job in zip(searches, jobs, strict=True)]
-        asked = list(zip(searches, jobs, folds, proposals, strict=True))
+        searched = list(zip(searches, jobs, folds, proposals, strict=True))
         while any(each.now for each in proposals):
-            inner = [each for _, job, parts, found in asked for each in _inner_jobs(job, found.now, parts, len(found.settings))]
+            inner = [each for _, job, parts, found in searched for each in _inner_jobs(job, found.now, parts, len(found.settings))]
             fitted = iter(fit_jobs(self.estimator, windows, inner, folder))
-            for search, job, parts, found in asked:
+            for search, job, parts, found in searched:
                 judged = [job.train[judge] for _, judge in parts]
                 found.judge([[search._score(next(fitted), signals_for(search, windows, rows), windows.labels[rows]) for rows in judged] for _ in found.now])
         for search, found in zip(searches, proposals, strict=True):
             search._choose(found.settings, found.scores)
-        last = [replace(job, parameters=job.parameters | search.best_params_, key=job.key and f"{job.key}-best") for search, job, _, _ in asked]
+        last = [replace(job, parameters=job.parameters | search.best_params_, key=job.key and f"{job.key}-best") for search, job, _, _ in searched]
         final = fit_jobs(self.estimator, windows, last, folder)
         return [search._adopt(estimator) for search, estimator in zip(searches, final, strict=True)]
 

@@ -54,18 +54,18 @@ def judge_fits(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit], 
         # One that takes validation rows and doesn't say what for is not known to have been fitted on them.
         chose = _takes_validation(pipeline, fold) and getattr(estimator, "selection_", "validation") == "validation"
         rows = fold.train if chose else _fit_rows(fold)
-        told = {"samples": len(rows), "samples_validation": len(fold.validation) if chose else 0, "seed": fit.seed, "time": seconds}
+        counts = {"samples": len(rows), "samples_validation": len(fold.validation) if chose else 0, "seed": fit.seed, "time": seconds}
         with named(_title(name, fit)):
             predicted = _predict(estimator, windows, fold)
-            parts = [_record(_part_name(name, part), estimator, windows, fold, rows, told, predicted[part]) for part in predicted]
+            parts = [_record(_part_name(name, part), estimator, windows, fold, rows, counts, predicted[part]) for part in predicted]
         parts[0]["history"] = getattr(last_step(estimator), "history_", [])
         yield {"parts": parts}
 
 
-def _record(name: str, estimator: Any, windows: Windows, fold: Fold, rows: np.ndarray, told: dict, probabilities: np.ndarray) -> dict:
-    chose = told["samples_validation"] > 0
+def _record(name: str, estimator: Any, windows: Windows, fold: Fold, rows: np.ndarray, counts: dict, probabilities: np.ndarray) -> dict:
+    chose = counts["samples_validation"] > 0
     return {
-        "row": _table_row(name, estimator, windows, fold, told, probabilities),
+        "row": _table_row(name, estimator, windows, fold, counts, probabilities),
         "predictions": probabilities.tolist(),
         "labels": windows.labels[fold.test].tolist(),
         "test_rows": fold.test.tolist(),
@@ -75,7 +75,7 @@ def _record(name: str, estimator: Any, windows: Windows, fold: Fold, rows: np.nd
         "provenance": {
             "pipeline": name,
             "fold": fold.number,
-            "seed": told["seed"],
+            "seed": counts["seed"],
             "fit_rows_sha256": rows_sha256(rows),
             "n_fit_rows": len(rows),
             "selection": "validation" if chose else "none",
@@ -136,25 +136,25 @@ def _fitted(name: str, pipeline: Any, windows: Windows, fits: Sequence[Fit]) -> 
         takes_validation = _takes_validation(pipeline, fit.fold)
         rows = fit.fold.train if takes_validation else _fit_rows(fit.fold)
         estimator = with_random_state(clone(pipeline), fit.seed)
-        told: dict[str, Any] = {"groups": _groups(windows, fit.fold, rows), "calibration": _calibration(windows, fit.fold, rows)}
-        told["origin"] = origin_of(windows, rows)
+        arguments: dict[str, Any] = {"groups": _groups(windows, fit.fold, rows), "calibration": _calibration(windows, fit.fold, rows)}
+        arguments["origin"] = origin_of(windows, rows)
         if takes_validation:
-            told["origin"] = np.concatenate([told["origin"], origin_of(windows, fit.fold.validation)])
-            told["validation"] = (signals_for(estimator, windows, fit.fold.validation), windows.labels[fit.fold.validation])
+            arguments["origin"] = np.concatenate([arguments["origin"], origin_of(windows, fit.fold.validation)])
+            arguments["validation"] = (signals_for(estimator, windows, fit.fold.validation), windows.labels[fit.fold.validation])
         start = time.perf_counter()
         with named(_title(name, fit)):
-            _fit(estimator, signals_for(estimator, windows, rows), windows.labels[rows], origin_of(windows, rows), told)
+            _fit(estimator, signals_for(estimator, windows, rows), windows.labels[rows], origin_of(windows, rows), arguments)
         yield fit, estimator, time.perf_counter() - start
 
 
-def _fit(estimator: Any, signals: Any, labels: np.ndarray, origin: np.ndarray, told: dict[str, Any]) -> None:
+def _fit(estimator: Any, signals: Any, labels: np.ndarray, origin: np.ndarray, arguments: dict[str, Any]) -> None:
     """Fit in place; the last step of a pipeline is told what it asks for, as an estimator alone is."""
     if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
         steps = estimator[:-1]  # holds the same steps, not copies
-        _fit(estimator[-1], routed(steps, steps.fit_transform, signals, labels, origin=origin), labels, origin, told)
+        _fit(estimator[-1], routed(steps, steps.fit_transform, signals, labels, origin=origin), labels, origin, arguments)
         return
     asked = inspect.signature(estimator.fit).parameters
-    estimator.fit(signals, labels, **{name: value for name, value in told.items() if name in asked})
+    estimator.fit(signals, labels, **{name: value for name, value in arguments.items() if name in asked})
 
 
 def _takes_validation(pipeline: Any, fold: Fold) -> bool:
@@ -197,8 +197,8 @@ def _predict(estimator: Any, windows: Windows, fold: Fold) -> dict[str, np.ndarr
     """
     places = {label: number for number, label in enumerate(windows.classes)}
     signals = signals_for(estimator, windows, fold.test)
-    asked = _unlabelled(signals, next(iter(places))) if isinstance(signals, Windows) else signals
-    predicted = _answers(estimator, asked, origin_of(windows, fold.test))
+    unlabelled = _unlabelled(signals, next(iter(places))) if isinstance(signals, Windows) else signals
+    predicted = _answers(estimator, unlabelled, origin_of(windows, fold.test))
     columns = [places[label] for label in np.asarray(estimator.classes_).tolist()]
     probabilities = {}
     for part, known in predicted.items():
@@ -231,7 +231,7 @@ def _part_name(name: str, part: str) -> str:
     return f"{name}: {part}" if part else name
 
 
-def _table_row(name: str, estimator: Any, windows: Windows, fold: Fold, told: dict, probabilities: np.ndarray) -> dict:
+def _table_row(name: str, estimator: Any, windows: Windows, fold: Fold, counts: dict, probabilities: np.ndarray) -> dict:
     tested, classes = windows.metadata.iloc[fold.test], windows.classes
     row = {
         "pipeline": name,
@@ -249,7 +249,7 @@ def _table_row(name: str, estimator: Any, windows: Windows, fold: Fold, told: di
         "sampling_rate": windows.sampling_rate,
         "parameters": getattr(last_step(estimator), "n_parameters_", None),
         "alignment": alignment_of(estimator),
-        **told,
+        **counts,
         **metrics.score_predictions(windows.labels[fold.test], probabilities, classes),
     }
     return {column: row[column] for column in TABLE_COLUMNS}

@@ -130,11 +130,11 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
     def _judge(self, signals: np.ndarray, numbers: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]], candidates: list[int]) -> dict[int, float]:
         """What each candidate counts, by windows that it didn't see."""
         judged = np.concatenate([judge for _, judge in folds])
-        told = np.stack([inner_logits(segment_means(signals, segments), numbers, folds) for segments in candidates], axis=1)
-        weights, temperatures, losses = weigh(told, numbers[judged])
+        log_probabilities = np.stack([inner_logits(segment_means(signals, segments), numbers, folds) for segments in candidates], axis=1)
+        weights, temperatures, losses = weigh(log_probabilities, numbers[judged])
         scales = weights / temperatures
         self.log_loss_ = dict(zip(candidates, losses.tolist(), strict=True))
-        self.out_of_fold_[judged] = pooled(told, scales)
+        self.out_of_fold_[judged] = pooled(log_probabilities, scales)
         return dict(zip(candidates, scales.tolist(), strict=True))
 
     def _candidates(self, signals: np.ndarray) -> list[int]:
