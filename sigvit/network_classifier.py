@@ -45,7 +45,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     """
 
     takes_windows = True
-    label_map: Mapping[Any, Any] | None = None  # of classifiers that don't take it
+    label_map: Mapping[Any, Any] | None = None  # classifiers that don't take it, and pickles of before, which lack it
 
     # Parameters that every subclass has.
     random_state: int | None

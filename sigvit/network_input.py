@@ -50,5 +50,6 @@ def _check_same(classifier: Any, shape: tuple[int, ...], names: tuple[str, ...] 
     """ValueError for other windows than those of training; arrays don't say what their electrodes and rate are."""
     if shape != classifier.signal_shape_:
         raise ValueError(f"X holds windows of {shape} electrodes × samples, but the classifier was fitted on {classifier.signal_shape_}.")
-    require_order(names, classifier.electrodes_, "the classifier")
-    require_rate(rate, classifier.sampling_rate_, "the classifier was fitted on")
+    known, fitted_rate = (getattr(classifier, name, None) for name in ("electrodes_", "sampling_rate_"))  # pickles of before lack them
+    require_order(names, known, "the classifier")
+    require_rate(rate, fitted_rate, "the classifier was fitted on")

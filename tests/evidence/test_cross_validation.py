@@ -30,11 +30,12 @@ from sigvit.data.synthetic import synthetic_windows
 from sigvit.estimators import SignalViTClassifier
 from sigvit.evidence import baselines
 from sigvit.evidence.convnets import ConvNetClassifier
-from sigvit.evidence.cross_validation import TABLE_COLUMNS, _shares_out_itself, cross_validate
+from sigvit.evidence.cross_validation import TABLE_COLUMNS, cross_validate
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.fit_store import FitStore, fingerprint
 from sigvit.evidence.judging import Fit, judge_fits
 from sigvit.evidence.machine import package_versions
+from sigvit.evidence.shares import shares_out_itself
 from sigvit.tokenizers import Composite, ElectrodeTimePatches
 from sigvit.training.many import Plan, _train_stacked
 
@@ -279,7 +280,7 @@ def test_a_fit_that_another_process_kept_meanwhile_is_the_tables(windows, folds,
             FitStore(tmp_path).save(fit.key, slower)
             yield record
 
-    monkeypatch.setattr("sigvit.evidence.cross_validation.judge_fits", while_another_is_faster)
+    monkeypatch.setattr("sigvit.evidence.shares.judge_fits", while_another_is_faster)
     results = cross_validate({"Majority": baselines.majority()}, windows, folds, folder=tmp_path)
     assert results.table["time"].tolist() == [17.0] * 3
 
@@ -290,7 +291,7 @@ def test_a_relative_folder_is_meant_where_the_call_is_made(windows, folds, tmp_p
     told = []
     ours = judge_fits
     spy = lambda name, pipeline, windows, fits, folder, processes: told.append(folder) or ours(name, pipeline, windows, fits)  # noqa: E731
-    monkeypatch.setattr("sigvit.evidence.cross_validation.judge_fits", spy)
+    monkeypatch.setattr("sigvit.evidence.shares.judge_fits", spy)
     cross_validate({"Majority": baselines.majority()}, windows, folds[:1], folder="results")
     assert told == [tmp_path / "results" / "fits" / "training"]
 
@@ -344,7 +345,7 @@ def test_other_parameters_page_windows_or_folds_are_other_fits(windows, folds, t
 @pytest.mark.parametrize(("package", "fits"), [("scikit-learn", 2), ("torch", 2), ("matplotlib", 1)])
 def test_fits_of_another_version_of_what_computes_are_other_fits(windows, folds, tmp_path, monkeypatch, package, fits):
     for version in ("7.11", "7.13"):
-        monkeypatch.setattr("sigvit.evidence.cross_validation.package_versions", (package_versions() | {package: version}).copy)
+        monkeypatch.setattr("sigvit.evidence.fit_keys.package_versions", (package_versions() | {package: version}).copy)
         cross_validate({"LDA": baselines.shrinkage_lda(4)}, windows, folds[:1], folder=tmp_path)
     assert len(list((tmp_path / "fits").iterdir())) == fits
 
@@ -599,8 +600,8 @@ def test_few_fits_that_leave_a_process_idle_are_shared_out_network_by_network(wi
     # stacks of other sizes round otherwise in float32
     pd.testing.assert_frame_equal(alone, shared, rtol=1e-3)
     # Even shares, many fits, single networks, and pipelines that fit one after the other go to the processes whole.
-    assert [_shares_out_itself(several, count, n_jobs=2) for count in (1, 6, 7, 9)] == [True, False, True, False]
-    assert not any(_shares_out_itself(each, 3, n_jobs=2) for each in (QUICK["ViT"], QUICK["EEGNet"], baselines.shrinkage_lda()))
+    assert [shares_out_itself(several, count, n_jobs=2) for count in (1, 6, 7, 9)] == [True, False, True, False]
+    assert not any(shares_out_itself(each, 3, n_jobs=2) for each in (QUICK["ViT"], QUICK["EEGNet"], baselines.shrinkage_lda()))
 
 
 def test_one_process_trains_with_its_own_threads_and_keeps_them(windows, folds, monkeypatch):

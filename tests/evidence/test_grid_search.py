@@ -16,8 +16,8 @@ import sigvit
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence import baselines, folds, verify
 from sigvit.evidence.alignment import Alignment
-from sigvit.evidence.cross_validation import pretrained_models
 from sigvit.evidence.fit_job import FitJob
+from sigvit.evidence.fit_keys import pretrained_models
 from sigvit.evidence.grid_search import GridSearch
 from sigvit.evidence.inner_folds import inner_folds
 from sigvit.evidence.results_folder import write_results

@@ -10,8 +10,10 @@ import pytest
 import sigvit
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence import baselines
-from sigvit.evidence.cross_validation import _fit_share, cross_validate
+from sigvit.evidence.cross_validation import cross_validate
+from sigvit.evidence.judging import Fit
 from sigvit.evidence.mapped_files import mapped_files, require_same_files
+from sigvit.evidence.shares import fit_share
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_a_worker_refuses_what_was_replaced_since(saved):
     require_same_files(files)
     save_others(saved)
     with pytest.raises(ValueError, match="were replaced while the fits ran"):
-        _fit_share(0, "Majority", [(fold, 0)], baselines.majority(), windows, [], None, files=files)
+        fit_share(0, "Majority", [Fit(fold, 0)], baselines.majority(), windows, None, files=files)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

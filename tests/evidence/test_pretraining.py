@@ -17,7 +17,8 @@ from sigvit.data.synthetic import synthetic_windows
 from sigvit.data.windows import Windows, concatenate
 from sigvit.evidence import folds as splitters
 from sigvit.evidence.certificate import Leak, certify
-from sigvit.evidence.cross_validation import cross_validate, pretrained_models
+from sigvit.evidence.cross_validation import cross_validate
+from sigvit.evidence.fit_keys import pretrained_models
 from sigvit.evidence.pretraining import FILE, read_pretraining, windows_sha256, write_pretraining
 from sigvit.evidence.results_folder import write_results
 from sigvit.evidence.verify import verify
