@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch import Tensor, nn
 
+from sigvit.class_weights import class_weights
 from sigvit.data.windows import Windows
 from sigvit.evidence.fit_job import FitJob, named
 from sigvit.evidence.silence import alike
@@ -239,25 +240,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return torch.as_tensor(targets, dtype=torch.int64, device=self._device())
 
     def _class_weights(self, targets: np.ndarray) -> Tensor | None:
-        if self.class_weight is None:
-            return None
-        if not isinstance(self.class_weight, Mapping):
-            if not (isinstance(self.class_weight, str) and self.class_weight == "balanced"):
-                raise ValueError(f'class_weight is {self.class_weight!r}; it must be None, "balanced" or a dictionary {{class: weight}}.')
-            weights = len(targets) / (len(self.classes_) * np.bincount(targets, minlength=len(self.classes_)))
-        else:
-            weights = self._given_weights(self.class_weight)
-        return torch.as_tensor(weights, dtype=self._dtype, device=self._device())
-
-    def _given_weights(self, asked: Mapping) -> np.ndarray:
-        """(classes,); as scikit-learn has it, a class that this part lacks may have a weight where all that are here have one."""
-        classes = self.classes_.tolist()
-        unknown = sorted(map(str, set(asked) - set(classes))) if set(classes) - set(asked) else []
-        weights = np.array([asked.get(label, 1.0) for label in classes], dtype=float)
-        if unknown or not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-            wrong = f"names {', '.join(unknown)}" if unknown else f"is {asked}"
-            raise ValueError(f"class_weight {wrong}; it must give numbers from zero upwards to some of the classes {classes}.")
-        return weights
+        weights = class_weights(self.class_weight, targets, self.classes_.tolist())
+        return None if weights is None else torch.as_tensor(weights, dtype=self._dtype, device=self._device())
 
     def _device(self) -> torch.device:
         return device_of(self.device)

@@ -13,9 +13,10 @@ from sigvit.data.windows import Windows
 from sigvit.evidence import statistics
 from sigvit.evidence.certificate import Aligned, Certificate, certify
 from sigvit.evidence.fit_keys import fits_of, identities, pretrained_models
+from sigvit.evidence.fitting import fits_many
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.index_pairs import as_folds
-from sigvit.evidence.judging import TABLE_COLUMNS, fits_many
+from sigvit.evidence.judging import TABLE_COLUMNS
 from sigvit.evidence.mapped_files import mapped_files
 from sigvit.evidence.pipeline_checks import given_weights, require_runnable
 from sigvit.evidence.shares import fitted_shares, processes

@@ -8,8 +8,8 @@ from typing import Any
 
 from sigvit.data.windows import Windows
 from sigvit.evidence.fit_store import fingerprint
+from sigvit.evidence.fitting import Fit, has_seed
 from sigvit.evidence.folds import Fold
-from sigvit.evidence.judging import Fit, has_seed
 from sigvit.evidence.machine import package_versions
 from sigvit.evidence.searched_values import parameters_of
 

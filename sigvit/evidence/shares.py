@@ -14,7 +14,8 @@ from joblib.parallel import LokyBackend, get_active_backend
 
 from sigvit.data.windows import Windows
 from sigvit.evidence.fit_store import FitStore
-from sigvit.evidence.judging import Fit, fits_many, judge_fits, last_step
+from sigvit.evidence.fitting import Fit, fits_many, last_step
+from sigvit.evidence.judging import judge_fits
 from sigvit.evidence.mapped_files import Identity, require_same_files
 from sigvit.evidence.training_state import TRAINING
 from sigvit.workers import Parent, parent_of_workers, work_for

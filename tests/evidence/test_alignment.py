@@ -16,8 +16,9 @@ from sigvit.evidence import baselines
 from sigvit.evidence.alignment import METRICS, MODES, Alignment, inverse_root
 from sigvit.evidence.certificate import certify
 from sigvit.evidence.cross_validation import cross_validate
+from sigvit.evidence.fitting import Fit, fits_many
 from sigvit.evidence.folds import cross_session, cross_subject
-from sigvit.evidence.judging import Fit, fits_many, judge_fits
+from sigvit.evidence.judging import judge_fits
 from sigvit.evidence.scaling import ChannelScaler
 from sigvit.evidence.window_steps import alignment_of, origin_of, takes_windows, uses_test_windows
 

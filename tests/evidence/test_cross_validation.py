@@ -33,7 +33,8 @@ from sigvit.evidence.convnets import ConvNetClassifier
 from sigvit.evidence.cross_validation import TABLE_COLUMNS, cross_validate
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.fit_store import FitStore, fingerprint
-from sigvit.evidence.judging import Fit, judge_fits
+from sigvit.evidence.fitting import Fit
+from sigvit.evidence.judging import judge_fits
 from sigvit.evidence.machine import package_versions
 from sigvit.evidence.shares import shares_out_itself
 from sigvit.tokenizers import Composite, ElectrodeTimePatches

@@ -11,7 +11,7 @@ import sigvit
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence import baselines
 from sigvit.evidence.cross_validation import cross_validate
-from sigvit.evidence.judging import Fit
+from sigvit.evidence.fitting import Fit
 from sigvit.evidence.mapped_files import mapped_files, require_same_files
 from sigvit.evidence.shares import fit_share
 
