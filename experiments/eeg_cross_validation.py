@@ -25,7 +25,7 @@ from rich.table import Table
 
 import sigvit
 from sigvit.evidence.convnets import ConvNetClassifier
-from sigvit.evidence.fit_store import describe
+from sigvit.evidence.fingerprint import describe
 from sigvit.evidence.protocols import folds_of
 from sigvit.evidence.results_folder import claim_folder, write_results
 

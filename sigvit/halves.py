@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sigvit.evidence.fit_store import fingerprint
+from sigvit.evidence.fingerprint import fingerprint
 from sigvit.training_part import TrainingPart
 from sigvit.whole_file import write_atomically
 

@@ -13,6 +13,7 @@ from sigvit.data.windows import Windows
 from sigvit.evidence import statistics
 from sigvit.evidence.certificate import Aligned, Certificate, certify
 from sigvit.evidence.fit_keys import fits_of, identities, pretrained_models
+from sigvit.evidence.fit_store import remove_finished
 from sigvit.evidence.fitting import fits_many
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.index_pairs import as_folds
@@ -20,7 +21,6 @@ from sigvit.evidence.judging import TABLE_COLUMNS
 from sigvit.evidence.mapped_files import mapped_files
 from sigvit.evidence.pipeline_checks import given_weights, require_runnable
 from sigvit.evidence.shares import fitted_shares, processes
-from sigvit.evidence.training_state import remove_finished
 from sigvit.evidence.window_steps import NO_ALIGNMENT, joined_modes
 
 __all__ = ["TABLE_COLUMNS", "Results", "cross_validate"]

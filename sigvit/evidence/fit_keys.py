@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sigvit.data.windows import Windows
-from sigvit.evidence.fit_store import fingerprint
+from sigvit.evidence.fingerprint import fingerprint
 from sigvit.evidence.fitting import Fit, has_seed
 from sigvit.evidence.folds import Fold
 from sigvit.evidence.machine import package_versions

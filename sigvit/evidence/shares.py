@@ -13,11 +13,10 @@ from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from joblib.parallel import LokyBackend, get_active_backend
 
 from sigvit.data.windows import Windows
-from sigvit.evidence.fit_store import FitStore
+from sigvit.evidence.fit_store import TRAINING, FitStore
 from sigvit.evidence.fitting import Fit, fits_many, last_step
 from sigvit.evidence.judging import judge_fits
 from sigvit.evidence.mapped_files import Identity, require_same_files
-from sigvit.evidence.training_state import TRAINING
 from sigvit.workers import Parent, parent_of_workers, work_for
 
 # With so many fits a process or more, one that has a fit less hardly matters.

@@ -31,8 +31,9 @@ from sigvit.estimators import SignalViTClassifier
 from sigvit.evidence import baselines
 from sigvit.evidence.convnets import ConvNetClassifier
 from sigvit.evidence.cross_validation import TABLE_COLUMNS, cross_validate
+from sigvit.evidence.fingerprint import fingerprint
 from sigvit.evidence.fit_job import FitJob
-from sigvit.evidence.fit_store import FitStore, fingerprint
+from sigvit.evidence.fit_store import FitStore
 from sigvit.evidence.fitting import Fit
 from sigvit.evidence.judging import judge_fits
 from sigvit.evidence.machine import package_versions

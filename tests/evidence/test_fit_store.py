@@ -6,7 +6,7 @@ import sigvit
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.evidence import baselines
 from sigvit.evidence.cross_validation import cross_validate
-from sigvit.evidence.training_state import TRAINING, remove_finished
+from sigvit.evidence.fit_store import TRAINING, remove_finished
 
 KEYS = ["a" * 64, "b" * 64, "c" * 64]
 
