@@ -17,7 +17,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from torch import Tensor, nn
 
-from sigvit.class_weights import class_weights
 from sigvit.data.windows import Windows
 from sigvit.evidence.fit_job import FitJob, named
 from sigvit.evidence.silence import alike
@@ -255,6 +254,28 @@ def device_of(name: Any) -> torch.device:
     except (AssertionError, RuntimeError, TypeError, ImportError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise ValueError(f'device is {name!r}; it must be "cpu", "auto" or, where there is a GPU, "cuda" (torch says: {reason}).') from None
+
+
+def class_weights(asked: Any, targets: np.ndarray, classes: list) -> np.ndarray | None:
+    """(classes,) weights as scikit-learn's `class_weight` has them, of class numbers (windows,); None where all windows count alike.
+
+    A class that is here and isn't named has the weight 1; a class that this part lacks may have one where all that are here do.
+
+    >>> class_weights("balanced", np.array([0, 0, 0, 1]), ["left", "right"]).round(2).tolist(), class_weights({"right": 3}, np.array([0, 1]), ["left", "right"])
+    ([0.67, 2.0], array([1., 3.]))
+    """
+    if asked is None:
+        return None
+    if isinstance(asked, str) and asked == "balanced":
+        return len(targets) / (len(classes) * np.bincount(targets, minlength=len(classes)))
+    if not isinstance(asked, Mapping):
+        raise ValueError(f'class_weight is {asked!r}; it must be None, "balanced" or a dictionary {{class: weight}}.')
+    unknown = sorted(map(str, set(asked) - set(classes))) if set(classes) - set(asked) else []
+    weights = np.array([asked.get(label, 1.0) for label in classes], dtype=float)
+    if unknown or not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        wrong = f"names {', '.join(unknown)}" if unknown else f"is {asked}"
+        raise ValueError(f"class_weight {wrong}; it must give numbers from zero upwards to some of the classes {classes}.")
+    return weights
 
 
 @exact_convolutions()

@@ -100,6 +100,11 @@ class GridSearch(ClassifierMixin, BaseEstimator):
             (found,) = self.fit_many(X, [FitJob(np.arange(len(y)), np.array([]), seed, groups=groups)])
             self.__dict__.update({name: value for name, value in vars(found).items() if name.endswith("_")})
             return self
+        return self._fit_one_by_one(X, y, groups, validation, origin, own, seed or 0)
+
+    def _fit_one_by_one(
+        self, X: Any, y: np.ndarray, groups: Any, validation: tuple[Any, Any] | None, origin: Any, own: np.ndarray | None, seed: int
+    ) -> GridSearch:
         extra = {} if validation is None or "validation" not in _arguments(self.estimator.fit) else {"validation": validation}
         if validation is not None and not extra:
             X, y, groups = _with_validation(X, y, groups, *validation)
@@ -115,7 +120,7 @@ class GridSearch(ClassifierMixin, BaseEstimator):
             estimator = clone(self.estimator).set_params(**setting)
             return routed(estimator, partial(estimator.fit, **arguments), X[rows], y[rows], origin=of(rows))
 
-        folds, proposals = self._folds(y, groups, own), Proposals(self._proposals(seed or 0))
+        folds, proposals = self._folds(y, groups, own), Proposals(self._proposals(seed))
         while proposals.now:
             proposals.judge([[self._score(fitted(setting, train), X[judge], y[judge], of(judge)) for train, judge in folds] for setting in proposals.now])
         self._choose(proposals.settings, proposals.scores)
