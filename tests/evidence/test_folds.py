@@ -115,6 +115,15 @@ def test_runs_are_left_out_where_there_are_runs_and_blocks_where_there_is_one(ta
     assert {fold.protocol for fold in folds} == {"within_session"}
 
 
+def test_sessions_runs_and_blocks_go_into_k_groups_and_folds_are_numbered_through() -> None:
+    table = synthetic_windows(n_subjects=2, n_sessions=5, n_runs=3, n_trials=7).metadata
+    drawn = [cross_session(table, k=2, seed=seed) for seed in range(5)]
+    for folds, n_folds in ((drawn[0], 2 * 2), (within_session(table, k=2, by="run"), 2 * 10), (within_session(table, k=3, by="block"), 3 * 10)):
+        assert [fold.number for fold in folds] == list(range(n_folds))
+        assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(len(table)))
+    assert len({tuple(fold.left_out for fold in folds) for folds in drawn}) > 1
+
+
 def test_a_session_too_small_to_divide_is_refused_or_left_out_if_asked(table: pd.DataFrame) -> None:
     rows = table[(table.subject != "03") | ((table.session == "2") & (table.run == "1") & (table.trial < 2))].reset_index(drop=True)
     with pytest.raises(ValueError, match=r"subject 03, session 2 needs 5 trials for 5 folds, but there are 2; .* Or: undividable='leave out' leaves such"):
@@ -209,6 +218,14 @@ def test_a_shipped_validation_part_is_taken_as_it_is(table: pd.DataFrame) -> Non
     for rows, part in ((fold.train, "train"), (fold.validation, "validation"), (fold.test, "test")):
         assert {parts.get(subject, "train") for subject in table.subject[rows]} == {part}
     assert len(fold.train) + len(fold.validation) + len(fold.test) == len(table)
+
+
+def test_a_shipped_validation_part_must_leave_every_class_to_train_on_and_trains_if_none_is_wanted(table: pd.DataFrame) -> None:
+    parts = table.assign(shipped=np.where(table.subject == "02", "test", np.where(table.label == table.label[0], "validation", "train")))
+    with pytest.raises(ValueError, match=rf"would train on 72 rows without class '{table.label[0]}'"):
+        shipped(parts)
+    (fold,) = shipped(parts, validation=0)
+    assert (len(fold.train), len(fold.validation), len(fold.test)) == (168, 0, 42)
 
 
 def test_validation_can_be_left_out(table: pd.DataFrame) -> None:

@@ -195,6 +195,23 @@ def test_a_better_pipeline_is_told_from_a_worse_one_and_equal_ones_are_not(subje
     assert comparison.loc["equal", "low"] < 0 < comparison.loc["equal", "high"]
 
 
+def test_two_pipelines_of_the_same_answers_differ_by_nothing_whatever_the_unit():
+    """Windows that both get wrong say nothing of their difference."""
+    for subjects, n_folds in ((("01",), 1), (("01",), 3), (("01", "02", "03"), 1)):
+        table, predictions = (pd.concat([own, own.assign(pipeline="copy")]) for own in made({"ViT": 0.6}, subjects, n_folds))
+        assert compare(table, predictions)[["difference", "low", "high"]].to_numpy().tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_only_folds_of_one_subject_have_wider_intervals_for_the_windows_that_they_share_in_training():
+    for subjects, n_folds, overlap in ((("01", "02", "03"), 1, 0.0), (("01",), 3, 40 / (120 + 17))):
+        table, predictions = made({"ViT": 0.9, "LDA": 0.3}, subjects, n_folds)
+        table["samples_validation"] = 17
+        row, scores = compare(table, predictions).iloc[0], unit_scores(table)
+        assert (row["low"], row["high"]) == confidence_interval(scores["ViT"] - scores["LDA"], overlap=overlap)
+        summary = summarise(table, predictions).set_index("pipeline").loc["ViT"]
+        assert (summary["low"], summary["high"]) == confidence_interval(scores["ViT"], overlap=overlap)
+
+
 def test_five_subjects_can_not_be_significant_and_the_table_says_so():
     comparison = compare(*made({"ViT": 2.0, "LDA": 0.0}, tuple("12345"))).iloc[0]
     assert comparison["p"] == comparison["smallest_p"] == 0.0625
