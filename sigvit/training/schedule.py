@@ -19,8 +19,8 @@ def learning_rate_factor(recipe: Recipe, step: int) -> float:
 
     >>> [round(learning_rate_factor(Recipe(steps=9, warmup_steps=2), t), 3) for t in (0, 1, 2, 5, 8)]
     [0.5, 1.0, 1.0, 0.611, 0.05]
-    >>> [learning_rate_factor(Recipe(steps=10, warmup_steps=2, schedule="linear"), t) for t in (0, 1, 2, 6, 10)]
-    [0.5, 1.0, 1.0, 0.5, 0.0]
+    >>> [learning_rate_factor(Recipe(steps=10, warmup_steps=2, schedule="linear"), t) for t in (0, 1, 2, 4, 10)]
+    [0.5, 1.0, 1.0, 0.75, 0.0]
     >>> [learning_rate_factor(Recipe(warmup_steps=4, schedule="rsqrt"), t) for t in (0, 3, 4, 16, 64)]
     [0.25, 1.0, 1.0, 0.5, 0.25]
     >>> [learning_rate_factor(Recipe(steps=10, warmup_steps=2, schedule="constant", cooldown_steps=4), t) for t in (0, 1, 6, 8, 9)]
