@@ -1,4 +1,4 @@
-"""Folders and the files in them, each folder once, in the same order on every machine."""
+"""Folders and the files in them; hidden folders are passed over."""
 
 from __future__ import annotations
 
@@ -19,3 +19,15 @@ def visible_folders(top: Path) -> Iterator[tuple[str, list[str]]]:
             seen.add(os.path.realpath(place))
             waiting += [path for name in folders if os.path.islink(path := os.path.join(place, name))]
             yield place, files
+
+
+def linked_folders(top: Path | str, around: frozenset[str] = frozenset()) -> Iterator[tuple[str, list[str]]]:
+    """`top` and the folders below it with their files, by every link to them; one to a folder `around` it ends there."""
+    here = os.path.realpath(top)
+    if here in around:
+        return
+    place, folders, files = next(os.walk(top), (str(top), [], []))
+    yield place, files
+    for name in sorted(folders):
+        if not name.startswith("."):
+            yield from linked_folders(os.path.join(place, name), around | {here})

@@ -16,7 +16,7 @@ import mne
 import numpy as np
 
 from sigvit.data.events import BREAKS
-from sigvit.data.folders import visible_folders
+from sigvit.data.folders import linked_folders
 from sigvit.data.page_files import read_bids, read_file
 from sigvit.data.page_format import Bids, Fetched, Files, Moabb, Page, Source
 from sigvit.data.page_tables import PageError
@@ -74,7 +74,7 @@ def _piece(token: re.Match[str], seen: dict[str, str], pattern: str) -> str:
 
 def files_below(folder: Path) -> dict[str, Path]:
     """Every file below a folder by its path from there, in the same order on every machine; hidden folders are passed over."""
-    found = {path.relative_to(folder).as_posix(): path for base, names in visible_folders(folder) for path in (Path(base, name) for name in names)}
+    found = {path.relative_to(folder).as_posix(): path for base, names in linked_folders(folder) for path in (Path(base, name) for name in names)}
     return dict(sorted(found.items(), key=lambda item: item[0].split("/")))
 
 

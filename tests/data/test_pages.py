@@ -110,7 +110,7 @@ class TestFiles:
     def test_recordings_come_in_order_of_their_names_whatever_the_file_system_says(self, recordings, monkeypatch):
         forwards = list(files_below(recordings))
         walk = os.walk
-        monkeypatch.setattr(os, "walk", lambda *a, **k: [(b, d, f[::-1]) for b, d, f in reversed(list(walk(*a, **k)))])
+        monkeypatch.setattr(os, "walk", lambda *a, **k: ((b, d[::-1], f[::-1]) for b, d, f in walk(*a, **k)))
         assert list(files_below(recordings)) == forwards == sorted(forwards)
 
     def test_a_link_to_a_folder_above_and_hidden_folders_add_no_recordings(self, tmp_path, recordings):
@@ -120,6 +120,13 @@ class TestFiles:
         shutil.copytree(recordings, below / ".git")
         assert list(files_below(below)) == files
         assert len(open_dataset(page(tmp_path, SOURCE, EVENTS, WINDOW), below)) == 20
+
+    def test_a_folder_of_links_to_its_neighbours_holds_their_recordings(self, tmp_path, recordings):
+        below = shutil.copytree(recordings, tmp_path / "data")
+        (below / "chosen").mkdir()
+        (below / "chosen" / "S01").symlink_to(below / "S01", target_is_directory=True)
+        chosen = page(tmp_path, SOURCE.replace("**/", "chosen/*/"), EVENTS, WINDOW)
+        assert set(open_dataset(chosen, below).metadata["subject"]) == {"01"}
 
     def test_rows_carry_whose_they_are_and_where_they_lie_on_the_recordings_clock(self, example, recordings):
         windows = open_dataset(example, recordings)
