@@ -28,7 +28,8 @@ class EdfHeader:
 
     Attributes
     ----------
-    size, written_ns : of the file: its bytes, and when they were last written.
+    size : bytes of the file.
+    state : of the file when it was read: which it is, and when it was last written or changed.
     width : bytes of a sample.
     length : bytes of the header.
     n_records, record_s : how many records, seconds each.
@@ -39,7 +40,7 @@ class EdfHeader:
 
     path: Path
     size: int
-    written_ns: int
+    state: tuple[int, ...]
     width: int
     length: int
     n_records: int
@@ -63,11 +64,12 @@ def read_edf_header(path: Path) -> EdfHeader:
     ValueError : a number that can't be right or can't be read; without it no sample can be found.
     """
     stat = path.stat()
-    return _read(path, stat.st_size, stat.st_mtime_ns)
+    # Copies keep the time of writing, and a path may be from another folder by now.
+    return _read(path, stat.st_size, (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns))
 
 
 @lru_cache(maxsize=8)  # while a recording is opened and cut it is asked for four times
-def _read(path: Path, size: int, written_ns: int) -> EdfHeader:
+def _read(path: Path, size: int, state: tuple[int, ...]) -> EdfHeader:
     with path.open("rb") as file:
         head = file.read(256)
         width = 3 if head[:1] == b"\xff" else 2
@@ -81,7 +83,7 @@ def _read(path: Path, size: int, written_ns: int) -> EdfHeader:
     samples = tuple(_number(path, counts[8 * k : 8 * k + 8], f"number of samples of signal {k + 1}", 0, 10**8) for k in range(n_signals))
     labels = tuple(signals[16 * k : 16 * k + 16].strip(b" \0") for k in range(n_signals))
     record_s, plus = _duration(path, head[244:252]), head[192:197] in (b"EDF+C", b"EDF+D", b"BDF+C", b"BDF+D")
-    header = EdfHeader(path, size, written_ns, width, length, n_records, record_s, labels, samples, plus)
+    header = EdfHeader(path, size, state, width, length, n_records, record_s, labels, samples, plus)
     if n_records < 0:
         raise ValueError(f"{path} doesn't say how many records it has (-1): the recorder didn't close it.")
     if header.record == 0 or n_records == 0:

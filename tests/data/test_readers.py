@@ -1,6 +1,8 @@
 """Files that were cut short, damaged or lie about themselves are named instead of opened."""
 
+import os
 import time
+from pathlib import Path
 
 import mne
 import numpy as np
@@ -226,6 +228,18 @@ def test_the_time_stamps_of_a_file_are_read_once_while_it_is_opened_and_cut(tmp_
     assert read == [path]
     with pytest.raises(ValueError, match="goes back at record 2"):  # another file of this name and size
         read_recording(edf_plus(path, [0, 1, 0], [(0.5, "a"), (1.5, "b")]))
+
+
+def test_files_of_one_name_size_and_time_have_their_own_gaps(tmp_path, monkeypatch):
+    found = []
+    for folder, stamps in (("S1", [0, 1, 2]), ("S2", [0, 1, 0])):
+        (tmp_path / folder).mkdir()
+        path = edf_plus(tmp_path / folder / "a.edf", stamps, [(0.5, "a"), (1.5, "b")])
+        os.utime(path, (1.6e9, 1.6e9))
+        monkeypatch.chdir(path.parent)
+        found.append(check_header(Path(path.name)))
+    assert found[0] is None
+    assert "goes back at record 2" in found[1]
 
 
 @pytest.mark.parametrize(
