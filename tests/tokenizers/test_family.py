@@ -78,6 +78,18 @@ def test_a_trace_of_shapes_leaves_nothing_in_it_that_holds_no_numbers(kind):
     assert torch.equal(traced(signal), model(signal))
 
 
+class OwnTimeSteps(tokenizers.TimeStepTokens):
+    """Somebody's own, whose constructor asks for something else."""
+
+    def __init__(self, info: dict) -> None:
+        super().__init__(len(info["ch_names"]), 5, 8, names=info["ch_names"])
+
+
+def test_one_that_inherits_says_how_it_cuts_whatever_its_constructor_asks_for():
+    own, other = (OwnTimeSteps({"ch_names": names}) for names in (["C3", "C4"], ["C4", "C3"]))
+    assert own.arguments() == tokenizers.TimeStepTokens(2, 5, 8, names=["C3", "C4"]).arguments() != other.arguments()
+
+
 @pytest.mark.parametrize("kind", FAMILY)
 def test_the_classifier_trains_with_it(kind):
     windows, labels, tokenizer = np.random.default_rng(0).normal(size=(23, E, S)), np.arange(23) % 2, FAMILY[kind]()
