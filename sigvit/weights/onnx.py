@@ -41,7 +41,7 @@ def export_onnx(model: VisionTransformer, path: str | Path) -> None:
             model, example_inputs(model), dynamo=True, dynamic_shapes=open_sizes(model), input_names=["signal"], output_names=["logits"], verbose=False
         )
     assert program is not None  # with dynamo it never is
-    path = Path(path)
+    path = Path(path).resolve()  # a link to a file stays one
     with TemporaryDirectory(prefix=".onnx-", dir=path.parent) as folder:
         program.save(Path(folder) / path.name)
         for part in sorted(Path(folder).iterdir(), reverse=True):  # first the weights that a model of more than 2 GB has beside it

@@ -143,6 +143,11 @@ def test_a_file_takes_the_old_ones_place_when_it_is_whole(fails, monkeypatch, tm
     with pytest.raises(OSError, match="No space left") if fails else nullcontext():
         export_onnx(model_of(), tmp_path / "model.onnx")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == (old if fails else dict.fromkeys(old, "new"))
+    link = tmp_path / "latest.onnx"
+    link.symlink_to("model.onnx")
+    with pytest.raises(OSError, match="No space left") if fails else nullcontext():
+        export_onnx(model_of(), link)
+    assert link.is_symlink()
 
 
 def test_missing_packages_are_named(monkeypatch, tmp_path):
