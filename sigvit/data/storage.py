@@ -184,6 +184,9 @@ def _read_manifest(folder: Path) -> dict:
         raise ValueError(f"{folder / _MANIFEST} is damaged ({error}); save the windows again.") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ValueError(f"{folder / _MANIFEST} isn't of the format {FORMAT!r}, so this version of Windows.save didn't write it.")
+    missing = [name for name in ("name", "sampling_rate", "filter_support_s", "electrodes", "page", "bytes") if name not in manifest]
+    if missing:
+        raise ValueError(f"{folder / _MANIFEST} lacks {', '.join(missing)}: it was edited, or an earlier sigvit wrote it; save the windows again.")
     return manifest
 
 

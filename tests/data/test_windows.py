@@ -183,6 +183,14 @@ def test_a_foreign_folder_is_refused(windows, tmp_path, text):
         Windows.load(tmp_path / "set")
 
 
+def test_what_a_folder_of_an_earlier_version_lacks_is_named(windows, tmp_path):
+    windows.save(tmp_path / "set")
+    told = json.loads((tmp_path / "set" / "windows.json").read_text())
+    (tmp_path / "set" / "windows.json").write_text(json.dumps({name: value for name, value in told.items() if name != "electrodes"}))
+    with pytest.raises(ValueError, match=r"windows\.json lacks electrodes: it was edited, or an earlier sigvit wrote it"):
+        Windows.load(tmp_path / "set")
+
+
 def test_no_windows_are_saved_and_loaded_too(windows, tmp_path):
     windows[:0].save(tmp_path / "none")
     assert Windows.load(tmp_path / "none").values.shape == (0, 3, 67)
