@@ -62,7 +62,7 @@ class Windows:
         if len(self.labels) != len(self.values) or len(self.metadata) != len(self.values):
             raise ValueError(f"There are {len(self.values)} windows, but {len(self.labels)} labels and {len(self.metadata)} rows of metadata.")
         if len(self.electrodes) != self.values.shape[1]:
-            raise ValueError(f"The info names {len(self.electrodes)} electrodes, but the values have {self.values.shape[1]}.")
+            raise ValueError(f"The info names {len(self.electrodes)} electrodes, but the values of {self.name} are {self.values.shape}.")
         missing = [column for column in METADATA_COLUMNS if column not in self.metadata]
         if missing:
             raise ValueError(f"The metadata lack the columns {missing}; sigvit.windows_from_arrays fills in what isn't known.")

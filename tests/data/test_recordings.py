@@ -777,7 +777,7 @@ def test_one_person_has_one_name_whatever_column_it_stands_in(column, names):
     [
         ({"values": np.zeros((4, 67))}, "has? the shape|have the shape"),
         ({"labels": [0, 1]}, "4 windows in arrays, but labels of shape"),
-        ({"info_or_names": ["C3", "C4"]}, "names 2 electrodes"),
+        ({"info_or_names": ["C3", "C4"]}, r"names 2 electrodes, but the values of arrays are \(4, 3, 67\)"),
         ({"info_or_names": 3}, "names are 3; give a list"),
         ({"info_or_names": "C3C"}, "names are 'C3C'; give a list"),
         ({"info_or_names": ["C3", "C3", "C4"]}, "more than once"),
