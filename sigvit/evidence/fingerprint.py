@@ -112,13 +112,21 @@ def _describe_python(function: FunctionType) -> str:
 def _describe_class(kind: type) -> str:
     """Its name, and where a script of the user's holds it, its bases, constants and methods; of what it holds and may fill, such as a list, its kind."""
     name, source = f"{kind.__module__}.{kind.__qualname__}", source_of(kind.__module__)
-    if source is not None:
+    if source is not None and not (source and _is_replaced(kind)):
         return f"{name}{source}"
     with _first_meeting(kind) as first:
         if not first:
             return name
         held = {attribute: _or_kind(_unwrapped(value)) for attribute, value in sorted(vars(kind).items()) if attribute not in NO_CODE}
         return f"{name}:{hashlib.sha256(describe([kind.__bases__, held]).encode()).hexdigest()}"
+
+
+def _is_replaced(kind: type) -> bool:
+    """Whether its module holds another class of this name: it was loaded again since, and its files say what that one does."""
+    now: Any = sys.modules.get(kind.__module__)
+    for part in kind.__qualname__.split("."):
+        now = getattr(now, part, None)
+    return isinstance(now, type) and now is not kind
 
 
 @contextmanager

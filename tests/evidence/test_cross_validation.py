@@ -544,10 +544,12 @@ def test_a_package_of_the_users_is_told_apart_by_its_files_as_they_were_loaded(t
 
     written("x")
     steps = importlib.import_module("ownlab.steps")
-    first = fingerprint(steps.Step())
+    before = steps.Step()
+    first = fingerprint(before)
     written("2 * x")
     assert fingerprint(steps.Step()) == first  # what was loaded still runs
     assert fingerprint(importlib.reload(steps).Step()) != first
+    assert fingerprint(before) != fingerprint(steps.Step()), "made before it was loaded again, it still runs the old code"
     written("x")
     assert fingerprint(importlib.reload(steps).Step()) == first
     (package / "later.py").write_text("")  # not loaded, but a step may load it
