@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
+from sigvit.data.windows import Windows
 from sigvit.evidence.band_features import BandPower, BandTangentSpace
 from sigvit.evidence.covariances import AugmentedCovariances, FewerElectrodes, ShrunkenCovariances
 from sigvit.evidence.handed_windows import Microvolts
@@ -59,11 +60,11 @@ class Blend(ClassifierMixin, BaseEstimator):
         self.before = before
 
     def fit(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> Blend:
-        """(windows, electrodes, samples) in volts, labels (windows,), and what inner folds keep whole (windows,)."""
+        """(windows, electrodes, samples) in volts, as an array or `Windows`, labels (windows,), and what inner folds keep whole (windows,)."""
         self.classes_, numbers = np.unique(plain_labels(y, "windows"), return_inverse=True)
         self.before_ = None if self.before is None else clone(self.before)
         X = X if self.before_ is None else self.before_.fit_transform(X)
-        folds = inner_folds(numbers, groups, telling_windows(X, numbers))
+        folds = inner_folds(numbers, groups, telling_windows(X.values if isinstance(X, Windows) else X, numbers))
         found = [_fit_with_inner_folds(candidate, X, numbers, groups, folds) for candidate in self.candidates.values()]
         self.fitted_ = {name: fitted for name, (fitted, _) in zip(self.candidates, found, strict=True)}
         log_probabilities = np.stack([said for _, said in found], axis=1)

@@ -190,6 +190,12 @@ def test_a_blend_in_a_blend_is_judged_on_windows_that_it_did_not_see(windows):
     assert remembering.log_loss_["rhythms"] == pytest.approx(np.log(2), abs=1e-9)
 
 
+def test_windows_are_blended_as_their_array(windows):
+    candidates = {"LDA": baselines.shrinkage_lda(), "tangent": baselines.tangent_space()}
+    of_windows, of_array = (Blend(candidates).fit(signals, windows.labels) for signals in (windows, windows.values))
+    np.testing.assert_array_equal(of_windows.predict_proba(windows), of_array.predict_proba(windows.values))
+
+
 def test_a_missing_label_is_no_class(windows):
     numbers = np.where(np.arange(len(windows)) == 7, np.nan, windows.labels == "left")
     with pytest.raises(ValueError, match="windows have no label, the first in row 7"):
