@@ -29,13 +29,21 @@ def required_gap_s(filter_support_s: float, guard_s: float) -> float:
 def near(groups: Groups, rows: np.ndarray, others: np.ndarray, gap_s: float) -> np.ndarray:
     """Which of `others` lie less than `gap_s` from one of `rows` in the same recording: boolean (others,). Rows without a clock are near nothing."""
     found = np.zeros(len(others), bool)
-    for recording in np.intersect1d(groups.recording[rows], groups.recording[others]):  # most often none: parts seldom share a recording
-        mine, at = rows[groups.recording[rows] == recording], np.flatnonzero(groups.recording[others] == recording)
-        theirs = others[at]
+    recordings = groups.recording[rows], groups.recording[others]
+    shared = np.intersect1d(*recordings)  # most often none: parts seldom share a recording
+    for own, at in zip(*(_places(codes, shared) for codes in recordings), strict=True):
+        mine, theirs = rows[own], others[at]
         begun = np.searchsorted(np.sort(groups.start_s[mine]), groups.stop_s[theirs] + gap_s - TOUCH_S)
         ended = np.searchsorted(np.sort(groups.stop_s[mine]), groups.start_s[theirs] - gap_s + TOUCH_S, side="right")
         found[at] = begun > ended  # one has begun before the other ends, and has not ended before it begins; NaN sorts last
     return found
+
+
+def _places(codes: np.ndarray, wanted: np.ndarray) -> list[np.ndarray]:
+    """Where each of the wanted codes, which are sorted, stands; one sort for all of them, since a table may be of many thousand recordings."""
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], wanted), np.searchsorted(codes[order], wanted, side="right")
+    return [order[first:last] for first, last in zip(*bounds, strict=True)]
 
 
 def guarded(groups: Groups, rows: np.ndarray, others: np.ndarray, gap_s: float) -> np.ndarray:
