@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
+from threading import RLock
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sigvit.mode import in_mode
 
 EXPONENTIAL = ("gelu", "tanh", "sigmoid", "softmax", "exp", "erf", "silu", "elu")
+# Held while dropout is another function: of two threads the last would put back the other's, and dropout would stay replaced.
+DROPOUT_LOCK = RLock()
 
 
 @dataclass(frozen=True)
@@ -133,13 +136,14 @@ def _one_kernel_dropout() -> Iterator[None]:
     def one_kernel(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         return torch.native_dropout(input, p, True)[0] if training else input
 
-    several = functional.dropout
-    # In its place and not by a mode for functions, which backward lifts from what checkpointing computes again.
-    functional.dropout = one_kernel
-    try:
-        yield
-    finally:
-        functional.dropout = several
+    with DROPOUT_LOCK:
+        several = functional.dropout
+        # In its place and not by a mode for functions, which backward lifts from what checkpointing computes again.
+        functional.dropout = one_kernel
+        try:
+            yield
+        finally:
+            functional.dropout = several
 
 
 class _Recorder(TorchDispatchMode):

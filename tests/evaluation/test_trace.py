@@ -1,10 +1,12 @@
 """What is read from shapes is what PyTorch's counter and real steps say."""
 
 import copy
+from threading import Event, Thread
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -144,3 +146,26 @@ def test_dropout_is_one_operation_on_a_gpu():
     many, one = (trace_training(model, (5,), batch=11, gpu=gpu).work for gpu in (False, True))
     assert one.operations < many.operations
     assert one.bytes < many.bytes
+
+
+class Meeting(nn.Module):
+    """Says that its step is under way, and waits so long for something else."""
+
+    def __init__(self, begins, waits):
+        super().__init__()
+        self.linear, self.begins, self.waits = nn.Linear(5, 3), begins, waits
+
+    def forward(self, x):
+        self.begins()
+        self.waits()
+        return functional.dropout(self.linear(x), 0.1, self.training)
+
+
+def test_two_traces_in_two_threads_leave_dropout_as_it_was(monkeypatch):
+    monkeypatch.setattr(functional, "dropout", functional.dropout)  # put back for the other tests if this one fails
+    before, second_begins, first_ended = functional.dropout, Event(), Event()
+    second = Thread(target=lambda: trace_training(Meeting(second_begins.set, lambda: first_ended.wait(5)), (5,), gpu=True))
+    trace_training(Meeting(second.start, lambda: second_begins.wait(0.2)), (5,), gpu=True)
+    first_ended.set()
+    second.join()
+    assert functional.dropout is before
