@@ -69,6 +69,7 @@ class MaskedAutoencoder(PatchObjective):
         for layer in (self.into_decoder, self.prediction):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
+        self.freeze_readout()
 
     def forward(self, batch: Unlabelled) -> Tensor:
         """The loss, a scalar: mean over dropped patches, then over rows."""

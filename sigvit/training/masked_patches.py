@@ -35,8 +35,10 @@ class PatchObjective(nn.Module):
         super().__init__()
         shape_of(model.tokenizer)
         self.model, self.target, self.masking = model, target, masking
-        # They stand behind the encoder: a parameter without gradient would stop several processes.
-        for part in (model.pool, model.representation, model.head):
+
+    def freeze_readout(self) -> None:
+        """What stands behind the encoder: a parameter without gradient would stop several processes. Called last: a refused objective freezes nothing."""
+        for part in (self.model.pool, self.model.representation, self.model.head):
             part.requires_grad_(False)
 
     def loss(self, tokens: Tokens, hidden: Tensor, batch: Unlabelled) -> Tensor:
@@ -86,6 +88,7 @@ class MaskedPatches(PatchObjective):
         self.prediction = nn.Linear(model.config.width, target.outputs)
         nn.init.zeros_(self.prediction.weight)
         nn.init.zeros_(self.prediction.bias)
+        self.freeze_readout()
 
     def forward(self, batch: Unlabelled) -> Tensor:
         """The loss, a scalar: mean over corrupted patches, then over rows."""

@@ -162,3 +162,10 @@ def test_tokens_that_are_not_patches_are_refused():
     stem = sigvit.signal_vit(E, S, tokenizer=ConvStem(E, kernel=5, pool=10, stride=10))
     with pytest.raises(ValueError, match="not cut out of the signal"):
         MaskedPatches(stem, patch_target(network().tokenizer, "regression"))
+
+
+def test_an_objective_that_cannot_be_made_freezes_nothing():
+    model = sigvit.vit("Ti/4", image_size=8, num_classes=5, depth=1)
+    with pytest.raises(ValueError, match="width divisible by 4, but it is 30"):
+        MaskedAutoencoder(model, patch_target(model.tokenizer, "normalised"), width=30)
+    assert all(parameter.requires_grad for parameter in model.parameters())
