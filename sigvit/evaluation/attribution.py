@@ -172,7 +172,8 @@ def _read(model: Callable[[Tensor], Tensor], inputs: Numbers, references: Number
     x = as_tensor(inputs)
     x = x.to(parameter) if parameter is not None else x.float() if not x.is_floating_point() else x
     if x.dtype in (torch.float16, torch.bfloat16):
-        raise ValueError(f"The model computes in {x.dtype}, too coarse for the small differences that attribution sums; call model.float() first.")
+        told = "The inputs are" if parameter is None else "The model computes"
+        raise ValueError(f"{told} in {x.dtype}, too coarse for the small differences that attribution sums; call .float() of model and inputs first.")
     others = torch.zeros_like(x[:1]) if references is None else as_tensor(references).to(x)
     if x.ndim < 2 or not x.numel() or not len(others) or others.shape[1:] != x.shape[1:]:
         raise ValueError(f"Inputs are {tuple(x.shape)} and references {tuple(others.shape)}; both must be (number, …) of one shape.")

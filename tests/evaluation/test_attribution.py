@@ -100,8 +100,10 @@ def test_bad_input_gets_a_sentence(inputs, references, sentence):
         attribution(random_model(), inputs, references)
     with pytest.raises(ValueError, match=r"call model\.eval"):
         attribution(random_model().train(), inputs, references)
-    with pytest.raises(ValueError, match=r"computes in torch\.bfloat16, too coarse .*; call model\.float\(\) first"):
+    with pytest.raises(ValueError, match=r"model computes in torch\.bfloat16, too coarse .*; call \.float\(\) of model and inputs first"):
         attribution(random_model().bfloat16(), inputs, references)
+    with pytest.raises(ValueError, match=r"inputs are in torch\.float16, too coarse"):
+        attribution(lambda x: x[:, 0], torch.zeros(2, 3, 48).half())
 
 
 def planted(n_trials, sources, seed, volts=20e-6, random_phase=False):
