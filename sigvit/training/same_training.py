@@ -28,7 +28,7 @@ def described(model: nn.Module, recipe: Recipe, seed: int) -> dict[str, dict[str
     if found is not None:
         told |= {"architecture": asdict(found.config), "tokenizer": _tokenizer(found.tokenizer)}
         del told["architecture"]["checkpointing"]
-    return json.loads(json.dumps(told, default=_plain, skipkeys=True), parse_constant=str)
+    return json.loads(json.dumps(_with_words(told), default=_plain), parse_constant=str)
 
 
 def require_same(what: str, saved: Mapping[str, Any], own: dict[str, dict[str, Any]], free: Collection[str] = ()) -> None:
@@ -68,6 +68,13 @@ def _tokenizer(tokenizer: nn.Module) -> dict[str, Any]:
         return told | dict(tokenizer.arguments())  # type: ignore[operator]
     except Exception:  # somebody's own may be no method, ask for something or fail: no reason to end a training
         return told
+
+
+def _with_words(value: Any) -> Any:
+    """Dictionaries of any kind with words for keys: json has no others, and would leave such an entry out of the comparison."""
+    if isinstance(value, Mapping):
+        return {str(key): _with_words(held) for key, held in value.items()}
+    return [_with_words(held) for held in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> Any:

@@ -240,6 +240,17 @@ class Halves(nn.Module):
         return sigvit.Tokens(cut @ self.weight.mT, sigvit.Grid((sigvit.Axis.regular("time", "samples", 2, 0.0, S // 2),)))
 
 
+class Rhythms(TimeStepTokens):
+    """A tokenizer of somebody's own whose arguments have keys that json has not."""
+
+    def __init__(self, low: int) -> None:
+        super().__init__(E, 10, 8)
+        self.low = low
+
+    def arguments(self):
+        return {"rhythms": {(self.low, 12): "mu"}}
+
+
 def in_band(low: float) -> CovarianceTokens:
     return CovarianceTokens(E, 16, 16, 8, ((low, low + 8),), sampling_rate=64.0)
 
@@ -249,6 +260,7 @@ def in_band(low: float) -> CovarianceTokens:
     [
         (lambda: in_band(8), lambda: in_band(16), r"bands was \[\[8\.0, 16\.0\]\] and is \[\[16\.0, 24\.0\]\]"),
         (lambda: Composite([Halves(8), in_band(8)]), lambda: Composite([Halves(8), in_band(16)]), r"part 1 was .*\[\[8\.0, 16\.0\]\].* and is .*"),
+        (lambda: Rhythms(8), lambda: Rhythms(9), r"rhythms was \{'\(8, 12\)': 'mu'\} and is \{'\(9, 12\)': 'mu'\}"),
         (lambda: Halves(8), lambda: TimeStepTokens(E, 10, 8), r"class was 'Halves' and is 'TimeStepTokens'.*"),
     ],
 )
