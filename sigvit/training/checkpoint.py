@@ -93,6 +93,10 @@ class Checkpoints:
         """
         self._claims.take([""])
 
+    def let_go(self) -> None:
+        """Another process may write here."""
+        self._claims.let_go()
+
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write the state after `step` steps (nested dicts, lists and tuples of tensors and plain data), then remove the oldest checkpoints.
 

@@ -177,11 +177,14 @@ def _train_kind(members: Sequence[Member], plan: Plan | None, snapshots: Snapsho
 
 def _train_one_by_one(members: Sequence[Member], snapshots: Snapshots | None, outcome: _Outcome) -> None:
     for member in members:
+        checkpoints = None if snapshots is None else snapshots.alone(member)
         try:
-            checkpoints = None if snapshots is None else snapshots.alone(member)
             outcome.found[member] = train_alone(member, checkpoints, lambda step: outcome.add_steps(1))
         except NotFiniteError as error:
             outcome.faults[member] = str(error)
+        finally:
+            if checkpoints is not None:
+                checkpoints.let_go()  # the traceback that a notebook keeps of an interrupted training keeps this object too
 
 
 def _train_stacked(members: Sequence[Member], size: int, snapshots: Snapshots | None, outcome: _Outcome) -> None:

@@ -66,6 +66,8 @@ class Snapshots:
 
     def __exit__(self, *raised: object) -> None:
         """Lets go of the claims: the traceback that a notebook keeps of an interrupted training would keep them with this object."""
+        for checkpoints in self._places.values():
+            checkpoints.let_go()
         self._places.clear()
         if self._claims is not None:
             self._claims.let_go()

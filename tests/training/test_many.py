@@ -429,6 +429,29 @@ def test_an_interrupted_training_whose_traceback_is_kept_lets_go_of_its_claims(t
     assert kept.value.__traceback__ is not None
 
 
+def test_so_does_an_interrupted_training_by_itself(tmp_path, claimed_elsewhere):
+    members = different()
+    with pytest.raises(KilledError) as kept, Snapshots(tmp_path, seconds=0) as snapshots:
+        train_many(members, Plan(1), snapshots, on_step=_killing(6))
+    (folder,) = tmp_path.glob("alone-*")
+    with claimed_elsewhere(folder, "") as held:
+        assert held
+    assert kept.value.__traceback__ is not None
+
+
+def test_an_interrupted_snapshot_whose_traceback_is_kept_is_let_go_of(tmp_path, monkeypatch, claimed_elsewhere):
+    def interrupted(path, state):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sigvit.training.checkpoint._write", interrupted)
+    with pytest.raises(KeyboardInterrupt) as kept, Snapshots(tmp_path, seconds=0) as snapshots:
+        train_many(different(), Plan(4), snapshots)
+    (folder,) = tmp_path.glob("together-*")
+    with claimed_elsewhere(folder, "") as held:
+        assert held
+    assert kept.value.__traceback__ is not None
+
+
 def test_those_that_wait_go_on_by_the_plan_of_all(tmp_path, monkeypatch):
     """A smaller plan would round the last bits of those that had not ended before the kill otherwise."""
     asked = []
