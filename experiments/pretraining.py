@@ -54,7 +54,8 @@ class Configuration:
     """Pre-train a ViT without labels."""
 
     data: tuple[str, ...] = ("digits",)
-    """digits, mnist, cifar10, a folder of images, an .npz or parquet:PATTERN; or dataset pages (`sigvit datasets` lists them), several at once."""
+    """digits, mnist, cifar10, a folder of images, an .npz or parquet:PATTERN; or dataset pages (`sigvit datasets` lists them), several at once.
+    Images are shifted by a pixel or, from 32 pixels on, by four; pictures in colour are mirrored too."""
     folder: Path | None = None
     """Where the recordings lie, for pages that need local files."""
     objective: Literal["masked_patches", "masked_autoencoder"] = "masked_patches"
