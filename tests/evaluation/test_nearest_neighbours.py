@@ -36,6 +36,14 @@ def test_votes_equal_the_naive_formula(k, temperature, monkeypatch):
     assert nearest_neighbours(train, labels, test, test_labels, k=k, **choices) == whole
 
 
+def test_votes_that_are_equal_up_to_rounding_go_to_the_class_that_sorts_first():
+    generator = np.random.default_rng(0)
+    for n, features in ((17, 53), (29, 101), (43, 181)):
+        train, order = np.tile(generator.standard_normal((n, features)), (2, 1)), generator.permutation(2 * n)
+        labels, test = np.repeat([0, 1], n)[order], generator.standard_normal((37, features))
+        assert nearest_neighbours(train[order], labels, test, np.zeros(37, int), k=2 * n) == 1
+
+
 def test_length_of_a_feature_vector_means_nothing():
     train, labels, test, test_labels = parts(1)
     scaled = nearest_neighbours(train * np.arange(1, 102)[:, None], labels, test * 1e4, test_labels)
