@@ -12,7 +12,8 @@ from torch.nn import functional
 from sigvit.evaluation.features import Features, Labels, accuracy, read_split
 
 ROWS_AT_ONCE = 2**26  # similarities held at once: half a gigabyte in float64
-SAME_VOTES = 1e-9  # sums that differ by less, as a share, are a tie: rounding depends on the order of rows and on their number
+# Cosines and sums of votes that differ by less are equal: rounding depends on the order of rows and on their number.
+ALIKE, SAME_VOTES = 1e-12, 1e-9
 
 
 def nearest_neighbours(
@@ -29,7 +30,7 @@ def nearest_neighbours(
     Parameters
     ----------
     train_features, train_labels, test_features, test_labels : as for `few_shot`; features are scaled to length 1.
-    k : neighbours; at most the training rows. Of rows that are as similar as the k-th any may be taken, as in DINO.
+    k : neighbours; at most the training rows. Rows as similar as the k-th share equally the votes that the nearer ones leave of k.
     weighting : "similarity": a vote weighs exp(cosine / temperature), as in DINO; "equal": one each. A tie goes to the class that sorts first.
     temperature : of the votes, above 0.
 
@@ -57,4 +58,16 @@ def _votes(similarity: Tensor, labels: Tensor, k: int, sharpness: float, n_class
     """(N, training rows) similarities → (N, classes) sums of votes; cosines are taken from the nearest one's, so that it never underflows."""
     cosine, rows = similarity.topk(k, dim=1)
     votes = similarity.new_zeros(len(similarity), n_classes)
-    return votes.scatter_add_(1, labels[rows], ((cosine - cosine[:, :1]) * sharpness).exp())
+    votes.scatter_add_(1, labels[rows], ((cosine - cosine[:, :1]) * sharpness).exp())
+    for row in (similarity >= cosine[:, -1:] - ALIKE).sum(1).gt(k).nonzero()[:, 0].tolist():
+        votes[row] = _shared_votes(similarity[row], labels, k, sharpness, n_classes)
+    return votes
+
+
+def _shared_votes(similarity: Tensor, labels: Tensor, k: int, sharpness: float, n_classes: int) -> Tensor:
+    """(classes,) of one test row (training rows,): those that are as near as the k-th share the votes that the nearer ones leave of k."""
+    nearest = similarity.topk(k).values
+    nearer, near = similarity > nearest[-1] + ALIKE, similarity >= nearest[-1] - ALIKE
+    left = (k - nearer.sum()) / (near.sum() - nearer.sum())
+    votes = similarity.new_zeros(n_classes).index_add_(0, labels[nearer], ((similarity[nearer] - nearest[0]) * sharpness).exp())
+    return votes + ((nearest[-1] - nearest[0]) * sharpness).exp() * left * labels[near & ~nearer].bincount(minlength=n_classes)

@@ -36,12 +36,36 @@ def test_votes_equal_the_naive_formula(k, temperature, monkeypatch):
     assert nearest_neighbours(train, labels, test, test_labels, k=k, **choices) == whole
 
 
+def shared(train, labels, row, k, temperature):
+    """Votes of each class where the rows that tie with the k-th share what is left, by exact equality: copies of few rows."""
+    kinds, kind = np.unique(train, axis=0, return_inverse=True)
+    cosine = (kinds @ row / np.linalg.norm(kinds, axis=1) / np.linalg.norm(row))[kind]
+    edge = np.sort(cosine)[-k]
+    shares = np.where(cosine > edge, 1.0, np.where(cosine == edge, (k - (cosine > edge).sum()) / (cosine == edge).sum(), 0.0))
+    weights = shares * (np.exp(cosine / temperature) if temperature else 1)
+    return [weights[labels == number].sum() for number in range(labels.max() + 1)]
+
+
+@pytest.mark.parametrize("k", [2, 13, 29])
+@pytest.mark.parametrize("temperature", [0.07, None])
+def test_rows_as_near_as_the_kth_share_its_vote_whatever_their_order_and_company(k, temperature):
+    generator = np.random.default_rng(4)
+    train, labels = np.repeat(generator.standard_normal((5, 17)), 7, axis=0), generator.permutation(np.arange(35) % 3)
+    test = generator.standard_normal((11, 17))
+    answers = np.array([np.argmax(shared(train, labels, row, k, temperature)) for row in test])
+    choices = {"k": k} | ({"weighting": "equal"} if temperature is None else {"temperature": temperature})
+    for order in (np.arange(35), np.arange(35)[::-1], generator.permutation(35)):
+        for row, answer in zip(test, answers, strict=True):
+            assert nearest_neighbours(train[order], labels[order], row[None], [answer], **choices) == 1
+        assert nearest_neighbours(train[order], labels[order], np.repeat(test, 3, axis=0), np.repeat(answers, 3), **choices) == 1
+
+
 def test_votes_that_are_equal_up_to_rounding_go_to_the_class_that_sorts_first():
-    generator = np.random.default_rng(0)
-    for n, features in ((17, 53), (29, 101), (43, 181)):
-        train, order = np.tile(generator.standard_normal((n, features)), (2, 1)), generator.permutation(2 * n)
-        labels, test = np.repeat([0, 1], n)[order], generator.standard_normal((37, features))
-        assert nearest_neighbours(train[order], labels, test, np.zeros(37, int), k=2 * n) == 1
+    copies, labels = np.repeat(np.random.default_rng(5).standard_normal((1, 19)), 50, axis=0), np.arange(50) % 2
+    row = np.random.default_rng(6).standard_normal((1, 19))
+    for k in (2, 5, 50):
+        for n in (1, 2, 3, 7, 33):
+            assert nearest_neighbours(copies[::-1], labels[::-1], np.repeat(row, n, axis=0), [0] * n, k=k) == 1
 
 
 def test_length_of_a_feature_vector_means_nothing():

@@ -50,6 +50,15 @@ def test_mixing_probability_is_the_share_that_is_mixed():
     assert (drawn.own < 1).double().mean().item() == pytest.approx(0.5, abs=0.02)  # four standard errors of 10 007 coins
 
 
+@pytest.mark.parametrize(("name", "cut"), [("cutmix", 1.0), ("both", 0.5), ("both, half of the samples", 0.5)])
+def test_every_sample_is_cut_with_cutmix_alone_and_half_of_them_beside_mixup(name, cut):
+    drawn = draw_mixing(10_007, RECIPES[name], 0, 0)
+    assert drawn.cut.double().mean().item() == pytest.approx(cut, abs=0.02)  # four standard errors of 10 007 coins
+    alone = draw_mixing(10_007, RECIPES["mixup"], 0, 0)
+    assert alone.cut is None
+    assert alone.own.var().item() == pytest.approx(1 / (4 * (2 * 0.7 + 1)), abs=0.003)  # of Beta(.7, .7); four standard errors
+
+
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_draws_are_a_function_of_seed_and_step(recipe):
     first, again, other_step, other_seed = (draw_mixing(B, recipe, seed, step) for seed, step in ((1, 2), (1, 2), (1, 3), (2, 2)))
