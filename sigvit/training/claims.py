@@ -27,6 +27,10 @@ class Claims:
         self._held: dict[int, _LockFile] = {}
         weakref.finalize(self, _let_go, self._held).atexit = False  # the end of the process lets go of all
 
+    def __reduce__(self) -> tuple[type[Claims], tuple[Path]]:
+        """A copy, as in another process, holds none."""
+        return Claims, (self.path.parent,)
+
     def take(self, keys: Iterable[str]) -> None:
         """Claim the trainings of these keys, all or none.
 

@@ -492,6 +492,15 @@ def test_a_claim_that_a_process_holds_twice_is_let_go_of_with_the_last(tmp_path,
         assert held
 
 
+def test_a_copy_holds_no_claims(tmp_path):
+    """As one that was sent to another process."""
+    claims = Claims(tmp_path)
+    claims.take(["a"])
+    copied = pickle.loads(pickle.dumps(claims))
+    assert copied.path == claims.path
+    assert not copied._held
+
+
 def test_the_states_of_others_are_not_read(tmp_path, monkeypatch):
     """They may be replaced while they are."""
     members = different()
