@@ -1,4 +1,4 @@
-"""The command lines that the scripts' docstrings print are taken: each is run until it claims its results folder or trains, or stops at a file that isn't here."""
+"""The command lines that the scripts' docstrings print are taken: each is run until it claims its folder or trains, or stops at a file that isn't here."""
 
 import ast
 import importlib
@@ -12,7 +12,7 @@ import pytest
 import sigvit
 from sigvit.evaluation import few_shot
 from sigvit.evidence import results_folder
-from sigvit.training import loop
+from sigvit.training.state import TrainingState
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 ELSEWHERE = ("B_16.npz", "/path/of/imagenet")  # that a reader has to put in place
@@ -46,7 +46,7 @@ def stopped(monkeypatch, tmp_path):
     for module in (*imported, results_folder):
         monkeypatch.setattr(module, "claim_folder", reached)
     monkeypatch.setattr(few_shot, "judge_draws", reached)
-    monkeypatch.setattr(loop, "train", reached)
+    monkeypatch.setattr(TrainingState, "begin", reached)
     monkeypatch.chdir(tmp_path)
     sigvit.vit("Ti/14", 28, 10, 1, width=12, depth=1, heads=2, mlp_width=7, pool="mean").save_pretrained("results/mnist/model")
 
