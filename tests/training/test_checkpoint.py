@@ -153,7 +153,7 @@ def test_what_a_kill_left_is_never_read_and_goes_with_the_next_save(three: Check
 def test_a_death_at_any_moment_of_the_writing_leaves_a_whole_checkpoint(tmp_path: Path):
     command = [sys.executable, "-c", DYING_WRITER, str(tmp_path)]
     events = int(subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}).stdout)
-    assert events > 8
+    assert events > 8  # 10 with Python 3.11: folder, leftovers, file, rename and the like of one save; pathlib asks for others elsewhere
     found = [Checkpoints(tmp_path / str(number)).latest() for number in range(1, events + 1)]
     steps = [step for step, _ in filter(None, found)]
     assert len(steps) == events

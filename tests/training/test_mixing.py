@@ -56,7 +56,7 @@ def test_every_sample_is_cut_with_cutmix_alone_and_half_of_them_beside_mixup(nam
     assert drawn.cut.double().mean().item() == pytest.approx(cut, abs=0.02)  # four standard errors of 10 007 coins
     alone = draw_mixing(10_007, RECIPES["mixup"], 0, 0)
     assert alone.cut is None
-    assert alone.own.var().item() == pytest.approx(1 / (4 * (2 * 0.7 + 1)), abs=0.003)  # of Beta(.7, .7); four standard errors
+    assert alone.own.var().item() == pytest.approx(1 / (4 * (2 * 0.7 + 1)), abs=0.003)  # of Beta(.7, .7); 3.6 standard errors of 10 007 draws
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
