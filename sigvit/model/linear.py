@@ -1,4 +1,4 @@
-"""Affine maps and LayerNorm of one model or of K stacked ones; imports nothing of ours.
+"""Affine maps and LayerNorm of one model or of K stacked ones; of ours it imports only the product.
 
 Where the weights have a leading axis K, so has x, and member k of the one meets member k of the other.
 """
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sigvit.model.products import product
+
 # D = width, K = stacked models
 
 
@@ -22,10 +24,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     True
     """
     if weight.ndim == 2:
-        return functional.linear(x, weight, bias)
+        return product(x, weight, bias)
     rows = x.reshape(len(weight), -1, x.shape[-1])
-    product = torch.bmm(rows, weight.transpose(1, 2)) if bias is None else torch.baddbmm(bias[:, None], rows, weight.transpose(1, 2))
-    return product.view(*x.shape[:-1], -1)
+    stacked = torch.bmm(rows, weight.transpose(1, 2)) if bias is None else torch.baddbmm(bias[:, None], rows, weight.transpose(1, 2))
+    return stacked.view(*x.shape[:-1], -1)
 
 
 def mapped(layer: nn.Module, x: Tensor) -> Tensor:
