@@ -14,11 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.model.linear import is_plain, linear, mapped
+from sigvit.model.products import fast_products, is_slow_in_mkl
 
 # B = batch, T = tokens, Q = tokens that are asked for, H = heads, D = width, d = D / H
 
 # Up to so many tokens attention is faster on a CPU in products of our own than in the fused kernel: 9 against 17 ms for 25 tokens, 7 against 12 for 48.
 FEW_TOKENS = 48
+# So many where products are twice as fast by torch's other library: 1.1 to 1.5 times for 25 to 197 tokens on two threads, 1.0 to 1.2 on one (docs/log.md).
+FEW_TOKENS_FAST = 200
 # With instructions for bfloat16 a CPU's fused kernel takes two to four times the products' time, without them half of it (docs/log.md).
 FAST_BFLOAT16 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 # Beyond so many tokens, weights of all pairs fill the memory.
@@ -89,7 +92,7 @@ class AttentionOfFewTokens(torch.autograd.Function):
     """Softmax attention among T tokens, (…, T, 3 · D) queries, keys and values side by side → (…, T, D), with a gradient of its own.
 
     With few tokens and narrow heads a matrix product's cost is that of its shorter side: all products here end in T columns, never in d, and run twice
-    as fast. Also gives what the way back needs: queries, keys and values (N, d, T) and weights (N, T keys, T queries), N = all rows · heads.
+    as fast. Also gives what the way back needs: queries, keys and values (N, d, T) and weights (N, T queries, T keys), N = all rows · heads.
 
     >>> AttentionOfFewTokens.apply(torch.zeros(2, 3, 5, 12), 2)[0].shape
     torch.Size([2, 3, 5, 4])
@@ -103,9 +106,11 @@ class AttentionOfFewTokens(torch.autograd.Function):
         rows, depth = math.prod(leading), width // 3 // heads
         split = packed.reshape(rows, tokens, 3, heads, depth).permute(2, 0, 3, 4, 1).contiguous()
         query, key, value = split.view(3, rows * heads, depth, tokens).unbind()
-        scores = torch.baddbmm(query.new_empty(()), key.transpose(1, 2), query, beta=0, alpha=depth**-0.5)
-        weights = scores.softmax(1)
-        merged = torch.bmm(value, weights).view(rows, heads * depth, tokens).transpose(1, 2).reshape(*leading, tokens, heads * depth)
+        with fast_products(query.numel() * tokens):
+            scores = torch.baddbmm(query.new_empty(()), query.transpose(1, 2), key, beta=0, alpha=depth**-0.5)
+            weights = scores.softmax(2)
+            merged = torch.bmm(value, weights.transpose(1, 2))
+        merged = merged.view(rows, heads * depth, tokens).transpose(1, 2).reshape(*leading, tokens, heads * depth)
         return merged, query, key, value, weights
 
     @staticmethod
@@ -121,24 +126,26 @@ class AttentionOfFewTokens(torch.autograd.Function):
         *leading, tokens, width = gradient.shape
         rows, depth = math.prod(leading), query.shape[1]
         wanted = gradient.reshape(rows, tokens, width).transpose(1, 2).reshape(query.shape)
-        with torch.autocast("cpu", enabled=False):  # the way there wasn't cast either
-            by_weights = torch.bmm(value.transpose(1, 2), wanted)
-            by_scores = torch._softmax_backward_data(by_weights, weights, 1, weights.dtype).mul_(depth**-0.5)
-            parts = torch.stack([torch.bmm(key, by_scores), torch.bmm(query, by_scores.transpose(1, 2)), torch.bmm(wanted, weights.transpose(1, 2))])
+        with torch.autocast("cpu", enabled=False), fast_products(query.numel() * tokens):  # the way there wasn't cast either
+            by_weights = torch.bmm(wanted.transpose(1, 2), value)
+            by_scores = torch._softmax_backward_data(by_weights, weights, 2, weights.dtype).mul_(depth**-0.5)
+            parts = torch.stack([torch.bmm(key, by_scores.transpose(1, 2)), torch.bmm(query, by_scores), torch.bmm(wanted, weights)])
         return parts.view(3, rows, width // depth, depth, tokens).permute(1, 4, 0, 2, 3).reshape(*leading, tokens, 3 * width), None
 
 
 def _are_few(x: Tensor) -> bool:
-    """Whether attention among these tokens, (…, T, D), is trained faster by products of our own: on a CPU, in a number format that its products keep."""
+    """Whether attention among these tokens, (…, T, D), is trained faster by products of our own: on a CPU, in a number format that its products keep, where
+    nobody has ruled out the kernels that have first derivatives alone."""
     plain = type(x) is Tensor and x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
-    return plain and x.requires_grad and x.shape[-2] <= FEW_TOKENS
+    most = FEW_TOKENS_FAST if x.dtype == torch.float32 and is_slow_in_mkl() else FEW_TOKENS
+    return plain and x.requires_grad and x.shape[-2] <= most and torch.backends.cuda.flash_sdp_enabled()
 
 
 class Attention(nn.Module):
     """Multi-head attention with one matrix for queries, keys and values, initialised as the three that it is.
 
     A CPU's kernels have first derivatives in reverse alone. Hessians, gradient penalties and forward mode are there within
-    `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`, up to `FEW_TOKENS` tokens with a mask, which may say that all are real.
+    `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`.
 
     >>> Attention(width=6, heads=2)(torch.zeros(5, 7, 6)).shape
     torch.Size([5, 7, 6])

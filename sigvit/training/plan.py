@@ -105,8 +105,8 @@ def _measure_short(members: Sequence[Member]) -> Seconds:
 
 def _measure_all(members: Sequence[Member], processes: int) -> Seconds:
     sizes = [size for size in SIZES if size <= len(members)] or [len(members)]
-    # A stack in a process is never larger than the process' share.
-    shares = sorted({min(size, -(-len(members) // processes)) for size in sizes}) if processes > 1 else []
+    # A stack in a process is never larger than the process' share; where one model fills the cache, one after the other is best there too.
+    shares = sorted({min(size, -(-len(members) // processes)) for size in (1, *sizes)}) if processes > 1 else []
     groups = {size: Group(members[:size]) for size in {*sizes, *shares}}
     alone, *stacked = _measure([_alone(members[0])] + [groups[size].step for size in sizes])
     shared: list[float] = []
@@ -164,7 +164,7 @@ def _key(members: Sequence[Member], processes: int) -> str:
     first = members[0]
     told = (
         *(platform.processor(), platform.machine(), os.cpu_count(), torch.get_num_threads(), processes, torch.__version__, first.recipe.dtype),
-        *(architecture(first.model), first.batch_size, tuple(first.values.shape[1:]), min(len(members), max(SIZES)), SIZES),
+        *(architecture(first.model), first.batch_size, tuple(first.values.shape[1:]), min(len(members), max(SIZES)), (1, *SIZES)),
     )
     return hashlib.sha256(repr(told).encode()).hexdigest()[:24]
 
