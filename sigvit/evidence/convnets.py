@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from sigvit.model.dropout import Draw, dropout
 from sigvit.model.linear import linear
+from sigvit.model.products import product
 from sigvit.model.temporal_filters import filter_in_time, filtered_moments, mean_of_neighbours
 from sigvit.network_classifier import NetworkClassifier
 from sigvit.training.recipe import Recipe
@@ -53,7 +54,7 @@ class EEGNet(nn.Module):
         x = mean_of_neighbours(functional.elu(_channels_normed(self.spatial_norm, x)), self.pool)
         x = dropout(x.transpose(-3, -2), self.dropout_rate, self.training, draw).transpose(-3, -2)
         x = filter_in_time(x, self.depthwise.weight[..., 0, 0, :], before=7)
-        x = (self.pointwise.weight[..., 0, 0] @ x.flatten(-2)).view(x.shape)
+        x = product(self.pointwise.weight[..., 0, 0], x.flatten(-2)).view(x.shape)
         x = mean_of_neighbours(functional.elu(_channels_normed(self.separable_norm, x)), self.second_pool)
         x = dropout(x.transpose(-3, -2), self.dropout_rate, self.training, draw)
         return linear(x.flatten(-2), bounded_rows(self.head.weight), self.head.bias)
@@ -65,7 +66,7 @@ class EEGNet(nn.Module):
         filters, spatial = self.temporal.weight[..., 0, 0, :], self.spatial.weight[..., 0, :, 0].unflatten(-2, (8, 2))
         before = (filters.shape[-1] - 1) // 2
         scale, offset = self._scale_and_offset(x.flatten(-3, -2), filters, before)
-        mixed = (spatial * scale[..., None, None]).flatten(-3, -2) @ x.flatten(-2)
+        mixed = product((spatial * scale[..., None, None]).flatten(-3, -2), x.flatten(-2))
         pairs = mixed.unflatten(-2, (8, 2)).unflatten(-1, x.shape[-2:]).flatten(-3, -2)
         filtered = filter_in_time(pairs, filters, before).unflatten(-2, (2, -1)).flatten(-4, -3)
         return filtered + (spatial.sum(-1) * offset[..., None]).flatten(-2)[..., None, None]

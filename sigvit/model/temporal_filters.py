@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sigvit.model.products import product
+
 # C = channels, F = filters, L = their length, N = signals, S = samples; … = nothing, or K stacked networks
 
 
@@ -34,7 +36,7 @@ def filter_in_time(x: Tensor, filters: Tensor, before: int) -> Tensor:
     # One silent signal more, so that the last block has a next one too.
     blocks = functional.pad(x, (before, count * size - samples - before, 0, 1)).flatten(-2).unflatten(-1, (-1, size))
     own, following = _banded(filters, size).split(size, -1)
-    filtered = blocks[..., : signals * count, :] @ own.mT + blocks[..., 1 : signals * count + 1, :] @ following.mT
+    filtered = product(blocks[..., : signals * count, :], own.mT) + product(blocks[..., 1 : signals * count + 1, :], following.mT)
     return filtered.unflatten(-2, (signals, count)).flatten(-2)[..., :samples]
 
 
@@ -85,7 +87,7 @@ def _products_by_distance(x: Tensor, length: int) -> Tensor:
     # Blocks of L samples, the last of each signal silent: each by itself, and by the next one.
     count = -(-x.shape[-1] // length) + 1
     blocks = functional.pad(x, (0, count * length - x.shape[-1])).flatten(-2).unflatten(-1, (-1, length))
-    pairs = torch.cat([blocks.mT @ blocks, blocks[..., :-1, :].mT @ blocks[..., 1:, :]], -1)
+    pairs = torch.cat([product(blocks.mT, blocks), product(blocks[..., :-1, :].mT, blocks[..., 1:, :])], -1)
     # (L, 2 · L), read on in rows that are one longer: what stood on a diagonal stands in a column.
     return functional.pad(pairs.flatten(-2), (0, length)).unflatten(-1, (length, 2 * length + 1))[..., :length].sum(-2)
 
