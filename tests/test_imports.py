@@ -52,7 +52,7 @@ def test_the_checker_can_be_copied_out_alone():
     assert imported <= set(sys.stdlib_module_names)
 
 
-@pytest.mark.parametrize("leaf", [("encoder", "block", "attention", "dropout", "linear"), ("resize", "resize_matrices")])
+@pytest.mark.parametrize("leaf", [("encoder", "block", "attention", "dropout", "linear", "products"), ("resize", "resize_matrices")])
 def test_encoder_and_resize_import_nothing_of_ours_but_their_own_parts(leaf):
     for part in leaf:
         nodes = list(ast.walk(ast.parse((ROOT / f"sigvit/model/{part}.py").read_text())))

@@ -136,9 +136,10 @@ class AttentionOfFewTokens(torch.autograd.Function):
 def _are_few(x: Tensor) -> bool:
     """Whether attention among these tokens, (…, T, D), is trained faster by products of our own: on a CPU, in a number format that its products keep, where
     nobody has ruled out the kernels that have first derivatives alone."""
-    plain = type(x) is Tensor and x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
+    if type(x) is not Tensor or x.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+        return False
     most = FEW_TOKENS_FAST if x.dtype == torch.float32 and is_slow_in_mkl() else FEW_TOKENS
-    return plain and x.requires_grad and x.shape[-2] <= most and torch.backends.cuda.flash_sdp_enabled()
+    return x.requires_grad and x.shape[-2] <= most and torch.backends.cuda.flash_sdp_enabled()
 
 
 class Attention(nn.Module):

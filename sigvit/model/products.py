@@ -73,10 +73,10 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def pays(left: Tensor, right: Tensor) -> bool:
-    """Whether `product` of these two has a faster way here: of float32 on a CPU, large enough, and nobody compiles or casts it."""
-    if _multiply_adds(left, right) < WORTH_A_CALL or left.device.type != "cpu" or not left.dtype == right.dtype == torch.float32:
+    """Whether `product` of these two has a faster way here: of float32 on a CPU, large enough, and nobody traces, compiles or casts it."""
+    if type(left) is not Tensor or torch.compiler.is_compiling() or torch.jit.is_tracing() or _multiply_adds(left, right) < WORTH_A_CALL:
         return False
-    return is_slow_in_mkl() and not (torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu"))
+    return left.dtype == right.dtype == torch.float32 and left.device.type == "cpu" and is_slow_in_mkl() and not torch.is_autocast_enabled("cpu")
 
 
 def _multiply_adds(left: Tensor, right: Tensor) -> int:
@@ -116,7 +116,7 @@ class Product(torch.autograd.Function):
         wanted = context.needs_input_grad
         with torch.autocast("cpu", enabled=False), fast_products(_multiply_adds(left, right)):  # the way there wasn't cast either
             of_left = gradient @ right.mT if wanted[0] else None
-            of_right = left.mT @ gradient if wanted[1] else None
+            of_right = (gradient.mT @ left).mT if wanted[1] else None  # laid out as the weights that a layer keeps
         return of_left, of_right, gradient.sum(-2) if wanted[2] else None
 
     @staticmethod

@@ -24,8 +24,9 @@ def test_attention_is_the_weighted_mean_that_its_weights_say():
     assert (weights[0][..., ~mask[0]] == 0).all()
 
 
-def test_second_derivatives_are_there_where_the_docstring_says():
-    attend, mask = Attention(6, 2).double(), torch.ones(2, 5, dtype=torch.bool)
+@pytest.mark.parametrize("mask", [None, torch.ones(2, 5, dtype=torch.bool)], ids=["few tokens", "a mask"])
+def test_second_derivatives_are_there_where_the_docstring_says(mask):
+    attend = Attention(6, 2).double()
     with sdpa_kernel(SDPBackend.MATH):
         assert torch.autograd.gradgradcheck(lambda x: attend(x, mask), torch.randn(2, 5, 6, dtype=torch.float64, requires_grad=True))
 

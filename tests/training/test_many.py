@@ -225,13 +225,14 @@ def test_compiled_stacks_give_the_same():
 
 
 @pytest.mark.slow
-def test_processes_with_stacks_give_the_same():
+@pytest.mark.parametrize("size", [1, 2])
+def test_processes_with_stacks_give_the_same(size):
     members = different()
     serial = twins(members)
     expected = [train_alone(twin) for twin in serial]
-    assert_equal(members, train_many(members, Plan(2, processes=2)), serial, expected)
+    assert_equal(members, train_many(members, Plan(size, processes=2)), serial, expected)
     with pytest.raises(ValueError, match=r"^member 4: The .* became"):
-        train_many([member(0, slice(0, 40)), member(4, slice(0, 40), replace(RECIPE, learning_rate=1e300))], Plan(2, processes=2))
+        train_many([member(0, slice(0, 40)), member(4, slice(0, 40), replace(RECIPE, learning_rate=1e300))], Plan(size, processes=2))
 
 
 def test_logits_in_float32_are_those_of_the_serial_twins():

@@ -41,11 +41,12 @@ def measured_as(monkeypatch, *answers: list[float]) -> list[int]:
 @pytest.mark.parametrize(
     ("alone", "stacked", "single", "expected"),
     [
-        (1.0, [1.5, 2.0], [3.0, 9.0], Plan(10)),
-        (1.0, [1.5, 8.0], [3.0, 19.0], Plan(3)),
-        (1.0, [2.7, 8.0], [1.5, 9.0], Plan(3, processes=2)),
-        (1.0, [3.0, 11.0], [6.1, 21.0], Plan(1)),
-        (1.0, [2.95, 9.9], [6.1, 21.0], Plan(1)),
+        (1.0, [1.5, 2.0], [2.1, 3.0, 9.0], Plan(10)),
+        (1.0, [1.5, 8.0], [2.1, 3.0, 19.0], Plan(3)),
+        (1.0, [2.7, 8.0], [2.1, 1.5, 9.0], Plan(3, processes=2)),
+        (1.0, [2.7, 8.0], [1.2, 4.5, 15.0], Plan(1, processes=2)),
+        (1.0, [3.0, 11.0], [2.1, 6.1, 21.0], Plan(1)),
+        (1.0, [2.95, 9.9], [2.1, 6.1, 21.0], Plan(1)),
     ],
 )
 def test_the_fastest_is_taken_and_one_after_the_other_where_nothing_is_clearly_faster(monkeypatch, alone, stacked, single, expected):
