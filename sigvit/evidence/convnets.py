@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.model.dropout import Draw, dropout
-from sigvit.model.linear import linear
-from sigvit.model.products import product
 from sigvit.model.temporal_filters import filter_in_time, filtered_moments, mean_of_neighbours
 from sigvit.network_classifier import NetworkClassifier
+from sigvit.products import linear, product
 from sigvit.training.recipe import Recipe
 
 # B = batch, E = electrodes, S = samples, K = stacked models

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sigvit.model.linear import is_plain, linear, mapped
-from sigvit.model.products import fast_products, is_slow_in_mkl
+from sigvit.model.linear import is_plain, mapped
+from sigvit.products import SLOW_IN_MKL, fast_products, linear
 
 # B = batch, T = tokens, Q = tokens that are asked for, H = heads, D = width, d = D / H
 
@@ -138,7 +138,7 @@ def _are_few(x: Tensor) -> bool:
     nobody has ruled out the kernels that have first derivatives alone."""
     if type(x) is not Tensor or x.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return False
-    most = FEW_TOKENS_FAST if x.dtype == torch.float32 and is_slow_in_mkl() else FEW_TOKENS
+    most = FEW_TOKENS_FAST if x.dtype == torch.float32 and SLOW_IN_MKL else FEW_TOKENS
     return x.requires_grad and x.shape[-2] <= most and torch.backends.cuda.flash_sdp_enabled()
 
 

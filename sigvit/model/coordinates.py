@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from sigvit.grid import Axis, Grid
 from sigvit.kept_tensors import kept
-from sigvit.model.linear import linear
 from sigvit.model.placing import grids_of, place
 from sigvit.model.resize import is_open
 from sigvit.model.waves import check_axis, check_units, phases
+from sigvit.products import linear
 from sigvit.tokens import Tokens
 
 # N = patch tokens, D = width, F = waves an axis

@@ -11,24 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sigvit.model.products import pays, product
+from sigvit.products import linear
 
 # D = width, K = stacked models
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """(…, inputs) → (…, outputs) by a matrix (outputs, inputs); or (K, …, inputs) by K matrices (K, outputs, inputs), as one batched product.
-
-    >>> x, weight = torch.randn(2, 3, 5), torch.randn(2, 7, 5)
-    >>> torch.allclose(linear(x, weight, None)[1], linear(x[1], weight[1], None), atol=1e-6)
-    True
-    """
-    if weight.ndim == 2 and not pays(x, weight.mT):
-        return functional.linear(x, weight, bias)
-    if weight.ndim == 3 and len(weight) == 1:  # batched products would copy what is transposed
-        return linear(x[0], weight[0], None if bias is None else bias[0])[None]
-    rows = x.reshape(*weight.shape[:-2], -1, x.shape[-1])
-    return product(rows, weight.mT, bias).view(*x.shape[:-1], -1)
 
 
 def mapped(layer: nn.Module, x: Tensor) -> Tensor:

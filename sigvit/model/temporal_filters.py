@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sigvit.model.products import product
+from sigvit.products import product
 
 # C = channels, F = filters, L = their length, N = signals, S = samples; … = nothing, or K stacked networks
 

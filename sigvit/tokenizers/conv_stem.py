@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.grid import Grid
+from sigvit.products import linear
 from sigvit.tokenizers.electrode_sites import check_sites
 from sigvit.tokenizers.mixed_recordings import cut_by_name
 from sigvit.tokenizers.projection import lecun_normal_
@@ -179,7 +180,7 @@ class ConvStem(Tokenizer):
         steps = n_steps(recording.shape[2], self.window, self.stride, self.leftover)
         pooled = self.filtered_means(fit_length(recording, (steps - 1) * self.stride + self.window))
         real = None if mask is None else real_steps(mask, steps, self.window, self.stride, self.leftover)
-        return Tokens(functional.linear(pooled, self.weight, self.bias), self._grid(steps), real)
+        return Tokens(linear(pooled, self.weight, self.bias), self._grid(steps), real)
 
     def filtered_means(self, recording: Tensor) -> Tensor:
         """What is projected: (B, E, samples) → (B, T, F), means of ELU or logarithms of mean power."""

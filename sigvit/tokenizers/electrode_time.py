@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sigvit.grid import Axis, Grid
+from sigvit.products import linear
 from sigvit.tokenizers.electrode_sites import Position, check_sites, group_electrodes, sites_of_info
 from sigvit.tokenizers.mixed_recordings import at_one_rate, cut_by_name, electrode_axes, refuse_mask
 from sigvit.tokenizers.own_tokens import own_tokens, take_own
@@ -108,7 +108,7 @@ class ElectrodeTimePatches(Tokenizer):
         if mask is not None:
             mask = real_samples(mask, recording)
             recording = recording.where(mask, 0.0)
-        values = functional.linear(self.unfold(recording), self.weight, self.bias)
+        values = linear(self.unfold(recording), self.weight, self.bias)
         steps = values.shape[1] // len(self.groups)
         real = None if mask is None else self.unfold(mask).any(-1) & self._alone(mask, steps).repeat(1, len(self.groups))
         return Tokens(values, self._grid(steps), real)
@@ -116,7 +116,7 @@ class ElectrodeTimePatches(Tokenizer):
     def _several_recordings(self, batch: RecordingBatch, mask: Tensor | None) -> Tokens:
         """Each recording's own patches at this tokenizer's rate, electrode by electrode, then padding."""
         patches, real, grids = self.unfold_several(batch, mask)
-        return Tokens(functional.linear(patches, self.weight, self.bias), None, real, grids=grids)
+        return Tokens(linear(patches, self.weight, self.bias), None, real, grids=grids)
 
     def unfold_several(self, batch: RecordingBatch, mask: Tensor | None = None) -> tuple[Tensor, Tensor, tuple[Grid, ...]]:
         """The patches of several recordings before their projection, (B, T, window), which of them are real, (B, T), and each recording's grid."""

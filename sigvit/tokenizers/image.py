@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from sigvit.grid import Axis, Grid, OpenAxis
 from sigvit.plain_fields import whole_number
+from sigvit.products import linear
 from sigvit.tokenizers.image_batch import ImageBatch
 from sigvit.tokenizers.own_tokens import own_tokens, take_own
 from sigvit.tokenizers.projection import lecun_normal_
@@ -89,7 +90,7 @@ class ImagePatches(Tokenizer):
             self._check_mask(mask, images)
             images = images.where(mask[:, None], 0.0)
         images = self._filled(images)
-        values = self._convolved(images) if self.method == "convolution" else functional.linear(self.unfold(images), self.weight.flatten(1), self.bias)
+        values = self._convolved(images) if self.method == "convolution" else linear(self.unfold(images), self.weight.flatten(1), self.bias)
         return Tokens(values, self._grid_of(images.shape[2:]), None if mask is None else self._patch_mask(mask))
 
     def _several_sizes(self, batch: ImageBatch, mask: Tensor | None) -> Tokens:
@@ -103,7 +104,7 @@ class ImagePatches(Tokenizer):
         grids = tuple(self._grid(*(-(-pixels // patch) for pixels, patch in zip(size, self.patch_size, strict=True))) for size in batch.sizes)
         images = self._filled(batch.values.where(batch.mask[:, None], 0.0))
         at, there = own_tokens(grids, images.shape[3] // self.patch_size[1])
-        values = functional.linear(take_own(self.unfold(images), at, there), self.weight.flatten(1), self.bias)
+        values = linear(take_own(self.unfold(images), at, there), self.weight.flatten(1), self.bias)
         return Tokens(values, None, there.to(images.device), grids=grids)
 
     def unfold(self, images: Tensor) -> Tensor:

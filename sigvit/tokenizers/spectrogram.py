@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sigvit.grid import Axis, Grid
 from sigvit.kept_tensors import kept
+from sigvit.products import linear
 from sigvit.tokenizers.electrode_sites import check_sites, sites_of_info
 from sigvit.tokenizers.mixed_recordings import OneRecording, at_one_rate, cut_alike, electrode_axes, refuse_mask
 from sigvit.tokenizers.projection import lecun_normal_
@@ -179,7 +179,7 @@ class SpectrogramPatches(Tokenizer):
         """(B, E, N, F) → (B, E, G · S, D)."""
         cut = logarithms.unflatten(3, (-1, self.patch[0])).unflatten(2, (-1, self.patch[1]))  # B, E, S, q, G, p
         patches = cut.permute(0, 1, 4, 2, 5, 3).flatten(4)
-        return functional.linear(patches.flatten(2, 3), self.weight, self.bias)
+        return linear(patches.flatten(2, 3), self.weight, self.bias)
 
     def _on(self, recording: Tensor) -> Tensor:
         """Real and imaginary parts of the filters side by side, (L, 2 · F), in the recording's numbers and on its device."""

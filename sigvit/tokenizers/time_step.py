@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sigvit.grid import Grid
+from sigvit.products import linear
 from sigvit.tokenizers.electrode_sites import check_sites
 from sigvit.tokenizers.mixed_recordings import cut_by_name
 from sigvit.tokenizers.projection import lecun_normal_
@@ -78,7 +78,7 @@ class TimeStepTokens(Tokenizer):
             return cut_by_name(self, recording, mask)
         check_recording(recording, self.n_electrodes)
         mask = None if mask is None else real_samples(mask, recording)
-        values = functional.linear(self.averages(recording, mask), self.weight, self.bias)
+        values = linear(self.averages(recording, mask), self.weight, self.bias)
         real = None if mask is None else real_steps(mask, values.shape[1], self.window, self.window, self.leftover)
         return Tokens(values, self._grid(values.shape[1]), real)
 

@@ -21,8 +21,9 @@ from torch.nn.utils import parametrize
 from sigvit.model.attention import Rotate
 from sigvit.model.dropout import Draw, dropout
 from sigvit.model.encoder import Block, Encoder, Mlp
-from sigvit.model.linear import is_altered, is_plain, linear
+from sigvit.model.linear import is_altered, is_plain
 from sigvit.model.vision_transformer import VisionTransformer
+from sigvit.products import linear
 from sigvit.tokens import Tokens
 from sigvit.training.fine_tuning import LowRank
 from sigvit.training.mapped_convolutions import AutocastConvolutions

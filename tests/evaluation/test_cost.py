@@ -76,7 +76,7 @@ from sigvit.evaluation.cost import Training, memory_parts
 from sigvit.evaluation.measure import TrainingStep, peak_memory, resident_memory
 from sigvit.evaluation.trace import trace_training
 training = Training((3, 64, 64), 13)
-TrainingStep(vit("Ti/16", 64, depth=1), training)()  # libraries load
+TrainingStep(vit("Ti/4", 64, 10, depth=3), training)()  # libraries load, and write kernels for these sizes
 before = resident_memory()
 model = vit("Ti/4", 64, 10, depth=3)
 step = TrainingStep(model, training)

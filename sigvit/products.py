@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
 from threading import RLock
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import functional
 
 # From so many multiply-adds oneDNN's products are faster, 1.1 to 2.4 times; below, its cost of a call is more than it saves (docs/log.md).
 WORTH_A_CALL = 2_500_000
@@ -18,8 +19,7 @@ LOCK = RLock()
 _before: list[str] = []
 
 
-@cache
-def is_slow_in_mkl() -> bool:
+def _is_slow_in_mkl() -> bool:
     """Whether torch's own products, which are MKL's, take twice oneDNN's time here, and oneDNN's are as exact.
 
     MKL stays at 256 bits on CPUs of AMD's; their fifth generation, the one of AMD's that knows vp2intersect, multiplies 512 bits at once.
@@ -53,6 +53,10 @@ def _by_onednn() -> Iterator[None]:
                 matmul.fp32_precision = before
 
 
+# Looked at here and not at the first product, which may be within a mode that counts or fakes what is computed.
+SLOW_IN_MKL = _is_slow_in_mkl()
+
+
 def fast_products(multiply_adds: int) -> AbstractContextManager[None]:
     """Within it, products of so many multiply-adds in all are computed by the faster library, as exactly. Torch's fused attention becomes slower.
 
@@ -60,7 +64,7 @@ def fast_products(multiply_adds: int) -> AbstractContextManager[None]:
     ...     (torch.ones(211, 307) @ torch.ones(307, 401))[0, 0].item()
     307.0
     """
-    return _by_onednn() if multiply_adds >= WORTH_A_CALL and is_slow_in_mkl() else nullcontext()
+    return _by_onednn() if multiply_adds >= WORTH_A_CALL and SLOW_IN_MKL else nullcontext()
 
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -69,14 +73,31 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     >>> product(torch.ones(2, 3), torch.ones(3, 5), torch.ones(5))[0].tolist()
     [4.0, 4.0, 4.0, 4.0, 4.0]
     """
-    return Product.apply(left, right, bias) if pays(left, right) else _product(left, right, bias)
+    return Product.apply(left, right, bias) if _pays(left, right) else _product(left, right, bias)
 
 
-def pays(left: Tensor, right: Tensor) -> bool:
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(…, inputs) → (…, outputs) by a matrix (outputs, inputs); or (K, …, inputs) by K matrices (K, outputs, inputs), as one batched product.
+
+    >>> x, weight = torch.randn(2, 3, 5), torch.randn(2, 7, 5)
+    >>> torch.allclose(linear(x, weight, None)[1], linear(x[1], weight[1], None), atol=1e-6)
+    True
+    """
+    if weight.ndim == 2 and not _pays(x, weight.mT):
+        return functional.linear(x, weight, bias)
+    if weight.ndim == 3 and len(weight) == 1:  # batched products would copy what is transposed
+        return linear(x[0], weight[0], None if bias is None else bias[0])[None]
+    rows = x.reshape(*weight.shape[:-2], -1, x.shape[-1])
+    return product(rows, weight.mT, bias).view(*x.shape[:-1], -1)
+
+
+def _pays(left: Tensor, right: Tensor) -> bool:
     """Whether `product` of these two has a faster way here: of float32 on a CPU, large enough, and nobody traces, compiles or casts it."""
-    if type(left) is not Tensor or torch.compiler.is_compiling() or torch.jit.is_tracing() or _multiply_adds(left, right) < WORTH_A_CALL:
+    if not SLOW_IN_MKL or type(left) is not Tensor or torch.compiler.is_compiling() or torch.jit.is_tracing() or _multiply_adds(left, right) < WORTH_A_CALL:
         return False
-    return left.dtype == right.dtype == torch.float32 and left.device.type == "cpu" and is_slow_in_mkl() and not torch.is_autocast_enabled("cpu")
+    is_forward_mode = forward_ad._current_level >= 0  # what it would keep for forward derivatives, it would keep through a whole way back
+    plain = left.dtype == right.dtype == torch.float32 and left.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    return plain and not is_forward_mode
 
 
 def _multiply_adds(left: Tensor, right: Tensor) -> int:
@@ -108,7 +129,6 @@ class Product(torch.autograd.Function):
     @staticmethod
     def setup_context(context: Any, inputs: tuple, output: Tensor) -> None:  # type: ignore[override]
         context.save_for_backward(*inputs[:2])
-        context.save_for_forward(*inputs[:2])
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
@@ -120,14 +140,10 @@ class Product(torch.autograd.Function):
         return of_left, of_right, gradient.sum(-2) if wanted[2] else None
 
     @staticmethod
-    def jvp(context: Any, *tangents: Tensor | None) -> Tensor:  # type: ignore[override]
-        left, right = context.saved_tensors
-        of_left, of_right, of_bias = tangents
-        parts = [] if of_left is None else [of_left @ right]
-        parts += [] if of_right is None else [left @ of_right]
-        parts += [] if of_bias is None else [of_bias[..., None, :].expand(*left.shape[:-1], -1)]
-        return torch.stack(parts).sum(0)
-
-    @staticmethod
     def vmap(info: Any, axes: tuple, left: Tensor, right: Tensor, bias: Tensor | None) -> tuple[Tensor, int]:  # type: ignore[override]
-        return torch.vmap(_product, axes)(left, right, bias), 0
+        if None in axes[:2] or left.ndim != 3 or right.ndim != 3:
+            return torch.vmap(_product, axes)(left, right, bias), 0
+        left, right = left.movedim(axes[0], 0), right.movedim(axes[1], 0)
+        if bias is not None:
+            bias = bias.expand(len(left), -1) if axes[2] is None else bias.movedim(axes[2], 0)
+        return product(left, right, bias), 0

@@ -1,5 +1,6 @@
 """Products in float32 by torch's other library: the same numbers and derivatives, and a setting that is put back."""
 
+import weakref
 from contextlib import suppress
 from threading import Barrier, Thread
 
@@ -10,11 +11,10 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from sigvit.model import products
+from sigvit import products
 from sigvit.model.attention import Attention
 from sigvit.model.block import Block
-from sigvit.model.linear import linear
-from sigvit.model.products import WORTH_A_CALL, Product, fast_products, is_slow_in_mkl, pays, product
+from sigvit.products import SLOW_IN_MKL, WORTH_A_CALL, Product, _pays, fast_products, linear, product
 
 # Sums of 211 products of normal draws in float32: in 60 draws of all entries the worst was off by 5e-5.
 SUMS = 1e-4
@@ -30,7 +30,7 @@ def slow_in_mkl(monkeypatch):
     """As on a CPU where torch's own products are slow; for what doesn't depend on the numbers, since elsewhere they might be rounded."""
     if not hasattr(torch.backends.mkldnn, "matmul"):
         pytest.skip("this torch has no setting for oneDNN's products")
-    monkeypatch.setattr(products, "is_slow_in_mkl", lambda: True)
+    monkeypatch.setattr(products, "SLOW_IN_MKL", True)
     return torch.backends.mkldnn.matmul
 
 
@@ -49,13 +49,21 @@ def test_product_is_that_of_float64_and_so_are_its_gradients(leading):
         torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=0, atol=2 * SUMS)  # sums of up to 397 products: 9e-5
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # of torch's own forward mode
 @pytest.mark.parametrize("leading", [(), (3,)], ids=["one", "three stacked"])
-def test_product_has_first_and_second_derivatives_in_both_directions(leading):
+def test_product_has_first_and_second_derivatives(leading):
     inputs = factors(*leading, dtype=torch.float64, sizes=(5, 3, 2))
-    assert gradcheck(Product.apply, inputs, check_forward_ad=True, check_batched_grad=True)
+    assert gradcheck(Product.apply, inputs, check_batched_grad=True)
     assert gradgradcheck(Product.apply, inputs)
-    assert gradcheck(lambda left, right: Product.apply(left, right, None), inputs[:2], check_forward_ad=True)
+    assert gradcheck(lambda left, right: Product.apply(left, right, None), inputs[:2])
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # of torch's own forward mode
+def test_forward_derivatives_are_torchs_own():
+    found = factors()
+    tangents = tuple(torch.randn_like(each) for each in found)
+    _, tangent = torch.func.jvp(product, tuple(found), tangents)
+    expected = tangents[0] @ found[1] + found[0] @ tangents[1] + tangents[2]
+    torch.testing.assert_close(tangent, expected, rtol=0, atol=2 * SUMS)
 
 
 def test_product_is_mapped_over_whatever_is_stacked():
@@ -63,6 +71,11 @@ def test_product_is_mapped_over_whatever_is_stacked():
     several = torch.randn(7, 2, dtype=torch.float64)
     mapped = torch.vmap(Product.apply, (None, None, 0))(left, right, several)
     torch.testing.assert_close(mapped, left @ right + several[:, None])
+    stacks = torch.randn(5, 7, 3, dtype=torch.float64), torch.randn(3, 2, 7, dtype=torch.float64)
+    expected = torch.einsum("nkm,mpk->knp", *stacks)
+    torch.testing.assert_close(torch.vmap(Product.apply, (1, 2, None))(*stacks, bias), expected + bias)
+    torch.testing.assert_close(torch.vmap(Product.apply, (1, 2, 0))(*stacks, several), expected + several[:, None])
+    torch.testing.assert_close(torch.vmap(Product.apply, (1, 2, None))(*stacks, None), expected)
     many = torch.randn(3, 7, 5, dtype=torch.float64)
     gradients = torch.vmap(torch.func.grad(lambda each: Product.apply(each, right, bias).square().sum()), 1)(many.permute(2, 1, 0).contiguous())
     expected = torch.stack([torch.func.grad(lambda each: (each @ right + bias).square().sum())(many[:, k].T.contiguous()) for k in range(7)])
@@ -84,9 +97,9 @@ def test_a_block_trains_alike_by_either_library(monkeypatch):
     torch.manual_seed(0)
     block, x = Block(width=64, heads=2, mlp_width=256), torch.randn(3, 197, 64)
     found = []
-    for slow in (is_slow_in_mkl(), False):
-        monkeypatch.setattr(products, "is_slow_in_mkl", lambda slow=slow: slow)
-        monkeypatch.setattr("sigvit.model.attention.is_slow_in_mkl", lambda slow=slow: slow)
+    for slow in (SLOW_IN_MKL, False):
+        monkeypatch.setattr(products, "SLOW_IN_MKL", slow)
+        monkeypatch.setattr("sigvit.model.attention.SLOW_IN_MKL", slow)
         answer = block(x)
         found.append([answer, *torch.autograd.grad(answer.square().sum(), list(block.parameters()))])
     for ours, plain in zip(*found, strict=True):
@@ -132,27 +145,36 @@ def test_of_threads_that_are_inside_the_last_puts_the_setting_back(slow_in_mkl):
 
 def test_only_large_products_of_float32_go_another_way(slow_in_mkl):
     left, right = torch.ones(2000, 50), torch.ones(50, 25)
-    assert pays(left, right)
-    assert not pays(left[:1999], right)
-    assert not pays(left.double(), right.double())
-    assert not pays(left.to("meta"), right.to("meta"))
+    assert _pays(left, right)
+    assert not _pays(left[:1999], right)
+    assert not _pays(left.double(), right.double())
+    assert not _pays(left.to("meta"), right.to("meta"))
     with torch.autocast("cpu", torch.bfloat16):
-        assert not pays(left, right)
+        assert not _pays(left, right)
 
 
 @pytest.mark.parametrize(("name", "knows", "slow"), [("AMD EPYC", True, True), ("AMD EPYC", False, False), ("Intel(R) Xeon(R)", True, False)])
 def test_the_processors_whose_products_are_slow(name, knows, slow, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": name, "avx512_vp2intersect": knows}, raising=False)
     monkeypatch.setattr(products, "_stays_exact", lambda: True)
-    found = is_slow_in_mkl.__wrapped__()
-    assert found == (slow and torch.backends.mkl.is_available() and hasattr(torch.backends.mkldnn, "matmul"))
+    assert products._is_slow_in_mkl() == (slow and torch.backends.mkl.is_available() and hasattr(torch.backends.mkldnn, "matmul"))
 
 
 def test_a_library_that_rounds_is_not_used(monkeypatch):
-    if not is_slow_in_mkl():
+    if not SLOW_IN_MKL:
         pytest.skip("this CPU's own products are fast")
     monkeypatch.setattr(torch, "eye", lambda size: torch.full((size, size), 0.0).fill_diagonal_(1 + 2**-23))
     assert not products._stays_exact()
+
+
+def test_what_is_kept_for_the_way_back_goes_with_it():
+    left, right, _ = factors()
+    kept = weakref.ref(rows := left * 2)
+    answer = product(rows, right)
+    del rows
+    assert kept() is not None
+    answer.sum().backward()
+    assert kept() is None, "the whole graph would be kept until its end"
 
 
 def test_operations_are_counted_there_and_back():
@@ -167,7 +189,7 @@ def test_compiled_models_keep_torchs_own_products(slow_in_mkl):
 
     @torch.compile(backend="eager", fullgraph=True)
     def compiled(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        seen.append(pays(x, weight.mT))
+        seen.append(_pays(x, weight.mT))
         return linear(x, weight, None)
 
     x, weight = torch.randn(2000, 50), torch.randn(25, 50)
