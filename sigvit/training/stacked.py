@@ -26,7 +26,7 @@ from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.products import linear
 from sigvit.tokens import Tokens
 from sigvit.training.fine_tuning import LowRank
-from sigvit.training.mapped_convolutions import AutocastConvolutions
+from sigvit.training.mapped_convolutions import MappedConvolutions
 from sigvit.training.optimizer import EMBEDDING, undecayed_names
 
 # K = models, N = trainable numbers of one model, B = batch, T = tokens, D = width, C = classes
@@ -161,7 +161,7 @@ class Stack:
             return tokens.values
 
         # Without positions and with a tokenizer that learns nothing there is nothing to map over but the signal.
-        with AutocastConvolutions():
+        with MappedConvolutions():
             return vmap(place, in_dims=(0 if own else None, 0))(own, signal), *said[0]
 
     def _tensors(self) -> dict[str, Tensor]:
