@@ -65,6 +65,12 @@ def test_a_short_training_is_stacked_only_if_that_was_found_faster(monkeypatch, 
     assert [told["complete"] for told in json.loads(cache.read_text()).values()] == [False]
 
 
+def test_of_ways_that_are_alike_the_smallest_stacks_are_taken():
+    found = Seconds(alone=1.0, stacked={3: 0.52, 10: 0.5}, shared={1: 0.33, 5: 0.31, 10: 0.3}, processes=2)
+    assert found.plan(steps=10_000) == Plan(5, processes=2)
+    assert found.plan(steps=20) == Plan(3)
+
+
 def test_starting_processes_must_pay_in_the_training_that_is_asked_for():
     found = Seconds(alone=1.0, stacked={10: 0.8}, shared={5: 0.4}, processes=2)
     assert found.plan(steps=10_000) == Plan(5, processes=2)
