@@ -2,78 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from threading import RLock
+import os
+from contextlib import AbstractContextManager, nullcontext
+from threading import RLock, get_ident
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional
+from torch.utils._python_dispatch import _disable_current_modes
 
 # From so many multiply-adds oneDNN's products are faster, 1.1 to 2.4 times; below, its cost of a call is more than it saves (docs/log.md).
-WORTH_A_CALL = 2_500_000
-# Held while the setting changes: it is the process', and of threads that are inside at once the last one puts it back.
-LOCK = RLock()
-_before: list[str] = []
+WORTH_A_CALL, WORTH_TWO_CALLS = 2_500_000, 20_000_000
+# oneDNN writes code for every shape that it meets, in four times a small product's time and half a megabyte: of a packed batch, whose number of rows changes
+# from step to step, it gets a multiple of this, and MKL the rest.
+ROWS = 256
+
+
+class ByOneDNN:
+    """Within it, products of float32 are oneDNN's: torch gives them to it where it is told that bfloat16 would do. The setting is the process', and of
+    threads that are inside at once the last one puts it back. A thread that was interrupted on its way out does so with its next product."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = RLock(), set[int](), "none"
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_anew)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = self._own_setting()
+            self._inside.add(get_ident())
+            self._matmul.fp32_precision = "bf16"
+
+    def __exit__(self, *raised: object) -> None:
+        with self._lock:
+            self._inside.discard(get_ident())
+            if not self._inside:
+                self._matmul.fp32_precision = self._before
+
+    @property
+    def _matmul(self) -> Any:
+        return torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+
+    def _own_setting(self) -> str:
+        """What these products were told themselves; "none" where they follow what all of torch was told, and are to go on following it."""
+        told = str(self._matmul.fp32_precision)
+        self._matmul.fp32_precision = "none"
+        return "none" if self._matmul.fp32_precision == told else told
+
+    def _begin_anew(self) -> None:
+        """In a forked process, which has none of the threads that were inside."""
+        self._lock = RLock()
+        if self._inside:
+            self._inside.clear()
+            self._matmul.fp32_precision = self._before
+
+
+BY_ONEDNN = ByOneDNN()
 
 
 def _is_slow_in_mkl() -> bool:
-    """Whether torch's own products, which are MKL's, take twice oneDNN's time here, and oneDNN's are as exact.
+    """Whether torch's own products, which are MKL's, take twice oneDNN's time here, and oneDNN's keep float32's digits.
 
     MKL stays at 256 bits on CPUs of AMD's; their fifth generation, the one of AMD's that knows vp2intersect, multiplies 512 bits at once.
     """
     if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available() and hasattr(torch.backends.mkldnn, "matmul")):
         return False
     found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return str(found.get("cpu_name", "")).startswith("AMD") and bool(found.get("avx512_vp2intersect")) and _stays_exact()
+    return str(found.get("cpu_name", "")).startswith("AMD") and bool(found.get("avx512_vp2intersect")) and _keeps_digits()
 
 
-def _stays_exact() -> bool:
-    """Whether products keep float32's 24 bits where torch is told that bfloat16's 8 would do, which is how they come to oneDNN. Without instructions for
-    such products they do; should another version of oneDNN round, the small part of 1 + 2⁻¹² would be gone."""
-    x = torch.full((64, 64), 1 + 2**-12)
-    with _by_onednn():
-        return torch.equal(x @ torch.eye(64), x)
+def _keeps_digits() -> bool:
+    """Whether products keep 24 bits where torch is told that bfloat16's 8 would do. So far oneDNN rounds only for a CPU with AMX, which AMD's have not; if
+    it rounded, the small part of 1 + 2⁻¹² would be gone. Somebody's modes, which may fake or count what is computed, are left for the time."""
+    with _disable_current_modes(), torch.autocast("cpu", enabled=False), BY_ONEDNN:
+        x = torch.full((2, 64, 64), 1 + 2**-12, dtype=torch.float32, device="cpu")
+        one = torch.eye(64, dtype=torch.float32, device="cpu")
+        return torch.equal(x[0] @ one, x[0]) and torch.equal(x @ one.expand(2, -1, -1), x)
 
 
-@contextmanager
-def _by_onednn() -> Iterator[None]:
-    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    with LOCK:
-        _before.append(matmul.fp32_precision)
-        matmul.fp32_precision = "bf16"
-    try:
-        yield
-    finally:
-        with LOCK:
-            before = _before.pop()
-            if not _before:  # then it is what the first to enter found
-                matmul.fp32_precision = before
-
-
-# Looked at here and not at the first product, which may be within a mode that counts or fakes what is computed.
 SLOW_IN_MKL = _is_slow_in_mkl()
 
 
 def fast_products(multiply_adds: int) -> AbstractContextManager[None]:
-    """Within it, products of so many multiply-adds in all are computed by the faster library, as exactly. Torch's fused attention becomes slower.
+    """Within it, products of so many multiply-adds in all are computed by the faster library, up to float32's roundings.
+
+    The setting behind it is the process': products and fused attention that other threads compute meanwhile may be rounded differently, and the latter is
+    slower.
 
     >>> with fast_products(211 * 307 * 401):
     ...     (torch.ones(211, 307) @ torch.ones(307, 401))[0, 0].item()
     307.0
     """
-    return _by_onednn() if multiply_adds >= WORTH_A_CALL and SLOW_IN_MKL else nullcontext()
+    return BY_ONEDNN if multiply_adds >= WORTH_A_CALL and SLOW_IN_MKL else nullcontext()
 
 
-def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+def product(left: Tensor, right: Tensor, bias: Tensor | None = None, packed: bool = False) -> Tensor:
     """(…, n, m) and (…, m, p) → (…, n, p), plus a bias (…, p); … = nothing, or the same for all. The way back is as fast as the way there.
+
+    `packed` says that n will be another one in every step.
 
     >>> product(torch.ones(2, 3), torch.ones(3, 5), torch.ones(5))[0].tolist()
     [4.0, 4.0, 4.0, 4.0, 4.0]
     """
-    return Product.apply(left, right, bias) if _pays(left, right) else _product(left, right, bias)
+    return Product.apply(left, right, bias, packed) if _pays(left, right, right.shape[-1], bias, packed) else _product(left, right, bias)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -83,25 +117,24 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     >>> torch.allclose(linear(x, weight, None)[1], linear(x[1], weight[1], None), atol=1e-6)
     True
     """
-    if weight.ndim == 2 and not _pays(x, weight.mT):
+    packed = SLOW_IN_MKL and not torch.compiler.is_compiling() and x.ndim == 3 and x.shape[0] == 1
+    if weight.ndim == 2 and not _pays(x, weight, weight.shape[0], bias, packed):
         return functional.linear(x, weight, bias)
-    if weight.ndim == 3 and len(weight) == 1:  # batched products would copy what is transposed
-        return linear(x[0], weight[0], None if bias is None else bias[0])[None]
+    if weight.ndim == 3 and weight.shape[0] == 1:  # batched products would copy what is transposed
+        return linear(x, weight[0], None if bias is None else bias[0])
     rows = x.reshape(*weight.shape[:-2], -1, x.shape[-1])
-    return product(rows, weight.mT, bias).view(*x.shape[:-1], -1)
+    return product(rows, weight.mT, bias, packed).view(*x.shape[:-1], -1)
 
 
-def _pays(left: Tensor, right: Tensor) -> bool:
-    """Whether `product` of these two has a faster way here: of float32 on a CPU, large enough, and nobody traces, compiles or casts it."""
-    if not SLOW_IN_MKL or type(left) is not Tensor or torch.compiler.is_compiling() or torch.jit.is_tracing() or _multiply_adds(left, right) < WORTH_A_CALL:
+def _pays(left: Tensor, right: Tensor, columns: int, bias: Tensor | None, packed: bool = False) -> bool:
+    """Whether a product has a faster way here: of float32 on a CPU, large enough, and nobody traces, compiles or casts it."""
+    if not SLOW_IN_MKL or type(left) is not Tensor or type(right) not in (Tensor, nn.Parameter) or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    is_small = left.numel() * columns < (WORTH_TWO_CALLS if packed else WORTH_A_CALL)
+    if is_small or not left.dtype == right.dtype == (right if bias is None else bias).dtype == torch.float32:
         return False
     is_forward_mode = forward_ad._current_level >= 0  # what it would keep for forward derivatives, it would keep through a whole way back
-    plain = left.dtype == right.dtype == torch.float32 and left.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    return plain and not is_forward_mode
-
-
-def _multiply_adds(left: Tensor, right: Tensor) -> int:
-    return left.numel() * right.shape[-1]
+    return left.device.type == "cpu" and not is_forward_mode and not torch.is_autocast_enabled("cpu")
 
 
 def _product(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
@@ -111,39 +144,62 @@ def _product(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class Product(torch.autograd.Function):
-    """`product` within `fast_products`, there and back.
+    """`product` by the faster library, there and back.
 
     >>> left, right = torch.ones(2, 3), torch.ones(3, 5, requires_grad=True)
-    >>> Product.apply(left, right, None).sum().backward()
+    >>> Product.apply(left, right, None, False).sum().backward()
     >>> right.grad[0].tolist()
     [2.0, 2.0, 2.0, 2.0, 2.0]
     """
 
     @staticmethod
-    def forward(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[override]
-        with fast_products(_multiply_adds(left, right)):
-            found = left @ right
-        # Given with the product, the bias would first be copied to all rows: 5 to 12 % of the product's time.
+    def forward(left: Tensor, right: Tensor, bias: Tensor | None, packed: bool) -> Tensor:  # type: ignore[override]
+        found = _by_rows(left, right, packed)
+        # Given with the product, the bias would first be copied to all rows.
         return found if bias is None else found.add_(bias[..., None, :])
 
     @staticmethod
     def setup_context(context: Any, inputs: tuple, output: Tensor) -> None:  # type: ignore[override]
-        context.save_for_backward(*inputs[:2])
+        left, right, _, context.packed = inputs
+        of_left, of_right, *_ = context.needs_input_grad
+        context.save_for_backward(left if of_right else None, right if of_left else None)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         left, right = context.saved_tensors
-        wanted = context.needs_input_grad
-        with torch.autocast("cpu", enabled=False), fast_products(_multiply_adds(left, right)):  # the way there wasn't cast either
-            of_left = gradient @ right.mT if wanted[0] else None
-            of_right = (gradient.mT @ left).mT if wanted[1] else None  # laid out as the weights that a layer keeps
-        return of_left, of_right, gradient.sum(-2) if wanted[2] else None
+        packed = context.packed and not torch.is_grad_enabled()  # else the way back is to be differentiated again
+        with torch.autocast("cpu", enabled=False):  # the way there wasn't cast either
+            of_left = _by_rows(gradient, right.mT, packed) if right is not None else None
+            of_right = _over_rows(gradient, left, packed).mT if left is not None else None  # laid out as the weights that a layer keeps
+        return of_left, of_right, gradient.sum(-2) if context.needs_input_grad[2] else None, None
 
     @staticmethod
-    def vmap(info: Any, axes: tuple, left: Tensor, right: Tensor, bias: Tensor | None) -> tuple[Tensor, int]:  # type: ignore[override]
+    def vmap(info: Any, axes: tuple, left: Tensor, right: Tensor, bias: Tensor | None, packed: bool) -> tuple[Tensor, int]:  # type: ignore[override]
         if None in axes[:2] or left.ndim != 3 or right.ndim != 3:
-            return torch.vmap(_product, axes)(left, right, bias), 0
+            return torch.vmap(_product, axes[:3])(left, right, bias), 0
         left, right = left.movedim(axes[0], 0), right.movedim(axes[1], 0)
         if bias is not None:
             bias = bias.expand(len(left), -1) if axes[2] is None else bias.movedim(axes[2], 0)
         return product(left, right, bias), 0
+
+
+def _by_rows(left: Tensor, right: Tensor, packed: bool) -> Tensor:
+    """left @ right."""
+    whole = len(left) // ROWS * ROWS if packed else 0
+    with fast_products(left.numel() * right.shape[-1]):
+        if not whole:
+            return left @ right
+        found = left.new_empty(len(left), right.shape[1])
+        torch.mm(left[:whole], right, out=found[:whole])
+    torch.mm(left[whole:], right, out=found[whole:])
+    return found
+
+
+def _over_rows(left: Tensor, right: Tensor, packed: bool) -> Tensor:
+    """left.mT @ right."""
+    whole = len(left) // ROWS * ROWS if packed else 0
+    with fast_products(left.numel() * right.shape[-1]):
+        if not whole:
+            return left.mT @ right
+        found = left[:whole].mT @ right[:whole]
+    return found.addmm_(left[whole:].mT, right[whole:])

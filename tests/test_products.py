@@ -1,5 +1,8 @@
 """Products in float32 by torch's other library: the same numbers and derivatives, and a setting that is put back."""
 
+import os
+import subprocess
+import sys
 import weakref
 from contextlib import suppress
 from threading import Barrier, Thread
@@ -12,9 +15,9 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from sigvit import products
-from sigvit.model.attention import Attention
+from sigvit.model.attention import Attention, _are_few
 from sigvit.model.block import Block
-from sigvit.products import SLOW_IN_MKL, WORTH_A_CALL, Product, _pays, fast_products, linear, product
+from sigvit.products import BY_ONEDNN, ROWS, SLOW_IN_MKL, WORTH_A_CALL, Product, _pays, fast_products, linear, product
 
 # Sums of 211 products of normal draws in float32: in 60 draws of all entries the worst was off by 5e-5.
 SUMS = 1e-4
@@ -34,13 +37,13 @@ def slow_in_mkl(monkeypatch):
     return torch.backends.mkldnn.matmul
 
 
-@pytest.mark.parametrize("leading", [(), (3,)], ids=["one", "three stacked"])
-def test_product_is_that_of_float64_and_so_are_its_gradients(leading):
+@pytest.mark.parametrize(("leading", "packed"), [((), False), ((3,), False), ((), True)], ids=["one", "three stacked", "packed"])
+def test_product_is_that_of_float64_and_so_are_its_gradients(leading, packed):
     torch.manual_seed(0)
     found = factors(*leading)
-    assert found[0].numel() * 131 > WORTH_A_CALL
+    assert ROWS < 397, "then the packed one is divided"
     exact = [each.detach().double().requires_grad_() for each in found]
-    answers = [product(*found), exact[0] @ exact[1] + exact[2][..., None, :]]
+    answers = [Product.apply(*found, packed), exact[0] @ exact[1] + exact[2][..., None, :]]
     torch.testing.assert_close(answers[0].double(), answers[1], rtol=0, atol=SUMS)
     weights = torch.randn_like(answers[0])
     for answer, inputs in zip(answers, (found, exact), strict=True):
@@ -52,9 +55,16 @@ def test_product_is_that_of_float64_and_so_are_its_gradients(leading):
 @pytest.mark.parametrize("leading", [(), (3,)], ids=["one", "three stacked"])
 def test_product_has_first_and_second_derivatives(leading):
     inputs = factors(*leading, dtype=torch.float64, sizes=(5, 3, 2))
-    assert gradcheck(Product.apply, inputs, check_batched_grad=True)
-    assert gradgradcheck(Product.apply, inputs)
-    assert gradcheck(lambda left, right: Product.apply(left, right, None), inputs[:2])
+    assert gradcheck(lambda *own: Product.apply(*own, False), inputs, check_batched_grad=True)
+    assert gradgradcheck(lambda *own: Product.apply(*own, False), inputs)
+    assert gradcheck(lambda left, right: Product.apply(left, right, None, False), inputs[:2])
+
+
+def test_packed_rows_have_second_derivatives(monkeypatch):
+    monkeypatch.setattr(products, "ROWS", 4)
+    inputs = factors(dtype=torch.float64, sizes=(11, 3, 2))
+    assert gradcheck(lambda *own: Product.apply(*own, True), inputs)
+    assert gradgradcheck(lambda *own: Product.apply(*own, True), inputs)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # of torch's own forward mode
@@ -67,17 +77,20 @@ def test_forward_derivatives_are_torchs_own():
 
 
 def test_product_is_mapped_over_whatever_is_stacked():
+    def mapped_product(*own: torch.Tensor | None) -> torch.Tensor:
+        return Product.apply(*own, False)
+
     left, right, bias = factors(dtype=torch.float64, sizes=(5, 3, 2))
     several = torch.randn(7, 2, dtype=torch.float64)
-    mapped = torch.vmap(Product.apply, (None, None, 0))(left, right, several)
+    mapped = torch.vmap(mapped_product, (None, None, 0))(left, right, several)
     torch.testing.assert_close(mapped, left @ right + several[:, None])
     stacks = torch.randn(5, 7, 3, dtype=torch.float64), torch.randn(3, 2, 7, dtype=torch.float64)
     expected = torch.einsum("nkm,mpk->knp", *stacks)
-    torch.testing.assert_close(torch.vmap(Product.apply, (1, 2, None))(*stacks, bias), expected + bias)
-    torch.testing.assert_close(torch.vmap(Product.apply, (1, 2, 0))(*stacks, several), expected + several[:, None])
-    torch.testing.assert_close(torch.vmap(Product.apply, (1, 2, None))(*stacks, None), expected)
+    torch.testing.assert_close(torch.vmap(mapped_product, (1, 2, None))(*stacks, bias), expected + bias)
+    torch.testing.assert_close(torch.vmap(mapped_product, (1, 2, 0))(*stacks, several), expected + several[:, None])
+    torch.testing.assert_close(torch.vmap(mapped_product, (1, 2, None))(*stacks, None), expected)
     many = torch.randn(3, 7, 5, dtype=torch.float64)
-    gradients = torch.vmap(torch.func.grad(lambda each: Product.apply(each, right, bias).square().sum()), 1)(many.permute(2, 1, 0).contiguous())
+    gradients = torch.vmap(torch.func.grad(lambda each: mapped_product(each, right, bias).square().sum()), 1)(many.permute(2, 1, 0).contiguous())
     expected = torch.stack([torch.func.grad(lambda each: (each @ right + bias).square().sum())(many[:, k].T.contiguous()) for k in range(7)])
     torch.testing.assert_close(gradients, expected)
 
@@ -91,6 +104,27 @@ def test_linear_maps_are_torchs():
     # One alone is not copied to be stacked.
     torch.testing.assert_close(linear(x[:1], weight[None], bias[None]), functional.linear(x[:1], weight, bias), rtol=0, atol=SUMS)
     assert linear(x[:1, 0, 0], weight[None], None).shape == (1, 131)
+    # One row of tokens, as a packed batch is.
+    torch.testing.assert_close(linear(x[0, :1], weight, bias), functional.linear(x[0, :1], weight, bias), rtol=0, atol=SUMS)
+
+
+class Quantised(torch.Tensor):
+    """A weight that knows one function alone, as quantised ones do."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function is functional.linear:
+            x, weight, *bias = args
+            return functional.linear(x, weight.as_subclass(torch.Tensor), *bias)
+        if function in (torch.Tensor.as_subclass, torch.Tensor.ndim.__get__, torch.Tensor.shape.__get__, torch.Tensor.__len__):
+            return super().__torch_function__(function, types, args, kwargs or {})
+        raise NotImplementedError(function)
+
+
+@pytest.mark.parametrize("rows", [3, 2000])
+def test_weights_of_another_type_are_given_to_torch_as_they_are(rows, slow_in_mkl):
+    x, weight = torch.ones(rows, 50), torch.ones(60, 50)
+    assert torch.equal(linear(x, weight.as_subclass(Quantised), None), functional.linear(x, weight))
 
 
 def test_a_block_trains_alike_by_either_library(monkeypatch):
@@ -113,8 +147,6 @@ def test_the_setting_is_put_back(slow_in_mkl):
         for chosen in ("none", "ieee"):
             slow_in_mkl.fp32_precision = chosen
             with suppress(KeyError), fast_products(WORTH_A_CALL):
-                with fast_products(WORTH_A_CALL):
-                    assert slow_in_mkl.fp32_precision == "bf16"
                 assert slow_in_mkl.fp32_precision == "bf16"
                 raise KeyError
             assert slow_in_mkl.fp32_precision == chosen
@@ -124,8 +156,28 @@ def test_the_setting_is_put_back(slow_in_mkl):
         slow_in_mkl.fp32_precision = before
 
 
+def test_what_follows_the_setting_of_all_of_torch_goes_on_following_it(slow_in_mkl):
+    before = torch.backends.fp32_precision
+    try:
+        torch.backends.fp32_precision = "ieee"
+        with fast_products(WORTH_A_CALL):
+            pass
+        torch.backends.fp32_precision = "tf32"
+        assert slow_in_mkl.fp32_precision == "tf32"
+    finally:
+        torch.backends.fp32_precision = before
+
+
+def test_after_an_interrupt_on_the_way_out_the_next_product_puts_the_setting_back(slow_in_mkl):
+    before = slow_in_mkl.fp32_precision
+    BY_ONEDNN.__enter__()
+    with fast_products(WORTH_A_CALL):
+        pass
+    assert slow_in_mkl.fp32_precision == before
+
+
 def test_of_threads_that_are_inside_the_last_puts_the_setting_back(slow_in_mkl):
-    entered, left, found = Barrier(2), Barrier(2), []
+    entered, left, found = Barrier(2, timeout=60), Barrier(2, timeout=60), []
 
     def other() -> None:
         with fast_products(WORTH_A_CALL):
@@ -143,28 +195,82 @@ def test_of_threads_that_are_inside_the_last_puts_the_setting_back(slow_in_mkl):
     assert slow_in_mkl.fp32_precision == before
 
 
+FORK = """
+import os, sys, threading
+from sigvit.products import BY_ONEDNN
+inside, end = threading.Event(), threading.Event()
+
+def work():
+    with BY_ONEDNN:
+        inside.set()
+        end.wait(60)
+
+thread = threading.Thread(target=work)
+thread.start()
+inside.wait(60)
+with BY_ONEDNN._lock:
+    child = os.fork()
+    if child == 0:
+        import torch
+        before = torch.backends.mkldnn.matmul.fp32_precision
+        with BY_ONEDNN:
+            pass
+        os._exit(0 if before == torch.backends.mkldnn.matmul.fp32_precision == "none" else 1)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+end.set()
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
+def test_a_forked_process_begins_outside(slow_in_mkl):
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=120)
+
+
+BLOCKS = {
+    "a device": "with torch.device('meta'):",
+    "a default device": "torch.set_default_device('meta')\nif True:",
+    "fake tensors": "from torch._subclasses.fake_tensor import FakeTensorMode\nwith FakeTensorMode():",
+    "autocast": "with torch.autocast('cpu', torch.bfloat16):",
+    "another number format": "torch.set_default_dtype(torch.bfloat16)\nif True:",
+    "a counter": "from torch.utils.flop_counter import FlopCounterMode\nwith FlopCounterMode(display=False):",
+}
+
+
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+def test_the_processor_is_looked_at_alike_wherever_the_import_stands(block):
+    code = f"import torch\n{block}\n    from sigvit.products import SLOW_IN_MKL\nprint(SLOW_IN_MKL)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert run.stdout.strip() == str(SLOW_IN_MKL)
+
+
 def test_only_large_products_of_float32_go_another_way(slow_in_mkl):
     left, right = torch.ones(2000, 50), torch.ones(50, 25)
-    assert _pays(left, right)
-    assert not _pays(left[:1999], right)
-    assert not _pays(left.double(), right.double())
-    assert not _pays(left.to("meta"), right.to("meta"))
+    assert _pays(left, right, 25, None)
+    assert _pays(left, right, 25, torch.ones(25))
+    assert not _pays(left, right, 25, torch.ones(25).double())
+    assert not _pays(left, right, 25, None, packed=True)
+    assert not _pays(left[:1999], right, 25, None)
+    assert not _pays(left.double(), right.double(), 25, None)
+    assert not _pays(left.to("meta"), right.to("meta"), 25, None)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not _pays(left, right)
+        assert not _pays(left, right, 25, None)
 
 
 @pytest.mark.parametrize(("name", "knows", "slow"), [("AMD EPYC", True, True), ("AMD EPYC", False, False), ("Intel(R) Xeon(R)", True, False)])
 def test_the_processors_whose_products_are_slow(name, knows, slow, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": name, "avx512_vp2intersect": knows}, raising=False)
-    monkeypatch.setattr(products, "_stays_exact", lambda: True)
+    monkeypatch.setattr(products, "_keeps_digits", lambda: True)
     assert products._is_slow_in_mkl() == (slow and torch.backends.mkl.is_available() and hasattr(torch.backends.mkldnn, "matmul"))
 
 
 def test_a_library_that_rounds_is_not_used(monkeypatch):
     if not SLOW_IN_MKL:
         pytest.skip("this CPU's own products are fast")
-    monkeypatch.setattr(torch, "eye", lambda size: torch.full((size, size), 0.0).fill_diagonal_(1 + 2**-23))
-    assert not products._stays_exact()
+    assert products._keeps_digits()
+    rounded = torch.Tensor.__matmul__
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda left, right: rounded(left.bfloat16(), right.bfloat16()).float())
+    assert not products._keeps_digits()
 
 
 def test_what_is_kept_for_the_way_back_goes_with_it():
@@ -175,6 +281,16 @@ def test_what_is_kept_for_the_way_back_goes_with_it():
     assert kept() is not None
     answer.sum().backward()
     assert kept() is None, "the whole graph would be kept until its end"
+
+
+def test_only_what_a_gradient_needs_is_kept():
+    left, right, _ = factors()
+    kept = weakref.ref(rows := left * 2)
+    answer = Product.apply(rows, right.detach(), None, False)
+    del rows
+    assert kept() is None, "frozen weights don't ask for what they were multiplied with"
+    answer.sum().backward()
+    torch.testing.assert_close(left.grad, 2 * right.detach().sum(1).expand(397, -1), rtol=0, atol=SUMS)
 
 
 def test_operations_are_counted_there_and_back():
@@ -189,7 +305,7 @@ def test_compiled_models_keep_torchs_own_products(slow_in_mkl):
 
     @torch.compile(backend="eager", fullgraph=True)
     def compiled(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        seen.append(_pays(x, weight.mT))
+        seen.append(_pays(x, weight, 25, None))
         return linear(x, weight, None)
 
     x, weight = torch.randn(2000, 50), torch.randn(25, 50)
@@ -203,7 +319,6 @@ def test_attention_of_this_many_tokens_is_that_of_torchs_kernel(monkeypatch):
     found = []
     for few in (200, 0):
         monkeypatch.setattr("sigvit.model.attention.FEW_TOKENS", few)
-        monkeypatch.setattr("sigvit.model.attention.FEW_TOKENS_FAST", few)
         answer = attend(x)
         found.append([answer, *torch.autograd.grad(answer.square().sum(), [x, *attend.parameters()])])
     for ours, theirs in zip(*found, strict=True):
@@ -220,3 +335,19 @@ def test_frozen_weights_get_no_gradient():
     assert layer.weight.grad is None
     torch.testing.assert_close(layer.bias.grad, torch.full((60,), 2000.0))
     torch.testing.assert_close(x.grad, layer.weight.sum(0).expand(2000, -1), rtol=0, atol=SUMS)
+
+
+def test_attention_keeps_the_weights_of_pairs_where_they_are_few(monkeypatch):
+    monkeypatch.setattr("sigvit.model.attention.SLOW_IN_MKL", True)
+    for heads, most in ((1, 200), (4, 128), (8, 64), (32, 48)):
+        assert [_are_few(torch.ones(2, tokens, 64, requires_grad=True), heads) for tokens in (most, most + 1)] == [True, False]
+    monkeypatch.setattr("sigvit.model.attention.SLOW_IN_MKL", False)
+    assert [_are_few(torch.ones(2, tokens, 64, requires_grad=True), 1) for tokens in (48, 49)] == [True, False]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_traced_block_can_be_saved(tmp_path):
+    block, x = Block(64, 2, 64), torch.randn(2, 97, 64)
+    traced = torch.jit.trace(block, x)
+    traced.save(str(tmp_path / "block.pt"))
+    torch.testing.assert_close(traced(x), block(x), rtol=0, atol=1e-5)  # two roundings of numbers of up to 4

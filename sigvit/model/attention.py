@@ -20,8 +20,9 @@ from sigvit.products import SLOW_IN_MKL, fast_products, linear
 
 # Up to so many tokens attention is faster on a CPU in products of our own than in the fused kernel: 9 against 17 ms for 25 tokens, 7 against 12 for 48.
 FEW_TOKENS = 48
-# So many where products are twice as fast by torch's other library: 1.1 to 1.5 times for 25 to 197 tokens on two threads, 1.0 to 1.2 on one (docs/log.md).
-FEW_TOKENS_FAST = 200
+# So many where products are twice as fast by torch's other library: 1.1 to 1.6 times for 25 to 197 tokens on two threads, 1.0 to 1.2 on one (docs/log.md).
+# Weights of all pairs are kept for the way back, and with narrow heads they soon are more than all else.
+FEW_TOKENS_FAST, TOKENS_A_NUMBER = 200, 8
 # With instructions for bfloat16 a CPU's fused kernel takes two to four times the products' time, without them half of it (docs/log.md).
 FAST_BFLOAT16 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 # Beyond so many tokens, weights of all pairs fill the memory.
@@ -133,12 +134,14 @@ class AttentionOfFewTokens(torch.autograd.Function):
         return parts.view(3, rows, width // depth, depth, tokens).permute(1, 4, 0, 2, 3).reshape(*leading, tokens, 3 * width), None
 
 
-def _are_few(x: Tensor) -> bool:
+def _are_few(x: Tensor, heads: int) -> bool:
     """Whether attention among these tokens, (…, T, D), is trained faster by products of our own: on a CPU, in a number format that its products keep, where
     nobody has ruled out the kernels that have first derivatives alone."""
-    if type(x) is not Tensor or x.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+    is_watched = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu")
+    if type(x) is not Tensor or x.device.type != "cpu" or is_watched:
         return False
-    most = FEW_TOKENS_FAST if x.dtype == torch.float32 and SLOW_IN_MKL else FEW_TOKENS
+    is_fast = x.dtype == torch.float32 and SLOW_IN_MKL
+    most = max(FEW_TOKENS, min(FEW_TOKENS_FAST, TOKENS_A_NUMBER * x.shape[-1] // heads)) if is_fast else FEW_TOKENS
     return x.requires_grad and x.shape[-2] <= most and torch.backends.cuda.flash_sdp_enabled()
 
 
@@ -174,7 +177,7 @@ class Attention(nn.Module):
         """(B, T, D) → (B, T, D), or (B, Q, D) → (B, Q, D) where other tokens than x itself ask, or of x only those in `outputs`."""
         if outputs is not None:
             query = x[..., outputs, :]
-        if mask is None and query is None and rotate is None and attend is attention and _are_few(x):
+        if mask is None and query is None and rotate is None and attend is attention and _are_few(x, self.heads):
             merged = AttentionOfFewTokens.apply(mapped(self.qkv, x), self.heads)[0]
             return mapped(self.out, merged)
         q, k, v = self._heads(x, query)
