@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from itertools import groupby
 from typing import Any
 
@@ -17,13 +18,15 @@ from sigvit.model.rotary import Rotation
 # B = batch, T = tokens with padding, N = real tokens of all samples, H = heads, D = width, d = D / H
 
 NARROWEST = 16  # numbers of a head that FlexAttention's kernel takes
+HAS_VARIABLE_LENGTHS = find_spec("torch.nn.attention.varlen") is not None  # since torch 2.10
 
 
 class Packing:
     """Where the real tokens of a padded batch stand in one row; samples of the same number of tokens stand side by side.
 
     Its attention equals that of the padded batch up to the order of sums. Which kernel computes it: on a GPU, flash attention of variable lengths in half
-    precision, else FlexAttention with a mask of blocks (both unmeasured here); elsewhere one dense kernel for each number of tokens, which needs no mask.
+    precision, where torch has it, else FlexAttention with a mask of blocks (both unmeasured here); elsewhere one dense kernel for each number of tokens, which
+    needs no mask.
 
     Parameters
     ----------
@@ -65,8 +68,8 @@ class Packing:
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """Softmax attention within each sample, three times (1, H, N, d) → (1, H, N, d)."""
         if query.device.type == "cuda":
-            half = query.dtype in (torch.float16, torch.bfloat16) and query.shape[-1] % 8 == 0
-            return self.by_variable_length(query, key, value) if half else self.by_blocks(query, key, value, _compiled_flex_attention())
+            is_taken = HAS_VARIABLE_LENGTHS and query.dtype in (torch.float16, torch.bfloat16) and query.shape[-1] % 8 == 0
+            return self.by_variable_length(query, key, value) if is_taken else self.by_blocks(query, key, value, _compiled_flex_attention())
         return self.by_equal_length(query, key, value)
 
     def by_equal_length(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

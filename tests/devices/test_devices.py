@@ -16,6 +16,7 @@ from sigvit.evaluation.attribution import attribution
 from sigvit.evaluation.few_shot import few_shot
 from sigvit.evaluation.position_similarity import position_similarity, position_vectors
 from sigvit.mixed_classifier import MixedRecordingClassifier
+from sigvit.model import packing
 from sigvit.training.augment_images import ImageAugmentation
 from sigvit.training.evaluate import evaluate_images
 from sigvit.training.group import Group
@@ -147,6 +148,18 @@ def test_the_classifier_trains_and_predicts_there(choices, assert_as_on_the_cpu)
         return sigvit.SignalViTClassifier(**settings, device=device).fit(windows(), windows().labels).predict_proba(windows())
 
     assert_as_on_the_cpu(compute)
+
+
+def test_packed_attention_in_half_precision_is_by_blocks_where_torch_has_none_of_variable_lengths(monkeypatch, assert_as_on_the_cpu):
+    monkeypatch.setattr(packing, "HAS_VARIABLE_LENGTHS", False)  # as with torch before 2.10
+    query, key, value = torch.randn(3, 1, 2, 15, 16, generator=torch.Generator().manual_seed(0)).bfloat16()
+
+    def compute(device: str) -> np.ndarray:
+        mask = torch.arange(7)[None] < torch.tensor([7, 3, 5])[:, None]
+        answer = packing.Packing(mask.to(device)).attend(query.to(device), key.to(device), value.to(device))
+        return answer.float().cpu().numpy()
+
+    assert_as_on_the_cpu(compute, 0.02)  # 8 bits, and one of sums in another order
 
 
 @pytest.mark.parametrize("kind", ["stem", "scalp maps"])
