@@ -25,6 +25,8 @@ _SIGNS_OF_TRUNCATION = {
 _WANTS_ALL_AT_ONCE = re.compile("mixed sampling frequencies")
 # Of annotations behind a gap mne believes that they lie behind the end.
 _BEYOND_THE_END = re.compile("outside data range|expanding outside the data")
+# Of a Neuroscan file whose samples' size isn't to be seen mne before 1.12 supposes one; since then it is an error.
+_SUPPOSES_A_SIZE = re.compile("number of bytes automatically")
 # Formats that mne reads but doesn't tell by the file's ending.
 _READER_OF = {".raw": "egi"}
 
@@ -63,6 +65,8 @@ def read_recording(
         warnings.simplefilter("always")
         raw = _open(path, reader, options or {}, preload)
         raw.get_data(start=raw.n_times - 1)  # of all channels: files that are cut short fail here
+    if any(_SUPPOSES_A_SIZE.search(str(warning.message)) for warning in caught):
+        raise ValueError(f"{path} doesn't say how many bytes a sample has; name its format, such as options={{'data_format': 'int32'}}.")
     if any(_WANTS_ALL_AT_ONCE.search(str(warning.message)) for warning in caught):
         raw.load_data(verbose="ERROR")
     _complain(check_opened(raw, path), truncated)

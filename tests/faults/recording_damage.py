@@ -10,6 +10,7 @@ from typing import Any
 
 import mne
 import numpy as np
+from mne.utils import check_version
 
 from sigvit.data.synthetic import synthetic_raw
 
@@ -71,7 +72,7 @@ def made_recordings(folder: Path) -> dict[str, Sound]:
     vhdr = _brainvision(folder, raw)
     made = {"made fif": Sound((folder / "made_raw.fif",)), "made brainvision": Sound((vhdr, folder / "made.vmrk", folder / "made.eeg"))}
     for ending, writer in (("edf", "edfio"), ("bdf", "edfio"), ("set", "eeglabio")):
-        if find_spec(writer) is not None:
+        if find_spec(writer) is not None and (ending != "bdf" or check_version("mne", "1.11")):  # which writes BDF since then
             mne.export.export_raw(folder / f"made.{ending}", raw, verbose="ERROR", overwrite=True)
             made[f"made {ending}"] = Sound((folder / f"made.{ending}",))
     return made
