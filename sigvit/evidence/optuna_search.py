@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Generator, Mapping
 from typing import Any
 
@@ -64,6 +65,8 @@ def _study(seed: int) -> Any:
     except ImportError as error:
         raise ImportError("OptunaSearch needs the package optuna: pip install 'sigvit[optuna]', or use GridSearch.") from error
     # Settings that are being judged count as bad ones, so that those of a round keep apart.
-    sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # before version 5 that might still change
+        sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(direction="maximize", sampler=sampler)

@@ -39,7 +39,7 @@ def test_votes_equal_the_naive_formula(k, temperature, monkeypatch):
 def shared(train, labels, row, k, temperature):
     """Votes of each class where the rows that tie with the k-th share what is left, by exact equality: copies of few rows."""
     kinds, kind = np.unique(train, axis=0, return_inverse=True)
-    cosine = (kinds @ row / np.linalg.norm(kinds, axis=1) / np.linalg.norm(row))[kind]
+    cosine = (kinds @ row / np.linalg.norm(kinds, axis=1) / np.linalg.norm(row))[kind.reshape(-1)]  # numpy 2.0 gives a column
     edge = np.sort(cosine)[-k]
     shares = np.where(cosine > edge, 1.0, np.where(cosine == edge, (k - (cosine > edge).sum()) / (cosine == edge).sum(), 0.0))
     weights = shares * (np.exp(cosine / temperature) if temperature else 1)
