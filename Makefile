@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # timm and transformers check our numbers; torchvision has no CPU build, so it comes without its dependencies.
 .venv/parity: .venv/installed
 	$(BIN)/pip install --quiet --no-deps -c constraints.txt torchvision timm
-	$(BIN)/pip install --quiet -c constraints.txt huggingface_hub pyyaml transformers "datasets>=4" "onnx>=1.17" "onnxscript>=0.5" "onnxruntime>=1.20" "tensorboard>=2.15"
+	$(BIN)/pip install --quiet -c constraints.txt huggingface_hub pyyaml transformers "datasets>=4" "onnx>=1.17" "onnxscript>=0.5" "onnxruntime>=1.20" "tensorboard>=2.17.1"
 	touch .venv/parity
 
 install: .venv/installed
