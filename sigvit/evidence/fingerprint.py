@@ -90,8 +90,9 @@ def _describe_function(function: Any) -> str:
         return f"method:{describe([function.__func__, function.__self__])}"
     if isinstance(function, FunctionType):
         return _describe_python(function)
-    if isinstance(function, np.ufunc) and getattr(np, name := function.__name__, None) is function:
-        return f"numpy.{name}"  # numpy 2.0 doesn't say itself where one is from
+    for module in ("numpy", "scipy.special") if isinstance(function, np.ufunc) else ():  # scipy's don't say themselves where they are from, nor numpy 2.0's
+        if getattr(sys.modules.get(module), function.__name__, None) is function:
+            return f"{module}.{function.__name__}"
     if isinstance(function, IN_C):
         owner = getattr(function, "__self__", None)
         return f"{function.__module__}.{function.__qualname__}" + ("" if owner is None or isinstance(owner, ModuleType) else describe(owner))

@@ -13,6 +13,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.special
 import torch
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -370,6 +371,7 @@ def test_fit_many_and_fit_give_one_table(windows, folds):
 def test_a_function_inside_a_pipeline_is_told_apart_by_its_code():
     assert fingerprint(FunctionTransformer(lambda x: x + 1)) != fingerprint(FunctionTransformer(lambda x: x + 2))
     assert fingerprint(FunctionTransformer(np.abs)) != fingerprint(FunctionTransformer(np.negative))
+    assert fingerprint(FunctionTransformer(scipy.special.expit)) != fingerprint(FunctionTransformer(scipy.special.logit))
 
 
 def cropped(first: int, last: int):
