@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 # From so many multiply-adds oneDNN's products are faster, 1.1 to 2.4 times; below, its cost of a call is more than it saves (docs/log.md).
 WORTH_A_CALL, WORTH_TWO_CALLS = 2_500_000, 20_000_000
 # oneDNN writes code for every shape that it meets, in four times a small product's time and half a megabyte: of a packed batch, whose number of rows changes
-# from step to step, it gets a multiple of this, and MKL the rest.
+# from step to step (and of any other batch of one), it gets a multiple of this, and MKL the rest.
 ROWS = 256
 
 
@@ -30,34 +30,33 @@ class ByOneDNN:
             os.register_at_fork(after_in_child=self._begin_anew)
 
     def __enter__(self) -> None:
+        own, matmul = get_ident(), torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+        # An interrupt may come between any two lines: what to put back is known, and that this thread owes it, before anything is changed.
         with self._lock:
+            told = str(matmul.fp32_precision)
             if not self._inside:
-                self._before = self._own_setting()
-            self._inside.add(get_ident())
-            self._matmul.fp32_precision = "bf16"
+                self._before = told
+                self._inside.add(own)
+                if told != "none":
+                    matmul.fp32_precision = "none"
+                    if matmul.fp32_precision == told:  # what all of torch was told, and these products are to go on following it
+                        self._before = "none"
+            self._inside.add(own)
+            matmul.fp32_precision = "bf16"
 
     def __exit__(self, *raised: object) -> None:
+        own = get_ident()
         with self._lock:
-            self._inside.discard(get_ident())
-            if not self._inside:
-                self._matmul.fp32_precision = self._before
-
-    @property
-    def _matmul(self) -> Any:
-        return torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-
-    def _own_setting(self) -> str:
-        """What these products were told themselves; "none" where they follow what all of torch was told, and are to go on following it."""
-        told = str(self._matmul.fp32_precision)
-        self._matmul.fp32_precision = "none"
-        return "none" if self._matmul.fp32_precision == told else told
+            if self._inside <= {own}:
+                torch.backends.mkldnn.matmul.fp32_precision = self._before  # type: ignore[attr-defined]
+            self._inside.discard(own)
 
     def _begin_anew(self) -> None:
         """In a forked process, which has none of the threads that were inside."""
         self._lock = RLock()
         if self._inside:
+            torch.backends.mkldnn.matmul.fp32_precision = self._before  # type: ignore[attr-defined]
             self._inside.clear()
-            self._matmul.fp32_precision = self._before
 
 
 BY_ONEDNN = ByOneDNN()
@@ -117,7 +116,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     >>> torch.allclose(linear(x, weight, None)[1], linear(x[1], weight[1], None), atol=1e-6)
     True
     """
-    packed = SLOW_IN_MKL and not torch.compiler.is_compiling() and x.ndim == 3 and x.shape[0] == 1
+    packed = SLOW_IN_MKL and type(x) is Tensor and not torch.compiler.is_compiling() and x.ndim == 3 and not x.is_nested and x.shape[0] == 1
     if weight.ndim == 2 and not _pays(x, weight, weight.shape[0], bias, packed):
         return functional.linear(x, weight, bias)
     if weight.ndim == 3 and weight.shape[0] == 1:  # batched products would copy what is transposed
@@ -129,6 +128,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def _pays(left: Tensor, right: Tensor, columns: int, bias: Tensor | None, packed: bool = False) -> bool:
     """Whether a product has a faster way here: of float32 on a CPU, large enough, and nobody traces, compiles or casts it."""
     if not SLOW_IN_MKL or type(left) is not Tensor or type(right) not in (Tensor, nn.Parameter) or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
+    if left.layout != torch.strided or left.is_nested:
         return False
     is_small = left.numel() * columns < (WORTH_TWO_CALLS if packed else WORTH_A_CALL)
     if is_small or not left.dtype == right.dtype == (right if bias is None else bias).dtype == torch.float32:
@@ -167,10 +168,9 @@ class Product(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         left, right = context.saved_tensors
-        packed = context.packed and not torch.is_grad_enabled()  # else the way back is to be differentiated again
         with torch.autocast("cpu", enabled=False):  # the way there wasn't cast either
-            of_left = _by_rows(gradient, right.mT, packed) if right is not None else None
-            of_right = _over_rows(gradient, left, packed).mT if left is not None else None  # laid out as the weights that a layer keeps
+            of_left = _by_rows(gradient, right.mT, context.packed) if right is not None else None
+            of_right = _over_rows(gradient, left, context.packed).mT if left is not None else None  # laid out as the weights that a layer keeps
         return of_left, of_right, gradient.sum(-2) if context.needs_input_grad[2] else None, None
 
     @staticmethod
@@ -184,22 +184,20 @@ class Product(torch.autograd.Function):
 
 
 def _by_rows(left: Tensor, right: Tensor, packed: bool) -> Tensor:
-    """left @ right."""
-    whole = len(left) // ROWS * ROWS if packed else 0
+    """left @ right; by a function, since Python looks for interrupts behind a call, but not behind an operator before the block's end."""
+    whole = left.shape[0] // ROWS * ROWS if packed else 0
     with fast_products(left.numel() * right.shape[-1]):
         if not whole:
-            return left @ right
-        found = left.new_empty(len(left), right.shape[1])
-        torch.mm(left[:whole], right, out=found[:whole])
-    torch.mm(left[whole:], right, out=found[whole:])
-    return found
+            return torch.matmul(left, right)
+        found = torch.mm(left[:whole], right)
+    return torch.cat([found, torch.mm(left[whole:], right)])
 
 
 def _over_rows(left: Tensor, right: Tensor, packed: bool) -> Tensor:
     """left.mT @ right."""
-    whole = len(left) // ROWS * ROWS if packed else 0
+    whole = left.shape[0] // ROWS * ROWS if packed else 0
     with fast_products(left.numel() * right.shape[-1]):
         if not whole:
-            return left.mT @ right
-        found = left[:whole].mT @ right[:whole]
-    return found.addmm_(left[whole:].mT, right[whole:])
+            return torch.matmul(left.mT, right)
+        found = torch.mm(left[:whole].mT, right[:whole])
+    return torch.addmm(found, left[whole:].mT, right[whole:])

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import weakref
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from threading import Barrier, Thread
 
 import pytest
@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sigvit import products
 from sigvit.model.attention import Attention, _are_few
 from sigvit.model.block import Block
-from sigvit.products import BY_ONEDNN, ROWS, SLOW_IN_MKL, WORTH_A_CALL, Product, _pays, fast_products, linear, product
+from sigvit.products import ROWS, SLOW_IN_MKL, WORTH_A_CALL, ByOneDNN, Product, _pays, fast_products, linear, product
 
 # Sums of 211 products of normal draws in float32: in 60 draws of all entries the worst was off by 5e-5.
 SUMS = 1e-4
@@ -58,6 +58,40 @@ def test_product_has_first_and_second_derivatives(leading):
     assert gradcheck(lambda *own: Product.apply(*own, False), inputs, check_batched_grad=True)
     assert gradgradcheck(lambda *own: Product.apply(*own, False), inputs)
     assert gradcheck(lambda left, right: Product.apply(left, right, None, False), inputs[:2])
+
+
+def test_a_packed_batch_is_divided_so_that_shapes_come_again(monkeypatch, slow_in_mkl):
+    monkeypatch.setattr(products, "fast_products", lambda multiply_adds: nullcontext())  # numbers are looked at
+    found = []
+    inner = torch.mm
+    monkeypatch.setattr(torch, "mm", lambda left, right: found.append(tuple(left.shape)) or inner(left, right))
+    x, weight = torch.randn(1, 700, 211, requires_grad=True), torch.randn(263, 211, requires_grad=True)
+    answer = linear(x, weight, None)
+    torch.testing.assert_close(answer, functional.linear(x, weight), rtol=0, atol=SUMS)
+    answer.sum().backward()
+    assert found == [(512, 211), (188, 211), (512, 263), (188, 263), (263, 512)]
+
+
+def test_packed_rows_are_differentiated_for_many_at_once():
+    left, right, _ = factors()
+    answer = Product.apply(left, right, None, True)
+    several = torch.randn(3, *answer.shape)
+    (found,) = torch.autograd.grad(answer, left, several, is_grads_batched=True)
+    torch.testing.assert_close(found, several @ right.detach().T, rtol=0, atol=SUMS)
+
+
+def test_a_gradient_taken_under_autocast_is_that_of_the_way_there():
+    left, right, bias = factors()
+    answer = Product.apply(left, right, bias, False)
+    with torch.autocast("cpu", torch.bfloat16):
+        (found,) = torch.autograd.grad(answer.sum(), left)
+    torch.testing.assert_close(found, right.detach().sum(1).expand_as(left), rtol=0, atol=SUMS)
+
+
+def test_weights_get_gradients_of_their_own_layout():
+    x, weight = torch.randn(2000, 50), torch.randn(60, 50, requires_grad=True)
+    (gradient,) = torch.autograd.grad(Product.apply(x, weight.mT, None, False).sum(), weight)
+    assert gradient.stride() == weight.stride()
 
 
 def test_packed_rows_have_second_derivatives(monkeypatch):
@@ -104,6 +138,8 @@ def test_linear_maps_are_torchs():
     # One alone is not copied to be stacked.
     torch.testing.assert_close(linear(x[:1], weight[None], bias[None]), functional.linear(x[:1], weight, bias), rtol=0, atol=SUMS)
     assert linear(x[:1, 0, 0], weight[None], None).shape == (1, 131)
+    with pytest.raises(RuntimeError):
+        linear(torch.zeros(5, 3, 2), torch.zeros(4, 7, 2), None)
     # One row of tokens, as a packed batch is.
     torch.testing.assert_close(linear(x[0, :1], weight, bias), functional.linear(x[0, :1], weight, bias), rtol=0, atol=SUMS)
 
@@ -168,12 +204,31 @@ def test_what_follows_the_setting_of_all_of_torch_goes_on_following_it(slow_in_m
         torch.backends.fp32_precision = before
 
 
-def test_after_an_interrupt_on_the_way_out_the_next_product_puts_the_setting_back(slow_in_mkl):
-    before = slow_in_mkl.fp32_precision
-    BY_ONEDNN.__enter__()
-    with fast_products(WORTH_A_CALL):
-        pass
-    assert slow_in_mkl.fp32_precision == before
+LINES = [line for method in (ByOneDNN.__enter__, ByOneDNN.__exit__) for *_, line in method.__code__.co_lines() if line]
+
+
+@pytest.mark.parametrize("chosen", ["none", "ieee"])
+@pytest.mark.parametrize("line", sorted(set(LINES)))
+def test_after_an_interrupt_at_any_line_the_next_product_puts_the_setting_back(line, chosen, slow_in_mkl):
+    def interrupt(frame, event, _):
+        if event == "line" and frame.f_lineno == line:
+            raise KeyboardInterrupt
+        return interrupt
+
+    codes, traced = (ByOneDNN.__enter__.__code__, ByOneDNN.__exit__.__code__), sys.gettrace()
+    before, slow_in_mkl.fp32_precision = slow_in_mkl.fp32_precision, chosen
+    try:
+        sys.settrace(lambda frame, event, _: interrupt if frame.f_code in codes else None)
+        try:
+            with suppress(KeyboardInterrupt), fast_products(WORTH_A_CALL):
+                pass
+        finally:
+            sys.settrace(traced)
+        with fast_products(WORTH_A_CALL):
+            pass
+        assert slow_in_mkl.fp32_precision == chosen
+    finally:
+        slow_in_mkl.fp32_precision = before
 
 
 def test_of_threads_that_are_inside_the_last_puts_the_setting_back(slow_in_mkl):
@@ -201,21 +256,20 @@ from sigvit.products import BY_ONEDNN
 inside, end = threading.Event(), threading.Event()
 
 def work():
-    with BY_ONEDNN:
+    with BY_ONEDNN, BY_ONEDNN._lock:
         inside.set()
         end.wait(60)
 
 thread = threading.Thread(target=work)
 thread.start()
 inside.wait(60)
-with BY_ONEDNN._lock:
-    child = os.fork()
-    if child == 0:
-        import torch
-        before = torch.backends.mkldnn.matmul.fp32_precision
-        with BY_ONEDNN:
-            pass
-        os._exit(0 if before == torch.backends.mkldnn.matmul.fp32_precision == "none" else 1)
+child = os.fork()
+if child == 0:
+    import torch
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    with BY_ONEDNN:
+        pass
+    os._exit(0 if before == torch.backends.mkldnn.matmul.fp32_precision == "none" else 1)
 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 end.set()
 sys.exit(code)
@@ -224,7 +278,7 @@ sys.exit(code)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
 def test_a_forked_process_begins_outside(slow_in_mkl):
-    subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=120)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], check=True, timeout=50)
 
 
 BLOCKS = {
@@ -253,6 +307,8 @@ def test_only_large_products_of_float32_go_another_way(slow_in_mkl):
     assert not _pays(left[:1999], right, 25, None)
     assert not _pays(left.double(), right.double(), 25, None)
     assert not _pays(left.to("meta"), right.to("meta"), 25, None)
+    assert not _pays(left.to_sparse(), right, 25, None)
+    assert not _pays(left.as_subclass(Quantised), right, 25, None)
     with torch.autocast("cpu", torch.bfloat16):
         assert not _pays(left, right, 25, None)
 

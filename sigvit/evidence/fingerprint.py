@@ -90,9 +90,10 @@ def _describe_function(function: Any) -> str:
         return f"method:{describe([function.__func__, function.__self__])}"
     if isinstance(function, FunctionType):
         return _describe_python(function)
-    for module in ("numpy", "scipy.special") if isinstance(function, np.ufunc) else ():  # scipy's don't say themselves where they are from, nor numpy 2.0's
-        if getattr(sys.modules.get(module), function.__name__, None) is function:
-            return f"{module}.{function.__name__}"
+    name = getattr(function, "__name__", "")
+    for module in ("numpy", "scipy.special"):  # scipy's ufuncs don't say themselves where they are from, nor do numpy 2.0's
+        if isinstance(function, np.ufunc) and getattr(sys.modules.get(module), name, None) is function:
+            return f"{module}.{name}"
     if isinstance(function, IN_C):
         owner = getattr(function, "__self__", None)
         return f"{function.__module__}.{function.__qualname__}" + ("" if owner is None or isinstance(owner, ModuleType) else describe(owner))

@@ -121,8 +121,11 @@ class AttentionOfFewTokens(torch.autograd.Function):
         context.set_materialize_grads(False)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(context: Any, gradient: Tensor, *_: Any) -> tuple[Tensor, None]:  # type: ignore[override]
+        if torch.is_grad_enabled():  # torch would leave out what it lacks of a second derivative, without a word
+            raise RuntimeError(
+                "This attention has first derivatives alone; for second ones compute within torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)."
+            )
         query, key, value, weights = context.saved_tensors
         *leading, tokens, width = gradient.shape
         rows, depth = math.prod(leading), query.shape[1]

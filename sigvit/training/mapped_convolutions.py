@@ -26,17 +26,27 @@ class MappedConvolutions(TorchFunctionMode):
     def __torch_function__(self, function: Callable, types: Sequence, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         if function not in CONVOLUTIONS:
             return function(*args, **(kwargs or {}))
-        device = args[0].device.type
+        ordered = _in_order(*args, **(kwargs or {}))
+        device = ordered[0].device.type
         if torch.is_autocast_enabled(device):
             wanted = torch.get_autocast_dtype(device)
-            args = tuple(each.to(wanted) if isinstance(each, Tensor) and each.dtype == torch.float32 else each for each in args)
-        if device != "cpu" or torch.compiler.is_compiling():
-            return function(*args, **(kwargs or {}))
-        return OneByOne.apply(lambda *own: function(*own, **(kwargs or {})), *args)
+            ordered = tuple(each.to(wanted) if isinstance(each, Tensor) and each.dtype == torch.float32 else each for each in ordered)
+        if device == "cpu" and not torch.compiler.is_compiling() and any(map(_is_mapped, ordered)):
+            return OneByOne.apply(function, *ordered)
+        return function(*ordered)
+
+
+def _in_order(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> tuple:
+    """The arguments of a convolution, however they were given."""
+    return input, weight, bias, stride, padding, dilation, groups
+
+
+def _is_mapped(each: Any) -> bool:
+    return isinstance(each, Tensor) and torch._C._functorch.is_batchedtensor(each)
 
 
 class OneByOne(torch.autograd.Function):
-    """A function of tensors, which `vmap` calls for each model by itself.
+    """A function of tensors that `vmap` maps, which is called for each model by itself; derivatives are those of the calls.
 
     >>> torch.vmap(lambda each: OneByOne.apply(torch.cumsum, each, 0))(torch.ones(2, 3)).tolist()
     [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]
@@ -48,25 +58,11 @@ class OneByOne(torch.autograd.Function):
 
     @staticmethod
     def setup_context(context: Any, inputs: tuple, output: Tensor) -> None:  # type: ignore[override]
-        context.function, *args = inputs
-        context.at = [place for place, each in enumerate(args) if isinstance(each, Tensor)]
-        context.others = [None if isinstance(each, Tensor) else each for each in args]
-        context.save_for_backward(*(args[place] for place in context.at))
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        """Where nothing is mapped; else torch has the way back of every model's own call."""
-        args = list(context.others)
-        for place, each in zip(context.at, context.saved_tensors, strict=True):
-            args[place] = each.detach().requires_grad_(context.needs_input_grad[place + 1])
-        asked = [place for place in context.at if context.needs_input_grad[place + 1]]
-        with torch.enable_grad():
-            found = torch.autograd.grad(context.function(*args), [args[place] for place in asked], gradient)
-        gradients = dict(zip(asked, found, strict=True))
-        return None, *(gradients.get(place) for place in range(len(args)))
+        """Nothing is kept: a call that isn't mapped doesn't come here."""
 
     @staticmethod
     def vmap(info: Any, axes: tuple, function: Callable[..., Tensor], *args: Any) -> tuple[Tensor, int]:  # type: ignore[override]
-        stacks = [each.unbind(axis) if axis is not None else [each] * info.batch_size for each, axis in zip(args, axes[1:], strict=True)]
+        stacks = (
+            each.unbind(axis) if isinstance(each, Tensor) and axis is not None else [each] * info.batch_size for each, axis in zip(args, axes[1:], strict=True)
+        )
         return torch.stack([function(*own) for own in zip(*stacks, strict=True)]), 0

@@ -32,7 +32,7 @@ WORTH_MEASURING_S = 20.0
 SHORT_SIZE = 10
 SIZES = (3, 10, 25)
 ROUNDS = 3
-# A way must be so much faster than another to be preferred to it though it needs more memory, since measured seconds spread.
+# A way must be so much faster than one model after the other, or than smaller stacks, to be preferred to it, since measured seconds spread.
 MARGIN = 0.95
 # What it takes to start processes and to load torch in each.
 START_S = 8.0
@@ -68,11 +68,13 @@ class Seconds:
         """The fastest way for so many steps of all members together; one after the other unless another is clearly faster."""
         times = {Plan(size): seconds * steps for size, seconds in self.stacked.items()}
         times |= {Plan(size, self.processes): seconds * steps + START_S for size, seconds in self.shared.items()}
+        times = {plan: seconds for plan, seconds in times.items() if seconds < MARGIN * self.alone * steps}
+        if not times:
+            return Plan(1)
         fastest = min(times, key=lambda plan: times[plan])
         # Of ways that are alike the one that needs the least memory: it was measured alone, but will share the caches with the other processes.
         alike = (plan for plan in times if plan.processes == fastest.processes and MARGIN * times[plan] <= times[fastest])
-        best = min(alike, key=lambda plan: plan.size)
-        return best if times[best] < MARGIN * self.alone * steps else Plan(1)
+        return min(alike, key=lambda plan: plan.size)
 
 
 _remembered: dict[str, Seconds] = {}

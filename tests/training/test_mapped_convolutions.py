@@ -1,7 +1,7 @@
 """Convolutions that are mapped over models are those of each model by itself, there and back."""
 
-import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from sigvit.training.mapped_convolutions import MappedConvolutions, OneByOne
@@ -32,17 +32,25 @@ def test_what_models_share_is_read_by_all():
     assert torch.equal(moved, torch.stack([functional.conv1d(*own) for own in zip(signals, filters, strict=True)]))
 
 
-@pytest.mark.parametrize("trained", [(0,), (1, 2), (0, 1, 2)])
-def test_where_nothing_is_mapped_the_way_back_is_torchs(trained):
-    signal, filters, offset = (each[0].detach() for each in inputs())
-    own = [each.requires_grad_(place in trained) for place, each in enumerate((signal, filters, offset))]
+def test_layers_of_torch_are_mapped_and_may_name_their_arguments():
+    layer, signals = nn.Conv2d(5, 7, (3, 2), stride=(2, 1), padding=(1, 0)), torch.randn(3, 2, 5, 11, 13)
     with MappedConvolutions():
-        found = functional.conv1d(*own, 2)
-    expected = functional.conv1d(*own, 2)
-    assert torch.equal(found, expected)
-    asked = [own[place] for place in trained]
-    for ours, theirs in zip(torch.autograd.grad(found.sum(), asked), torch.autograd.grad(expected.sum(), asked), strict=True):
-        assert torch.equal(ours, theirs)
+        found = torch.vmap(layer)(signals)
+        named = torch.vmap(lambda own: functional.conv2d(own, weight=layer.weight, bias=layer.bias, stride=(2, 1), padding=(1, 0)))(signals)
+    assert torch.equal(found, torch.stack([layer(each) for each in signals]))
+    assert torch.equal(named, found)
+
+
+def test_where_nothing_is_mapped_torch_is_called_with_all_its_derivatives():
+    signal, filters, offset = (each[0].detach().double().requires_grad_() for each in inputs())
+    with MappedConvolutions():
+        assert torch.autograd.gradgradcheck(lambda *own: functional.conv1d(own[0], own[1], bias=own[2], stride=3), (signal, filters, offset))
+
+
+def test_mapped_convolutions_have_second_derivatives():
+    stacked = [each.detach().double()[:2].requires_grad_() for each in inputs()]
+    with MappedConvolutions():
+        assert torch.autograd.gradgradcheck(lambda *own: torch.vmap(functional.conv1d)(*own), stacked)
 
 
 def test_numbers_that_are_no_tensors_pass_through():

@@ -69,6 +69,7 @@ def test_of_ways_that_are_alike_the_smallest_stacks_are_taken():
     found = Seconds(alone=1.0, stacked={3: 0.52, 10: 0.5}, shared={1: 0.33, 5: 0.31, 10: 0.3}, processes=2)
     assert found.plan(steps=10_000) == Plan(5, processes=2)
     assert found.plan(steps=20) == Plan(3)
+    assert Seconds(alone=1.0, stacked={3: 0.955, 10: 0.91}).plan(steps=100) == Plan(10), "the one that is clearly faster"
 
 
 def test_starting_processes_must_pay_in_the_training_that_is_asked_for():
