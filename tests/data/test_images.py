@@ -251,7 +251,9 @@ def test_reading_costs_memory_for_the_images_that_are_read_not_for_the_set():
 @pytest.fixture
 def parquet(tmp_path, generator):
     """Two train files and one test file as Hugging Face's datasets writes them, in row groups of 4."""
-    datasets = pytest.importorskip("datasets", reason="datasets is not installed (extra 'images')")
+    pytest.importorskip("datasets.arrow_dataset", reason="datasets is not installed (extra parquet)")  # "datasets" alone is a folder of ours
+    import datasets
+
     pixels = generator.integers(0, 256, (31, R, C, 3), dtype=np.uint8)
     labels = np.arange(31) % 3
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(CLASSES))})
@@ -262,7 +264,9 @@ def parquet(tmp_path, generator):
 
 
 def test_a_fingerprint_of_parquet_files_tells_their_row_groups(parquet):
-    datasets = pytest.importorskip("datasets", reason="datasets is not installed (extra parquet)")
+    pytest.importorskip("datasets.arrow_dataset", reason="datasets is not installed (extra parquet)")  # "datasets" alone is a folder of ours
+    import datasets
+
     folder, _, _ = parquet
     before = open_images(f"parquet:{folder}").fingerprint()
     assert open_images(f"parquet:{folder}/train-*.parquet").fingerprint() == before
@@ -347,7 +351,7 @@ def test_threads_read_what_one_reads(parquet):
 
 def test_text_labels_and_plain_bytes_are_read_from_any_file_system(values):
     fsspec = pytest.importorskip("fsspec", reason="fsspec comes with datasets")
-    pytest.importorskip("datasets", reason="datasets is not installed (extra 'images')")
+    pytest.importorskip("datasets.arrow_dataset", reason="datasets is not installed (extra parquet)")
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet as files
 
@@ -370,7 +374,7 @@ def test_text_labels_and_plain_bytes_are_read_from_any_file_system(values):
     ],
 )
 def test_bad_parquet_files_are_sentences(columns, sentence, tmp_path):
-    pytest.importorskip("datasets", reason="datasets is not installed (extra 'images')")
+    pytest.importorskip("datasets.arrow_dataset", reason="datasets is not installed (extra parquet)")
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet as files
 

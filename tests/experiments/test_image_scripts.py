@@ -401,7 +401,7 @@ def test_a_wrong_number_of_classes_is_a_sentence(script, tmp_path):
 
 def test_parts_that_name_other_classes_are_a_sentence(script, tmp_path):
     pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed (extra parquet)")
-    pytest.importorskip("datasets", reason="datasets is not installed (extra parquet)")
+    pytest.importorskip("datasets.arrow_dataset", reason="datasets is not installed (extra parquet)")
     from pyarrow import parquet
 
     for part, names in (("train", ["cat", "dog"]), ("test", ["dog", "eel"])):
