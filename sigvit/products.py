@@ -13,11 +13,11 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.utils._python_dispatch import _disable_current_modes
 
-# From so many multiply-adds oneDNN's products are faster, 1.1 to 2.4 times; below, its cost of a call is more than it saves (docs/log.md).
-WORTH_A_CALL, WORTH_TWO_CALLS = 2_500_000, 20_000_000
+# From so many multiply-adds oneDNN's products are faster, most of them 1.2 to 2.4 times; below, its cost of a call is more than it saves (docs/log.md).
+WORTH_A_CALL = 2_500_000
 # oneDNN writes code for every shape that it meets, in four times a small product's time and half a megabyte: of a packed batch, whose number of rows changes
-# from step to step (and of any other batch of one), it gets a multiple of this, and MKL the rest.
-ROWS = 256
+# from step to step (and of any other batch of one), it gets a multiple of this, and MKL the rest; that is worth it from more multiply-adds on.
+ROWS, WORTH_TWO_CALLS = 256, 20_000_000
 
 
 class ByOneDNN:
@@ -33,15 +33,14 @@ class ByOneDNN:
         own, matmul = get_ident(), torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
         # An interrupt may come between any two lines: what to put back is known, and that this thread owes it, before anything is changed.
         with self._lock:
-            told = str(matmul.fp32_precision)
-            if not self._inside:
+            told, is_first = str(matmul.fp32_precision), not self._inside
+            if is_first:
                 self._before = told
-                self._inside.add(own)
-                if told != "none":
-                    matmul.fp32_precision = "none"
-                    if matmul.fp32_precision == told:  # what all of torch was told, and these products are to go on following it
-                        self._before = "none"
             self._inside.add(own)
+            if is_first and told != "none":
+                matmul.fp32_precision = "none"
+                if matmul.fp32_precision == told:  # what all of torch was told, and these products are to go on following it
+                    self._before = "none"
             matmul.fp32_precision = "bf16"
 
     def __exit__(self, *raised: object) -> None:
@@ -98,15 +97,13 @@ def fast_products(multiply_adds: int) -> AbstractContextManager[None]:
     return BY_ONEDNN if multiply_adds >= WORTH_A_CALL and SLOW_IN_MKL else nullcontext()
 
 
-def product(left: Tensor, right: Tensor, bias: Tensor | None = None, packed: bool = False) -> Tensor:
+def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     """(…, n, m) and (…, m, p) → (…, n, p), plus a bias (…, p); … = nothing, or the same for all. The way back is as fast as the way there.
-
-    `packed` says that n will be another one in every step.
 
     >>> product(torch.ones(2, 3), torch.ones(3, 5), torch.ones(5))[0].tolist()
     [4.0, 4.0, 4.0, 4.0, 4.0]
     """
-    return Product.apply(left, right, bias, packed) if _pays(left, right, right.shape[-1], bias, packed) else _product(left, right, bias)
+    return Product.apply(left, right, bias, False) if _pays(left, right, right.shape[-1], bias) else _product(left, right, bias)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -116,23 +113,24 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     >>> torch.allclose(linear(x, weight, None)[1], linear(x[1], weight[1], None), atol=1e-6)
     True
     """
-    packed = SLOW_IN_MKL and type(x) is Tensor and not torch.compiler.is_compiling() and x.ndim == 3 and not x.is_nested and x.shape[0] == 1
-    if weight.ndim == 2 and not _pays(x, weight, weight.shape[0], bias, packed):
-        return functional.linear(x, weight, bias)
     if weight.ndim == 3 and weight.shape[0] == 1:  # batched products would copy what is transposed
         return linear(x, weight[0], None if bias is None else bias[0])
-    rows = x.reshape(*weight.shape[:-2], -1, x.shape[-1])
-    return product(rows, weight.mT, bias, packed).view(*x.shape[:-1], -1)
+    if weight.ndim == 3:
+        return product(x.reshape(len(weight), -1, x.shape[-1]), weight.mT, bias).view(*x.shape[:-1], -1)
+    is_fast = _pays(x, weight, weight.shape[0], bias)
+    packed = is_fast and x.ndim == 3 and len(x) == 1
+    if not is_fast or (packed and x.numel() * len(weight) < WORTH_TWO_CALLS):
+        return functional.linear(x, weight, bias)
+    return Product.apply(x.reshape(-1, x.shape[-1]), weight.mT, bias, packed).view(*x.shape[:-1], -1)
 
 
-def _pays(left: Tensor, right: Tensor, columns: int, bias: Tensor | None, packed: bool = False) -> bool:
+def _pays(left: Tensor, right: Tensor, columns: int, bias: Tensor | None) -> bool:
     """Whether a product has a faster way here: of float32 on a CPU, large enough, and nobody traces, compiles or casts it."""
     if not SLOW_IN_MKL or type(left) is not Tensor or type(right) not in (Tensor, nn.Parameter) or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False
     if left.layout != torch.strided or left.is_nested:
         return False
-    is_small = left.numel() * columns < (WORTH_TWO_CALLS if packed else WORTH_A_CALL)
-    if is_small or not left.dtype == right.dtype == (right if bias is None else bias).dtype == torch.float32:
+    if left.numel() * columns < WORTH_A_CALL or not left.dtype == right.dtype == (right if bias is None else bias).dtype == torch.float32:
         return False
     is_forward_mode = forward_ad._current_level >= 0  # what it would keep for forward derivatives, it would keep through a whole way back
     return left.device.type == "cpu" and not is_forward_mode and not torch.is_autocast_enabled("cpu")

@@ -138,8 +138,7 @@ def test_linear_maps_are_torchs():
     # One alone is not copied to be stacked.
     torch.testing.assert_close(linear(x[:1], weight[None], bias[None]), functional.linear(x[:1], weight, bias), rtol=0, atol=SUMS)
     assert linear(x[:1, 0, 0], weight[None], None).shape == (1, 131)
-    with pytest.raises(RuntimeError):
-        linear(torch.zeros(5, 3, 2), torch.zeros(4, 7, 2), None)
+    assert linear(torch.zeros(5, 3, 2), torch.zeros(1, 7, 2), None).shape == (5, 3, 7), "one model takes all there is"
     # One row of tokens, as a packed batch is.
     torch.testing.assert_close(linear(x[0, :1], weight, bias), functional.linear(x[0, :1], weight, bias), rtol=0, atol=SUMS)
 
@@ -303,7 +302,6 @@ def test_only_large_products_of_float32_go_another_way(slow_in_mkl):
     assert _pays(left, right, 25, None)
     assert _pays(left, right, 25, torch.ones(25))
     assert not _pays(left, right, 25, torch.ones(25).double())
-    assert not _pays(left, right, 25, None, packed=True)
     assert not _pays(left[:1999], right, 25, None)
     assert not _pays(left.double(), right.double(), 25, None)
     assert not _pays(left.to("meta"), right.to("meta"), 25, None)
@@ -375,6 +373,7 @@ def test_attention_of_this_many_tokens_is_that_of_torchs_kernel(monkeypatch):
     found = []
     for few in (200, 0):
         monkeypatch.setattr("sigvit.model.attention.FEW_TOKENS", few)
+        monkeypatch.setattr("sigvit.model.attention.FEW_TOKENS_FAST", few)
         answer = attend(x)
         found.append([answer, *torch.autograd.grad(answer.square().sum(), [x, *attend.parameters()])])
     for ours, theirs in zip(*found, strict=True):
@@ -395,7 +394,7 @@ def test_frozen_weights_get_no_gradient():
 
 def test_attention_keeps_the_weights_of_pairs_where_they_are_few(monkeypatch):
     monkeypatch.setattr("sigvit.model.attention.SLOW_IN_MKL", True)
-    for heads, most in ((1, 200), (4, 128), (8, 64), (32, 48)):
+    for heads, most in ((1, 200), (4, 192), (8, 96), (32, 48)):
         assert [_are_few(torch.ones(2, tokens, 64, requires_grad=True), heads) for tokens in (most, most + 1)] == [True, False]
     monkeypatch.setattr("sigvit.model.attention.SLOW_IN_MKL", False)
     assert [_are_few(torch.ones(2, tokens, 64, requires_grad=True), 1) for tokens in (48, 49)] == [True, False]

@@ -22,7 +22,7 @@ from sigvit.products import SLOW_IN_MKL, fast_products, linear
 FEW_TOKENS = 48
 # So many where products are twice as fast by torch's other library: 1.1 to 1.6 times for 25 to 197 tokens on two threads, 1.0 to 1.2 on one (docs/log.md).
 # Weights of all pairs are kept for the way back, and with narrow heads they soon are more than all else.
-FEW_TOKENS_FAST, TOKENS_A_NUMBER = 200, 8
+FEW_TOKENS_FAST, TOKENS_A_NUMBER = 200, 12
 # With instructions for bfloat16 a CPU's fused kernel takes two to four times the products' time, without them half of it (docs/log.md).
 FAST_BFLOAT16 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 # Beyond so many tokens, weights of all pairs fill the memory.
@@ -116,30 +116,37 @@ class AttentionOfFewTokens(torch.autograd.Function):
 
     @staticmethod
     def setup_context(context: Any, inputs: tuple, output: tuple) -> None:  # type: ignore[override]
+        context.shape = inputs[0].shape
         context.save_for_backward(*output[1:])
-        context.mark_non_differentiable(*output[1:])
         context.set_materialize_grads(False)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor, *_: Any) -> tuple[Tensor, None]:  # type: ignore[override]
-        if torch.is_grad_enabled():  # torch would leave out what it lacks of a second derivative, without a word
-            raise RuntimeError(
-                "This attention has first derivatives alone; for second ones compute within torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)."
-            )
+    def backward(context: Any, gradient: Tensor | None, *of_parts: Tensor | None) -> tuple[Tensor, None]:  # type: ignore[override]
+        """Of the answer; of queries, keys, values and weights only where a way back is itself differentiated, which has used them."""
         query, key, value, weights = context.saved_tensors
-        *leading, tokens, width = gradient.shape
+        *leading, tokens, width = context.shape
         rows, depth = math.prod(leading), query.shape[1]
-        wanted = gradient.reshape(rows, tokens, width).transpose(1, 2).reshape(query.shape)
+        of_query, of_key, of_value, of_weights = of_parts
         with torch.autocast("cpu", enabled=False), fast_products(query.numel() * tokens):  # the way there wasn't cast either
-            by_weights = torch.bmm(wanted.transpose(1, 2), value)
-            by_scores = torch._softmax_backward_data(by_weights, weights, 2, weights.dtype).mul_(depth**-0.5)
-            parts = torch.stack([torch.bmm(key, by_scores.transpose(1, 2)), torch.bmm(query, by_scores), torch.bmm(wanted, weights)])
-        return parts.view(3, rows, width // depth, depth, tokens).permute(1, 4, 0, 2, 3).reshape(*leading, tokens, 3 * width), None
+            if gradient is not None:
+                wanted = gradient.reshape(rows, tokens, width // 3).transpose(1, 2).reshape(query.shape)
+                of_value = _sum(torch.bmm(wanted, weights), of_value)
+                of_weights = _sum(torch.bmm(wanted.transpose(1, 2), value), of_weights)
+            if of_weights is not None:
+                by_scores = torch._softmax_backward_data(of_weights, weights, 2, weights.dtype).mul_(depth**-0.5)
+                of_query = _sum(torch.bmm(key, by_scores.transpose(1, 2)), of_query)
+                of_key = _sum(torch.bmm(query, by_scores), of_key)
+            parts = torch.stack([torch.zeros_like(query) if part is None else part for part in (of_query, of_key, of_value)])
+        return parts.view(3, rows, -1, depth, tokens).permute(1, 4, 0, 2, 3).reshape(context.shape), None
+
+
+def _sum(one: Tensor, other: Tensor | None) -> Tensor:
+    return one if other is None else one + other
 
 
 def _are_few(x: Tensor, heads: int) -> bool:
     """Whether attention among these tokens, (…, T, D), is trained faster by products of our own: on a CPU, in a number format that its products keep, where
-    nobody has ruled out the kernels that have first derivatives alone."""
+    nobody has ruled out kernels without derivatives in forward mode."""
     is_watched = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu")
     if type(x) is not Tensor or x.device.type != "cpu" or is_watched:
         return False
@@ -151,7 +158,7 @@ def _are_few(x: Tensor, heads: int) -> bool:
 class Attention(nn.Module):
     """Multi-head attention with one matrix for queries, keys and values, initialised as the three that it is.
 
-    A CPU's kernels have first derivatives in reverse alone. Hessians, gradient penalties and forward mode are there within
+    A CPU's fused kernel has first derivatives in reverse alone. Hessians, gradient penalties and forward mode are there within
     `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`.
 
     >>> Attention(width=6, heads=2)(torch.zeros(5, 7, 6)).shape

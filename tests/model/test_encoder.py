@@ -268,12 +268,39 @@ def test_a_gradient_taken_under_autocast_is_that_of_the_way_there():
     assert torch.equal(found, plain)
 
 
-def test_a_second_derivative_of_attention_of_few_tokens_is_refused_not_wrong():
-    attend, x = Attention(width=6, heads=2), torch.randn(3, 5, 6, requires_grad=True)
-    # Torch's own refusal isn't met on the way to the weights: their part would be missing without a word.
-    for wanted in (x, attend.qkv.weight):
-        with pytest.raises(RuntimeError, match=r"within torch.nn.attention.sdpa_kernel\(torch.nn.attention.SDPBackend.MATH\)"):
-            torch.autograd.grad(attend(x).square().sum(), wanted, create_graph=True)
+def test_attention_of_few_tokens_has_second_derivatives():
+    packed = torch.randn(2, 3, 5, 12, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda packed: AttentionOfFewTokens.apply(packed, 2)[0], packed, check_undefined_grad=False)
+
+
+def test_a_penalty_on_the_gradient_reaches_the_weights_as_by_torchs_kernel():
+    attend, x = Attention(width=6, heads=2).double(), torch.randn(3, 5, 6, dtype=torch.float64, requires_grad=True)
+
+    def penalised() -> tuple[torch.Tensor, ...]:
+        (gradient,) = torch.autograd.grad(attend(x).square().sum(), x, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), [x, *attend.parameters()], allow_unused=True)
+
+    few = penalised()
+    with sdpa_kernel(SDPBackend.MATH):
+        plain = penalised()
+    for ours, theirs in zip(few, plain, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)  # float64 sums in another order
+
+
+def test_attention_of_few_tokens_is_transformed_as_by_torchs_kernel():
+    attend, x = Attention(width=6, heads=2).double(), torch.randn(2, 5, 6, dtype=torch.float64)
+
+    def transformed() -> list[torch.Tensor]:
+        def squares(rows: torch.Tensor) -> torch.Tensor:
+            return attend(rows[None]).square().sum()
+
+        return [torch.func.jacrev(attend)(x), torch.vmap(torch.func.grad(squares))(x), torch.func.jacrev(torch.func.grad(squares))(x[0])]
+
+    few = transformed()
+    with sdpa_kernel(SDPBackend.MATH):
+        plain = transformed()
+    for ours, theirs in zip(few, plain, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)  # float64 sums in another order
 
 
 def test_factors_of_dropout_are_zero_at_their_rate_and_independent():
