@@ -137,7 +137,7 @@ class AttentionOfFewTokens(torch.autograd.Function):
                 of_query = _sum(torch.bmm(key, by_scores.transpose(1, 2)), of_query)
                 of_key = _sum(torch.bmm(query, by_scores), of_key)
             parts = torch.stack([torch.zeros_like(query) if part is None else part for part in (of_query, of_key, of_value)])
-        return parts.view(3, rows, -1, depth, tokens).permute(1, 4, 0, 2, 3).reshape(context.shape), None
+        return parts.view(3, rows, width // 3 // depth, depth, tokens).permute(1, 4, 0, 2, 3).reshape(context.shape), None
 
 
 def _sum(one: Tensor, other: Tensor | None) -> Tensor:
