@@ -16,7 +16,7 @@ from sigvit.evidence.blend import Blend, fit_with_groups
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.inner_folds import first_alike, inner_folds, telling_windows
 from sigvit.evidence.log_linear_pool import LEAST_PROBABILITY, blend_weights, logarithms, pooled, told_apart
-from sigvit.halves import Halves
+from sigvit.halves import Fitting, Halves
 from sigvit.model.vision_transformer import signal_vit
 from sigvit.network_classifier import NetworkClassifier, network_log_probabilities
 from sigvit.network_input import read_input
@@ -217,9 +217,12 @@ class SignalViTClassifier(NetworkClassifier):
 
     def _begin(self, part: TrainingPart, halves: Halves) -> None:
         """The classical half, which says what the networks read; fits on the same part share it where it is ours."""
-        ours = isinstance(self.classical, str) and self.classical == "auto"
-        self.classical_ = halves.once(part, self._fit_classical) if ours else self._fit_classical(part)
+        shared = self._shared_half()
+        self.classical_ = self._fit_classical(part) if shared is None else halves.once(part, shared)
         self.whitened_ = self._whitens()
+
+    def _shared_half(self) -> Fitting | None:
+        return self._fit_classical if isinstance(self.classical, str) and self.classical == "auto" else None
 
     def _whitens(self) -> bool:
         own = self.tokenizer is None and self.pretrained is None

@@ -21,7 +21,7 @@ from sigvit.data.windows import Windows
 from sigvit.evidence.fit_job import FitJob, named
 from sigvit.evidence.silence import alike
 from sigvit.fit_blocks import blocks, prepare_all
-from sigvit.halves import Halves
+from sigvit.halves import Fitting, Halves
 from sigvit.model.random_state import borrowed_random_state
 from sigvit.model.scaling import Scaling
 from sigvit.model.vision_transformer import VisionTransformer
@@ -91,7 +91,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         windows : of which each job says its rows; no job sees another's.
         folder : where the trainings keep their state about once a minute, beside what else they are made of (classical halves that are ours), and from where
             they go on after a kill; every job needs a key then. Nobody else should write there: the halves are pickled.
-        processes : at most so many train; None: as many as torch has threads.
+        processes : at most so many train and fit classical halves; None: as many train as torch has threads.
 
         Raises
         ------
@@ -108,6 +108,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             for block in blocks(windows, jobs):
                 parts = prepare_all(windows, [(fitted[number], jobs[number]) for number in block])
                 halves = Halves(None if folder is None else Path(folder) / "halves")
+                shared = [(jobs[number].name, part, fit) for number, part in zip(block, parts, strict=True) if (fit := fitted[number]._shared_half())]
+                halves.ahead(shared, processes or 1)
                 members = []
                 for number, part in zip(block, parts, strict=True):
                     with named(jobs[number].name):
@@ -221,6 +223,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         """Who changes places where hemispheres are flipped: only named electrodes can say it."""
         flips = recipe.hemisphere_flip > 0 and not isinstance(part.electrodes, int)
         return Mirror.from_names(part.electrodes["ch_names"], self.classes_.tolist(), self.label_map) if flips else None
+
+    def _shared_half(self) -> Fitting | None:
+        """How the half is fitted that fits on the same part have in common; None where there is none."""
+        return None
 
     def _begin(self, part: TrainingPart, halves: Halves) -> None:
         """What a fit does before its networks are built; `halves` are those that fits on the same part have in common."""

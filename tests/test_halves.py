@@ -1,5 +1,6 @@
 """Classical halves are fitted once for all fits that have them in common, and once for all starts of a run that is killed."""
 
+import os
 import warnings
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.estimators import FitJob, SignalViTClassifier
 from sigvit.evidence import baselines
+from sigvit.evidence.fingerprint import fingerprint
 from sigvit.halves import Halves
 from sigvit.training_part import TrainingPart
 
@@ -45,6 +47,27 @@ def test_other_windows_groups_or_labels_have_another_half(tmp_path, other):
     for each in (part(), other):
         Halves(tmp_path).once(each, numbered(fits))
     assert len(fits) == 2
+
+
+def told_where(part: TrainingPart) -> tuple[int, str]:
+    """The process that fits it, and what it was fitted on."""
+    if part.targets.all():
+        raise ValueError("A part of one class.")
+    return os.getpid(), fingerprint(part.signals)
+
+
+def test_halves_are_fitted_side_by_side_and_read_by_the_fits_that_ask(tmp_path):
+    """Each part once, in other processes, under its own name in errors, and kept for who starts again."""
+    halves, one, other = Halves(tmp_path), part(0), part(1)
+    wanted = [("first", one, told_where), ("another seed of it", one, told_where), ("second", other, told_where)]
+    halves.ahead(wanted, processes=2)
+    assert len(list(tmp_path.iterdir())) == 2
+    found = [halves.once(each, numbered([])) for each in (one, other)]
+    assert [text for _, text in found] == [fingerprint(each.signals) for each in (one, other)]
+    assert os.getpid() not in dict(found)
+    one_class = TrainingPart(part(2).signals, np.ones(7, int), None, None, 3)
+    with pytest.raises(ValueError, match="third: A part of one class"):
+        halves.ahead([("third", one_class, told_where), ("fourth", part(3), told_where)], processes=2)
 
 
 def test_what_can_not_be_read_as_it_was_written_is_fitted_again(tmp_path):
