@@ -23,6 +23,9 @@ FEW_TOKENS = 48
 # So many where products are twice as fast by torch's other library: 1.1 to 1.6 times for 25 to 197 tokens on two threads, 1.0 to 1.2 on one (docs/log.md).
 # Weights of all pairs are kept for the way back, and with narrow heads they soon are more than all else.
 FEW_TOKENS_FAST, TOKENS_A_NUMBER = 200, 12
+# Softmax takes rows shorter than a vector of the CPU one number at a time, in 180 instead of 13 ns for 15 tokens; filled up they are faster from four on.
+VECTOR = 16 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else 1  # numbers of float32
+FEWEST_FILLED = 4
 # With instructions for bfloat16 a CPU's fused kernel takes two to four times the products' time, without them half of it (docs/log.md).
 FAST_BFLOAT16 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 # Beyond so many tokens, weights of all pairs fill the memory.
@@ -93,7 +96,8 @@ class AttentionOfFewTokens(torch.autograd.Function):
     """Softmax attention among T tokens, (…, T, 3 · D) queries, keys and values side by side → (…, T, D), with a gradient of its own.
 
     With few tokens and narrow heads a matrix product's cost is that of its shorter side: all products here end in T columns, never in d, and run twice
-    as fast. Also gives what the way back needs: queries, keys and values (N, d, T) and weights (N, T queries, T keys), N = all rows · heads.
+    as fast. Also gives what the way back needs: queries (N, d, T), keys and values (N, d, columns) and weights (N, T, columns), N = all rows · heads; columns
+    beyond T have no weight and fill up vectors of the CPU.
 
     >>> AttentionOfFewTokens.apply(torch.zeros(2, 3, 5, 12), 2)[0].shape
     torch.Size([2, 3, 5, 4])
@@ -104,11 +108,14 @@ class AttentionOfFewTokens(torch.autograd.Function):
     @staticmethod
     def forward(packed: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # type: ignore[override]
         *leading, tokens, width = packed.shape
-        rows, depth = math.prod(leading), width // 3 // heads
-        split = packed.reshape(rows, tokens, 3, heads, depth).permute(2, 0, 3, 4, 1).contiguous()
-        query, key, value = split.view(3, rows * heads, depth, tokens).unbind()
+        rows, depth, columns = math.prod(leading), width // 3 // heads, _columns(packed)
+        split = packed.reshape(rows, tokens, 3, heads, depth).permute(2, 0, 3, 4, 1)
+        split = functional.pad(split, (0, columns - tokens)).contiguous() if columns > tokens else split.contiguous()
+        query, key, value = split.view(3, rows * heads, depth, columns).unbind()
+        query = query[..., :tokens]
         with fast_products(query.numel() * tokens):
             scores = torch.baddbmm(query.new_empty(()), query.transpose(1, 2), key, beta=0, alpha=depth**-0.5)
+            scores[..., tokens:] = float("-inf")
             weights = scores.softmax(2)
             merged = torch.bmm(value, weights.transpose(1, 2))
         merged = merged.view(rows, heads * depth, tokens).transpose(1, 2).reshape(*leading, tokens, heads * depth)
@@ -136,8 +143,14 @@ class AttentionOfFewTokens(torch.autograd.Function):
                 by_scores = torch._softmax_backward_data(of_weights, weights, 2, weights.dtype).mul_(depth**-0.5)
                 of_query = _sum(torch.bmm(key, by_scores.transpose(1, 2)), of_query)
                 of_key = _sum(torch.bmm(query, by_scores), of_key)
-            parts = torch.stack([torch.zeros_like(query) if part is None else part for part in (of_query, of_key, of_value)])
+            parts = torch.stack([torch.zeros_like(query) if part is None else part[..., :tokens] for part in (of_query, of_key, of_value)])
         return parts.view(3, rows, width // 3 // depth, depth, tokens).permute(1, 4, 0, 2, 3).reshape(context.shape), None
+
+
+def _columns(packed: Tensor) -> int:
+    """How many columns the products of so many tokens have."""
+    tokens = packed.shape[-2]
+    return max(tokens, VECTOR) if packed.dtype == torch.float32 and tokens >= FEWEST_FILLED else tokens
 
 
 def _sum(one: Tensor, other: Tensor | None) -> Tensor:

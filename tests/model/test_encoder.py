@@ -241,6 +241,14 @@ def test_the_two_kinds_of_gelu_differ_a_little():
     assert 0 < (exact(x) - tanh(x)).abs().max() < 1e-2
 
 
+@pytest.fixture(params=["as many columns as tokens", "filled up"])
+def columns(request, monkeypatch):
+    """Products of five tokens that end in five columns, or in seven, as they would in sixteen in float32."""
+    if request.param == "filled up":
+        monkeypatch.setattr("sigvit.model.attention._columns", lambda packed: 7)
+
+
+@pytest.mark.usefixtures("columns")
 def test_attention_of_few_tokens_is_the_attention_of_many(monkeypatch):
     module, x = Attention(width=6, heads=2).double(), torch.randn(3, 5, 6, dtype=torch.float64, requires_grad=True)
     wanted = [x, *module.parameters()]
@@ -254,6 +262,22 @@ def test_attention_of_few_tokens_is_the_attention_of_many(monkeypatch):
         torch.testing.assert_close(gradient, other, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("tokens", [1, 3, 5, 13, 16, 17])
+def test_attention_of_few_tokens_is_the_attention_of_many_in_float32(tokens, monkeypatch):
+    """At each number of tokens on either side of those that are filled up on CPUs with long vectors."""
+    monkeypatch.setattr("sigvit.model.attention.VECTOR", 16)
+    module, x = Attention(width=6, heads=2), torch.randn(3, tokens, 6, requires_grad=True)
+    few = module(x)
+    gradients = torch.autograd.grad(few.square().sum(), [x, *module.parameters()])
+    with sdpa_kernel(SDPBackend.MATH):
+        many = module(x)
+    # float32 sums of up to 17 weighed numbers near 1 in another order; gradients are sums over 51 tokens of numbers of a few units.
+    torch.testing.assert_close(few, many, rtol=0, atol=2e-6)
+    for gradient, other in zip(gradients, torch.autograd.grad(many.square().sum(), [x, *module.parameters()]), strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.usefixtures("columns")
 def test_the_gradient_of_attention_of_few_tokens_is_that_of_finite_differences():
     packed = torch.randn(2, 3, 5, 12, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda packed: AttentionOfFewTokens.apply(packed, 2)[0], packed, check_undefined_grad=False)
@@ -268,11 +292,13 @@ def test_a_gradient_taken_under_autocast_is_that_of_the_way_there():
     assert torch.equal(found, plain)
 
 
+@pytest.mark.usefixtures("columns")
 def test_attention_of_few_tokens_has_second_derivatives():
     packed = torch.randn(2, 3, 5, 12, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda packed: AttentionOfFewTokens.apply(packed, 2)[0], packed, check_undefined_grad=False)
 
 
+@pytest.mark.usefixtures("columns")
 def test_a_penalty_on_the_gradient_reaches_the_weights_as_by_torchs_kernel():
     attend, x = Attention(width=6, heads=2).double(), torch.randn(3, 5, 6, dtype=torch.float64, requires_grad=True)
 
@@ -287,6 +313,7 @@ def test_a_penalty_on_the_gradient_reaches_the_weights_as_by_torchs_kernel():
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)  # float64 sums in another order
 
 
+@pytest.mark.usefixtures("columns")
 def test_attention_of_few_tokens_is_transformed_as_by_torchs_kernel():
     attend, x = Attention(width=6, heads=2).double(), torch.randn(2, 5, 6, dtype=torch.float64)
 
