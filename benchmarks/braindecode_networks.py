@@ -88,8 +88,8 @@ def can_read(classifier: ConvNetClassifier, windows: sigvit.Windows) -> bool:
     """Whether its network takes windows of this shape; said on the terminal where it doesn't."""
     try:
         classifier.build(windows.info, windows.values.shape[2], len(windows.classes))(torch.as_tensor(windows.values[:2]))
-    except (ValueError, RuntimeError, AssertionError) as error:
-        shape, reason = " × ".join(map(str, windows.values.shape[1:])), str(error).splitlines()[0][:120]
+    except Exception as error:  # whatever a network stumbles over where it divides a shape
+        shape, reason = " × ".join(map(str, windows.values.shape[1:])), f"{type(error).__name__}: {error}".splitlines()[0][:120]
         print(f"{windows.name}: {classifier.network} can't read windows of {shape}: {reason}", flush=True)
         return False
     return True

@@ -49,22 +49,118 @@ def test_a_set_without_signal_gets_a_sentence(accuracy):
 
 def test_a_row_whose_test_parts_hold_one_class_is_named(accuracy):
     none = pd.Series(dict.fromkeys(("guessing", "ViT", "ViT: network", "ViT: classical half", "LDA"), np.nan), name="patients:cross_subject")
-    sentence = "patients:cross_subject has no score: every test part holds one class; ask for K groups (patients:cross_subject:K)."
+    cause = "patients:cross_subject has no score: every test part holds one class"
+    sentence = f"{cause}; ask for K groups (patients:cross_subject:K), or for another protocol."
     alone, beside = accuracy.report([none], "command"), accuracy.report([row("noise", 0.52, LDA=0.5), none], "command")
     assert f"\n\n{sentence}\n\n" in alone
     assert f"No pipeline is above chance in any row. {sentence}" in beside
 
 
-def test_what_a_certificate_warns_of_stands_under_the_name_of_its_row(accuracy, monkeypatch, capsys, tmp_path):
-    windows = synthetic_windows()
-    certificate = sigvit.certify(windows, sigvit.folds.cross_subject(windows.metadata))
-    certificate.write(tmp_path / "certificate.json")
-    monkeypatch.setattr("sys.argv", ["eeg_accuracy.py", "scp1:shipped", "--output", str(tmp_path)])
-    monkeypatch.setattr(accuracy, "run", lambda *given: tmp_path)
-    monkeypatch.setattr(accuracy, "scores", lambda name, folder: row(name, 0.52, LDA=0.5))
-    accuracy.main()
-    assert capsys.readouterr().out.startswith("\n".join(["scp1:shipped", *(f"warning {warning}" for warning in certificate.warnings)]))
-    assert len(certificate.warnings) > 0
+@pytest.mark.parametrize(
+    ("asked", "advice"),
+    [
+        ("a:within_session", "ask for K groups (a:within_session:K), or for another protocol"),
+        ("a:cross_session:5", "ask for K groups (a:cross_session:K, K below 5), or for another protocol"),
+        ("a:cross_subject:2", "ask for another protocol"),
+        ("a:shipped", "ask for another protocol"),
+    ],
+)
+def test_the_advice_is_one_that_the_row_can_take(accuracy, asked, advice):
+    assert f"{asked} has no score: every test part holds one class; {advice}." in accuracy.report([row("a", 0.8, LDA=0.7), lone(asked)], "command")
+
+
+def lone(name):
+    return pd.Series(dict.fromkeys(("guessing", "ViT", "ViT: network", "ViT: classical half", "LDA"), np.nan), name=name)
+
+
+@pytest.fixture
+def own_page(tmp_path):
+    """A page of somebody's own in a folder with a colon, whose class and subject are words that tables read as missing."""
+    windows = synthetic_windows(n_subjects=3, n_runs=1, n_trials=14, classes=("null", "right"), effect=3.0)
+    folder = tmp_path / "lab: gestures"
+    folder.mkdir()
+    subjects = windows.metadata["subject"].replace({"01": "NA"}).to_numpy(str)
+    trial = np.arange(len(windows))
+    np.savez(folder / "set.npz", values=windows.values, label=windows.labels.astype(str), subject=subjects, trial=trial, names=windows.electrodes, rate=[64.0])
+    page = folder / "own.toml"
+    page.write_text(
+        'title = "A"\ntask = "Tell."\nlicence = "none"\ncitation = "nobody"\nneeds = "a file"\n'
+        f'[source]\nkind = "arrays"\nfolder = "{folder}"\nfiles.all = "set.npz"\nvalues = "values"\nlabel = "label"\nunit = "V"\n'
+        'sampling_rate = "rate"\nelectrodes = "names"\nsubject = "subject"\ntrial = "trial"\n[[events]]\nlabels = { null = "null", right = "right" }\n'
+    )
+    return page
+
+
+@pytest.fixture
+def quick(accuracy, monkeypatch):
+    """Only what fits at once, under the names that every row has."""
+    lda, majority = sigvit.baselines.shrinkage_lda(4), sigvit.baselines.majority()
+    monkeypatch.setattr(accuracy, "pipelines", lambda *given: {"ViT": lda, "ViT: network": lda, "ViT: classical half": lda, "Majority": majority})
+    return accuracy
+
+
+def test_words_that_mean_missing_elsewhere_are_names_here(quick, own_page, tmp_path):
+    results = quick.run(f"{own_page}:cross_subject", 1, "none", 1, tmp_path / "out")
+    found = quick.scores("own", results)
+    counts = [np.array([7, 7])] * 3  # of "null" and "right" in every test part
+    assert found["guessing"] == pytest.approx(chance_line(counts, alpha=0.0125))  # each of the four pipelines has its share of .05; the same sum twice
+    assert found["ViT"] > 0.9
+    assert set(results.table["subject"]) == {"NA", "02", "03"}
+
+
+def test_a_row_that_is_refused_or_fails_stands_under_its_name_and_the_others_go_on(quick, own_page, tmp_path, monkeypatch, capsys):
+    fine, refused, broken = f"{own_page}:cross_subject", f"{own_page}:shipped", f"{own_page}:cross_subject:3"
+    run = quick.run
+    monkeypatch.setattr(quick, "run", lambda *given: {}["lost"] if given[0] == broken else run(*given))
+    monkeypatch.setattr("sys.argv", ["eeg_accuracy.py", refused, fine, broken, "--seeds", "1", "--jobs", "1", "--output", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as ended:
+        quick.main()
+    assert ended.value.code == 1
+    out, err = capsys.readouterr()
+    assert f"{refused}\nThe metadata lacks 'shipped'" in out
+    assert f"{broken}\nKeyError: 'lost'\n" in out
+    last = out[out.rindex("# How accurate") :]
+    assert f"{refused} has no result: The metadata lacks 'shipped'" in last
+    assert f"{broken} has no result: KeyError: 'lost'" in last
+    assert f"| {fine} | " in last
+    assert err.count("Traceback") == 1  # of the fault, not of the refusal
+    assert "KeyError" in err
+
+
+def test_jobs_are_what_cross_validation_is_asked_for(quick, own_page, tmp_path, monkeypatch):
+    asked = []
+    real = sigvit.cross_validate
+
+    def noted(*given, n_jobs, **others):
+        asked.append(n_jobs)
+        return real(*given, **others)
+
+    monkeypatch.setattr(quick.sigvit, "cross_validate", noted)
+    for options in ((), ("--jobs", "3")):
+        monkeypatch.setattr("sys.argv", ["eeg_accuracy.py", f"{own_page}:cross_subject", "--seeds", "1", "--output", str(tmp_path / "out"), *options])
+        quick.main()
+    assert asked == [2, 3]
+
+
+def test_whatever_a_network_raises_leaves_it_out(accuracy, capsys):
+    class Odd:
+        network = "odd"
+
+        def build(self, *shape):
+            return {}["heads"]
+
+    assert not sys.modules["braindecode_networks"].can_read(Odd(), synthetic_windows())
+    assert "synthetic: odd can't read windows of 3 × 67: KeyError: 'heads'" in capsys.readouterr().out
+
+
+def test_what_a_certificate_warns_of_stands_under_the_name_of_its_row(quick, own_page, tmp_path, monkeypatch, capsys):
+    row = f"{own_page}:cross_subject"
+    monkeypatch.setattr("sys.argv", ["eeg_accuracy.py", row, "--seeds", "1", "--jobs", "1", "--output", str(tmp_path / "out")])
+    quick.main()
+    windows = sigvit.open_dataset(own_page)
+    warnings = sigvit.certify(windows, sigvit.folds.cross_subject(windows.metadata)).warnings
+    assert capsys.readouterr().out.startswith("\n".join([row, *(f"warning {warning}" for warning in warnings)]))
+    assert len(warnings) > 0
 
 
 @pytest.mark.parametrize("wrong", ["scp1", "scp1:withinsession", "scp1:cross_subject:x", "scp1:cross_subject:2:3"])
@@ -76,12 +172,10 @@ def test_a_row_that_is_none_is_refused_before_anything_is_fitted(accuracy, monke
     assert f"{wrong} is no row; write PAGE:PROTOCOL" in capsys.readouterr().err
 
 
-def test_the_line_is_that_of_all_pipelines_together(accuracy, tmp_path):
+def test_the_line_is_that_of_all_pipelines_together(accuracy):
     windows = synthetic_windows(effect=0.0)
     folds = sigvit.folds.cross_subject(windows.metadata)
     pipelines = {"one": sigvit.baselines.majority(), "other": sigvit.baselines.shrinkage_lda(4)}
     results = sigvit.cross_validate(pipelines, windows, folds)
-    results.table.to_csv(tmp_path / "results.csv", index=False)
-    results.predictions.to_csv(tmp_path / "predictions.csv", index=False)
     counts = [np.bincount(windows.labels[fold.test] == "left") for fold in folds]
-    assert accuracy.scores("row", tmp_path)["guessing"] == pytest.approx(chance_line(counts, alpha=0.025))
+    assert accuracy.scores("row", results)["guessing"] == pytest.approx(chance_line(counts, alpha=0.025))

@@ -29,13 +29,13 @@ def page(monkeypatch):
 def test_a_default_run_leaves_the_published_page_with_its_notes_alone(monkeypatch, tmp_path):
     accuracy = importlib.import_module("eeg_accuracy")
     windows = synthetic_windows()
-    sigvit.certify(windows, sigvit.folds.cross_subject(windows.metadata)).write(tmp_path / "certificate.json")
+    results = sigvit.cross_validate({"Majority": sigvit.baselines.majority()}, windows, sigvit.folds.cross_subject(windows.metadata))
     published = ROOT / "benchmarks" / "results" / "eeg_accuracy.md"
     before = published.read_bytes()
     found = {"guessing": 0.55, "ViT": 0.8, "ViT: network": 0.7, "ViT: classical half": 0.7, "LDA": 0.6}
     monkeypatch.setattr("sys.argv", ["eeg_accuracy.py"])
-    monkeypatch.setattr(accuracy, "run", lambda *given: tmp_path)
-    monkeypatch.setattr(accuracy, "scores", lambda row, folder: pd.Series(found, name=row))
+    monkeypatch.setattr(accuracy, "run", lambda *given: results)
+    monkeypatch.setattr(accuracy, "scores", lambda row, results: pd.Series(found, name=row))
     monkeypatch.chdir(tmp_path)
     accuracy.main()
     assert "| scp1:shipped | 0.550 | 0.800 |" in (tmp_path / "results" / "benchmarks" / "eeg_accuracy.md").read_text()
