@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from sigvit.data.page_format import Events, Page, Range
 from sigvit.data.windows import Windows
+
+
+N = TypeVar("N", int, float)
 
 
 class ExpectationError(ValueError):
@@ -76,12 +79,15 @@ def check_whole(page: Page, windows: Windows, n_recordings: int) -> None:
 
 def _refuse(page: Page, name: str, found: list[str]) -> None:
     if found:
-        way = "" if name == "the set" else f" If it is to be left out: exclude=({name!r},), or [[exclude]] with the reason in the page."
+        whole, part = f" It needs: {page.needs}.", f" If it is to be left out: exclude=({name!r},), or [[exclude]] with the reason in the page."
+        way = whole if name == "the set" else part
         raise ExpectationError(f"{page.name}: {name} has {'; '.join(found)}.{way}")
 
 
-def _rate_mismatch(rate: float, expected: float | None) -> list[str]:
-    return [] if expected is None or np.isclose(rate, expected, rtol=1e-6) else [f"a sampling rate of {rate:g} Hz instead of {expected:g} Hz"]
+def _rate_mismatch(rate: float, expected: float | tuple[float, float] | None) -> list[str]:
+    if expected is None or _within(rate, _pair(expected), 1e-6 * rate):
+        return []
+    return [f"a sampling rate of {rate:g} Hz instead of {_range(_pair(expected))} Hz"]
 
 
 def _duration_mismatch(what: str, seconds: float, expected: tuple[float, float] | None, slack: float) -> list[str]:
@@ -120,8 +126,8 @@ def _trials_mismatch(windows: Windows, expected: dict[str, Range]) -> list[str]:
     return [f"{count} trials of '{label}' instead of {_range(wanted)}" for label, count, wanted in wrong]
 
 
-def _pair(wanted: Range) -> tuple[int, int]:
-    return (wanted, wanted) if isinstance(wanted, int) else wanted
+def _pair(wanted: N | tuple[N, N]) -> tuple[N, N]:
+    return wanted if isinstance(wanted, tuple) else (wanted, wanted)
 
 
 def _within(value: float, limits: tuple[float, float], slack: float = 0.0) -> bool:

