@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 
 import mne
@@ -12,20 +13,25 @@ from sigvit.data.windows import abridged
 from sigvit.electrodes import canonical_name
 
 # EDF and GDF have no channel types, so mne calls all of them EEG; these names say otherwise.
-_NOT_EEG = re.compile(
-    r"(?:^|[^a-z])(?:[hv]?eogh?|ecg|ekg|emg|gsr|eda|resp|temp|sti|stim|status|trig|trigger|marker|event|annotations|aux|acc[xyz]?|photo|pho|photic|spo2|pulse|ppg)(?:$|[^a-z])",
+_MUSCLE = re.compile(r"(?:^|[^a-z])emg(?:$|[^a-z])", re.IGNORECASE)
+_NEITHER = re.compile(
+    r"(?:^|[^a-z])(?:[hv]?eogh?|ecg|ekg|gsr|eda|resp|temp|sti|stim|status|trig|trigger|marker|event|annotations|aux|acc[xyz]?|photo|pho|photic|spo2|pulse|ppg)(?:$|[^a-z])",
     re.IGNORECASE,
 )
-_FIRST_OF = (("eeg",), ("mag", "grad"), ("seeg", "ecog", "dbs"), ("hbo", "hbr"))
+_FIRST_OF = (("eeg",), ("mag", "grad"), ("seeg", "ecog", "dbs"), ("hbo", "hbr"), ("emg",))
 
 
 def pick_channels(info: mne.Info, electrodes: Sequence[str] | None, rename: Mapping[str, str], bad_electrodes: str, where: str) -> list[str]:
-    """The channel names, as the recording has them, of the electrodes asked for; of all EEG (else MEG, intracranial) channels for None.
+    """The channel names, as the recording has them, of the electrodes asked for; of all EEG (else MEG, intracranial, fNIRS, EMG) channels for None.
 
     Raises
     ------
     ValueError : a name that isn't there (with the nearest), a channel twice, no such channel at all, bad channels among them where they are refused, or none
         left where they are dropped.
+
+    Warns
+    -----
+    UserWarning : for None, channels called EMG are left out, and none of those that stay is called by a place on the scalp.
     """
     if isinstance(electrodes, str):
         raise ValueError(f"electrodes is {electrodes!r}; give a list of names, as in [{electrodes!r}].")
@@ -33,6 +39,8 @@ def pick_channels(info: mne.Info, electrodes: Sequence[str] | None, rename: Mapp
     if unknown:
         raise ValueError(f"{where} has no channel {unknown[0]!r} to rename{_nearest(unknown[0], info['ch_names'])}.")
     picked = all_electrodes(info, where) if electrodes is None else [_find(info, name, rename, where) for name in electrodes]
+    if electrodes is None:
+        _warn_of_muscles([name for name in left_out(info, picked) if _MUSCLE.search(name)], [rename.get(name) or name for name in picked], where)
     if len(set(picked)) < len(picked):
         doubled = sorted({name for name in picked if picked.count(name) > 1})
         raise ValueError(f"electrodes asks more than once for the channels {doubled} of {where}.")
@@ -70,19 +78,37 @@ def reference_channels(info: mne.Info, reference: str | Sequence[str] | None, re
 
 
 def all_electrodes(info: mne.Info, where: str) -> list[str]:
-    """Every EEG channel, but those whose name says that they are something else (unless all do); where there is none, all MEG, intracranial or fNIRS ones."""
+    """Every EEG channel, but those whose name says that they are something else (unless all do); where there is none, all MEG, intracranial, fNIRS or EMG
+    ones."""
     kinds = dict(zip(info["ch_names"], info.get_channel_types(), strict=True))
     for wanted in _FIRST_OF:
         picked = [name for name, kind in kinds.items() if kind in wanted]
         if picked:
-            return [name for name in picked if kinds[name] != "eeg" or not _NOT_EEG.search(name)] or picked
-    found, choices = sorted(set(kinds.values())), "name what is meant with electrodes=… where windows are read, or give its array"
-    raise ValueError(f"{where} has no channel with brain signals, only {found}; {choices}.")
+            return [name for name in picked if kinds[name] != "eeg" or not (_MUSCLE.search(name) or _NEITHER.search(name))] or picked
+    choices = "name what is meant with electrodes=… where windows are read ([electrodes] pick in a page), or give its array"
+    raise ValueError(f"{where} has no channel of brain or muscle signals, only {sorted(set(kinds.values()))}; {choices}.")
+
+
+def muscle_types(info: mne.Info, picked: Sequence[str]) -> dict[str, str]:
+    """In a recording of muscles, the types of the channels that mne calls EEG: "emg", or "misc" where the name says something else and isn't picked.
+
+    >>> muscle_types(mne.create_info(["Biceps", "EMG 2", "Trigger"], 500.0, "eeg"), [])
+    {'Biceps': 'emg', 'EMG 2': 'emg', 'Trigger': 'misc'}
+    """
+    return {name: "misc" if _NEITHER.search(name) and name not in picked else "emg" for name in left_out(info, [])}
 
 
 def left_out(info: mne.Info, picked: Sequence[str]) -> list[str]:
     """Channels of EEG type that aren't picked."""
     return [name for name, kind in zip(info["ch_names"], info.get_channel_types(), strict=True) if kind == "eeg" and name not in picked]
+
+
+def _warn_of_muscles(muscles: Sequence[str], others: Sequence[str], where: str) -> None:
+    parts = {part for name in others for part in (name, *re.split(r"[\s:_-]+", name))}  # "EEG Fpz-Cz"
+    if muscles and not any(canonical_name(part) or part.lower() == "eeg" for part in parts):
+        means = 'name all that is meant with electrodes=…; in a page say kind = "emg" or pick in [electrodes]'
+        told = f"The channels {abridged(muscles)} of {where} are left out as muscles beside {abridged(others)}"
+        warnings.warn(f"{told}, none of which is called by a place on the scalp; {means}.", stacklevel=4)
 
 
 def _find(info: mne.Info, name: str, rename: Mapping[str, str], where: str) -> str:

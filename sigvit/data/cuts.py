@@ -32,7 +32,8 @@ class Cut:
     resample_hz : the windows' sampling rate, by polyphase filtering after the others.
     reference : "average" (of all EEG electrodes that aren't bad; under "interpolate" all count where one that is picked is bad, and without a picked bad one
         the bad ones don't) or electrode names whose mean is subtracted; a bad one among them is never left out: "drop" refuses it.
-    electrodes : which, in this order; None: all of EEG type whose names don't say otherwise, or where there are none all MEG or intracranial channels.
+    electrodes : which, in this order; None: all of EEG type whose names don't say otherwise, or where there are none all MEG, intracranial, fNIRS or
+        EMG channels.
     bad_electrodes : what to do with picked electrodes that the recording marks bad: "refuse", "drop", "keep" (with the mark in the windows' info: whatever
         masks bad electrodes then masks these, as `sigvit.collate_windows` does), "interpolate".
     bad_spans : further annotations that mark bad spans, besides those that begin with "bad".

@@ -107,7 +107,9 @@ def _windows(page: Page, unit: str, values: np.ndarray, found: np.ndarray, names
     # Nobody tells when these windows were recorded.
     columns = {key: value if isinstance(value, str) else value[rows] for key, value in columns.items()} | {"start_s": np.nan, "stop_s": np.nan} | shipped
     metadata = pd.DataFrame(columns | {"label": classes}, index=range(len(rows)))
-    return Windows(volts, classes, metadata, make_info([comparable_name(name) for name in called], rate), name=page.name)
+    kind = page.electrodes.kind
+    info = make_info([comparable_name(name) if kind == "eeg" else name for name in called], rate, kind)
+    return Windows(volts, classes, metadata, info, name=page.name)
 
 
 def _check_channels(page: Page, names: tuple[str, ...], values: np.ndarray) -> None:

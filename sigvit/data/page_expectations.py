@@ -11,7 +11,6 @@ import numpy as np
 from sigvit.data.page_format import Events, Page, Range
 from sigvit.data.windows import Windows
 
-
 N = TypeVar("N", int, float)
 
 

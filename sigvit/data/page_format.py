@@ -133,13 +133,18 @@ class Window:
 
 @dataclass(frozen=True)
 class Electrodes:
-    """Which channels become electrodes and what they are called; names of the 10-05 system get its positions."""
+    """Which channels become electrodes and what they are called; names of the 10-05 system get its positions.
+
+    `kind` is what channels without a type of their own are: all in named arrays and text series, those that mne calls EEG in files. "emg", muscles, have no
+    places on the scalp, keep their names, and may have an amplifier's gain in their values.
+    """
 
     pick: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     bad: str = "refuse"  # what to do with those that a recording marks bad: refuse, drop, interpolate, keep
     constant: str = "refuse"  # electrodes that never move in a whole recording: refuse, keep
     rename: dict[str, str] = field(default_factory=dict)
+    kind: str = "eeg"  # or "emg"
 
 
 @dataclass(frozen=True)

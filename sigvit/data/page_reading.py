@@ -13,6 +13,8 @@ from sigvit.data.page_recordings import page_cut
 from sigvit.data.page_tables import PageError, read_table, read_value
 from sigvit.data.quality import volts_of
 
+ELECTRODE_KINDS = ("eeg", "emg")
+
 
 def read_page(path: str | Path) -> Page:
     """The page in a TOML file.
@@ -72,6 +74,8 @@ def _check_agreement(page: Page) -> None:
 def _check_values(page: Page) -> None:
     """Words and numbers by which no recording can be cut are named before one is fetched or opened."""
     try:
+        if page.electrodes.kind not in ELECTRODE_KINDS:
+            raise ValueError(f"kind in [electrodes] is {page.electrodes.kind!r}; it must be one of {', '.join(ELECTRODE_KINDS)}.")
         for source in page.source:
             if isinstance(source, Package | Arrays):
                 volts_of(source.unit, "source")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sigvit.data.channels import muscle_types, pick_channels
 from sigvit.data.cuts import Cut
 from sigvit.data.cutter import Cutter, LabelledRecording, warn_of_dropped
 from sigvit.data.page_expectations import ExpectationError, check_recording
@@ -32,6 +33,10 @@ def windows_of_recording(page: Page, recording: Recording) -> Iterator[tuple[Eve
     if page.processing.skip_end_s:
         raw.crop(tmax=raw.times[-1] - page.processing.skip_end_s)
     raw.drop_channels([name for name in page.electrodes.drop if name in raw.ch_names])
+    if page.electrodes.kind == "emg":
+        cut = page_cut(page, raw.ch_names)
+        picked = pick_channels(raw.info, cut.electrodes, cut.rename, "keep", recording.name) if cut.electrodes else []
+        raw.set_channel_types(muscle_types(raw.info, picked), on_unit_change="ignore", verbose="ERROR")
     for part, piece in _runs(page, recording, raw, events):
         yield events, _windows(page, part, piece, events)
 

@@ -102,7 +102,8 @@ def _check_volts(typical: float, where: str) -> None:
     found = f"The EEG of {where} has a typical standard deviation of {typical:.3g}"
     if typical > LARGEST_V:
         raise ValueError(
-            f"{found}, which can't be volts; it looks like {'milli' if typical < 1 else 'micro'}volts: multiply by {1e-3 if typical < 1 else 1e-6:g}."
+            f"{found}, which can't be volts; it looks like {'milli' if typical < 1 else 'micro'}volts: multiply by {1e-3 if typical < 1 else 1e-6:g}; "
+            'channels of muscles have the type "emg" (in a page: kind in [electrodes]).'
         )
     if typical < SMALLEST_V:
         raise ValueError(f"{found}, which can't be volts: scalp EEG has some 1e-5 V; was it multiplied by 1e-6 twice?")

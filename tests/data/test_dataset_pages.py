@@ -162,7 +162,7 @@ class TestEegmmidb:
         assert (set(own.metadata["shipped"]), set(resampled.metadata["shipped"])) == ({"validation"}, {"test"})
         # The same signals up to 32 Hz behind two filters of unlike length; a sample's shift would leave .80.
         assert np.corrcoef(own.values.ravel(), resampled.values.ravel())[0, 1] > 0.99
-        with pytest.raises(ExpectationError, match="the set has 2 subjects instead of 109. It needs: EDF files of all 109 subjects"):
+        with pytest.raises(ExpectationError, match=r"the set has 2 subjects instead of 109\. It needs: EDF files of all 109 subjects"):
             open_dataset(page, tmp_path)
 
     def test_a_truncated_or_edited_file_is_named(self, data, tmp_path):

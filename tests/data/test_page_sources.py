@@ -16,6 +16,7 @@ from sigvit.data.page_selection import Selection
 from sigvit.data.page_sources import Recording, _fetch, check_sha256, list_recordings, recordings_of_moabb
 from sigvit.data.page_tables import PageError
 from sigvit.data.pages import find_page, open_dataset, read_page
+from sigvit.data.windows import Windows
 
 HEAD = 'title = "A"\ntask = "Tell."\nlicence = "none"\ncitation = "nobody"\nneeds = "files"\n'
 
@@ -33,6 +34,11 @@ def noise(seconds: float, names: list[str], rate: float, events: list[tuple[floa
         onsets, durations, texts = zip(*events, strict=True)
         raw.set_annotations(mne.Annotations(onsets, durations, texts))
     return raw
+
+
+def saved(windows: Windows, folder: Path) -> Path:
+    windows.save(folder)
+    return folder
 
 
 SLEEP_CHANNELS = ("EEG Fpz-Cz", "EEG Pz-Oz", "EOG horizontal")
@@ -317,6 +323,19 @@ class TestArrays:
         assert windows.electrodes == ("C4", "F7", "C3")
         np.testing.assert_array_equal(windows.values, whole.values[:, [2, 3, 0]])
 
+    def test_muscles_behind_an_amplifiers_gain_are_read_where_the_page_says_that_they_are_muscles(self, folder):
+        for part in ("train", "test"):
+            stored = dict(np.load(folder / f"{part}.npz"))
+            np.savez(folder / f"{part}.npz", **stored | {"names": ("T3", "FC1", "Biceps", "X", "Triceps")})
+        loud = self.text.replace('unit = "uV"', 'unit = "mV"')
+        with pytest.raises(ValueError, match=r'can\'t be volts; it looks like millivolts.* type "emg" \(in a page: kind in'):
+            open_dataset(page(folder, loud), folder)
+        windows = open_dataset(page(folder, loud + 'kind = "emg"\n'), folder)
+        assert windows.electrodes == ("T3", "FC1", "Biceps", "Triceps")  # names of muscles aren't those of the scalp
+        assert windows.info.get_channel_types() == ["emg"] * 4
+        again = Windows.load(saved(windows, folder / "saved"))
+        assert again.info.get_channel_types() == ["emg"] * 4
+
     def test_repeats_and_flat_trials_are_dropped_by_name_or_kept_on_request(self, folder):
         stored = dict(np.load(folder / "train.npz"))
         stored["codes"][4, 2] = 0
@@ -350,6 +369,7 @@ class TestArrays:
             ("[electrodes]", "[expect]\nsampling_rate_hz = 128\n[electrodes]", "a sampling rate of 64 Hz instead of 128 Hz"),
             ("[electrodes]", "[expect]\nduration_s = [1, 1.1]\n[electrodes]", "windows of 0.953125 s instead of 1 to 1.1 s"),
             ('unit = "uV"', 'unit = "V"', "can't be volts"),
+            ("[electrodes]", '[electrodes]\nkind = "muscle"', "kind in .electrodes. is 'muscle'; it must be one of eeg, emg"),
             ('step = "step"\n', "", "names an offset .'offset'., but no step"),
             ("[electrodes]", '[rejection]\npeak_to_peak_v = "autoreject"\n[electrodes]', "rejects by annotations or autoreject, but its source holds finished"),
             ("[electrodes]", '[rejection]\nbad_spans = ["x"]\n[electrodes]', "rejects by annotations or autoreject, but its source holds finished"),

@@ -148,6 +148,23 @@ class TestFiles:
         assert told["page"]["window"] == {"start_s": 0.5, "stop_s": 1.5}
         assert told["sha256"] == read_page(example).sha256
 
+    @pytest.mark.parametrize(
+        ("pick", "electrodes"),
+        [
+            ("", ("EMG flexor", "Biceps", "T3")),
+            ('pick = ["Aux 1", "EMG flexor"]\n', ("Aux 1", "EMG flexor")),
+            ('pick = ["arm"]\nrename = { Biceps = "arm" }\n', ("arm",)),
+        ],
+    )
+    def test_a_page_can_say_that_its_channels_are_muscles(self, tmp_path, pick, electrodes):
+        path = recording(tmp_path, "01", "1", electrodes=("EMG flexor", "Biceps", "Aux 1", "T3"))
+        raw = mne.io.read_raw_fif(path, preload=True, verbose="ERROR")
+        raw._data *= 1e3  # an amplifier's gain
+        raw.save(path, verbose="ERROR", overwrite=True)
+        windows = open_dataset(page(tmp_path, SOURCE, EVENTS, WINDOW, f'[electrodes]\nkind = "emg"\n{pick}'), tmp_path)
+        assert windows.electrodes == electrodes
+        assert set(windows.info.get_channel_types()) == {"emg"}
+
     def test_a_page_can_say_whom_a_published_protocol_chooses_by_and_tests_on(self, tmp_path, recordings):
         for subject in ("03", "11"):
             recording(tmp_path / "more", subject, "1")

@@ -16,6 +16,7 @@ import pytest
 
 from sigvit.data.cuts import plan
 from sigvit.data.electrode_info import make_info
+from sigvit.data.epochs import epochs_channels
 from sigvit.data.events import Event
 from sigvit.data.recordings import (
     Cut,
@@ -277,6 +278,34 @@ def test_only_eeg_is_among_the_inputs_unless_named():
     named = windows_from_raw(raw, {"a": 0}, 0, 1, electrodes=["T7", "EOG-left", "T3"][:2])
     np.testing.assert_allclose(named.values[0, :, 0] * 1e6, [502, 302], rtol=1e-6)
     assert np.isfinite([channel["loc"][:3] for channel in windows.info["chs"]]).all()
+
+
+def test_muscles_are_taken_where_a_file_names_their_type_and_nothing_comes_first():
+    raw = annotate(ramp_raw(names=("Biceps", "T3", "Heart")), [2.0], ["a"])
+    raw.set_channel_types({"Biceps": "emg", "T3": "emg", "Heart": "ecg"}, verbose="ERROR")
+    windows = windows_from_raw(raw, {"a": 0}, 0, 1)
+    assert windows.electrodes == ("Biceps", "T3")  # a muscle's name, not the old one of T7
+    assert windows.info.get_channel_types() == ["emg", "emg"]
+    assert np.isnan([channel["loc"][:3] for channel in windows.info["chs"]]).all()
+    epochs = mne.Epochs(raw, tmin=0.0, tmax=0.5, baseline=None, preload=True, verbose="ERROR")
+    assert epochs_channels(epochs) == ["Biceps", "T3"]
+    raw.set_channel_types({"Biceps": "ecg", "T3": "ecg"}, verbose="ERROR")
+    with pytest.raises(ValueError, match=r"no channel of brain or muscle signals, only \['ecg'\]; name .* with electrodes=….*\[electrodes\] pick in a page"):
+        windows_from_raw(raw, {"a": 0}, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("Biceps", "EMG deltoid", "Triceps", "EMG flexor"), "EMG deltoid, EMG flexor of sub-1_ses-1_run-1 are left out as muscles beside Biceps, Triceps"),
+        (("C3", "EMG chin", "X1"), None),
+        (("EEG Fpz-Cz", "EMG submental"), None),
+        (("EMG 1", "EMG 2"), None),  # all of them stay
+    ],
+)
+def test_muscles_that_are_left_out_beside_what_may_be_muscles_too_are_named(names, told, recwarn):
+    windows_from_raw(annotate(ramp_raw(names=names), [2.0], ["a"]), {"a": 0}, 0, 1)
+    assert [told in str(warning.message) for warning in recwarn.list] == ([] if told is None else [True])
 
 
 def test_electrodes_are_renamed_ordered_and_keep_measured_places():
