@@ -26,6 +26,9 @@ from sigvit.tokens import Tokens
 class ElectrodeTimePatches(Tokenizer):
     """Patches of `electrodes` × `window` samples, cut every `stride` samples and projected to a token each.
 
+    The image ViT's patches (Dosovitskiy et al. 2020, arXiv:2010.11929) of a picture whose rows are electrodes; of one electrode each, the channel patches of
+    LaBraM (Jiang et al. 2024, arXiv:2405.18765).
+
     Parameters
     ----------
     n_electrodes : electrodes (channels) of the recording.

@@ -24,6 +24,8 @@ from sigvit.tokens import Tokens
 class TimeStepTokens(Tokenizer):
     """A token for each time step: the vector of all electrodes, averaged over `window` samples.
 
+    The input of the time series Transformer (Zerveas et al. 2020, arXiv:2010.02803): attention sees every moment, and only the projection mixes electrodes.
+
     Parameters
     ----------
     n_electrodes : electrodes (channels) of the recording.
