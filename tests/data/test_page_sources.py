@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from sigvit.data import page_places
 from sigvit.data.electrode_info import make_info
 from sigvit.data.page_expectations import ExpectationError
 from sigvit.data.page_format import Fetched
@@ -231,8 +232,8 @@ class TestMoabb:
         with pytest.raises(ConnectionError, match=r"MOABB couldn't fetch subject 1 of Name \(no route\).*folder=…"):
             list(recordings_of_moabb(Unreachable(), "Name", 0.0, lambda subject: True))
 
-    @pytest.mark.skipif(__import__("importlib").util.find_spec("moabb") is not None, reason="moabb is installed")
-    def test_without_moabb_and_folder_the_page_says_what_it_needs(self):
+    def test_without_moabb_and_folder_the_page_says_what_it_needs(self, monkeypatch):
+        monkeypatch.setattr(page_places, "find_spec", lambda package: None)
         with pytest.raises(FileNotFoundError, match=r"bci_iv_2a isn't here .*moabb isn't installed.*A01T.gdf"):
             open_dataset("bci_iv_2a")
 
