@@ -6,6 +6,8 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+from sigvit.processor import processor_name
+
 PACKAGES = ("sigvit", "torch", "numpy", "scipy", "scikit-learn", "pyriemann", "mne", "pandas", "matplotlib")
 
 
@@ -17,7 +19,7 @@ def describe_machine() -> dict[str, str]:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     system = f"{platform.system()} {platform.machine()}"
-    return {"Processor": _processor(), "Cores": str(cores), "Memory": _memory(), "System": system, "Python": platform.python_version()}
+    return {"Processor": processor_name(), "Cores": str(cores), "Memory": _memory(), "System": system, "Python": platform.python_version()}
 
 
 def package_versions() -> dict[str, str]:
@@ -30,16 +32,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    """The model's name where the system tells it (Linux), else the architecture."""
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _memory() -> str:

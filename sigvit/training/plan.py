@@ -12,12 +12,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import sigvit
 from sigvit.model.random_state import borrowed_random_state
+from sigvit.processor import processor_name
+from sigvit.products import SLOW_IN_MKL
 from sigvit.training.distributed import Processes
 from sigvit.training.group import Group
 from sigvit.training.loop import update
@@ -27,13 +31,16 @@ from sigvit.training.state import TrainingState
 from sigvit.whole_file import write_atomically
 from sigvit.workers import possible_processes
 
-# Below so many seconds of training all sizes are not worth measuring: then SHORT_SIZE against one after the other, two steps of each.
+# Below so many seconds of training all sizes are not worth measuring: then SHORT_SIZE against one after the other.
 WORTH_MEASURING_S = 20.0
 SHORT_SIZE = 10
 SIZES = (3, 10, 25)
 ROUNDS = 3
 # A way must be so much faster than one model after the other, or than smaller stacks, to be preferred to it, since measured seconds spread.
 MARGIN = 0.95
+# A step of several models takes at least such a share of one model's, and where it has one thread instead of n, an n-th of that share, since threads wait for
+# each other; what says otherwise was measured beside other work.
+LEAST_SHARE = 0.5
 # What it takes to start processes and to load torch in each.
 START_S = 8.0
 # On a GPU the stack may fill so much of the free memory.
@@ -64,6 +71,17 @@ class Seconds:
     processes: int = 1
     complete: bool = False
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether no way is faster than it can be, beside one model after the other.
+
+        >>> Seconds(alone=1.0, stacked={10: 0.1}).is_possible, Seconds(alone=1.0, stacked={10: 0.02}).is_possible
+        (True, False)
+        """
+        steps = [size * seconds for size, seconds in self.stacked.items()]
+        steps += [size * seconds * self.processes * self.processes for size, seconds in self.shared.items()]
+        return min(steps) >= LEAST_SHARE * self.alone
+
     def plan(self, steps: int) -> Plan:
         """The fastest way for so many steps of all members together; one after the other unless another is clearly faster."""
         times = {Plan(size): seconds * steps for size, seconds in self.stacked.items()}
@@ -85,7 +103,7 @@ def choose_plan(members: Sequence[Member], processes: int | None = None) -> Plan
 
     Measured: one model after the other against stacks; for a training of more than a few seconds stacks of several sizes, with all threads, and with one
     thread for each of as many processes. What was measured is remembered in this process and in a file of the user's cache folder (`XDG_CACHE_HOME`, else
-    ~/.cache), by machine, architecture and shapes.
+    ~/.cache), by processor, versions, architecture and shapes.
     """
     first, steps = members[0], sum(member.recipe.steps for member in members)
     if first.values.device.type == "cuda":
@@ -95,16 +113,22 @@ def choose_plan(members: Sequence[Member], processes: int | None = None) -> Plan
     known = _remembered.get(key) or _read_seconds(key)
     with borrowed_random_state():
         if known is None:
-            known = _remember(key, _measure_short(members))
+            known = _remember(key, _possible(partial(_measure_short, members)))
         if not known.complete and known.alone * steps >= WORTH_MEASURING_S:
-            known = _remember(key, _measure_all(members, processes))
+            known = _remember(key, _possible(partial(_measure_all, members, processes)))
     _remembered[key] = known
     return known.plan(steps)
 
 
+def _possible(measure: Callable[[], Seconds]) -> Seconds:
+    """What is measured; once more where that can't be."""
+    found = measure()
+    return found if found.is_possible else measure()
+
+
 def _measure_short(members: Sequence[Member]) -> Seconds:
     size = min(len(members), SHORT_SIZE)
-    alone, stacked = _measure([_alone(members[0]), Group(members[:size]).step], rounds=1)
+    alone, stacked = _measure([_alone(members[0]), Group(members[:size]).step])
     return Seconds(alone, {size: stacked / size})
 
 
@@ -129,12 +153,12 @@ def _alone(member: Member) -> Callable[[], None]:
     return lambda: update(state, batches, member.class_weights)
 
 
-def _measure(steps: Sequence[Callable[[], None]], rounds: int = ROUNDS) -> list[float]:
+def _measure(steps: Sequence[Callable[[], None]]) -> list[float]:
     """Median seconds of each, taken in turn, so that whatever else the machine does meets all of them."""
     for step in steps:
         step()
     times: list[list[float]] = [[] for _ in steps]
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         for step, found in zip(steps, times, strict=True):
             start = time.perf_counter()
             step()
@@ -168,7 +192,8 @@ def _key(members: Sequence[Member], processes: int) -> str:
     """Of everything that the speed depends on; more members than the largest stack are all the same."""
     first = members[0]
     told = (
-        *(platform.processor(), platform.machine(), os.cpu_count(), torch.get_num_threads(), processes, torch.__version__, first.recipe.dtype),
+        *(processor_name(), platform.machine(), os.cpu_count(), torch.get_num_threads(), processes, first.recipe.dtype),
+        *(torch.__version__, sigvit.__version__, SLOW_IN_MKL),
         *(architecture(first.model), first.batch_size, tuple(first.values.shape[1:]), min(len(members), max(SIZES)), (1, *SIZES)),
     )
     return hashlib.sha256(repr(told).encode()).hexdigest()[:24]
@@ -197,7 +222,9 @@ def _read_seconds(key: str) -> Seconds | None:
 
 
 def _remember(key: str, seconds: Seconds) -> Seconds:
-    """Where the folder can't be written the next process measures again."""
+    """Where the folder can't be written, or this can't be, the next process measures again."""
+    if not seconds.is_possible:
+        return seconds
     with suppress(OSError, RuntimeError):
         path = _file()
         path.parent.mkdir(parents=True, exist_ok=True)

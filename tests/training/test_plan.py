@@ -30,7 +30,7 @@ def measured_as(monkeypatch, *answers: list[float]) -> list[int]:
     """Seconds of a step instead of a clock, in the order in which they are asked for; returns the list of how many were asked for at a time."""
     asked = []
 
-    def measure(steps, rounds=3):
+    def measure(steps):
         asked.append(len(steps))
         return answers[len(asked) - 1]
 
@@ -63,6 +63,40 @@ def test_a_short_training_is_stacked_only_if_that_was_found_faster(monkeypatch, 
     assert choose_plan(members(11)) == expected
     assert asked == [2], "measured once"
     assert [told["complete"] for told in json.loads(cache.read_text()).values()] == [False]
+
+
+def test_a_short_measure_is_of_several_rounds_too(monkeypatch):
+    """One round alone is whatever else the machine did."""
+    steps, ours = [], plan.Group.step
+    monkeypatch.setattr(plan.Group, "step", lambda group: steps.append(len(group)) or ours(group))
+    plan._measure_short(members(11))
+    assert steps == [10] * (1 + plan.ROUNDS)
+
+
+@pytest.mark.parametrize("alone", [5e-3, 9e-3])
+def test_what_cannot_be_is_measured_again_and_kept_only_if_it_then_can(monkeypatch, cache, alone):
+    """A step of ten models in less than half the time of one: other work went on beside the one."""
+    asked = measured_as(monkeypatch, [9e-3, 4e-3], [alone, 4e-3])
+    assert choose_plan(members(11)) == Plan(10)
+    assert choose_plan(members(11)) == Plan(10)
+    assert asked == [2, 2]
+    assert cache.exists() == (alone == 5e-3)
+
+
+@pytest.mark.parametrize(("single", "possible"), [(0.13, True), (0.12, False)])
+def test_one_thread_is_not_many_times_as_fast_as_two(single, possible):
+    assert Seconds(alone=1.0, stacked={3: 0.9}, shared={1: single}, processes=2).is_possible == possible
+
+
+def test_seconds_of_another_processor_version_or_library_are_not_taken(monkeypatch):
+    asked = measured_as(monkeypatch, *[[1e-3, 5e-3]] * 4)
+    choose_plan(members(11))
+    for holder, name, value in ((plan, "processor_name", lambda: "another"), (sigvit, "__version__", "0.0.7"), (plan, "SLOW_IN_MKL", not plan.SLOW_IN_MKL)):
+        with monkeypatch.context() as changed:
+            changed.setattr(holder, name, value)
+            choose_plan(members(11))
+    choose_plan(members(11))
+    assert len(asked) == 4
 
 
 def test_of_ways_that_are_alike_the_smallest_stacks_are_taken():
