@@ -27,6 +27,7 @@ from sigvit.model.scaling import Scaling
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.network_input import read_input
 from sigvit.training.many import Member, Snapshots, train_many
+from sigvit.training.measured import NotFiniteError
 from sigvit.training.member import train_alone
 from sigvit.training.mirror import Mirror
 from sigvit.training.randomness import derive_seed
@@ -104,6 +105,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         if strangers:
             raise ValueError(f"fit_many takes jobs, sigvit.FitJob(train, validation, seed), but here is {strangers[0]}.")
         fitted = [self._copy_for(job, len(windows)) for job in jobs]
+        faults: list[str] = []
         with nullcontext() if folder is None else Snapshots(folder) as snapshots:
             for block in blocks(windows, jobs):
                 parts = prepare_all(windows, [(fitted[number], jobs[number]) for number in block])
@@ -115,9 +117,15 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
                     with named(jobs[number].name):
                         fitted[number]._begin(part, halves)
                         members.append(fitted[number]._members(part, jobs[number].name, jobs[number].key))
-                histories = iter(self._train([member for several in members for member in several], snapshots, processes))
-                for number, part, several in zip(block, parts, members, strict=True):
-                    fitted[number]._complete(part, [next(histories) for _ in several])
+                try:
+                    histories = iter(self._train([member for several in members for member in several], snapshots, processes))
+                    for place, number in enumerate(block):
+                        fitted[number]._complete(parts[place], [next(histories) for _ in members[place]])
+                except NotFiniteError as error:
+                    faults.append(str(error))  # the text alone: the error holds the block's windows
+                del parts, part, members  # before there are those of the next block
+        if faults:
+            raise NotFiniteError(" ".join(faults))
         return fitted
 
     def _copy_for(self, job: FitJob, n_windows: int) -> Self:

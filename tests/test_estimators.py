@@ -2,8 +2,10 @@
 
 import copy
 import dataclasses
+import gc
 import pickle
 import tracemalloc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Barrier, BrokenBarrierError
@@ -28,6 +30,7 @@ from sigvit.evidence.convnets import ConvNetClassifier, ShallowConvNet
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.log_linear_pool import PULL, blend_weights, pooled
 from sigvit.fine_tuned import FineTuned
+from sigvit.fit_blocks import prepare_all
 from sigvit.mixed_classifier import MixedRecordingClassifier
 from sigvit.model.vision_transformer import VisionTransformer
 from sigvit.network_classifier import mean_history, network_log_probabilities
@@ -406,6 +409,37 @@ def test_fit_many_names_the_job_that_came_to_no_end(windows):
     for wrong in (FitJob(one_class, rows[:0], 0, name="fold 5"), FitJob(rows[:40], rows[:0], 0, {"heads": 3}, name="fold 5")):
         with pytest.raises(ValueError, match=r"^fold 5: "):
             QUICK.fit_many(windows, [jobs[0], wrong])
+
+
+def test_all_blocks_are_trained_before_fit_many_says_which_jobs_came_to_no_end(windows, monkeypatch):
+    ended, ours = [], SignalViTClassifier._complete
+    monkeypatch.setattr(SignalViTClassifier, "_complete", lambda self, *asked: ended.append(self.random_state) or ours(self, *asked))
+    monkeypatch.setattr("sigvit.fit_blocks.BLOCK_BYTES", 1)
+    rows = np.arange(60)
+    jobs = [FitJob(rows[seed : seed + 40], rows[:0], seed, {"learning_rate": 1e30} if seed % 2 else {}, name=f"fold {seed}") for seed in range(5)]
+    with pytest.raises(ValueError, match=r"^fold 1: The .* became .* fold 3: The .* became") as raised:
+        QUICK.fit_many(windows, jobs)
+    assert ended == [0, 2, 4]
+    assert "fold 4" not in str(raised.value)
+
+
+def test_a_block_holds_no_windows_of_the_one_before(windows, monkeypatch):
+    alive, ours = [], prepare_all
+
+    def prepare(*asked):
+        gc.collect()  # torch's modules are in cycles
+        assert [part() for part in alive] == [None] * len(alive)
+        parts = ours(*asked)
+        alive.extend(weakref.ref(part) for part in parts)
+        return parts
+
+    monkeypatch.setattr("sigvit.network_classifier.prepare_all", prepare)
+    monkeypatch.setattr("sigvit.fit_blocks.BLOCK_BYTES", 1)
+    rows = np.arange(60)
+    parameters = [{}, {"learning_rate": 1e30}, {}]
+    with pytest.raises(ValueError, match="became"):
+        QUICK.fit_many(windows, [FitJob(rows[seed : seed + 40], rows[:0], seed, changed) for seed, changed in enumerate(parameters)])
+    assert len(alive) == 3
 
 
 def test_early_stopping_holds_out_whole_groups(windows):
