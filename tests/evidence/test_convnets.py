@@ -83,7 +83,7 @@ def test_eegnet_is_the_papers_convolutions(samples, rate):
 def test_stacked_networks_equal_their_serial_twins(network):
     stacked = members(network)
     serial = [replace(member, model=copy.deepcopy(member.model)) for member in stacked]
-    histories, expected = train_many(stacked), [train_alone(twin) for twin in serial]
+    histories, expected = train_many(stacked, Plan(3)), [train_alone(twin) for twin in serial]
     for member, twin, history, entries in zip(stacked, serial, histories, expected, strict=True):
         assert [entry["step"] for entry in history] == [entry["step"] for entry in entries]
         for name, tensor in twin.model.state_dict().items():
@@ -137,7 +137,7 @@ def test_a_silent_nan_stays_in_its_network(network):
     spoiled = together[1].values.clone()
     spoiled[3] = float("nan")
     with pytest.raises(ValueError, match="spoiled: The loss became nan"):
-        train_many([together[0], replace(together[1], values=spoiled, name="spoiled")])
+        train_many([together[0], replace(together[1], values=spoiled, name="spoiled")], Plan(2))
     train_alone(twin)
     for name, tensor in twin.model.state_dict().items():
         torch.testing.assert_close(together[0].model.state_dict()[name], tensor, rtol=0, atol=1e-10)  # as above

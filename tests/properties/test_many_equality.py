@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import sigvit
 from sigvit.tokenizers import ConvStem, ElectrodeTimePatches, TimeStepTokens
-from sigvit.training.many import Member, train_many
+from sigvit.training.many import Member, Plan, train_many
 from sigvit.training.member import train_alone
 from sigvit.training.recipe import Recipe
 
@@ -54,7 +54,7 @@ def make(choices: dict, number: int, fold: tuple[int, int, float]) -> Member:
 def test_stacked_weights_are_the_serial_ones(choices, drawn):
     members = [make(choices, number, fold) for number, fold in enumerate(drawn)]
     serial = [replace(member, model=copy.deepcopy(member.model)) for member in members]
-    train_many(members)
+    train_many(members, Plan(len(members)))
     for member, twin in zip(members, serial, strict=True):
         train_alone(twin)
         for name, tensor in twin.model.state_dict().items():

@@ -10,7 +10,7 @@ import sigvit
 from sigvit.training.batches import RecordingBatches
 from sigvit.training.fine_tuning import choose_trained, merge
 from sigvit.training.loop import train
-from sigvit.training.many import Member, is_stackable, train_many
+from sigvit.training.many import Member, Plan, is_stackable, train_many
 from sigvit.training.member import train_alone
 from sigvit.training.recipe import Recipe
 
@@ -102,7 +102,7 @@ def test_many_at_once_are_tuned_as_each_alone(trained):
         members.append(Member(choose_trained(model(), trained, 2, seed), *windows(), RECIPE, seed, 3))
     assert all(is_stackable(member) for member in members)
     serial = [copy.deepcopy(member.model) for member in members]
-    train_many(members)
+    train_many(members, Plan(2))
     for member, twin in zip(members, serial, strict=True):
         train_alone(Member(twin, *windows(), RECIPE, member.seed, 3))
         for name, tensor in twin.state_dict().items():

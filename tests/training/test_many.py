@@ -92,7 +92,7 @@ def test_members_that_differ_in_everything_equal_their_serial_twins(choices):
     members = different(**choices)
     serial = twins(members)
     expected = [train_alone(twin) for twin in serial]
-    assert_equal(members, train_many(members), serial, expected)
+    assert_equal(members, train_many(members, Plan(4)), serial, expected)
     assert expected[2][-1]["step"] < 20, "early stopping should have been on"
     assert len({len(history) for history in expected}) > 1
 
@@ -138,7 +138,7 @@ def test_other_architectures_and_recipes_without_a_stacked_form_are_trained_too(
     ]
     serial = twins(members)
     expected = [train_alone(twin) for twin in serial]
-    assert_equal(members, train_many(members), serial, expected)
+    assert_equal(members, train_many(members, Plan(5)), serial, expected)
 
 
 class Doubled(nn.Linear):
@@ -241,7 +241,7 @@ def test_logits_in_float32_are_those_of_the_serial_twins():
     serial = twins(members)
     for twin in serial:
         train_alone(twin)
-    train_many(members)
+    train_many(members, Plan(3))
     values, _ = windows(torch.float32)
     for each, twin in zip(members, serial, strict=True):
         with torch.no_grad():
@@ -319,15 +319,15 @@ def test_a_member_that_becomes_nan_is_named_and_the_others_do_not_notice():
     for twin in serial:
         train_alone(twin)
     with pytest.raises(ValueError, match=r"member 1: The loss became nan at step \d+"):
-        train_many(members)
+        train_many(members, Plan(3))
     for each, twin in zip(good, serial, strict=True):
         assert largest_difference(each.model, twin.model) < SUMS
 
 
 def test_who_else_is_there_changes_nothing():
     together, fewer = different(), different()[1:3]
-    train_many(together)
-    train_many(fewer)
+    train_many(together, Plan(4))
+    train_many(fewer, Plan(2))
     assert largest_difference(together[1].model, fewer[0].model) < SUMS
     assert largest_difference(together[2].model, fewer[1].model) < SUMS
 
