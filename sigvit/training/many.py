@@ -209,7 +209,10 @@ def _train_stacked(members: Sequence[Member], size: int, snapshots: Snapshots | 
                 outcome.found[place.member] = place.history
         if snapshots is not None and (snapshots.due(members) or not (waiting or group)):
             ended = {member.key: outcome.final(member) for member in members if member in outcome.found}
-            snapshots.save(members, ended | {place.member.key: group.state(k) for k, place in enumerate(group.places)})
+            running = {place.member.key: group.state(k) for k, place in enumerate(group.places)}
+            # Those that were in training before a kill, and for whom this plan has no place yet.
+            waits = {member.key: saved[member.key] for member in waiting if member.key in saved}
+            snapshots.save(members, ended | running | waits)
 
 
 def _train_in_processes(members: Sequence[Member], plan: Plan, snapshots: Snapshots | None, outcome: _Outcome) -> None:

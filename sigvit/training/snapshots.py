@@ -79,8 +79,16 @@ class Snapshots:
             raise ValueError(f"Snapshots need a key for each of the {len(members)} trainings, but there are {len(keys)} different ones.")
 
     def alone(self, member: Member) -> TimedCheckpoints:
-        """Where the member's training by itself keeps its state."""
-        return TimedCheckpoints(self.folder / f"alone-{member.key}", self.seconds)
+        """Where the member's training by itself keeps its state, claimed: a worker of a killed training may still write there.
+
+        Raises
+        ------
+        BlockingIOError : another process trains this member, and went on with it for ten seconds.
+        """
+        folder = self.folder / f"alone-{member.key}"
+        checkpoints = TimedCheckpoints(folder, self.seconds)
+        _when_free(checkpoints.claim, folder)
+        return checkpoints
 
     def has_alone(self, member: Member) -> bool:
         """Whether the member was in training by itself."""

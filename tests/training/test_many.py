@@ -374,6 +374,16 @@ def test_another_plan_goes_on_where_the_killed_one_was(tmp_path, plan, next_plan
         assert largest_difference(each.model, twin.model) < SUMS
 
 
+def test_a_second_kill_leaves_also_those_that_a_smaller_plan_had_no_place_for(tmp_path):
+    recipe = replace(RECIPE, steps=40)
+    members = [member(seed, slice(0, 40), recipe) for seed in range(4)]
+    for plan, kill in ((Plan(4), 30), (Plan(2), 6)):
+        with pytest.raises(KilledError), Snapshots(tmp_path, seconds=0) as snapshots:
+            train_many(twins(members), plan, snapshots, on_step=_killing(kill))
+    with Snapshots(tmp_path) as snapshots:
+        assert [state["step"] for state in snapshots.load(members).values()] == [32, 32, 28, 28]
+
+
 HOLD = """
 import fcntl, os, sys, time
 lock = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR)
@@ -546,6 +556,12 @@ def test_a_start_waits_for_the_workers_of_a_killed_one_to_end(tmp_path):
     (folder,) = tmp_path.glob("together-*")
     with held_elsewhere(folder, 0.3), pytest.warns(UserWarning, match="waiting up to 10 s"):
         assert train_many(different(), Plan(4), Snapshots(tmp_path)) == expected
+
+
+def test_so_does_a_start_of_trainings_without_a_stacked_form(tmp_path):
+    members = [replace(each, recipe=replace(RECIPE, optimizer="sgd", steps=6)) for each in different()[:1]]
+    with held_elsewhere(tmp_path / "alone-key0", 0.3), pytest.warns(UserWarning, match="waiting up to 10 s"):
+        assert train_many(members, snapshots=Snapshots(tmp_path))[0][-1]["step"] == 6
 
 
 def test_who_has_ended_is_not_trained_again_even_if_asked_for_alone(tmp_path):
