@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from joblib import Parallel, delayed
@@ -24,6 +25,9 @@ __all__ = ["Member", "Plan", "Snapshots", "train_many"]
 
 # Recipes whose fields have one of these values have a stacked form; the others are trained one after the other.
 STACKED: dict[str, tuple] = {"optimizer": tuple(KERNELS), "layer_decay": (1.0,), "loss": ("softmax",), "accumulation": (1,)}
+
+# So long do processes of torch.distributed wait for each other.
+LONGEST_TRAINING = timedelta(days=30)
 
 
 @own_gradients()
@@ -232,10 +236,13 @@ def _train_spread(members: Sequence[Member], plan: Plan | None, snapshots: Snaps
     world, rank = distributed.get_world_size(), distributed.get_rank()
     sorted_out = [member for kind in _kinds(members) for member in kind]
     shares = [sorted_out[part::world] for part in range(world)]
+    # Who is done first waits for the others' training; the caller's group would call that an error after half an hour, or ten minutes.
+    gathering = distributed.new_group(backend="gloo", timeout=LONGEST_TRAINING)
     own = _Outcome()
     _train_here(shares[rank], plan, snapshots, own)
     told: list[Any] = [None] * world
-    distributed.all_gather_object(told, own.told(shares[rank]))
+    distributed.all_gather_object(told, own.told(shares[rank]), group=gathering)
+    distributed.destroy_process_group(gathering)
     for share, each in zip(shares, told, strict=True):
         outcome.adopt(share, each)
 
