@@ -183,18 +183,16 @@ class Group:
     @torch.no_grad()
     def _validation_losses(self, members: list[int]) -> list[float]:
         """Of the averaged weights of these members, each on its own part; parts of unequal size are filled up with silence that nobody reads."""
-        parts = {k: validation for k in members if (validation := self.places[k].member.validation) is not None}
-        shape = next(iter(parts.values()))[0].shape[1:]
+        looking = [self.places[k].member for k in members]
+        parts = [member.validation for member in looking if member.validation is not None]
         logits = []
-        with self.stack.using(self.average):
-            for start in range(0, max(len(values) for values, _ in parts.values()), LOOK_BATCH):
-                chunk = [parts[k][0][start : start + LOOK_BATCH] if k in parts else self.average.new_zeros((0, *shape)) for k in range(len(self))]
-                logits.append(self.stack.logits(_filled(chunk)))
-        together = torch.cat(logits, dim=1).float()
+        with self.stack.using(self.average, members):
+            for start in range(0, max(len(values) for values, _ in parts), LOOK_BATCH):
+                logits.append(self.stack.logits(_filled([values[start : start + LOOK_BATCH] for values, _ in parts])))
         losses = []
-        for k, (values, targets) in parts.items():
-            weights = self.places[k].member.class_weights
-            losses.append(float(functional.cross_entropy(together[k, : len(values)], targets, None if weights is None else weights.float())))
+        for member, (values, targets), own in zip(looking, parts, torch.cat(logits, dim=1).float(), strict=True):
+            weights = member.class_weights
+            losses.append(float(functional.cross_entropy(own[: len(values)], targets, None if weights is None else weights.float())))
         return losses
 
 

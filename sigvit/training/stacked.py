@@ -126,16 +126,17 @@ class Stack:
         model.load_state_dict(parts | state, strict=False)
 
     @contextmanager
-    def using(self, weights: Tensor) -> Iterator[None]:
-        """Evaluate with other weights, (K, N), such as their moving average; no dropout."""
-        own = self.weights
-        self.weights = weights
+    def using(self, weights: Tensor, members: Sequence[int]) -> Iterator[None]:
+        """Evaluate these members alone, with weights out of another matrix, (K, N), such as their moving averages; no dropout."""
+        own = self.weights, self.state
+        at = torch.as_tensor(members, device=weights.device)
+        self.weights, self.state = weights[at], {name: tensor[at] for name, tensor in self.state.items()}
         self._bind()
         self.module.eval()
         try:
             yield
         finally:
-            self.weights = own
+            self.weights, self.state = own
             self._bind()
             self.module.train()
 

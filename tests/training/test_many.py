@@ -25,6 +25,7 @@ from sigvit.training.member import train_alone
 from sigvit.training.member_draws import MemberDraws
 from sigvit.training.recipe import Recipe
 from sigvit.training.snapshots import _newest
+from sigvit.training.stacked import Stack
 
 E, S, N = 3, 83, 61
 # 20 steps of AdamW in float64: sums of a few hundred products in another order.
@@ -330,6 +331,27 @@ def test_who_else_is_there_changes_nothing():
     train_many(fewer, Plan(2))
     assert largest_difference(together[1].model, fewer[0].model) < SUMS
     assert largest_difference(together[2].model, fewer[1].model) < SUMS
+
+
+def test_a_look_evaluates_those_alone_who_have_one(monkeypatch):
+    looked, ours = [], Stack.logits
+
+    def logits(stack, signal, draw=None):
+        if not stack.module.training:
+            looked.append(len(signal))
+        return ours(stack, signal, draw)
+
+    monkeypatch.setattr(Stack, "logits", logits)
+    recipe = replace(RECIPE, steps=6)
+    members = [
+        member(0, slice(0, 40), recipe, slice(40, 61)),
+        member(1, slice(0, 40), recipe),
+        member(2, slice(0, 40), replace(recipe, validate_every=3), slice(40, 61)),
+    ]
+    serial = twins(members)
+    expected = [train_alone(twin) for twin in serial]
+    assert_equal(members, train_many(members, Plan(3)), serial, expected)
+    assert looked == [1, 1, 2], "after 3, 4 and 6 steps"
 
 
 class KilledError(Exception):
