@@ -33,6 +33,7 @@ from sigvit.training.optimizer import EMBEDDING, undecayed_names
 
 # What may differ between stacked models: it is drawn for each member.
 RATES = ("dropout", "stochastic_depth")
+EMBEDDING_RATE = "dropout of the embedding"
 # What training doesn't read.
 UNREAD = ("training", "checkpointing", "scaling")
 # Whose modules can be mapped over models.
@@ -142,7 +143,7 @@ class Stack:
 
     def logits(self, signal: Tensor, draw: Draw | None = None) -> Tensor:
         """(K, B, …) → (K, B, C): member k's logits of signal k. `draw` gives the factors of dropout, as `sigvit.model.dropout.dropout` takes them."""
-        if not isinstance(self.module, VisionTransformer):
+        if type(self.module) is not VisionTransformer:
             return self.module.forward_stacked(signal, draw)  # type: ignore[operator]  # what can_stack asked for
         values, special, rotate = self._placed(signal)
         values = dropout(values, self.embedding_rate, self.module.training, draw)
@@ -180,10 +181,10 @@ class Stack:
             owner = self.module.get_submodule(path)
             held: dict[str, Any] = owner._parameters if last in owner._parameters else owner._buffers
             held[last] = tensor
-        for name in self.rates[0]:
+        for name in self.rates[0].keys() - {EMBEDDING_RATE}:
             path, _, last = name.rpartition(".")
             setattr(self.module.get_submodule(path), last, _one([rates[name] for rates in self.rates]))
-        self.embedding_rate = _one([rates.get("encoder.blocks.0.dropout", 0.0) for rates in self.rates])
+        self.embedding_rate = _one([rates.get(EMBEDDING_RATE, 0.0) for rates in self.rates])
 
 
 class _Embedding(nn.Module):
@@ -200,23 +201,34 @@ class _Embedding(nn.Module):
 def can_stack(model: nn.Module) -> bool:
     """Whether the model's training has a stacked form that is exact.
 
-    It has where the model brings one (`forward_stacked(signal, draw)`), and for a `VisionTransformer` that holds nobody else's modules, no hooks and no
-    weights computed from others but those of `LowRank`, and whose tokenizer, positions and head neither draw at random nor change their buffers as they
-    train. Of somebody else's nothing says that it can be mapped over models, nor that it masks no token.
+    It has for a model without hooks, and without weights computed from others but those of `LowRank`, that brings one (`forward_stacked(signal, draw)`, of
+    its class or of one that has the same `forward`), or that is a `VisionTransformer`, holds nobody else's modules, and has a tokenizer, positions and a head
+    that neither draw at random nor change their buffers as they train. Of somebody else's nothing says that it can be mapped over models, nor that it masks
+    no token.
     """
     if type(model) is not VisionTransformer:
-        return hasattr(model, "forward_stacked")
+        return _brings_its_own(model) and not any(is_altered(module) or _is_computed(module) for module in model.modules())
     parts = [module for part in (model.tokenizer, model.positions, model.representation, model.head) for module in part.modules()]
     draws = any(isinstance(module, _BatchNorm | _DropoutNd) or hasattr(module, "dropout") for module in parts)
     return not draws and all(map(_is_known, model.modules()))
 
 
+def _brings_its_own(model: nn.Module) -> bool:
+    """Whether its class has a stacked form, and no class below that one another `forward`."""
+    defined = [name for kind in type(model).__mro__ for name in ("forward_stacked", "forward") if name in vars(kind)]
+    return defined[0] == "forward_stacked"
+
+
 def _is_known(module: nn.Module) -> bool:
     """Whether stacked weights say all that the module computes: what it does is nobody else's, also where only its weights are used and it isn't called."""
-    computed = module.parametrizations.values() if parametrize.is_parametrized(module) else ()  # type: ignore[operator]
-    low_rank = all(type(step) is LowRank for steps in computed for step in steps)
     as_said = is_plain(module) if isinstance(module, nn.Linear) else not is_altered(module)
-    return type(module).__module__.partition(".")[0] in KNOWN and low_rank and as_said
+    return type(module).__module__.partition(".")[0] in KNOWN and not _is_computed(module) and as_said
+
+
+def _is_computed(module: nn.Module) -> bool:
+    """Whether weights of it are computed from others, and not by `LowRank`."""
+    computed = module.parametrizations.values() if parametrize.is_parametrized(module) else ()  # type: ignore[operator]
+    return any(type(step) is not LowRank for steps in computed for step in steps)
 
 
 def architecture(model: nn.Module) -> str:
@@ -273,8 +285,9 @@ def _shared(model: nn.Module) -> list[str]:
 
 
 def _rates(model: nn.Module) -> dict[str, float]:
-    """Every rate of dropout and stochastic depth, by the module that applies it."""
-    return {
+    """Every rate of dropout and stochastic depth, by the module that applies it; the embedding's is the model's own."""
+    embedding = {EMBEDDING_RATE: model.config.dropout} if isinstance(model, VisionTransformer) else {}
+    return embedding | {
         f"{name}.{rate}": float(getattr(module, rate))
         for name, module in model.named_modules()
         if isinstance(module, Block | Mlp)

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations
 
 from sigvit.evidence.convnets import EEGNet, ShallowConvNet, bounded_rows
 from sigvit.training.group import Group
-from sigvit.training.many import Member, Plan, train_many
+from sigvit.training.many import Member, Plan, is_stackable, train_many
 from sigvit.training.member import train_alone
 from sigvit.training.member_draws import MemberDraws
 from sigvit.training.recipe import Recipe
@@ -88,6 +89,48 @@ def test_stacked_networks_equal_their_serial_twins(network):
         assert [entry["step"] for entry in history] == [entry["step"] for entry in entries]
         for name, tensor in twin.model.state_dict().items():
             # 20 steps of AdamW in float64; the contract's bound.
+            torch.testing.assert_close(member.model.state_dict()[name], tensor, rtol=0, atol=1e-10)
+
+
+class Doubled(ShallowConvNet):
+    """Somebody's network with the stacked form of another."""
+
+    def forward(self, values):
+        return 2 * super().forward(values)
+
+
+class DoubledInStacksToo(Doubled):
+    def forward_stacked(self, values, draw=None):
+        return 2 * super().forward_stacked(values, draw)
+
+
+def hooked() -> nn.Module:
+    network = ShallowConvNet(E, S, 3, 128.0)
+    network.head.register_forward_hook(lambda layer, inputs, output: 2 * output)
+    return network
+
+
+def normed() -> nn.Module:
+    network = ShallowConvNet(E, S, 3, 128.0)
+    parametrizations.weight_norm(network.head)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("make", "stacked"),
+    [(lambda: Doubled(E, S, 3, 128.0), False), (hooked, False), (normed, False), (lambda: DoubledInStacksToo(E, S, 3, 128.0), True)],
+    ids=["forward of its own", "hook", "computed weights", "both of its own"],
+)
+def test_what_a_stacked_form_does_not_say_is_trained_one_by_one(make, stacked):
+    each = members(ShallowConvNet)[0]
+    alike = [replace(each, model=make().double(), recipe=replace(each.recipe, steps=3), validation=None) for _ in range(2)]
+    assert [is_stackable(member) for member in alike] == [stacked] * 2
+    serial = [replace(member, model=copy.deepcopy(member.model)) for member in alike]
+    train_many(alike, Plan(2))
+    for member, twin in zip(alike, serial, strict=True):
+        train_alone(twin)
+        for name, tensor in twin.model.state_dict().items():
+            # Three steps of AdamW in float64; the contract's bound.
             torch.testing.assert_close(member.model.state_dict()[name], tensor, rtol=0, atol=1e-10)
 
 

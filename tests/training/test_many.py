@@ -209,6 +209,36 @@ def test_a_head_of_torchs_layers_is_read_member_by_member(layers):
     assert_equal(members, train_many(members, Plan(2)), serial, expected)
 
 
+def test_the_embeddings_dropout_is_the_models_own_whatever_the_blocks_is():
+    """As where somebody trains on without dropout in a block."""
+    recipe = replace(RECIPE, steps=6)
+    members = [member(seed, slice(0, 40), recipe) for seed in range(2)]
+    members[1].model.encoder.blocks[0].dropout = 0.0
+    serial = twins(members)
+    expected = [train_alone(twin) for twin in serial]
+    assert_equal(members, train_many(members, Plan(2)), serial, expected)
+
+
+class Shifted(sigvit.VisionTransformer):
+    """Somebody's model, with a stacked form of its own."""
+
+    def forward(self, signal: torch.Tensor) -> torch.Tensor:
+        return signal.mean((1, 2))[:, None] + self.head.bias
+
+    def forward_stacked(self, signal: torch.Tensor, draw=None) -> torch.Tensor:
+        return signal.mean((2, 3))[:, :, None] + self.head.bias[:, None]
+
+
+def test_a_model_that_brings_its_own_stacked_form_is_trained_by_that():
+    members = [member(seed, slice(0, 40), replace(RECIPE, steps=6)) for seed in range(2)]
+    for each in members:
+        each.model.__class__ = Shifted
+    assert all(is_stackable(each) for each in members)
+    serial = twins(members)
+    expected = [train_alone(twin) for twin in serial]
+    assert_equal(members, train_many(members, Plan(2)), serial, expected)
+
+
 def test_a_stack_refuses_a_member_whose_weights_do_not_say_all():
     members = [member(seed, slice(0, 40)) for seed in range(2)]
     ALTERED["hook on the head"](members[1].model)
