@@ -75,6 +75,42 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_table(tmp_path, monkeypatch
     assert (tmp_path / "killed" / "folds.csv").read_bytes() == (tmp_path / "whole" / "folds.csv").read_bytes()
 
 
+# A snapshot at every look in the workers too, and stacks of two whatever the machine is faster with.
+IN_PROCESSES = """
+import sys, sigvit
+from sigvit.data.synthetic import synthetic_windows
+from sigvit.evidence.results_folder import write_results
+from sigvit.training import many, snapshots
+
+class Saved(sigvit.SignalViTClassifier):
+    def fit_many(self, windows, jobs, folder=None, processes=None):
+        snapshots.Snapshots.__init__.__defaults__ = (0.0,)
+        many.choose_plan = lambda members, processes: many.Plan(2)
+        return super().fit_many(windows, jobs, folder, processes)
+
+windows = synthetic_windows(n_subjects=4)
+folds = sigvit.folds.cross_subject(windows.metadata)
+pipelines = {"ViT": Saved(training_steps=200, ensemble=False, width=8, heads=2, classical=None)}
+results = sigvit.cross_validate(pipelines, windows, folds, folder=sys.argv[1], n_jobs=2)
+write_results(sys.argv[1], results, windows, folds, {})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there nothing says that a parent is gone")
+def test_a_killed_run_in_processes_goes_on_and_ends_with_the_same_table(tmp_path):
+    for name, kill in (("whole", False), ("killed", True), ("killed", False)):
+        with subprocess.Popen([sys.executable, "-W", "ignore", "-c", IN_PROCESSES, str(tmp_path / name)], stderr=subprocess.PIPE) as process:
+            while kill and len([*tmp_path.glob("killed/fits/training/together-*/step_*.pt")]) < 2:
+                assert process.poll() is None
+                time.sleep(0.05)
+            if kill:
+                process.kill()
+            _, errors = process.communicate()
+        assert kill or process.returncode == 0, errors.decode()
+    assert table(tmp_path / "killed") == table(tmp_path / "whole")
+
+
 WORKERS = """
 import sys, sigvit
 from sigvit.data.synthetic import synthetic_windows
