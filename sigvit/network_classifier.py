@@ -110,20 +110,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             for block in blocks(windows, jobs):
                 parts = prepare_all(windows, [(fitted[number], jobs[number]) for number in block])
                 halves = Halves(None if folder is None else Path(folder) / "halves")
-                shared = [(jobs[number].name, part, fit) for number, part in zip(block, parts, strict=True) if (fit := fitted[number]._shared_half())]
-                halves.ahead(shared, processes or 1)
-                members = []
-                for number, part in zip(block, parts, strict=True):
-                    with named(jobs[number].name):
-                        fitted[number]._begin(part, halves)
-                        members.append(fitted[number]._members(part, jobs[number].name, jobs[number].key))
+                members = _begun([(fitted[number], jobs[number], part) for number, part in zip(block, parts, strict=True)], halves, processes or 1)
                 try:
                     histories = iter(self._train([member for several in members for member in several], snapshots, processes))
                     for place, number in enumerate(block):
                         fitted[number]._complete(parts[place], [next(histories) for _ in members[place]])
                 except NotFiniteError as error:
                     faults.append(str(error))  # the text alone: the error holds the block's windows
-                del parts, part, members  # before there are those of the next block
+                del parts, members  # before there are those of the next block
         if faults:
             raise NotFiniteError(" ".join(faults))
         return fitted
@@ -258,6 +252,17 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _device(self) -> torch.device:
         return device_of(self.device)
+
+
+def _begun(fits: Sequence[tuple[NetworkClassifier, FitJob, TrainingPart]], halves: Halves, processes: int) -> list[list[Member]]:
+    """The trainings of each fit, behind the halves that they have in common."""
+    halves.ahead([(job.name, part, fit) for classifier, job, part in fits if (fit := classifier._shared_half()) is not None], processes)
+    members = []
+    for classifier, job, part in fits:
+        with named(job.name):
+            classifier._begin(part, halves)
+            members.append(classifier._members(part, job.name, job.key))
+    return members
 
 
 def device_of(name: Any) -> torch.device:

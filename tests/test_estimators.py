@@ -423,7 +423,8 @@ def test_all_blocks_are_trained_before_fit_many_says_which_jobs_came_to_no_end(w
     assert "fold 4" not in str(raised.value)
 
 
-def test_a_block_holds_no_windows_of_the_one_before(windows, monkeypatch):
+@pytest.mark.parametrize("classical", [None, "auto"])
+def test_a_block_holds_no_windows_of_the_one_before(windows, monkeypatch, classical):
     alive, ours = [], prepare_all
 
     def prepare(*asked):
@@ -438,7 +439,8 @@ def test_a_block_holds_no_windows_of_the_one_before(windows, monkeypatch):
     rows = np.arange(60)
     parameters = [{}, {"learning_rate": 1e30}, {}]
     with pytest.raises(ValueError, match="became"):
-        QUICK.fit_many(windows, [FitJob(rows[seed : seed + 40], rows[:0], seed, changed) for seed, changed in enumerate(parameters)])
+        jobs = [FitJob(rows[seed : seed + 40], rows[:0], seed, changed) for seed, changed in enumerate(parameters)]
+        clone(QUICK).set_params(classical=classical).fit_many(windows, jobs)
     assert len(alive) == 3
 
 
