@@ -26,7 +26,7 @@ class PatchObjective(nn.Module):
 
     Raises
     ------
-    ValueError : the model's tokens are not of patches.
+    ValueError : the model's tokens are not of patches, or of patches that overlap.
     """
 
     prediction: nn.Linear
@@ -71,7 +71,7 @@ class MaskedPatches(PatchObjective):
 
     Raises
     ------
-    ValueError : the model's tokens are not of patches.
+    ValueError : the model's tokens are not of patches, or of patches that overlap.
 
     >>> import sigvit
     >>> from sigvit.training.patch_targets import patch_target

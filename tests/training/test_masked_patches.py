@@ -164,6 +164,13 @@ def test_tokens_that_are_not_patches_are_refused():
         MaskedPatches(stem, patch_target(network().tokenizer, "regression"))
 
 
+@pytest.mark.parametrize("kind", [MaskedPatches, MaskedAutoencoder])
+def test_a_model_of_patches_that_overlap_is_refused(kind):
+    model = sigvit.signal_vit(E, S, tokenizer=ElectrodeTimePatches(E, 1, 12, 7, 8), heads=2)
+    with pytest.raises(ValueError, match="are cut every 7, so that they overlap"):
+        kind(model, patch_target(network().tokenizer, "regression"))
+
+
 def test_an_objective_that_cannot_be_made_freezes_nothing():
     model = sigvit.vit("Ti/4", image_size=8, num_classes=5, depth=1)
     with pytest.raises(ValueError, match="width divisible by 4, but it is 30"):
