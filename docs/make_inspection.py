@@ -20,7 +20,7 @@ from sigvit.evaluation.attention import attention_distance, attention_rollout
 from sigvit.evaluation.attribution import attribution
 from sigvit.evaluation.class_maps import class_maps, in_bins
 from sigvit.evaluation.filters import filter_patterns, principal_filters, space_and_time
-from sigvit.evaluation.position_similarity import position_similarity, position_vectors
+from sigvit.evaluation.position_similarity import position_similarity, position_vectors, similarity_by_distance
 from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.training.augment_images import MNIST_MEAN, MNIST_STD, ImageAugmentation
 from sigvit.training.evaluate import evaluation_inputs
@@ -58,9 +58,9 @@ def draw_digits() -> None:
     keep("digits_positions", figures.draw_position_tiles(position_similarity(position_vectors(model), model.grid.shape)))
     keep("digits_distance", draw_distance(maps, {"pixels": places}))
     pictures, titles = test.read(rows) / 255, [str(digit) for digit in range(8)]
-    keep("digits_rollout", figures.draw_over_pictures(pictures, rollout * 49, titles, "share of the patch,\n1 = equal"))
+    keep("digits_rollout", figures.draw_below_pictures(pictures, rollout * 49, titles, "share of the patch,\n1 = equal"))
     found = attribution(model, x, others, points=16, targets=test.labels[rows], reference_labels=test.labels[100:116])
-    keep("digits_attribution", figures.draw_over_pictures(pictures, found.values[:, 0, 0], titles, "logit a pixel", signed=True))
+    keep("digits_attribution", figures.draw_below_pictures(pictures, found.values[:, 0, 0], titles, "logit a pixel", signed=True))
 
 
 def draw_trials() -> None:
@@ -81,9 +81,9 @@ def draw_trials() -> None:
         maps, places = model.attention_maps(x[:12]), model.embed(x[:1]).coordinates
     keep("trials_distance", draw_distance(maps, {"centimetres on the head": 100 * places[:, :3], "seconds": places[:, 3:]}))
     similarity = np.einsum("etft->ef", position_similarity(position_vectors(model), model.grid.shape)) / model.grid.shape[1]
-    chosen = scalp_figures.spread_electrodes(windows.info, 6)
-    names, limits = [windows.electrodes[number] for number in chosen], (0.0, float(np.quantile(similarity, 0.98)))
-    keep("trials_positions", scalp_figures.draw_topographies(similarity[chosen], windows.info, names, "cosine similarity", limits, across=3))
+    alike = similarity_by_distance(similarity, [channel["loc"][:3] for channel in windows.info["chs"]])
+    print(f"rank correlation of similarity with distance, all pairs of electrodes: {alike:.2f}")
+    keep("trials_positions", scalp_figures.draw_similarity(similarity, windows.info))
     found = attribution(model, x, others, n_references=8, points=8, reference_labels=other_labels)
     print(f"the integral misses {np.abs(found.missing).mean() / np.abs(found.scores).mean():.1%} of the scores")
     draw_attribution(found.values, labels, windows[new])
@@ -126,10 +126,10 @@ def draw_distance(maps: torch.Tensor, places: dict[str, torch.Tensor]) -> Figure
 
 
 def keep(name: str, figure: Figure) -> None:
-    """As a PNG of 160 colours, a third of the size."""
+    """As a PNG of 256 colours, a third of the size; chosen so that a colour bar's rare ends stay apart."""
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=90)
-    Image.open(drawn).convert("RGB").quantize(160).save(HERE / f"inspection_{name}.png", optimize=True)
+    Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE).save(HERE / f"inspection_{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -29,17 +29,17 @@ SIGNED, UNSIGNED = "RdBu_r", "viridis"
 
 
 @matplotlib.rc_context(STYLE)
-def draw_filter_pictures(filters: np.ndarray, shares: np.ndarray) -> Figure:
-    """Principal filters (n, channels, rows, columns) as pictures, each scaled by its largest weight; grey is no weight."""
+def draw_filter_pictures(filters: np.ndarray, shares: np.ndarray, across: int = 7) -> Figure:
+    """Principal filters (n, channels, rows, columns) as pictures, each scaled by its largest weight; grey is no weight, NaN a gap."""
     channels = filters.shape[1]
     if channels not in (1, 3):
         raise ValueError(f"These filters have {channels} channels; pictures have 1 (grey) or 3 (red, green, blue).")
-    across = min(7, len(filters))
+    across = min(across, len(filters))
     down = -(-len(filters) // across)
     figure = Figure(figsize=(WIDTH_INCHES, 1.12 * down + 0.3), layout="constrained")
     panels = np.atleast_1d(figure.subplots(down, across)).ravel()
     for panel, filter_, share in zip(panels, filters, shares, strict=False):
-        scaled = filter_ / max(float(np.abs(filter_).max()), 1e-12)
+        scaled = filter_ / max(float(np.nanmax(np.abs(filter_))), 1e-12)
         panel.set_title(f"{share:.1%}", fontsize=8, pad=2)
         image = panel.imshow(scaled[0], cmap="gray", vmin=-1, vmax=1) if channels == 1 else panel.imshow((0.5 + 0.5 * scaled).transpose(1, 2, 0))
         panel.set_axis_off()
@@ -89,31 +89,27 @@ def draw_attention_distance(distances: Mapping[str, np.ndarray], uniform: Mappin
 
 
 @matplotlib.rc_context(STYLE)
-def draw_over_pictures(pictures: np.ndarray, maps: np.ndarray, titles: Sequence[str], label: str, signed: bool = False) -> Figure:
-    """Pictures (n, rows, columns, 1 or 3), 0 … 1, and below each its map, of any number of rows and columns, laid over it."""
+def draw_below_pictures(pictures: np.ndarray, maps: np.ndarray, titles: Sequence[str], label: str, signed: bool = False) -> Figure:
+    """Pictures (n, rows, columns, 1 or 3), 0 … 1, and below each its map, of any number of rows and columns, stretched to the same frame.
+
+    Not laid over it: a colour that lets the picture through is none of the colour bar's.
+    """
     across = len(pictures)
     size = pictures.shape[1:3]
     width = max(3.0, min(WIDTH_INCHES + 1, 1.15 * across + 0.6))
     figure = Figure(figsize=(width, 0.5 + 2 * (width - 1) / across * size[0] / size[1]), layout="constrained")
     panels = figure.subplots(2, across, squeeze=False)
     limit = float(np.nanquantile(np.abs(maps), 0.98 if signed else 1.0)) or 1.0
+    scale: Any = {"cmap": SIGNED, "vmin": -limit, "vmax": limit} if signed else {"cmap": "inferno", "vmin": 0, "vmax": limit}
     for number in range(across):
         above, below = panels[:, number]
         picture = pictures[number] if pictures.shape[3] == 3 else np.repeat(pictures[number], 3, axis=2)
         above.imshow(picture, extent=(0, size[1], size[0], 0), vmin=0, vmax=1)
         above.set_title(titles[number], fontsize=8)
-        below.imshow(np.repeat(picture.mean(2, keepdims=True), 3, axis=2), extent=(0, size[1], size[0], 0), vmin=0, vmax=1)
-        shown = below.imshow(
-            maps[number],
-            extent=(0, size[1], size[0], 0),
-            cmap=SIGNED if signed else "inferno",
-            vmin=-limit if signed else 0,
-            vmax=limit,
-            alpha=0.8 if signed else 0.6,
-            interpolation="nearest",
-        )
+        shown = below.imshow(maps[number], extent=(0, size[1], size[0], 0), interpolation="nearest", **scale)
         for panel in (above, below):
-            panel.set_axis_off()
+            panel.set(xticks=[], yticks=[])
+            panel.spines[:].set(visible=True, color="#bbbbbb", linewidth=0.6)  # where a map is white, its frame tells where it is
     figure.colorbar(shown, ax=list(panels.ravel()), label=label, shrink=0.8)
     return figure
 
@@ -231,6 +227,28 @@ def draw_scaling_curve(points: Mapping[str, np.ndarray], fits: Mapping[str, np.n
     axes.set_xticks(measured, [f"{x:,.0f}" if x < 1e5 else f"{x:.1e}" for x in measured])
     axes.set_xticks([], minor=True)
     figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def draw_learning_curves(points: Mapping[str, np.ndarray], xlabel: str, ylabel: str) -> Figure:
+    """Scores over numbers of labelled examples, logarithmic: `points` name → (n, 4): x, score, and the ends of its interval; a line and bars a name.
+
+    Names share their x: they are drawn a little apart, so that no bar hides another.
+    """
+    figure = Figure(figsize=(WIDTH_INCHES, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, told) in enumerate(points.items()):
+        x, score, low, high = np.asarray(told, dtype=float).T
+        beside = x * 1.03 ** (number - (len(points) - 1) / 2)
+        bars = np.maximum([score - low, high - score], 0)  # a mean may lie a rounding step outside
+        colour = COLOURS[number % len(COLOURS)]
+        axes.errorbar(beside, score, bars, fmt="o-", markersize=4, color=colour, capsize=2, linewidth=1.2, elinewidth=0.8, label=legend_name(name))
+    axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
+    measured = np.unique(np.concatenate([np.asarray(each, dtype=float)[:, 0] for each in points.values()]))
+    axes.set_xticks(measured, [f"{each:,.0f}" for each in measured])
+    axes.set_xticks([], minor=True)
+    figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 

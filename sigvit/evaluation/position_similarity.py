@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from sigvit.evaluation.attention import Numbers, as_tensor
@@ -44,6 +45,39 @@ def position_similarity(vectors: Numbers, shape: tuple[int, ...] | None = None) 
     direction = np.divide(table, length, out=np.full_like(table, np.nan), where=length > 0)
     similarity = np.clip(direction @ direction.T, -1, 1)
     return similarity if shape is None else similarity.reshape(*shape, *shape)
+
+
+def similarity_by_distance(similarity: Numbers, places: Numbers) -> float:
+    """Spearman's rank correlation of similarity with distance over all pairs: far below 0 where neighbours are alike.
+
+    Parameters
+    ----------
+    similarity : (N, N), symmetric; its diagonal isn't read.
+    places : (N, 3) or of any other number of columns, of one unit; pairs of which one isn't known (NaN, or all zero, as mne has it) are left out.
+
+    Returns
+    -------
+    -1 … 1; NaN where all similarities or all distances are equal.
+
+    Raises
+    ------
+    ValueError : arrays that don't belong together, or fewer than two pairs with a known distance.
+
+    >>> similarity_by_distance([[1.0, 0.9, 0.1], [0.9, 1.0, 0.5], [0.1, 0.5, 1.0]], [[1.0], [2.0], [4.0]])
+    -1.0
+    """
+    matrix, sites = as_tensor(similarity).double().numpy(), as_tensor(places).double().numpy()
+    if sites.ndim != 2 or matrix.shape != (len(sites), len(sites)):
+        raise ValueError(f"Similarity must be (N, N) and places (N, columns), but they are {matrix.shape} and {sites.shape}.")
+    known = np.flatnonzero(np.isfinite(sites).all(1) & sites.any(1))
+    first, second = np.triu_indices(len(known), 1)
+    if len(first) < 2:
+        raise ValueError(f"The places of {len(known)} of {len(sites)} are known, so that there are {len(first)} pairs; a correlation needs two.")
+    distances = np.linalg.norm(sites[known[first]] - sites[known[second]], axis=1)
+    ranks = [rankdata(each) for each in (matrix[known[first], known[second]], distances.round(9))]  # equal distances are off by rounding
+    if min(np.ptp(each) for each in ranks) == 0:
+        return float("nan")
+    return float(np.corrcoef(*ranks)[0, 1].round(12))
 
 
 def position_vectors(model: Any) -> Tensor:

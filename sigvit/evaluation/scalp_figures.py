@@ -44,7 +44,7 @@ def can_draw_scalp(info: Any) -> bool:
 def draw_topographies(
     maps: np.ndarray, info: Any, titles: Sequence[str], label: str, limits: tuple[float, float] | None = None, marked: np.ndarray | None = None, across: int = 6
 ) -> Figure:
-    """Maps (n, electrodes) over the scalp, all in one scale, zero in the middle unless `limits` say otherwise.
+    """Maps (n, electrodes) over the scalp, all in one scale with zero in the middle; between `limits`, colours that have no middle.
 
     Parameters
     ----------
@@ -57,6 +57,7 @@ def draw_topographies(
     placed = placed_electrodes(info)
     chosen, values = mne.pick_info(info, placed), maps[:, placed]
     largest = float(np.nanmax(np.abs(values))) or 1.0
+    colours = SIGNED if limits is None else UNSIGNED
     limits = limits or (-largest, largest)
     across = min(across, len(maps))
     down = -(-len(maps) // across)
@@ -66,7 +67,6 @@ def draw_topographies(
     ring = {"marker": "o", "markerfacecolor": "none", "markeredgecolor": "black", "markersize": 6, "markeredgewidth": 1.2, "linestyle": "none"}
     for number, (panel, title) in enumerate(zip(panels, titles, strict=False)):
         rings = None if marked is None else marked[number, placed]
-        colours = UNSIGNED if limits[0] * limits[1] >= 0 else SIGNED
         image, _ = mne.viz.plot_topomap(
             np.nan_to_num(values[number]), chosen, axes=panel, show=False, vlim=limits, cmap=colours, contours=0, sensors=dots, mask=rings, mask_params=ring
         )
@@ -75,6 +75,15 @@ def draw_topographies(
         panel.remove()
     figure.colorbar(image, ax=list(panels[: len(maps)]), label=label, shrink=0.8)
     return figure
+
+
+def draw_similarity(similarity: np.ndarray, info: Any) -> Figure:
+    """Similarity (electrodes, electrodes) of up to six electrodes to all, which are named; colours end at the 2nd and 98th of 100 of what isn't on the
+    diagonal: that is 1, and would set the scale alone."""
+    chosen = spread_electrodes(info, 6)
+    others = similarity[~np.eye(len(similarity), dtype=bool)]
+    limits = (float(np.quantile(others, 0.02)), float(np.quantile(others, 0.98)))
+    return draw_topographies(similarity[chosen], info, [info["ch_names"][number] for number in chosen], "cosine similarity", limits, across=3)
 
 
 def spread_electrodes(info: Any, count: int) -> list[int]:

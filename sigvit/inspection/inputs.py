@@ -37,6 +37,11 @@ class Looked:
     subjects: np.ndarray | None = None
     has_scalp: bool = False
 
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Subjects, where there are several: labels are exchanged within them."""
+        return self.subjects if self.subjects is not None and len(np.unique(self.subjects)) > 1 else None
+
 
 def look_at_recordings(model: VisionTransformer, data: str, folder: Path | None, count: int, n_references: int, seed: int) -> Looked:
     """Windows of a dataset page, standardised as the model's training windows were, or, where its folder doesn't say how, by all of the page's windows."""

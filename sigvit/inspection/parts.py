@@ -11,7 +11,7 @@ from torch import Tensor
 from sigvit.evaluation.figures import STYLE
 from sigvit.evidence.figures import svg_of
 from sigvit.evidence.html_parts import picture
-from sigvit.grid import Axis
+from sigvit.grid import Axis, Grid
 from sigvit.model.vision_transformer import VisionTransformer
 
 PICTURES = 8
@@ -34,6 +34,13 @@ def ticks(axis: Axis) -> list:
 def axis_words(axis: Axis) -> str:
     words = WORDS.get(axis.name, axis.name)
     return words if axis.labels or axis.dimension > 1 else f"{words} ({axis.unit})"
+
+
+def place_words(grid: Grid, number: int) -> str:
+    """Where a token sits: its step on every axis that has several."""
+    at = np.unravel_index(number, grid.shape)
+    steps = [(axis_words(axis), ticks(axis)[step]) for axis, step in zip(grid.axes, at, strict=True) if axis.size > 1]
+    return ", ".join(f"{words} {step if isinstance(step, str) else format(step, '.3g')}" for words, step in steps) or "the only one"
 
 
 def drawn(figure: Figure, caption: str) -> str:

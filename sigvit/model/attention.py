@@ -208,9 +208,9 @@ class Attention(nn.Module):
             q, k = rotate(q, outputs), rotate(k, None)
         return mapped(self.out, merge_heads(attend(q, k, v, mask)))
 
-    def weights(self, x: Tensor, mask: Tensor | None = None, rotate: Rotate | None = None) -> Tensor:
-        """(B, T, D) → (B, H, T, T)."""
-        query, key, _ = self._heads(x, None)
+    def weights(self, x: Tensor, mask: Tensor | None = None, rotate: Rotate | None = None, query: Tensor | None = None) -> Tensor:
+        """(B, T, D) → (B, H, T, T), or (B, H, Q, T) where other tokens than x itself ask, (B, Q, D)."""
+        query, key, _ = self._heads(x, query)
         return attention_weights(query, key, mask) if rotate is None else attention_weights(rotate(query, None), rotate(key, None), mask)
 
     def _heads(self, x: Tensor, query: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

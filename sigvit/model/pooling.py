@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sigvit.model.encoder import Attention, Mlp
 from sigvit.model.linear import layer_norm
 
-# B = batch, Q = tokens that are asked for, D = width; stacked models put their axis in front of all
+# B = batch, Q = tokens that are asked for, H = heads, D = width; stacked models put their axis in front of all
 
 KINDS = ("class", "mean", "map")
 
@@ -65,5 +65,17 @@ class AttentionPool(nn.Module):
 
     def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, Q, D) and (B, Q) bool → (B, D)."""
-        probed = self.attention(values, mask, query=self.probe.unsqueeze(-3).expand(*values.shape[:-2], 1, -1))
+        probed = self.attention(values, mask, query=self._asking(values))
         return (probed + self.mlp(layer_norm(probed, self.norm)))[..., 0, :]
+
+    def weights(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        """How much the probe looks at each token: (B, Q, D) and (B, Q) bool → (B, H, Q), each head's sum to one.
+
+        >>> AttentionPool(width=6, heads=2, mlp_width=11).weights(torch.zeros(1, 4, 6))[0, 1].tolist()
+        [0.25, 0.25, 0.25, 0.25]
+        """
+        return self.attention.weights(values, mask, query=self._asking(values))[..., 0, :]
+
+    def _asking(self, values: Tensor) -> Tensor:
+        """The probe, (B, 1, D)."""
+        return self.probe.unsqueeze(-3).expand(*values.shape[:-2], 1, -1)

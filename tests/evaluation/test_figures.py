@@ -62,13 +62,28 @@ def test_the_outline_goes_around_what_is_significant():
     assert "time in the window (s)" in words(figure)
 
 
-def test_a_map_is_laid_over_its_picture_and_many_classes_get_panels_of_their_own():
+@pytest.mark.parametrize("signed", [True, False])
+def test_a_map_below_its_picture_has_the_colours_of_the_colour_bar(signed):
+    """Equal numbers look alike, whatever the picture shows there."""
+    pictures, maps = np.zeros((2, 8, 12, 1)), np.full((2, 2, 3), 0.5)
+    pictures[1] = 1.0
+    maps[:, 0, 0] = 1.0
+    figure = figures.draw_below_pictures(pictures, maps, ["dark", "bright"], "share", signed)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    seen, height = np.asarray(canvas.buffer_rgba()), figure.bbox.height
+    for axes in figure.axes[2:4]:
+        x, y = axes.transData.transform((6, 6))  # the middle of the frame's lower half: .5
+        image = axes.images[0]
+        np.testing.assert_array_equal(seen[int(height - y), int(x)], image.cmap(image.norm(0.5), bytes=True))
+
+
+def test_a_map_has_its_picture_s_frame_and_many_classes_get_panels_of_their_own():
     pictures, maps = np.random.default_rng(0).random((3, 8, 12, 1)), np.random.default_rng(1).standard_normal((3, 2, 3))
-    figure = figures.draw_over_pictures(pictures, maps, ["a", "b", "c"], "logit a pixel", signed=True)
-    below = figure.axes[3:6]
-    for axes, own in zip(below, maps, strict=True):
-        np.testing.assert_array_equal(axes.images[1].get_array(), own)
-        assert axes.images[0].get_extent() == axes.images[1].get_extent()
+    figure = figures.draw_below_pictures(pictures, maps, ["a", "b", "c"], "logit a pixel", signed=True)
+    for above, below, own in zip(figure.axes[:3], figure.axes[3:6], maps, strict=True):
+        np.testing.assert_array_equal(below.images[0].get_array(), own)
+        assert above.images[0].get_extent() == below.images[0].get_extent()
     three = {name: np.zeros((2, 5)) for name in "abc"}
     assert len(figures.draw_class_maps(three, {name: np.ones((2, 5)) for name in "abc"}, ["C3", "C4"], np.arange(6.0), "logit").axes) == 4
 
@@ -95,6 +110,16 @@ def test_scaling_curves_have_a_bar_a_point_and_a_band_where_there_is_a_fit():
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["10", "100"]  # where something was measured
     assert len(axes.containers) == 2
     assert len(axes.collections) == 3  # two sets of bars and one band
+
+
+def test_learning_curves_stand_side_by_side_and_are_marked_where_something_was_measured():
+    points = np.array([[10, 0.6, 0.5, 0.7], [100, 0.8, 0.75, 0.85]])
+    figure = figures.draw_learning_curves({"scratch": points, "_other": points}, "labelled trials", "ROC-AUC")
+    first, second = (container.lines[0].get_xdata() for container in figure.axes[0].containers)
+    assert (first < second).all()
+    assert np.sqrt(first * second) == pytest.approx([10, 100])  # about the place itself, on a logarithmic axis
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["10", "100"]
+    assert len(figure.legends[0].get_texts()) == 2
 
 
 def test_grids_of_one_and_two_axes_are_drawn():
@@ -167,6 +192,16 @@ def test_a_scalp_is_drawn_of_one_kind_of_channel(kinds, possible):
         channel["loc"][:3] = placed["loc"][:3]
     assert scalp_figures.placed_electrodes(info) == list(range(9))
     assert scalp_figures.can_draw_scalp(info) == possible
+
+
+def test_similarities_of_both_signs_are_drawn_in_colours_without_a_middle():
+    """Zero isn't in the middle of their limits, where other maps are white."""
+    similarity = np.random.default_rng(0).uniform(-0.4, 0.9, (9, 9))
+    figure = scalp_figures.draw_similarity((similarity + similarity.T) / 2, make_info(NINE, 100.0))
+    image = figure.axes[0].images[0]
+    assert image.get_cmap().name == figures.UNSIGNED
+    assert image.norm.vmin < 0 < image.norm.vmax
+    assert "cosine similarity" in words(figure)
 
 
 def test_electrodes_are_chosen_far_apart():

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 import sigvit
-from sigvit.evaluation.position_similarity import position_similarity, position_vectors
+from sigvit.evaluation.position_similarity import position_similarity, position_vectors, similarity_by_distance
 
 
 def test_similarity_is_the_cosine_of_every_pair_laid_out_on_the_grid():
@@ -35,6 +36,18 @@ def test_vectors_are_what_the_model_adds_to_its_patch_tokens(positions):
 def test_without_positions_nothing_is_added():
     model = sigvit.signal_vit(3, n_times=48, positions="none")
     assert not position_vectors(model).any()
+
+
+def test_similarity_is_held_against_distance_over_all_pairs_of_known_places():
+    similarity, places = position_similarity(np.random.default_rng(0).standard_normal((11, 5))), np.random.default_rng(1).standard_normal((11, 3))
+    places[2], places[7] = np.nan, 0.0  # not known; mne's zeros aren't a place either
+    pairs = [(a, b) for a in range(11) for b in range(a) if not {a, b} & {2, 7}]
+    expected = spearmanr([similarity[a, b] for a, b in pairs], [np.linalg.norm(places[a] - places[b]) for a, b in pairs]).statistic
+    assert similarity_by_distance(similarity, places) == pytest.approx(expected, abs=1e-12)  # rounded there
+    assert np.isnan(similarity_by_distance(np.ones((11, 11)), places))
+    for wrong, sentence in ((places[:, 0], "but they are"), (places[:7], "but they are"), (np.full((11, 3), np.nan), "The places of 0 of 11 are known")):
+        with pytest.raises(ValueError, match=sentence):
+            similarity_by_distance(similarity, wrong)
 
 
 @pytest.mark.parametrize(("vectors", "shape", "sentence"), [(np.zeros(5), None, "must be .tokens, width"), (np.zeros((6, 2)), (2, 2), "has 4 tokens")])

@@ -12,9 +12,13 @@ import torch
 import sigvit
 from sigvit.__main__ import main
 from sigvit.data import pages
+from sigvit.data.electrode_info import make_info
 from sigvit.data.synthetic import synthetic_windows
-from sigvit.inspection.inputs import choose, electrode_order, look_at_recordings, normalisation
-from sigvit.inspection.sections import distance_columns, reaching_output
+from sigvit.evaluation import figures
+from sigvit.inspection.attention_sections import distance_columns, reaching_output, read_by_head, rollout_table
+from sigvit.inspection.filter_section import filter_figures, parts_of
+from sigvit.inspection.inputs import Looked, choose, electrode_order, look_at_recordings, normalisation
+from sigvit.model.pooling import MeanPool
 from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens
 
@@ -113,12 +117,55 @@ def test_the_same_model_and_data_give_the_same_page(planted_page, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["spectrogram", "covariances", "scalp map", "two kinds"])
-def test_other_tokens_have_a_page_without_the_figures_that_make_no_sense_for_them(kind, planted_page, tmp_path):
+@pytest.mark.parametrize(("kind", "words"), [
+    ("spectrogram", "one filter of the logarithm of power"),
+    ("covariances", "CovarianceTokens are no linear projection of samples"),
+    ("scalp map", "one filter: 8 × 8 pixels of the scalp"),
+    ("two kinds", "Filters over the scalp"),
+])  # fmt: skip
+def test_other_tokens_have_a_page_without_the_figures_that_make_no_sense_for_them(kind, words, planted_page, tmp_path):
     page = inspected(saved(sigvit.signal_vit(7, 67, num_classes=2, tokenizer=tokenizers()[kind], heads=2, pool="mean", positions="learned"), tmp_path))
-    assert "no linear projection of samples" in page
+    assert words in page
     assert "What speaks for a class" in page
     assert len(figures_of(page)) >= 6
+
+
+def filters_drawn(tokenizer, monkeypatch):
+    """Caption of the tokenizer's only figure, and the filters that are drawn in it."""
+    drawn, draw = [], figures.draw_filter_pictures
+    monkeypatch.setattr(figures, "draw_filter_pictures", lambda filters, *others, **more: drawn.append(filters) or draw(filters, *others, **more))
+    with torch.no_grad():
+        (page,) = filter_figures(tokenizer, looked_at(torch.zeros(2, 7, 67), np.arange(2), None))
+    return page, drawn[0]
+
+
+def test_filters_of_spectrograms_stand_upright(monkeypatch):
+    tokenizer = SpectrogramPatches(7, 64.0, window=22, stride=5, patch=(11, 3), width=13, names=ELECTRODES)
+    torch.nn.init.zeros_(tokenizer.weight).detach().view(13, 11, 3)[0, 1, 2] = 1.0  # the second frequency in the third frame
+    page, filters = filters_drawn(tokenizer, monkeypatch)
+    assert filters.shape[1:] == (1, 11, 3)
+    assert np.unravel_index(filters[0].argmax(), (1, 11, 3)) == (0, 9, 2)  # the second row from below
+    assert "11 neighbouring frequencies, the first below, × 3 frames 78.1 ms apart" in page
+    power = torch.zeros(1, 7, 3, 11)
+    power[..., 2, 1] = 1.0
+    assert torch.equal(tokenizer._projected(power)[..., 0], torch.ones(1, 7, 1))  # what the tokenizer multiplies it with
+
+
+def test_filters_of_scalp_pictures_show_frame_after_frame(monkeypatch):
+    tokenizer = ScalpMapPatches(7, size=(10, 14), patch_size=(5, 7), frame=2, frames=3, width=13, names=ELECTRODES, sampling_rate=64.0)
+    torch.nn.init.zeros_(tokenizer.weight).detach()[0, 1, 4, 6] = 1.0
+    page, filters = filters_drawn(tokenizer, monkeypatch)
+    assert filters.shape[1:] == (1, 5, 3 * 7 + 2)
+    assert np.unravel_index(np.nanargmax(filters[0]), filters.shape[1:]) == (0, 4, 8 + 6)
+    assert np.isnan(filters[0, 0, :, [7, 15]]).all()
+    assert "3 frames of 31.2 ms" in page
+
+
+def test_of_a_composite_the_filters_of_each_part_are_drawn():
+    parts = [tokenizers()[kind] for kind in ("time steps", "spectrogram", "covariances")]
+    shown = [filter_figures(part, looked_at(torch.zeros(2, 7, 67), np.arange(2), make_info(ELECTRODES, 64.0))) for part in parts_of(Composite(parts))]
+    assert ["Each filter is a weight an electrode" in page for (page,) in shown] == [True, False, False]
+    assert ["CovarianceTokens are no linear projection" in page for (page,) in shown] == [False, False, True]
 
 
 def test_an_image_model_s_page_shows_pictures(tmp_path):
@@ -244,7 +291,48 @@ def test_distances_are_measured_along_each_kind_of_axis():
     assert [name for name, _, _ in distance_columns(unnamed.grid, unnamed.embed(torch.zeros(1, 7, 67)).coordinates)] == ["seconds"]
 
 
-def test_what_reaches_the_output_is_the_class_token_s_row_or_the_mean_of_the_patches():
+def test_what_reaches_the_output_is_made_of_what_the_head_reads():
     rollout = np.array([[[0.2, 0.2, 0.6], [0.0, 1.0, 0.0], [0.5, 0.2, 0.3]]])
-    np.testing.assert_allclose(reaching_output(rollout, ("class",), "class"), [[0.5, 1.5]])
-    np.testing.assert_allclose(reaching_output(rollout, ("class",), "mean"), [[1.6, 0.4]])
+    np.testing.assert_allclose(reaching_output(rollout, np.array([[1.0, 0.0, 0.0]]), 1), [[0.5, 1.5]])
+    np.testing.assert_allclose(reaching_output(rollout, np.array([[0.0, 0.5, 0.5]]), 1), [[1.6, 0.4]])
+
+
+@pytest.mark.parametrize("pool", ["class", "mean", "mean_then_norm", "class_and_mean", "class_and_register"])
+def test_what_the_head_reads_of_each_token_is_what_its_pooling_reads(pool):
+    """Held against the pooling itself, of tokens that are unit vectors: its answer's number t is the share of token t."""
+    torch.manual_seed(0)
+    model = sigvit.signal_vit(7, 67, tokenizer=tokenizers()["one electrode"], pool=pool, heads=2, registers=2).eval()
+    x = torch.randn(3, 7, 67)
+    special, found = model.encode(x).special, read_by_head(model, x)
+    pooling = MeanPool() if pool == "mean_then_norm" else model.pool  # the LayerNorm behind the mean mixes no tokens
+    tokens, outputs = torch.eye(found.shape[1])[None], pooling.outputs(special)
+    pooled = pooling(tokens if outputs is None else tokens[:, outputs]).unflatten(1, (-1, found.shape[1])).mean(1)
+    np.testing.assert_allclose(found, pooled.expand(3, -1), rtol=1e-6)  # the pooling counts in float32
+
+
+def test_of_attention_pooling_each_token_counts_as_the_probe_looks_at_it():
+    """The probe's answer is a sum of the tokens' values with these weights: what a token adds to it shows them."""
+    torch.manual_seed(0)
+    model = sigvit.signal_vit(7, 67, tokenizer=tokenizers()["one electrode"], pool="map", heads=2).eval()
+    x = torch.randn(3, 7, 67)
+    values, attention, found = model.encode(x).values, model.pool.attention, read_by_head(model, x)
+    q = (model.pool.probe @ attention.qkv.weight[:12].T + attention.qkv.bias[:12]).view(2, 6)
+    k = (values @ attention.qkv.weight[12:24].T + attention.qkv.bias[12:24]).unflatten(2, (2, 6))
+    expected = ((k * q).sum(-1) / 6**0.5).softmax(1).mean(2)
+    np.testing.assert_allclose(found, expected.detach(), rtol=1e-5)  # both in float32, sums in other orders
+    assert np.ptp(found) > 0.001  # not the mean of the patches
+
+
+def looked_at(x, labels, info):
+    return Looked(x, labels, ("left", "right"), x, labels, [], "planted", info=info)
+
+
+def test_the_table_of_rollouts_names_the_patch_that_differs_and_says_what_permuted_labels_give():
+    model = sigvit.signal_vit(7, 67, tokenizer=tokenizers()["one electrode"])
+    labels = np.arange(22) % 2
+    rolled = np.random.default_rng(0).uniform(0.9, 1.1, (22, 28))
+    rolled[labels == 1, 13] += 1.0  # the fourth electrode's second patch
+    page = rollout_table(rolled, model.grid, looked_at(torch.zeros(22, 7, 67), labels, None), 99)
+    right = re.findall(r"<tr[^>]*>(.*?)</tr>", page, re.DOTALL)[-1]
+    assert re.findall(r"<t[hd][^>]*>([^<]*)", right)[:2] == ["right", "electrode C3, time of the patch (s) 0.367"]
+    assert re.findall(r"<t[hd][^>]*>([^<]*)", right)[-1].startswith("0.01")
