@@ -121,12 +121,12 @@ def few_shot_table(data: str, options: Options) -> list[str]:
 
 
 def verdict(name: str, found: dict[str, dict[int, list[float]]]) -> str:
-    """Whether every seed, and the mean by the margin, is better than the random encoder with the same seed."""
+    """Whether every seed at every number of shots, and the mean by the margin, is better than the random encoder with the same seed."""
     gains = {shots: [one - other for one, other in zip(found[name][shots], found["random encoder"][shots], strict=True)] for shots in SHOTS}
     told = ", ".join(f"{100 * statistics.fmean(gain):+.1f} ({min(gain) * 100:+.1f} … {max(gain) * 100:+.1f})" for gain in gains.values())
-    met = all(statistics.fmean(gains[shots]) >= MARGIN for shots in SHOTS if shots >= 5)
+    met = all(statistics.fmean(gain) >= (MARGIN if shots >= 5 else 0) and min(gain) > 0 for shots, gain in gains.items())
     above = f"- {name}: points above the random encoder of the same seed at {SHOTS} shots, mean (lowest … highest): {told};"
-    return f"{above} the stated margin of {100 * MARGIN:.0f} points from 5 shots on is {'met' if met else 'missed'}."
+    return f"{above} the stated margin, every seed above and the mean by {100 * MARGIN:.0f} points from 5 shots on, is {'met' if met else 'missed'}."
 
 
 def fine_tuning_table(data: str, options: Options) -> list[str]:

@@ -108,7 +108,8 @@ def main(configuration: Configuration) -> pd.DataFrame:
     laws = {size: law_of(table[table["size"] == size], "samples") for size in configuration.sizes}
     (output / "scaling.md").write_text(report(table, laws, configuration), encoding="utf-8")
     draw({size: table[table["size"] == size] for size in configuration.sizes}, "samples").savefig(output / "by_data.png", dpi=150)
-    draw({"all training samples": table[table["share"] == max(configuration.shares)]}, "flops").savefig(output / "by_compute.png", dpi=150)
+    largest = with_most(table)
+    draw({f"{largest['samples'].max():,} training samples": largest}, "flops").savefig(output / "by_compute.png", dpi=150)
     console.print((output / "scaling.md").read_text(encoding="utf-8"), highlight=False)
     return table
 
@@ -217,7 +218,7 @@ def law_of(cells: pd.DataFrame, by: str) -> ScalingLaw | None:
 
 
 def report(table: pd.DataFrame, laws: dict[str, ScalingLaw | None], configuration: Configuration) -> str:
-    """A row a size, a column a subset; then the curves' exponents and what twice the data would bring."""
+    """A row a size, a column a subset, then the curve's exponent and what twice the data would bring; below, the exponent by operations."""
     samples, several = sorted(table["samples"].unique()), configuration.seeds > 1
     seeds = f"mean ± standard deviation of {configuration.seeds} seeds" if several else "one seed"
     lines = [
@@ -234,7 +235,22 @@ def report(table: pd.DataFrame, laws: dict[str, ScalingLaw | None], configuratio
         told = own.groupby("samples")["accuracy"].agg(["mean", "std"])
         cells = [f"{told.loc[count, 'mean']:.3f}" + (f" ± {told.loc[count, 'std']:.3f}" if several else "") for count in samples]
         lines.append(f"| {size} | {own['flops'].max():.2g} | {' | '.join(cells)} | {' | '.join(of_law(law, max(samples)))} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", by_operations(with_most(table))]) + "\n"
+
+
+def with_most(table: pd.DataFrame) -> pd.DataFrame:
+    """The cells of the largest subset, of which all sizes are compared by their operations."""
+    return table[table["share"] == table["share"].max()]
+
+
+def by_operations(largest: pd.DataFrame) -> str:
+    """A sentence on growth with compute: operations grow with the size alone, since steps are the same."""
+    law, count = law_of(largest, "flops"), largest["flops"].nunique()
+    told = f"By operations of a training, {largest['samples'].max()} samples:"
+    if law is None:
+        return f"{told} sizes of {count} different numbers of operations fit no curve; it takes three."
+    exact = " Three points fix three numbers, so that the curve meets the errors' means wherever a power law can." if count == 3 else ""
+    return f"{told} exponent {of_law(law, 1)[0]}, from {count} sizes.{exact}"
 
 
 def of_law(law: ScalingLaw | None, most: int) -> tuple[str, str]:

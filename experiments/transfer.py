@@ -24,12 +24,14 @@ import torch
 import transfer_starts as starts
 import tyro
 from faults import faults_in_a_sentence
+from matplotlib.figure import Figure
 from recording_sets import has_places
 from rich.console import Console
 from torch import Tensor, nn
 
 import sigvit
-from sigvit.evaluation.few_shot import draw, fit_ridge
+from sigvit.evaluation import few_shot
+from sigvit.evaluation.figures import draw_learning_curves
 from sigvit.evidence.metrics import score_predictions
 from sigvit.evidence.pretraining import windows_sha256
 from sigvit.evidence.protocols import folds_of
@@ -90,7 +92,7 @@ class Configuration:
 
 
 def main(configuration: Configuration) -> pd.DataFrame:
-    """Write certificate.json, cells.csv and transfer.md; returns the cells."""
+    """Write certificate.json, cells.csv, transfer.md and a figure a tuning; returns the cells."""
     console = Console(soft_wrap=True)
     require_named(configuration)
     windows = sigvit.open_dataset(configuration.dataset, folder=configuration.folder)
@@ -112,7 +114,10 @@ def main(configuration: Configuration) -> pd.DataFrame:
     for fold, shots, runs in missing_cells(configuration, folds, made, done):
         append(output / "cells.csv", judge(configuration, windows, fold, shots, {run: made[run[0]](fold, run[1]) for run in runs}))
     cells = read_cells(output / "cells.csv").query("seed < @configuration.seeds")
-    (output / "transfer.md").write_text(report(cells, configuration, certificate.verdict, overlap_of(configuration, folds)), encoding="utf-8")
+    overlap = overlap_of(configuration, folds)
+    (output / "transfer.md").write_text(report(cells, configuration, certificate.verdict, overlap), encoding="utf-8")
+    for tuning in configuration.tunings:
+        draw(cells, configuration.shots, tuning, overlap).savefig(output / f"curves_{tuning}.png", dpi=150)
     console.print((output / "transfer.md").read_text(encoding="utf-8"), highlight=False)
     return cells
 
@@ -236,7 +241,7 @@ def judge(
 def labelled_windows(windows: sigvit.Windows, fold: sigvit.Fold, shots: int, seed: int, scaling: Scaling) -> tuple[Tensor, Tensor]:
     """Values and class numbers of so many windows of each class of the training part, or of all of it."""
     numbers = torch.as_tensor(np.unique(windows.labels, return_inverse=True)[1], dtype=torch.int64)
-    rows = fold.train if shots == ALL else fold.train[draw(numbers[fold.train], shots, derive_seed(seed, "labelled", fold.number)).numpy()]
+    rows = fold.train if shots == ALL else fold.train[few_shot.draw(numbers[fold.train], shots, derive_seed(seed, "labelled", fold.number)).numpy()]
     return scaling(windows.values[rows]), numbers[rows]
 
 
@@ -256,7 +261,7 @@ def tune(
 
 def ridge(model: sigvit.VisionTransformer, values: Tensor, targets: Tensor) -> Callable[[Tensor], Tensor]:
     """Closed form, on frozen features."""
-    fitted = fit_ridge(in_parts(model.features, values).double(), targets, model.config.num_classes)
+    fitted = few_shot.fit_ridge(in_parts(model.features, values).double(), targets, model.config.num_classes)
     return lambda tested: fitted.scores(in_parts(model.features, tested).double()).softmax(1)
 
 
@@ -282,7 +287,7 @@ def report(cells: pd.DataFrame, configuration: Configuration, verdict: str, over
         f"Pre-training: {configuration.objective}, {configuration.pretraining_steps} steps; fine-tuning: {configuration.steps} steps. Certificate: {verdict}.",
     ]
     for tuning in configuration.tunings:
-        table = cells[cells["tuning"] == tuning].groupby(["start", "shots", "fold"])["score"].mean().sort_index()
+        table = scores_of(cells, tuning)
         lines += [
             "",
             f"## {tuning}",
@@ -294,6 +299,21 @@ def report(cells: pd.DataFrame, configuration: Configuration, verdict: str, over
             entries = [entry(table, start, shots, overlap) for shots in configuration.shots]
             lines.append(f"| {start} | {' | '.join(entries)} |")
     return "\n".join(lines) + "\n"
+
+
+def scores_of(cells: pd.DataFrame, tuning: str) -> pd.Series:
+    """By start, shots and fold, seeds averaged."""
+    return cells[cells["tuning"] == tuning].groupby(["start", "shots", "fold"])["score"].mean().sort_index()
+
+
+def draw(cells: pd.DataFrame, shots: tuple[int, ...], tuning: str, overlap: float) -> Figure:
+    """Learning curves: of every start the mean score over labelled trials, with the 95 % interval of the score itself, not of a gain."""
+    table, labelled = scores_of(cells, tuning), cells.groupby("shots")["labelled"].mean()
+    points = {}
+    for start in cells["start"].unique():
+        told = [(table[start, each], labelled[each]) for each in sorted(shots, key=labelled.get)]
+        points[start] = np.array([[count, own.mean(), *np.clip(confidence_interval(own, overlap=overlap), 0, 1)] for own, count in told])
+    return draw_learning_curves(points, "labelled trials (mean of folds)", f"{cells['metric'].iloc[0]}, {tuning}")
 
 
 def entry(table: pd.Series, start: str, shots: int, overlap: float) -> str:

@@ -119,13 +119,26 @@ def test_one_seed_has_a_curve_without_an_interval(script):
 
 
 def test_one_seed_has_no_deviation(script):
-    cells = pd.DataFrame({"size": "8x1", "samples": [14, 14, 43, 43], "flops": 1e6, "accuracy": [0.5, 0.75, 0.25, 0.5]})
+    cells = pd.DataFrame({"size": "8x1", "share": [0.3, 0.3, 1.0, 1.0], "samples": [14, 14, 43, 43], "flops": 1e6, "accuracy": [0.5, 0.75, 0.25, 0.5]})
     one = script.module.report(cells[::2], {"8x1": None}, script.module.Configuration(seeds=1))
     assert "one seed, " in one
     assert "| 0.500 | 0.250 |" in one
     two = script.module.report(cells, {"8x1": None}, script.module.Configuration(seeds=2))
     assert "mean ± standard deviation of 2 seeds" in two
     assert "| 0.625 ± 0.177 | 0.375 ± 0.177 |" in two
+
+
+def test_growth_with_operations_is_told_of_the_largest_subset(script):
+    """Errors of 2 · flops^-.2 with all samples; with few of them none fall."""
+    flops = np.repeat([1e9, 3e9, 9e9, 27e9], 2)
+    most = pd.DataFrame({"size": np.repeat(list("abcd"), 2), "share": 1.0, "samples": 97, "flops": flops, "accuracy": 1 - 2 * flops**-0.2})
+    cells = pd.concat([most, most.assign(share=0.1, samples=11, accuracy=0.5)])
+    told = script.module.report(cells, {}, script.module.Configuration(seeds=2))
+    assert "By operations of a training, 97 samples: exponent 0.20 [0.20, 0.20], from 4 sizes." in told
+    assert "Three points" not in told
+    three, two = (script.module.by_operations(most[most["size"].isin(list(sizes))]) for sizes in ("abc", "ab"))
+    assert "from 3 sizes. Three points fix three numbers" in three
+    assert two == "By operations of a training, 97 samples: sizes of 2 different numbers of operations fit no curve; it takes three."
 
 
 def test_smaller_subsets_lie_inside_larger_ones_and_hold_every_class(script):

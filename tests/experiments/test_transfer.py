@@ -54,6 +54,7 @@ def test_every_start_and_tuning_is_judged_in_the_same_folds(script, tmp_path):
     assert sorted(len(entry["folds"]) for entry in certificate["pretraining"]) == [1, 1, 1, 3, 3]
     table = (tmp_path / "out" / "transfer.md").read_text()
     assert table.count("| scratch |") == 3
+    assert all((tmp_path / "out" / f"curves_{tuning}.png").stat().st_size > 10_000 for tuning in ("full", "lora", "ridge"))
     assert "| other labels |" in table
 
 
@@ -149,6 +150,24 @@ def test_gains_are_paired_by_fold_and_an_image_model_s_over_its_own_shape(script
     assert wider == f"0.800 (+0.200 [{0.2 - 0.4303 * (1 / 3 + 0.5) ** 0.5:+.3f}, {0.2 + 0.4303 * (1 / 3 + 0.5) ** 0.5:+.3f}])"
 
 
+def test_curves_show_each_start_s_own_score_over_the_labelled_trials(script):
+    scores = {("scratch", 5): (0.5, 0.7, 0.6), ("scratch", 0): (0.7, 0.9, 0.8), ("training part", 5): (0.4, 0.5, 0.6), ("training part", 0): (0.9, 1.0, 0.95)}
+    labelled = {5: (10, 10, 10), 0: (31, 37, 43)}
+    cells = [(start, "full", shots, fold, 0, labelled[shots][fold], score) for (start, shots), told in scores.items() for fold, score in enumerate(told)]
+    table = pd.DataFrame(cells, columns=["start", "tuning", "shots", "fold", "seed", "labelled", "score"]).assign(metric="roc_auc")
+    axes = script.module.draw(table, (0, 5), "full", 0.0).axes[0]
+    lines = {container.get_label(): container for container in axes.containers}
+    x, mean = lines["scratch"].lines[0].get_data()
+    assert mean.tolist() == pytest.approx([0.6, 0.8])
+    assert x == pytest.approx([10, 37], rel=0.02)  # drawn a little apart
+    low, high = lines["scratch"].lines[2][0].get_segments()[0][:, 1]
+    half = 4.3027 * 0.1 / 3**0.5  # Student's t with two degrees of freedom, to four decimals
+    assert [low, high] == pytest.approx([0.6 - half, 0.6 + half], abs=1e-4)
+    assert lines["training part"].lines[2][0].get_segments()[1][1, 1] == 1.0  # no score is above it
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["10", "37"]
+    assert "roc_auc, full" in axes.get_ylabel()
+
+
 def test_muscles_without_places_start_from_their_own_alone(script, tmp_path, monkeypatch):
     muscles = replace(synthetic_windows(n_trials=6, electrodes=("EMG0", "EMG1", "EMG2"), effect=2.0), name="muscles")
     known = script.sets | {"muscles": muscles}
@@ -158,6 +177,7 @@ def test_muscles_without_places_start_from_their_own_alone(script, tmp_path, mon
     assert not (tmp_path / "out").exists()
     cells = script("--dataset", "muscles", "--tunings", "ridge", *FEW, "--output", tmp_path / "out")
     assert set(cells["start"]) == {"scratch", "training part"}
+    assert [path.name for path in (tmp_path / "out").glob("curves_*.png")] == ["curves_ridge.png"]
 
 
 @pytest.mark.parametrize("shots", [25, -1])
