@@ -129,7 +129,18 @@ def _verdict_section(certificate: Certificate) -> str:
     gap = f"Windows are widened to both sides by {certificate.filter_support_s:g} s of filter support; the guard between parts is {certificate.guard_s:g} s."
     verdict = f'<div class="verdict {text(certificate.verdict)}">{words}{tolerated}</div>'
     control = paragraph(_control_words(certificate.control)) if certificate.control else ""
-    return section("Verdict of the certificate", verdict, warnings, checks, paragraph(gap, "0 compared: not possible here, or not asked for."), control)
+    compared = paragraph(gap, "0 compared: not possible here, or not asked for.")
+    return section("Verdict of the certificate", verdict, warnings, checks, compared, _pretraining_table(certificate.pretraining), control)
+
+
+def _pretraining_table(models: Sequence[dict]) -> str:
+    """Which pre-trained models the folds started from, and what each had seen; nothing where there are none."""
+    rows = []
+    for model in models:
+        seen = listed([f"{count} of {name}" for name, count in model["windows"].items()]) if model["windows"] else "no recordings"
+        rows.append([model["folder"], model["objective"], listed([str(number) for number in model["folds"]]), seen, len(model["rows"])])
+    head = ["Pre-trained model", "How", "Folds", "Windows that it has seen", "Of these in this set"]
+    return table(head, rows, "What the folds started from") if rows else ""
 
 
 def _control_words(control: dict) -> str:

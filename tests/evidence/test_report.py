@@ -17,6 +17,7 @@ from sigvit.evidence import baselines, folds
 from sigvit.evidence.alignment import Alignment
 from sigvit.evidence.certificate import certify
 from sigvit.evidence.cross_validation import cross_validate
+from sigvit.evidence.pretraining import write_pretraining
 from sigvit.evidence.report import _decided, _fit_rows, render_report, write_report
 from sigvit.evidence.report_data import _sizes_words
 from sigvit.evidence.statistics import confidence_interval
@@ -79,6 +80,21 @@ def large():
 @pytest.fixture(params=["small", "large"])
 def page(request):
     return request.getfixturevalue(request.param)
+
+
+def test_what_folds_started_from_stands_in_the_report(tmp_path):
+    windows = replace(synthetic_windows(n_subjects=2, n_trials=7), page={"citation": "A"})
+    divided = folds.cross_subject(windows.metadata)
+    assert "What the folds started from" not in Page(rendered(windows, divided, {"LDA": baselines.shrinkage_lda()})).words
+    elsewhere = replace(synthetic_windows(n_subjects=3, n_trials=5, seed=1), name="elsewhere", page={"citation": "B"})
+    own, image = tmp_path / "own", tmp_path / "image"
+    write_pretraining(own, [windows[divided[0].train], elsewhere], "masked_patches")
+    write_pretraining(image, [], "masked_autoencoder")
+    certificate = certify(windows, divided, pretrained={0: [own, image], 1: image})
+    words = Page(rendered(windows, divided, {"LDA": baselines.shrinkage_lda()}, certificate=certificate)).words
+    count = len(divided[0].train)
+    assert f"{own} masked_patches 0 {count} of synthetic and {len(elsewhere)} of elsewhere {count}" in words
+    assert f"{image} masked_autoencoder 0 and 1 no recordings 0" in words
 
 
 def test_page_parses_and_every_tag_is_closed(page):
