@@ -76,7 +76,8 @@ def attention_rollout(maps: Numbers, residual: float = 0.5) -> np.ndarray:
     """How much of each input token reaches each token behind the last layer, if attention were all that mixes tokens.
 
     Abnar & Zuidema 2020 (arXiv:2005.00928): the mean over heads, half of it and half of the identity for the residual connection, rows summing to one,
-    multiplied from the first layer to the last; as figure 6 of Dosovitskiy et al. 2021 (arXiv:2010.11929) has it. It tells classes not apart.
+    multiplied from the first layer to the last; as figure 6 of Dosovitskiy et al. 2021 (arXiv:2010.11929) has it. It asks for no class;
+    as attention depends on the input, its means over the inputs of each class may differ (`class_maps` holds them against permuted labels).
 
     Parameters
     ----------

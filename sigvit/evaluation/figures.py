@@ -36,8 +36,9 @@ def draw_filter_pictures(filters: np.ndarray, shares: np.ndarray, across: int = 
         raise ValueError(f"These filters have {channels} channels; pictures have 1 (grey) or 3 (red, green, blue).")
     across = min(across, len(filters))
     down = -(-len(filters) // across)
-    figure = Figure(figsize=(WIDTH_INCHES, 1.12 * down + 0.3), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(down, across)).ravel()
+    wide = filters.shape[3] > 2 * filters.shape[2]
+    figure = Figure(figsize=(WIDTH_INCHES, (0.7 if wide else 1.12) * down + 0.3), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(down, across, gridspec_kw={"wspace": 0.12} if wide else None)).ravel()
     for panel, filter_, share in zip(panels, filters, shares, strict=False):
         scaled = filter_ / max(float(np.nanmax(np.abs(filter_))), 1e-12)
         panel.set_title(f"{share:.1%}", fontsize=8, pad=2)

@@ -53,7 +53,7 @@ def similarity_by_distance(similarity: Numbers, places: Numbers) -> float:
     Parameters
     ----------
     similarity : (N, N), symmetric; its diagonal isn't read.
-    places : (N, 3) or of any other number of columns, of one unit; pairs of which one isn't known (NaN, or all zero, as mne has it) are left out.
+    places : (N, 3) or of any other number of columns, of one unit; those that aren't known (NaN) are left out.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def similarity_by_distance(similarity: Numbers, places: Numbers) -> float:
     matrix, sites = as_tensor(similarity).double().numpy(), as_tensor(places).double().numpy()
     if sites.ndim != 2 or matrix.shape != (len(sites), len(sites)):
         raise ValueError(f"Similarity must be (N, N) and places (N, columns), but they are {matrix.shape} and {sites.shape}.")
-    known = np.flatnonzero(np.isfinite(sites).all(1) & sites.any(1))
+    known = np.flatnonzero(np.isfinite(sites).all(1))
     first, second = np.triu_indices(len(known), 1)
     if len(first) < 2:
         raise ValueError(f"The places of {len(known)} of {len(sites)} are known, so that there are {len(first)} pairs; a correlation needs two.")

@@ -41,7 +41,7 @@ def attribution_section(model: VisionTransformer, looked: Looked, n_references: 
     places = maps(in_bins(found.values, bins))
     words = paragraph(
         HOW.format(count=compared_with(looked, n_references), missing=missing_share(found)),
-        "The mean over the trials of each class; what is outlined is larger than in other classes' trials at p ≤ .05, corrected over the whole map by the "
+        "The mean over the trials of each class; what is outlined is larger than in other classes' trials at p ≤ .05, corrected over one whole map by the "
         f"largest values that {n_permutations} permutations of the labels{' within subjects' if looked.groups is not None else ''} give.",
         "What a class lacks and others have speaks for it too.",
     )

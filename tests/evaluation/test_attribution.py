@@ -120,9 +120,11 @@ def planted(n_trials, sources, seed, volts=20e-6, random_phase=False):
     return values.astype(np.float32), kinds
 
 
-def trained(sources, n_trials, steps, **planting):
-    """A model with a token an electrode and patch; new trials that it names right, standardised, with their classes; and references."""
-    tokenizer = ElectrodeTimePatches(len(ELECTRODES), 1, PATCH, PATCH, 32, names=ELECTRODES, sampling_rate=RATE_HZ)
+PATCHES = ElectrodeTimePatches(len(ELECTRODES), 1, PATCH, PATCH, 32, names=ELECTRODES, sampling_rate=RATE_HZ)
+
+
+def trained(sources, n_trials, steps, tokenizer=PATCHES, **planting):
+    """A model; new trials that it names right, standardised, with their classes; and references."""
     values, kinds = planted(n_trials, sources, 0, **planting)
     classifier = SignalViTClassifier(tokenizer, classical=None, ensemble=False, training_steps=steps, depth=1, time_shift=0.0, mixup=0.0).fit(values, kinds)
     new, new_kinds = planted(60, sources, 1, **planting)
@@ -162,19 +164,21 @@ def test_the_peak_is_at_the_planted_electrode_and_time_and_in_its_band(one_sourc
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", [PATCHES, None], ids=["an electrode and patch", "the default's convolutions"])
 @pytest.mark.parametrize(
     ("sources", "planting"),
     [
+        ([("C3", 0.3, 10.0), None], {"volts": 30e-6}),
         ([("C3", 0.3, 10.0), None], {"random_phase": True, "volts": 40e-6}),
         ([("Pz", 0.6, 10.0), ("Pz", 0.6, 25.0)], {"volts": 30e-6}),
         ([("F4", 0.2, 8.0), ("C3", 0.6, 8.0)], {}),
         ([("F4", 0.2, 8.0), ("C3", 0.6, 8.0), None], {}),
     ],
-    ids=["unlocked phase", "two bands at one place", "two places", "two places and nothing"],
+    ids=["one place", "unlocked phase", "two bands at one place", "two places", "two places and nothing"],
 )
-def test_the_peak_is_planted_whatever_tells_the_classes_apart(sources, planting):
+def test_the_peak_is_planted_whatever_tells_the_classes_apart(sources, planting, tokenizer):
     """Of two places either may carry a trial: that a source is missing where the other class has it speaks for the class as well."""
-    model, x, kinds, references = trained(sources, 900, steps=400, **planting)
+    model, x, kinds, references = trained(sources, 900, steps=400, tokenizer=tokenizer, **planting)
     assert share_at(attribution(model, x, **references), kinds, [source for source in sources if source]) >= 0.95
 
 
