@@ -90,7 +90,7 @@ def model_report(options: Options) -> str:
     before = resident_memory() if device.type == "cpu" else 0.0
     training = Training((3, options.image_size, options.image_size), options.batch or 8, dtype=options.dtype)
     model = vit(options.target, options.image_size)
-    trace = trace_training(model, training.input_shape, training.batch, training.dtype)
+    trace = trace_training(model, training.input_shape, training.batch, training.dtype, gpu=device.type == "cuda")
     parameters = sum(parameter.numel() for parameter in model.parameters())
     predicted = sum(memory_parts(training, trace, parameters, training.batch).values())
     step = TrainingStep(model, training, device)

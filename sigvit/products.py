@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from threading import RLock, get_ident
 from typing import Any
 
@@ -18,6 +19,8 @@ WORTH_A_CALL = 2_500_000
 # oneDNN writes code for every shape that it meets, in four times a small product's time and half a megabyte: of a packed batch, whose number of rows changes
 # from step to step (and of any other batch of one), it gets a multiple of this, and MKL the rest; that is worth it from more multiply-adds on.
 ROWS, WORTH_TWO_CALLS = 256, 20_000_000
+# Set while a step is traced on shapes for this CPU: what has no numbers then goes the way that numbers go here.
+TRACED_HERE: ContextVar[bool] = ContextVar("traced_here", default=False)
 
 
 class ByOneDNN:
@@ -104,6 +107,15 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     [4.0, 4.0, 4.0, 4.0, 4.0]
     """
     return Product.apply(left, right, bias, False) if _pays(left, right, right.shape[-1], bias) else _product(left, right, bias)
+
+
+def is_here(x: Tensor) -> bool:
+    """Whether this CPU computes with a tensor: numbers of torch's own type, or shapes that are traced for it.
+
+    >>> is_here(torch.ones(2)), is_here(torch.ones(2, device="meta"))
+    (True, False)
+    """
+    return x.device.type == "cpu" and (type(x) is Tensor or TRACED_HERE.get())
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -32,9 +32,10 @@ def calibrate(cases: Sequence[tuple[nn.Module, Training]], device: torch.device 
         raise ValueError(f"{len(cases)} cases of dtypes {sorted(dtypes)} can't be calibrated on; give at least {len(astuple(Work()))} of one dtype.")
     works = [step_work(model, training) for model, training in cases]
     seconds = step_seconds([TrainingStep(model, training, device) for model, training in cases], device, rounds)
-    name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else f"this CPU, {torch.get_num_threads()} threads"
+    gpu = torch.device(device).type == "cuda"
+    name = torch.cuda.get_device_name(device) if gpu else f"this CPU, {torch.get_num_threads()} threads"
     peak = measured_peak(device, dtypes.pop())
-    return Hardware(name, peak, _memory_bytes(torch.device(device)), fit_prices(works, seconds), source="calibrated on measured steps")
+    return Hardware(name, peak, _memory_bytes(torch.device(device)), fit_prices(works, seconds), source="calibrated on measured steps", gpu=gpu)
 
 
 def fit_prices(works: Sequence[Work], seconds: Sequence[float]) -> Work:

@@ -9,7 +9,7 @@ import math
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from threading import RLock
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sigvit.mode import in_mode
+from sigvit.products import TRACED_HERE
 
 EXPONENTIAL = ("gelu", "tanh", "sigmoid", "softmax", "exp", "erf", "silu", "elu")
 # Held while dropout is another function: of two threads the last would put back the other's, and dropout would stay replaced.
@@ -84,7 +85,8 @@ def trace_forward(model: nn.Module, input_shape: tuple[int, ...], batch: int = 1
 def trace_training(model: nn.Module, input_shape: tuple[int, ...], batch: int = 1, dtype: str = "float32", gpu: bool = False) -> Trace:
     """Forward and backward of cross-entropy, without the optimiser. Activations, gradients and temporaries count for the peak; weights and input don't.
 
-    `gpu` : count dropout as the one operation that it is on a GPU, not as three.
+    `gpu` : count dropout as the one operation that it is on a GPU, not as three, and the bytes of a GPU's fused attention. Else the bytes are those of this
+    CPU, which keeps the weights of all pairs where it attends in products. The work is that of fused attention on both, so that FLOPs are the same everywhere.
 
     >>> trace_training(nn.Linear(5, 7), (5,), batch=2).work.flops  # the input wants no gradient
     280.0
@@ -93,6 +95,18 @@ def trace_training(model: nn.Module, input_shape: tuple[int, ...], batch: int = 
 
 
 def _trace(model: nn.Module, shape: tuple[int, ...], dtype: str, train: bool, gpu: bool) -> Trace:
+    fused = _record(model, shape, dtype, train, gpu)
+    if gpu:
+        return fused
+    token = TRACED_HERE.set(True)
+    try:
+        here = _record(model, shape, dtype, train, gpu)
+    finally:
+        TRACED_HERE.reset(token)
+    return replace(here, work=fused.work)
+
+
+def _record(model: nn.Module, shape: tuple[int, ...], dtype: str, train: bool, gpu: bool) -> Trace:
     with in_mode(model, train), FakeTensorMode(allow_non_fake_inputs=True), torch.set_grad_enabled(train):
         inputs = torch.empty(shape, dtype=torch.float64 if dtype == "float64" else torch.float32)
         recorder = _Recorder()

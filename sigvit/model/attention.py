@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sigvit.model.linear import is_plain, mapped
-from sigvit.products import SLOW_IN_MKL, fast_products, linear
+from sigvit.products import SLOW_IN_MKL, fast_products, is_here, linear
 
 # B = batch, T = tokens, Q = tokens that are asked for, H = heads, D = width, d = D / H
 
@@ -79,9 +79,8 @@ def _real_keys(mask: Tensor) -> Tensor:
 
 
 def _faster_in_products(query: Tensor, key: Tensor) -> bool:
-    """Not where a step is only traced, with tensors of another type: what it will cost is that of a kernel."""
-    on_cpu = type(query) is Tensor and query.device.type == "cpu"
-    return FAST_BFLOAT16 and on_cpu and query.dtype == torch.bfloat16 and key.shape[-2] <= MOST_IN_PRODUCTS
+    """On this CPU in bfloat16, where weights of all pairs have room."""
+    return FAST_BFLOAT16 and is_here(query) and query.dtype == torch.bfloat16 and key.shape[-2] <= MOST_IN_PRODUCTS
 
 
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -161,7 +160,7 @@ def _are_few(x: Tensor, heads: int) -> bool:
     """Whether attention among these tokens, (…, T, D), is trained faster by products of our own: on a CPU, in a number format that its products keep, where
     nobody has ruled out kernels without derivatives in forward mode."""
     is_watched = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu")
-    if type(x) is not Tensor or x.device.type != "cpu" or is_watched:
+    if is_watched or not is_here(x):
         return False
     is_fast = x.dtype == torch.float32 and SLOW_IN_MKL
     most = max(FEW_TOKENS, min(FEW_TOKENS_FAST, TOKENS_A_NUMBER * x.shape[-1] // heads)) if is_fast else FEW_TOKENS

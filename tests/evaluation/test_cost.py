@@ -70,28 +70,31 @@ def test_a_measured_step_trains_and_its_state_has_the_predicted_size(optimizer):
 
 
 MEASURE = """
-import torch
+import sys
 from sigvit import vit
 from sigvit.evaluation.cost import Training, memory_parts
 from sigvit.evaluation.measure import TrainingStep, peak_memory, resident_memory
 from sigvit.evaluation.trace import trace_training
-training = Training((3, 64, 64), 13)
-TrainingStep(vit("Ti/4", 64, 10, depth=3), training)()  # libraries load, and write kernels for these sizes
+size, dtype = int(sys.argv[1]), sys.argv[2]
+training = Training((3, size, size), 13, dtype=dtype)
+TrainingStep(vit("Ti/4", size, 10, depth=3), training)()  # libraries load, and write kernels for these sizes
 before = resident_memory()
-model = vit("Ti/4", 64, 10, depth=3)
+model = vit("Ti/4", size, 10, depth=3)
 step = TrainingStep(model, training)
 step()
-parts = memory_parts(training, trace_training(model, training.input_shape, 13), sum(p.numel() for p in model.parameters()), 13)
+parts = memory_parts(training, trace_training(model, training.input_shape, 13, dtype), sum(p.numel() for p in model.parameters()), 13)
 print((peak_memory(step) - before) / sum(parts.values()))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process can be reset on Linux alone")
-def test_memory_is_predicted_as_a_fresh_process_measures_it():
-    """Within 10 %: kernels' workspaces aren't tensors. The C library gives freed pages back at once here; else it keeps up to a fifth more."""
+@pytest.mark.parametrize(("size", "dtype"), [(64, "float32"), (56, "float32"), (56, "bfloat16")])
+def test_memory_is_predicted_as_a_fresh_process_measures_it(size, dtype):
+    """Within 10 %: kernels' workspaces aren't tensors. The C library gives freed pages back at once here; else it keeps up to a fifth more.
+    Of 257 tokens the fused kernel keeps no weights of pairs; of 197 some CPUs' products do, which are 14 % of the memory in float32 and 8 % in bfloat16."""
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
-    run = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, env=environment)
+    run = subprocess.run([sys.executable, "-c", MEASURE, str(size), dtype], capture_output=True, text=True, check=True, env=environment)
     assert 0.9 < float(run.stdout) < 1.1
 
 

@@ -27,7 +27,7 @@ MODELS = {
 
 
 def small(**choices):
-    return sigvit.vit("Ti/5", image_size=(15, 35), num_classes=17, in_channels=2, **(SMALL | choices))
+    return sigvit.vit("Ti/5", num_classes=17, in_channels=2, **({"image_size": (15, 35)} | SMALL | choices))
 
 
 def counted(model, batch, backward=False):
@@ -132,6 +132,21 @@ def test_bfloat16_halves_what_products_keep_and_changes_no_arithmetic():
     half, full = (trace_training(model, (2, 15, 35), batch=13, dtype=dtype) for dtype in ("bfloat16", "float32"))
     assert half.work.flops == full.work.flops
     assert half.kept_bytes < full.kept_bytes
+
+
+# In the last block the class token alone asks, which products of float32 leave to the kernel.
+@pytest.mark.parametrize(("dtype", "way", "size", "queries"), [("float32", "SLOW_IN_MKL", 4, 2 * 78), ("bfloat16", "FAST_BFLOAT16", 2, 2 * 78 + 1)])
+def test_weights_of_pairs_are_bytes_where_this_cpu_keeps_them(dtype, way, size, queries, monkeypatch):
+    model = small(width=26, image_size=(35, 55))  # 78 tokens: more than the few that every CPU attends to in products
+    on_gpu = trace_training(model, (2, 35, 55), batch=11, dtype=dtype, gpu=True)
+    for is_kept in (True, False):
+        monkeypatch.setattr("sigvit.model.attention.FAST_BFLOAT16", False)
+        monkeypatch.setattr("sigvit.model.attention.SLOW_IN_MKL", False)
+        monkeypatch.setattr(f"sigvit.model.attention.{way}", is_kept)
+        here = trace_training(model, (2, 35, 55), batch=11, dtype=dtype)
+        # Of each sample, head and query a weight for every token, in place of the one float32 number that the fused kernel keeps.
+        assert here.kept_bytes - on_gpu.kept_bytes == is_kept * 11 * 2 * queries * (78 * size - 4)
+        assert here.work == on_gpu.work
 
 
 def test_the_peak_of_a_plain_chain_is_what_one_counts_by_hand():
