@@ -30,8 +30,8 @@ def test_every_file_stands_in_a_room_of_the_architecture():
 
 def test_extras_that_are_named_can_be_installed():
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-    texts = "".join(path.read_text() for folder in ("sigvit", "experiments", "benchmarks", "docs") for path in (ROOT / folder).rglob("*.[pm][yd]"))
-    named = re.findall(r"""the extra [`"']?(\w+)|\(extra "(\w+)"|sigvit\[([\w,]+)\]""", texts)
+    texts = "".join(path.read_text() for folder in ("sigvit", "experiments", "benchmarks", "docs", "tests") for path in (ROOT / folder).rglob("*.[pm][yd]"))
+    named = re.findall(r"""the extra [`"']?(\w+)|\(extra ["']?(\w+)|sigvit\[([\w,]+)\]""", texts)
     assert {each for groups in named for each in ",".join(groups).split(",") if each} <= extras
 
 

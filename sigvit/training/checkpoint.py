@@ -127,13 +127,24 @@ class Checkpoints:
         ------
         ValueError : a checkpoint that holds more than tensors and plain data, such as code that would run on loading; or one of another format.
         """
-        for step in reversed(self.steps()):
+        steps = self.steps()
+        if not steps:
+            self._refuse_folders()
+        for step in reversed(steps):
             try:
                 return step, _read(self.path(step))
             except OSError as error:
                 told = f"The checkpoint {self.path(step)} is damaged ({error.strerror}); the one before it is used, or the beginning if there is none."
                 warnings.warn(told, stacklevel=2)
         return None
+
+    def _refuse_folders(self) -> None:
+        found = sorted(path for path in self.folder.glob("step_*") if path.is_dir() and NAME.fullmatch(f"{path.name}.pt"))
+        if found:
+            raise ValueError(
+                f"{found[-1]} is a checkpoint of an earlier version of sigvit, a folder, but this version reads files step_N.pt. "
+                f"Go on with the version that wrote it, or take away the folders in {self.folder} to begin anew."
+            )
 
     def _last(self) -> str:
         steps = self.steps()

@@ -24,7 +24,7 @@ def declare_missing_torchvision_operators() -> torch.library.Library | None:
 @pytest.fixture(scope="session")
 def timm():
     library = declare_missing_torchvision_operators()  # held while the tests run: a library that is collected takes its operators with it
-    yield pytest.importorskip("timm", reason="timm is not installed (extra 'parity')")
+    yield pytest.importorskip("timm", reason="timm is not installed (extra 'benchmark')")
     del library
 
 

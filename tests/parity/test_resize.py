@@ -105,7 +105,7 @@ def test_torchvisions_own_function(torchvision, old, new):
 @pytest.mark.parametrize("kind", ["ViT", "Dinov2"])
 @pytest.mark.parametrize(("old", "new"), [(7, (11, 5)), (14, (24, 24)), (8, (4, 16)), (5, (3, 3))])
 def test_hugging_faces_own_functions(kind, old, new):
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed (extra 'parity')")
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed (python -m pip install transformers)")
     config = getattr(transformers, f"{kind}Config")(
         hidden_size=11, num_hidden_layers=1, num_attention_heads=1, intermediate_size=2, image_size=old * 2, patch_size=2
     )

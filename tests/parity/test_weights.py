@@ -191,7 +191,7 @@ def test_torchvision_resizes_positions_as_torchvision(torchvision):
 
 @pytest.fixture(scope="module")
 def transformers(timm):
-    return pytest.importorskip("transformers", reason="transformers is not installed (extra 'parity')")
+    return pytest.importorskip("transformers", reason="transformers is not installed (python -m pip install transformers)")
 
 
 HUGGING_FACE = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2, "patch_size": 7, "num_labels": 5}

@@ -28,6 +28,7 @@ CASES = {
     "float32": (0.0, {"dtype": "float32"}),
     "dropout": (0.3, {}),
     "accumulated": (0.0, {"optimizer": "sgd", "accumulation": 3}),
+    "lamb": (0.0, {"optimizer": "lamb"}),
 }
 
 

@@ -140,6 +140,16 @@ def test_an_empty_or_missing_folder_has_no_checkpoint(tmp_path: Path):
     assert Checkpoints(tmp_path / "nowhere").latest() is None
 
 
+def test_a_folder_of_an_earlier_version_is_refused_in_a_sentence(tmp_path: Path):
+    (tmp_path / "step_00000120").mkdir()
+    with pytest.raises(ValueError, match=r"step_00000120 is a checkpoint of an earlier version of sigvit, a folder"):
+        Checkpoints(tmp_path).latest()
+    Checkpoints(tmp_path).save(7, state(7))  # begun anew beside it
+    found = Checkpoints(tmp_path).latest()
+    assert found is not None
+    assert found[0] == 7
+
+
 def test_what_a_kill_left_is_never_read_and_goes_with_the_next_save(three: Checkpoints):
     (three.folder / ".0123.part").write_bytes(three.path(30).read_bytes())
     found = three.latest()

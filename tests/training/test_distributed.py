@@ -95,6 +95,11 @@ def test_sgd_that_accumulates_in_two_processes_gives_the_weights_of_one_that_doe
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_lamb_of_shares_takes_the_norms_of_whole_weights(two: Path, kind: str):
+    assert distance(read(two / f"{kind} lamb.pt"), alone("lamb")) <= FLOAT64
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_two_processes_began_one_ends(two: Path, kind: str, tmp_path: Path):
     shutil.copytree(two / f"{kind} begins", tmp_path / "begun")
     checkpoints = Checkpoints(tmp_path / "begun", every=5)
