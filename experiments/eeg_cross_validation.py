@@ -1,4 +1,4 @@
-"""Cross-validate the Vision Transformer against honest baselines on a dataset page; ends in a table, a certificate and a report.
+"""Cross-validate the Vision Transformer against classical and convolutional baselines on a dataset page; ends in a table, a certificate and a report.
 
     python experiments/eeg_cross_validation.py --dataset scp1
 
@@ -45,7 +45,8 @@ class Configuration:
     folder: Path | None = None
     """Where the recordings lie, for pages that need local files."""
     protocol: Literal["auto", "shipped", "within_session", "cross_session", "cross_subject"] = "auto"
-    """What is left out. auto: the split that the page ships, else subjects, else runs or blocks within the session."""
+    """What is tested: the part that the page ships as such, runs or blocks in time of a session, sessions of a person, or whole people.
+    auto: shipped where the page has it, else cross_subject where there are several people, else within_session."""
     k: int | None = None
     """Number of groups or blocks; left out, one subject, session or run is left out at a time."""
     guard_s: float = 0.0
@@ -53,7 +54,7 @@ class Configuration:
     pipelines: tuple[str, ...] = ()
     """Names of pipelines; left out, all: ViT (its network and classical half get rows of their own), EEGNet, ShallowConvNet and the classical baselines."""
     seeds: int = 5
-    """Seeds 0, 1, … of the pipelines that have any randomness."""
+    """How many: 0, 1, …; a pipeline without randomness is fitted once."""
     output: Path | None = None
     """Results folder; left out, results/DATASET-PROTOCOL."""
     jobs: int = -1

@@ -52,15 +52,15 @@ class Options:
     heads: int | None = None
     """Attention heads of foreign weights, where the file can't say them."""
     mean: tuple[float, ...] | None = None
-    """Of the pixels, per channel or one for all; left out, as in the training whose config.toml lies beside the model, or 0.5. The same for the next three."""
+    """Of the pixels, per channel or one for all; left out, as in the training whose config.toml lies beside the model, or 0.5."""
     std: tuple[float, ...] | None = None
-    """Of the pixels; 0.5 where no training says it."""
+    """Standard deviation of the pixels; left out, found as the mean is."""
     evaluation_resize: float | None = None
-    """The shorter side is resized to image size × this, then the centre is cut."""
+    """The shorter side is resized to image size × this, then the centre is cut; left out, as in that training, or 256 / 224 (1 for images of that size)."""
     interpolation: str | None = None
-    """bilinear or bicubic."""
+    """bilinear or bicubic; left out, as in that training, or bilinear."""
     shots: tuple[int, ...] = (1, 5, 10, 25)
-    """Labels of each class."""
+    """How many labels of each class the few-shot judgement learns from."""
     probe_images: int = 10_000
     """Training images, at most, that neighbours and linear probe learn from."""
 

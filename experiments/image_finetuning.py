@@ -16,10 +16,10 @@ from typing import Annotated, Any
 import torch
 import tyro
 from faults import faults_in_a_sentence
-from image_session import Session, Unprefixed, fit, recipe_and_rest
+from image_session import DESCRIBED, Session, Unprefixed, fit, recipe_and_rest
 
 import sigvit
-from sigvit.model.adapt import drop_representation
+from sigvit.model.adapt import drop_representation, set_stochastic_depth
 from sigvit.training.image_run import FineTuning
 from sigvit.training.randomness import derive_seed
 from sigvit.weights.read import files_of
@@ -53,6 +53,8 @@ def adapted(options: Options) -> sigvit.VisionTransformer:
     model = sigvit.adapt(start, run.image_size, run.patch_size, run.in_channels)
     if not run.representation:
         drop_representation(model)
+    if run.stochastic_depth is not None:
+        set_stochastic_depth(model, run.stochastic_depth)
     model.reset_head(run.num_classes)  # another task, though it may have as many classes
     return model
 
@@ -71,4 +73,4 @@ def sha256(path: Path) -> str:
 if __name__ == "__main__":
     with faults_in_a_sentence():
         run, arguments = recipe_and_rest("vit_finetuning", FineTuning)
-        main(tyro.cli(Options, default=Options(run, start=tyro.MISSING), args=arguments))
+        main(tyro.cli(Options, default=Options(run, start=tyro.MISSING), args=arguments, registry=DESCRIBED))

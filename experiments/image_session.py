@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import torch
 import tyro
 from rich.console import Console
 from torch import nn
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 import sigvit
 from sigvit.data.images import Images, open_images, require_same_classes
 from sigvit.evaluation.measure import measured_peak
 from sigvit.evaluation.trace import trace_forward
 from sigvit.evidence.results_folder import claim_folder
+from sigvit.training.augment_images import ImageAugmentation
 from sigvit.training.batches import Share
 from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.distributed import Processes
 from sigvit.training.evaluate import Evaluation, ImageEvaluation
 from sigvit.training.image_batches import ImageBatches
-from sigvit.training.image_run import ImageTask, open_recipe, recipe_names
+from sigvit.training.image_run import FineTuning, ImageRun, ImageTask, ModelChoice, open_recipe, recipe_names
 from sigvit.training.journal import Journal
 from sigvit.training.loop import train
 from sigvit.training.optimizer import make_optimizer
+from sigvit.training.recipe import Recipe
 from sigvit.training.same_training import FREE_FIELDS
 from sigvit.whole_file import write_atomically
 
@@ -35,6 +40,28 @@ from sigvit.whole_file import write_atomically
 FREE_ENTRIES = (*FREE_FIELDS, "start")
 # The fields of the recipe and of the session stand on the command line without a prefix.
 Unprefixed = tyro.conf.arg(name="")
+# What --help says of the library's dataclasses: tyro would take the text behind "name :" in their docstrings for a type.
+DESCRIBED = ConstructorRegistry()
+
+
+@DESCRIBED.struct_rule
+def described(found: StructTypeInfo) -> StructConstructorSpec | None:
+    """The options of a task and of its parts, each with its line of the docstring."""
+    if found.type not in (ImageRun, FineTuning, ModelChoice, ImageAugmentation, Recipe):
+        return None
+    kinds, said = get_type_hints(found.type), attributes(found.type)
+    return StructConstructorSpec(
+        found.type, tuple(StructFieldSpec(field.name, kinds[field.name], getattr(found.default, field.name), said[field.name]) for field in fields(found.type))
+    )
+
+
+def attributes(kind: type) -> dict[str, str]:
+    """What the docstrings of a class and of those above it say of each attribute: `name : text`, or `name, other : text`."""
+    said: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        for names, text in re.findall(r"^(\w+(?:, \w+)*) : (.+(?:\n +.+)*)", inspect.getdoc(each) or "", re.MULTILINE):
+            said |= dict.fromkeys(names.split(", "), " ".join(text.split()))
+    return said
 
 
 @dataclass(frozen=True)

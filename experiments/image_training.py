@@ -15,7 +15,7 @@ from typing import Annotated
 import torch
 import tyro
 from faults import faults_in_a_sentence
-from image_session import Session, Unprefixed, fit, recipe_and_rest
+from image_session import DESCRIBED, Session, Unprefixed, fit, recipe_and_rest
 
 import sigvit
 from sigvit.training.image_run import ImageRun
@@ -42,4 +42,4 @@ def make_model(run: ImageRun) -> sigvit.VisionTransformer:
 if __name__ == "__main__":
     with faults_in_a_sentence():
         run, arguments = recipe_and_rest("digits", ImageRun)
-        main(tyro.cli(Options, default=Options(run), args=arguments))
+        main(tyro.cli(Options, default=Options(run), args=arguments, registry=DESCRIBED))

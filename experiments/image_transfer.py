@@ -56,17 +56,21 @@ class Options:
     data: tuple[Literal["digits", "mnist", "cifar10"], ...] = ("digits",)
     """Each has a table of its own."""
     steps: int = 3000
-    """Of pre-training; of fine-tuning's table all training together."""
+    """Of pre-training; where fine-tuning is judged, of pre-training and fine-tuning together."""
     share: float = 0.25
-    """Of those together, before the labels."""
+    """Where fine-tuning is judged: the part of these steps that is pre-training."""
     seeds: int = 5
-    """Weights, order and masks."""
+    """How many; each draws weights, order and masks anew."""
     first_seed: int = 0
-    """So that seeds can run in processes of their own."""
+    """The first seed's number, so that seeds can run in processes of their own."""
     width: int = 64
+    """Length of a token."""
     depth: int = 3
+    """Blocks of the encoder."""
     batch_size: int = 64
+    """Images a step."""
     learning_rate: float = 1e-3
+    """At the top of the schedule."""
     objectives: tuple[Literal["masked_patches", "masked_autoencoder"], ...] = ("masked_patches", "masked_autoencoder")
     """Which to pre-train with."""
     judged: tuple[Literal["few_shot", "fine_tuning"], ...] = ("few_shot",)

@@ -63,9 +63,9 @@ class Configuration:
     target: Literal["mean", "patch", "regression", "normalised", "band_power", "spectrum"] | None = None
     """What is predicted of a patch; left out, its mean (masked_patches) or its normalised numbers (masked_autoencoder)."""
     masking: Literal["random", "electrode", "time", "block"] = "random"
-    """What is hidden together."""
+    """What is hidden together: single tokens, all of an electrode's, all of a moment's, or a block of neighbours on every axis."""
     share: float | None = None
-    """How much is hidden; left out, 0.5 (masked_patches) or 0.75 (masked_autoencoder)."""
+    """Share of the tokens that is hidden; left out, 0.5 (masked_patches) or 0.75 (masked_autoencoder)."""
     subjects: tuple[str, ...] = ()
     """Of dataset pages: people whose recordings may be seen; left out, all. Never those that a later fold tests."""
     patch: tuple[int, int] | None = None

@@ -58,16 +58,19 @@ class Configuration:
     sizes: tuple[str, ...] = ("16x1", "32x2", "64x3")
     """WIDTHxDEPTH of the encoder."""
     shares: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
-    """Of the training part; a seed's smaller subsets lie inside its larger ones. A curve needs three."""
+    """Parts of the training samples, above 0 and at most 1. A seed's smaller subsets lie inside its larger ones. A curve needs three."""
     seeds: int = 3
-    """Weights, order and subsets."""
+    """How many; each draws weights, order and subsets anew."""
     steps: int = 500
+    """Optimiser steps of each training."""
     batch_size: int = 32
+    """Samples a step, or all of a smaller subset."""
     learning_rate: float = 2e-3
+    """At the top of the schedule."""
     window_s: float = 0.1
     """Of recordings: seconds of a token, which is of all electrodes."""
     k: int = 4
-    """Of recordings: subjects are shared out among so many groups, of which the first is tested."""
+    """Of recordings: groups that the subjects are shared out among; the first is tested."""
     output: Path | None = None
     """Results folder; left out, results/scaling-DATA."""
 

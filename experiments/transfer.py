@@ -74,19 +74,23 @@ class Configuration:
     tunings: tuple[Literal["full", "lora", "ridge"], ...] = ("full", "lora", "ridge")
     """All weights, head and low-rank additions, or closed-form ridge on frozen features."""
     objective: Literal["masked_patches", "masked_autoencoder"] = "masked_autoencoder"
-    """Of pre-training."""
+    """How pre-training learns without labels: predict corrupted patches (the ViT paper), or drop most of them and rebuild them (MAE)."""
     seeds: int = 3
-    """Weights, order and draws of labelled trials."""
+    """How many; each draws weights, order and labelled trials anew."""
     pretraining_steps: int = 1000
     """Steps of each pre-training, without or with labels."""
     steps: int = 200
     """Steps of each fine-tuning."""
     width: int = 32
+    """Length of a token."""
     depth: int = 2
+    """Blocks of the encoder."""
     window_s: float = 0.1
     """Seconds of a token, which is of one electrode."""
     batch_size: int = 32
+    """Windows a step."""
     learning_rate: float = 1e-3
+    """At the top of the schedule, of pre-training and of fine-tuning."""
     output: Path | None = None
     """Results folder; left out, results/transfer-DATASET-PROTOCOL."""
 

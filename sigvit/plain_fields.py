@@ -110,6 +110,7 @@ PLAIN: dict[str, tuple[Callable[[Any], Any], str]] = {
     "tuple[float, float]": (_pair, "two numbers"),
     "tuple[float, ...]": (_one_or_several, "a number or several"),
     "float | tuple[float, float]": (_one_or_pair, "a number or two numbers"),
+    "float | tuple[float, float] | None": (_or_none(_one_or_pair), "None, a number or two numbers"),
     "float | None": (_or_none(_number), "None or a number"),
     "tuple[float, float] | None": (_or_none(_pair), "None or two numbers"),
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from sigvit.model.encoder import skip_rates
 from sigvit.model.montages import adapt_electrodes
 from sigvit.model.resize import resize_patches
 from sigvit.model.transformer import grid_of
@@ -93,6 +94,24 @@ def drop_representation(model: VisionTransformer) -> None:
     model.representation = nn.Identity()
     model.reset_head(model.config.num_classes)
     model.changes = (*model.changes, f"Representation: its {units} units before the head were dropped; the new head starts at zero.")
+
+
+def set_stochastic_depth(model: VisionTransformer, stochastic_depth: float | tuple[float, float]) -> None:
+    """Other rates of skipped branches (see `ModelConfig`) for the training to come; no weight changes.
+
+    >>> from sigvit.model.vision_transformer import vit
+    >>> model = vit("Ti/4", image_size=28, num_classes=10, in_channels=1, depth=3)
+    >>> set_stochastic_depth(model, 0.5)
+    >>> [block.stochastic_depth for block in model.encoder.blocks], model.changes
+    ([0.0, 0.25, 0.5], ('Stochastic depth: 0.0 became 0.5.',))
+    """
+    before, depth = model.config.stochastic_depth, model.config.depth
+    if before == stochastic_depth:
+        return
+    model.config = replace(model.config, stochastic_depth=stochastic_depth)
+    for block, rate in zip(model.encoder.blocks, skip_rates(stochastic_depth, depth), strict=True):
+        block.stochastic_depth = rate
+    model.changes = (*model.changes, f"Stochastic depth: {before} became {stochastic_depth}.")
 
 
 def share_channels(weight: Tensor, in_channels: int) -> Tensor:

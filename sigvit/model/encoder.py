@@ -34,6 +34,16 @@ class Packing(Protocol):
     def draw(self, x: Tensor, rate: float | tuple[float, ...]) -> Tensor: ...
 
 
+def skip_rates(stochastic_depth: float | tuple[float, float], depth: int) -> list[float]:
+    """Each block's rate of skipped branches: a line from 0, or from the first of two, to the last block's.
+
+    >>> skip_rates(0.5, 3), skip_rates((0.25, 0.25), 2)
+    ([0.0, 0.25, 0.5], [0.25, 0.25])
+    """
+    first, last = stochastic_depth if isinstance(stochastic_depth, tuple) else (0.0, stochastic_depth)
+    return torch.linspace(first, last, depth, device="cpu").tolist()
+
+
 class Encoder(nn.Module):
     """Blocks and a final LayerNorm.
 
@@ -62,8 +72,7 @@ class Encoder(nn.Module):
         super().__init__()
         if width % heads:
             raise ValueError(f"A width of {width} can't be split among {heads} heads; heads must divide the width.")
-        first, last = stochastic_depth if isinstance(stochastic_depth, tuple) else (0.0, stochastic_depth)
-        rates = torch.linspace(first, last, depth, device="cpu").tolist()
+        rates = skip_rates(stochastic_depth, depth)
         self.blocks: Sequence[Block] = nn.ModuleList(Block(width, heads, mlp_width, gelu, eps, dropout, rate, layer_scale) for rate in rates)  # type: ignore[assignment]
         self.norm = nn.LayerNorm(width, eps)
         self.checkpointing = checkpointing

@@ -25,7 +25,24 @@ PREPROCESSING = ("mean", "std", "evaluation_resize", "interpolation")
 class ModelChoice:
     """The model of a run, in the words of `sigvit.vit`; None leaves what the name says.
 
-    `head_bias` is what the head's biases start at, instead of 0: the logarithm of a class's odds, where thousands of yes-no questions would drown the rest.
+    Attributes
+    ----------
+    name : size and patch, "Ti/16" … "g/14", or a hybrid, "R50+B/16".
+    width : length of a token.
+    depth : blocks of the encoder.
+    heads : of each block's attention.
+    mlp_width : hidden units of each block's MLP.
+    pool : what the head sees: "class" (a class token), "mean" (of the patch tokens) or "map" (attention pooling).
+    class_token : whether there is one; None: only where it is the pool.
+    registers : further learned tokens that only attention sees.
+    positions : "learned", "factorised", "sincos", "coordinates", "rotary" or "none".
+    gelu : "erf" or "tanh".
+    representation : a tanh layer before the head, as in the paper's pre-training.
+    dropout : after the positions, attention, GELU and MLP.
+    stochastic_depth : the last block's rate of skipped branches, to which it rises linearly from 0; or the first block's and the last's.
+    layer_scale : start value of LayerScale; None has none.
+    checkpointing : compute activations again on the way back, to save memory.
+    head_bias : what the head's biases start at, instead of 0: the logarithm of a class's odds, where thousands of yes-no questions would drown the rest.
     """
 
     name: str = "B/16"
@@ -89,6 +106,10 @@ class ImageTask:
 class ImageRun(ImageTask):
     """A model trained from scratch on images.
 
+    Attributes
+    ----------
+    model : which one; its images and classes are the task's.
+
     >>> run = ImageRun("two words", data="digits", image_size=(8, 8), in_channels=1, num_classes=10, model=ModelChoice("Ti/4", depth=1))
     >>> run.build_model().grid.shape
     (2, 2)
@@ -132,13 +153,17 @@ class FineTuning(ImageTask):
     ----------
     patch_size : pixels, (rows, columns) or an int for both; None keeps the model's.
     representation : keep the model's tanh layer before the head, where it has one; the paper drops it for fine-tuning.
+    stochastic_depth : the last block's rate of skipped branches, or the first block's and the last's; None keeps the model's.
     """
 
     patch_size: tuple[int, int] | None = None
     representation: bool = False
+    stochastic_depth: float | tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        field = self.__dataclass_fields__["stochastic_depth"]
+        object.__setattr__(self, field.name, plain_value(self, field))  # config.toml has a list
         if self.patch_size is not None:
             object.__setattr__(self, "patch_size", rows_and_columns("patch_size", self.patch_size))
 

@@ -35,15 +35,18 @@ class Recipe:
     Attributes
     ----------
     steps : optimiser steps; the schedule runs over all of them.
+    warmup_steps : first of these, in which the learning rate rises in a line from zero.
     batch_size : windows or images a step, over all processes and accumulation steps. Recordings take at most the training set.
     accumulation : equal parts of the batch that each process works on one after the other: less memory, the same gradient up to rounding, but for dropout and
         stochastic depth, which draw other masks for another number of parts.
     optimizer : "adamw" (decoupled weight decay, Loshchilov & Hutter 2019), "adam" (Kingma & Ba 2015; the decay is an L2 term of the gradient, so it is
         divided by the gradient's size like the rest), "lamb" (You et al. 2020; for batches of thousands) or "sgd" (with
         momentum; the decay is an L2 term). The ViT paper's "Adam" is "adamw" here: JAX decays decoupled.
-    learning_rate, weight_decay : at the top of the schedule. A decoupled decay is multiplied by the learning rate, as PyTorch does: big_vision's 1e-4
+    learning_rate : at the top of the schedule.
+    weight_decay : at the top of the schedule. A decoupled decay is multiplied by the learning rate, as PyTorch does: big_vision's 1e-4
         at a rate of 1e-3 is 0.1 here. Biases, norms, special tokens and positions are not decayed.
-    betas : decays of Adam's two moments. momentum : of SGD.
+    betas : decays of Adam's two moments.
+    momentum : of SGD.
     layer_decay : each block's learning rate is this times the next one's; embedding lowest, norm after the blocks and head full (Bao et al. 2022, BEiT).
     schedule : "cosine", "linear", "rsqrt" (reciprocal square root) or "constant", each after `warmup_steps` from zero; see `sigvit.training.schedule`.
     final_factor : where cosine, line or cooldown ends, as a share of the learning rate; of "rsqrt" as a share of the rate that it would have there by itself.
@@ -54,7 +57,8 @@ class Recipe:
     ema_decay : decay of the moving average of the weights, which is what training returns; 0 returns the last weights.
     time_shift : largest circular shift of a window, as a share of its length, drawn anew for every window and step.
     noise : standard deviation of Gaussian noise added to the standardised signal.
-    time_mask : longest stretch of a window that is set to zero, as a share of its length. channel_dropout : probability that an electrode is.
+    time_mask : longest stretch of a window that is set to zero, as a share of its length.
+    channel_dropout : probability that an electrode is set to zero.
     amplitude_scale : largest change of a window's size, as a logarithm: 0.2 multiplies by e^-0.2 … e^0.2.
     surrogate : probability that a window's phases are drawn anew, the same on all electrodes: what happened when is lost, the spectra stay.
     frequency_shift : hertz that a window's frequencies are moved by at most; the batches must know the sampling rate.

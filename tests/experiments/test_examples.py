@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import runpy
 import shlex
 import sys
@@ -63,3 +64,17 @@ def test_an_example_is_taken(path, arguments, stopped, shared_data):
         stopped(path, arguments)
     missing = [file for file in ELSEWHERE if file in arguments]
     assert end.type is ReachedError or any(file in str(end.value) for file in missing), end.value
+
+
+@pytest.mark.parametrize("path", [path for path in sorted(EXPERIMENTS.glob("*.py")) if "tyro.cli(" in path.read_text()], ids=lambda path: path.stem)
+def test_help_says_of_each_option_what_it_is(path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    monkeypatch.setenv("COLUMNS", "80")  # options one below the other
+    monkeypatch.setattr(sys, "argv", [str(path), "--help"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(path), run_name="__main__")
+    told = re.sub(r"^[│|]? {1,2}(?=-)|[│| ]+$", "", capsys.readouterr().out, flags=re.MULTILINE)
+    # What a value is like stands one space behind the name, the help two or more, or on lines of its own.
+    options = re.findall(r"^(--\w[\w.-]*).*?((?:  .*|$)(?:\n[│|]? {3,}.*)*)", told, re.MULTILINE)
+    assert len(options) > 3
+    assert [name for name, text in options if not text.partition("(default:")[0].partition("(required")[0].strip("│| \n")] == []

@@ -353,6 +353,19 @@ def test_deit_iii_is_trained_and_judged_as_its_published_commands_say(model):
     assert task.recipe.final_factor * task.recipe.learning_rate == pytest.approx(1e-5, rel=1e-12)  # a quotient and a product
 
 
+def test_deit_iii_ends_as_its_published_commands_say(script, outputs, tmp_path, capsys):
+    few = ("--data", "digits", "--image-size", 8, 8, "--in-channels", 1, "--num-classes", 10, "--recipe.batch-size", 64, "--recipe.dtype", "float32")
+    plain = ("--augmentation.mean", 0.5, "--augmentation.std", 0.5, "--augmentation.randaugment-layers", 0, "--augmentation.randaugment-magnitude", 10)
+    tuned = tmp_path / "tuned"
+    script("finetuning", "deit_iii_finetuning:H/14", "--start", outputs / "one" / "model", *few, *plain, "--recipe.steps", 3, "--output", tuned)
+    assert "Stochastic depth: 0.0 became (0.55, 0.55)." in capsys.readouterr().out  # 0.6 in the 800 epochs before
+    assert sigvit.VisionTransformer.from_pretrained(tuned / "model").config.stochastic_depth == (0.55, 0.55)
+    task = open_recipe("deit_iii_finetuning:S/16")
+    assert (task.image_size, task.stochastic_depth, task.recipe.learning_rate, task.recipe.schedule) == ((384, 384), (0.0, 0.0), 1e-5, "constant")
+    with pytest.raises(ValueError, match=r"DeiT III has no model 'Ti/16'"):
+        open_recipe("deit_iii_finetuning:Ti/16")
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_what_config_toml_says_makes_the_same_recipe(monkeypatch, name):
     monkeypatch.syspath_prepend(str(EXPERIMENTS))
