@@ -1,6 +1,6 @@
 """Train an image ViT from scratch by a recipe.
 
-    python experiments/image_training.py                                    # digits: a minute on 2 cores
+    python experiments/image_training.py                                    # digits: a minute of one core
     python experiments/image_training.py mnist --recipe.batch-size 256      # any field of recipe, model and augmentation can be set; --help lists them
     torchrun --nproc-per-node 8 experiments/image_training.py vit_imagenet --data /path/of/imagenet --processes fsdp2
 

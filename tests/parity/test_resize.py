@@ -1,4 +1,7 @@
-"""Each method of `resize_positions` gives the numbers of the code it's named after, wherever that code is right; and where it isn't, ours is."""
+"""Each method of `resize_positions` gives the numbers of the code it's named after, wherever that code is right; and where it isn't, ours is.
+
+The code itself runs for timm, torchvision and Hugging Face, and scipy's function for Google; for DINOv2, MAE and FlexiViT what they call is written down here.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -53,7 +56,8 @@ SOURCES: dict[str, Callable[[Tensor, tuple[int, int], tuple[int, int]], Tensor]]
     "hugging_face": lambda table, old, new: interpolated(table, old, size=new, mode="bicubic", align_corners=False),
     "torchvision": lambda table, old, new: interpolated(table, old, size=new, mode="bicubic", align_corners=True),
     "timm": lambda table, old, new: interpolated(table, old, size=new, mode="bicubic", antialias=True),
-    "flexivit": lambda table, old, new: interpolated(table, old, size=new, mode="bilinear", antialias=True),  # jax.image.resize "linear" is antialiased
+    # big_vision calls jax.image.resize "linear", which is antialiased; no test installs jax, so torch's antialiased resize stands in for it.
+    "flexivit": lambda table, old, new: interpolated(table, old, size=new, mode="bilinear", antialias=True),
 }
 
 
