@@ -56,6 +56,12 @@ def test_a_processor_calibrated_on_its_steps_predicts_them_with_small_mean_error
     assert hardware.memory_bytes > 2**28
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU is calibrated")
+def test_a_calibrated_gpu_keeps_no_weights_of_pairs():
+    cases = [(small(width=width), Training(SHAPE, width)) for width in (22, 26, 34, 38, 46, 58)]
+    assert calibrate(cases, "cuda", rounds=1).gpu
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 def test_a_measured_step_trains_and_its_state_has_the_predicted_size(optimizer):
     model, training = small(), Training(SHAPE, 6, optimizer=optimizer, average=True, accumulation=2)
