@@ -438,8 +438,8 @@ def test_a_block_holds_no_windows_of_the_one_before(windows, monkeypatch, classi
     monkeypatch.setattr("sigvit.fit_blocks.BLOCK_BYTES", 1)
     rows = np.arange(60)
     parameters = [{}, {"learning_rate": 1e30}, {}]
+    jobs = [FitJob(rows[seed : seed + 40], rows[:0], seed, changed) for seed, changed in enumerate(parameters)]
     with pytest.raises(ValueError, match="became"):
-        jobs = [FitJob(rows[seed : seed + 40], rows[:0], seed, changed) for seed, changed in enumerate(parameters)]
         clone(QUICK).set_params(classical=classical).fit_many(windows, jobs)
     assert len(alive) == 3
 
