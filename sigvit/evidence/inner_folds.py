@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -68,14 +69,18 @@ def inner_folds(numbers: np.ndarray, groups: Any, rows: np.ndarray | None = None
     own, whole = numbers[rows], None if groups is None else np.asarray(groups)[rows]
     n_classes = int(numbers.max()) + 1
     n_groups = len(np.unique(whole)) if whole is not None else 1
-    counts = np.bincount(own, minlength=n_classes)
-    parts = min(INNER_FOLDS, n_groups, int(counts.max())) if n_groups > 1 else min(INNER_FOLDS, int(counts.min()))
+    most = int(np.bincount(own, minlength=n_classes).max())  # of the commonest class: a rare one mustn't take the folds from all others
+    parts = min(INNER_FOLDS, most, n_groups if n_groups > 1 else most)
     if parts < 2:
         return []
     splitter = StratifiedGroupKFold(parts) if n_groups > 1 else StratifiedKFold(parts)
-    folds = splitter.split(own, own, whole if n_groups > 1 else None)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # those that then train without it are left out
+        folds = list(splitter.split(own, own, whole if n_groups > 1 else None))
     # A discriminant of one window a class has no deviations to learn from; scikit-learn's refuses it.
-    return [(rows[train], rows[judge]) for train, judge in folds if len(judge) and len(train) > n_classes == len(np.unique(own[train]))]
+    kept = [(rows[train], rows[judge]) for train, judge in folds if len(judge) and len(train) > n_classes == len(np.unique(own[train]))]
+    # Judges of one class would be content with whoever always names it.
+    return kept if len(np.unique(numbers[[row for _, judge in kept for row in judge]])) > 1 else []
 
 
 def calibrating_folds(numbers: np.ndarray, calibrating: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

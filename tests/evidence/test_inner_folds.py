@@ -1,6 +1,7 @@
 """Inner folds: what they keep whole, and which windows they leave out because these can't tell whose advice is good."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,21 @@ def test_they_never_train_without_a_class():
     # Class 1 is only in subject 02: no fold that leaves it out can train.
     groups, numbers = np.repeat(["01", "02", "03"], 4), np.array([0, 0, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0])
     assert all(len(set(numbers[train])) == 2 for train, _ in inner_folds(numbers, groups))
+
+
+@pytest.mark.parametrize(("rare", "folds"), [(1, 4), (2, 5), (3, 5)])
+@pytest.mark.parametrize("blocks", [1, 7])
+def test_a_rare_class_takes_no_fold_but_the_one_that_would_train_without_it(rare, folds, blocks):
+    numbers = np.repeat(np.arange(5), [61, 31, 17, 7, rare])
+    found = inner_folds(numbers, np.arange(len(numbers)) % blocks)
+    assert len(found) == folds
+    assert all(set(numbers[train]) == set(range(5)) for train, _ in found)
+
+
+@pytest.mark.parametrize("groups", [None, np.repeat(np.arange(5), [7, 7, 7, 7, 3])])
+def test_judges_of_one_class_are_none(groups):
+    numbers = np.repeat([0, 1], [30, 1])
+    assert inner_folds(numbers, groups) == []
 
 
 def test_they_train_on_more_windows_than_classes():
