@@ -3,7 +3,8 @@
 Of `mne.Epochs` they read the channels that `SignalViTClassifier` reads, and refuse those of other electrodes or another rate than they were fitted on.
 
 Everything is fitted inside ``fit`` and nothing is random. Covariances are shrunken (OAS): an average reference, which makes them singular, does no harm.
-Where covariances of so many windows and electrodes fill the memory, tangent spaces read principal components in the electrodes' place (`FewerElectrodes`).
+Where covariances of so many windows and electrodes fill the memory, CSP and tangent spaces read principal components in the electrodes' place
+(`FewerElectrodes`).
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ def csp_lda(n_filters: int = 6) -> Pipeline:
     Blankertz et al. (2008), "Optimizing spatial filters for robust EEG single-trial analysis"; for more than two classes joint diagonalisation
     (Grosse-Wentrup and Buss 2008). Where there are fewer electrodes than ``n_filters``, all filters are used.
     """
-    return make_pipeline(Microvolts(), ShrunkenCovariances(), CSP(nfilter=n_filters), LinearDiscriminantAnalysis())
+    return make_pipeline(Microvolts(), FewerElectrodes(), ShrunkenCovariances(), CSP(nfilter=n_filters), LinearDiscriminantAnalysis())
 
 
 def tangent_space() -> Pipeline:

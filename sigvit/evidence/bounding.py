@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from sigvit.evidence.handed_windows import asked_signals, fitted_signals
 from sigvit.evidence.scaling import QUARTILES_PER_DEVIATION
+from sigvit.evidence.window_blocks import in_blocks
 
 # An artefact is beyond so many deviations of the logarithm of amplitudes, and more than twice the typical one.
 DEVIATIONS = 2.5
@@ -17,7 +18,7 @@ OFFSET = 5.0
 COMMON = 0.25
 ENOUGH = 8
 LARGEST_EXPONENT = 700.0  # of a double
-BLOCK = 256  # windows whose amplitudes are measured at a time
+BLOCK = 256  # windows that are bounded at a time
 
 
 class BoundedElectrodes(TransformerMixin, BaseEstimator):
@@ -83,8 +84,7 @@ class BoundedElectrodes(TransformerMixin, BaseEstimator):
 
     def _amplitudes(self, signals: np.ndarray) -> np.ndarray:
         """(windows, electrodes)."""
-        parts = np.array_split(signals, -(-len(signals) // BLOCK) or 1)
-        return np.concatenate([np.sqrt(((part - self.level_[:, None]) ** 2).mean(axis=2)) for part in parts])
+        return in_blocks(lambda windows: np.sqrt(((windows - self.level_[:, None]) ** 2).mean(axis=2)), signals)
 
 
 def _other_leg(longest: np.ndarray, leg: np.ndarray) -> np.ndarray:

@@ -55,7 +55,8 @@ class CovarianceCache:
         found = {key: array for key in keys if (array := self._recall(key)) is not None}
         missing = {key: row for row, key in enumerate(keys) if key not in found}
         if missing:
-            found |= dict(zip(missing, compute(signals[list(missing.values())]), strict=True))
+            met_first = signals if len(missing) == len(signals) else signals[list(missing.values())]
+            found |= dict(zip(missing, compute(met_first), strict=True))
             for key in missing:
                 self._keep(key, found[key].copy())
         return np.stack([found[key] for key in keys]) if keys else compute(signals)

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from sigvit.evidence.covariance_cache import contents, met
 from sigvit.evidence.silence import CovarianceSilence
+from sigvit.evidence.window_blocks import in_blocks
 from sigvit.labels import plain_labels
 
 # Of augmented covariances; why these: docs/log.md.
@@ -21,8 +22,6 @@ MOST_ROWS = 128
 MOST_DELAYED = 0.25
 # Numbers in one covariance of every training window: 5000 windows of 57 electrodes; nine bands of them take 600 MB.
 MOST_NUMBERS = 2**23
-# Numbers of delayed copies that are held at once.
-BLOCK_NUMBERS = 2**20
 
 
 def oas_covariances(signals: np.ndarray) -> np.ndarray:
@@ -76,7 +75,7 @@ class ShrunkenCovariances(TransformerMixin, BaseEstimator):
         return self.silence_.fill(self._covariances(X))
 
     def _covariances(self, signals: np.ndarray) -> np.ndarray:
-        return oas_covariances(signals)
+        return in_blocks(oas_covariances, signals)
 
 
 class FewerElectrodes(TransformerMixin, BaseEstimator):
@@ -128,9 +127,7 @@ class AugmentedCovariances(ShrunkenCovariances):
         return met.get(signals, contents(signals), ("augmented", self.lag_, self.copies_), self._in_blocks)
 
     def _in_blocks(self, signals: np.ndarray) -> np.ndarray:
-        at_once = max(1, BLOCK_NUMBERS // (self.copies_ * int(np.prod(signals.shape[1:]))))
-        blocks = [oas_covariances(self._delayed(signals[first : first + at_once])) for first in range(0, max(1, len(signals)), at_once)]
-        return np.concatenate(blocks)
+        return in_blocks(lambda windows: oas_covariances(self._delayed(windows)), signals, self.copies_)
 
     def _delayed(self, signals: np.ndarray) -> np.ndarray:
         kept = signals.shape[2] - self.lag_ * (self.copies_ - 1)
@@ -158,6 +155,8 @@ class XdawnShrunkenCovariances(XdawnCovariances):
         return self
 
     def transform(self, X: np.ndarray) -> np.ndarray:
-        filtered = self.Xd_.transform(X)
-        averages = np.broadcast_to(self.P_, (len(X), *self.P_.shape))
-        return oas_covariances(np.concatenate([averages, filtered], axis=1))
+        return in_blocks(self._joint, X, copies=-(-2 * len(self.P_) // X.shape[1]))
+
+    def _joint(self, signals: np.ndarray) -> np.ndarray:
+        averages = np.broadcast_to(self.P_, (len(signals), *self.P_.shape))
+        return oas_covariances(np.concatenate([averages, self.Xd_.transform(signals)], axis=1))

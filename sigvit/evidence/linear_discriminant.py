@@ -12,6 +12,7 @@ from sigvit.evidence.handed_windows import MICROVOLTS_PER_VOLT, asked_signals, f
 from sigvit.evidence.inner_folds import inner_folds, telling_windows
 from sigvit.evidence.log_linear_pool import pooled, weigh
 from sigvit.evidence.silence import alike
+from sigvit.evidence.window_blocks import in_blocks
 from sigvit.labels import plain_labels
 
 # The smaller of windows and features bounds the work of one fit; a candidate above it is left out.
@@ -25,9 +26,13 @@ def segment_means(signals: np.ndarray, segments: int) -> np.ndarray:
     [[1.0, 4.0]]
     """
     edges = np.linspace(0, signals.shape[2], segments + 1).astype(int)
-    # Sums between the edges; every part holds at least one sample, as there are never more parts than samples.
-    sums = np.add.reduceat(np.asarray(signals, dtype=np.float64), edges[:-1], axis=2)
-    return (sums / np.diff(edges) * MICROVOLTS_PER_VOLT).reshape(len(signals), -1)
+
+    def means(few: np.ndarray) -> np.ndarray:
+        # Sums between the edges; every part holds at least one sample, as there are never more parts than samples.
+        sums = np.add.reduceat(np.asarray(few, dtype=np.float64), edges[:-1], axis=2)
+        return (sums / np.diff(edges) * MICROVOLTS_PER_VOLT).reshape(len(few), -1)
+
+    return in_blocks(means, signals)
 
 
 def ledoit_wolf(centred: np.ndarray) -> tuple[float, float]:
@@ -39,7 +44,7 @@ def ledoit_wolf(centred: np.ndarray) -> tuple[float, float]:
     (1.0, 0.5)
     """
     n, p = centred.shape
-    squares = (centred**2).sum(axis=1)
+    squares = in_blocks(lambda few: (few**2).sum(axis=1), centred)
     mean_variance = squares.sum() / n / p
     small = centred @ centred.T if n < p else centred.T @ centred
     second = (small**2).sum() / n**2
@@ -155,7 +160,8 @@ def fit_discriminant(features: np.ndarray, numbers: np.ndarray) -> tuple[np.ndar
     if alike(features):  # what is left of them beside their mean is rounding
         return np.zeros((len(shares), features.shape[1])), shares
     means = np.array([features[numbers == number].mean(axis=0) for number in range(len(shares))])
-    weights = solve_shrunken(features - means[numbers], means.T).T
+    centred = means[numbers]
+    weights = solve_shrunken(np.subtract(features, centred, out=centred), means.T).T  # no copy beside the features but one
     return weights, -0.5 * np.sum(weights * means, axis=1) + shares
 
 

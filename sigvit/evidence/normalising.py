@@ -7,8 +7,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from sigvit.evidence.handed_windows import asked_signals, fitted_signals
 from sigvit.evidence.silence import SILENT, typical_power
-
-BLOCK = 256  # windows whose deviations are measured at a time
+from sigvit.evidence.window_blocks import in_blocks
 
 
 class NormalisedElectrodes(TransformerMixin, BaseEstimator):
@@ -40,5 +39,4 @@ class NormalisedElectrodes(TransformerMixin, BaseEstimator):
 
 def _deviations(signals: np.ndarray) -> np.ndarray:
     """(windows, electrodes)."""
-    parts = np.array_split(signals, -(-len(signals) // BLOCK) or 1)
-    return np.concatenate([part.std(axis=2, dtype=np.float64) for part in parts])
+    return in_blocks(lambda windows: windows.std(axis=2, dtype=np.float64), signals)

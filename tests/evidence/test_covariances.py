@@ -79,11 +79,20 @@ def test_as_many_windows_as_fill_the_memory_are_read_in_fewer_components_of_the_
     np.testing.assert_allclose(pipeline.predict_proba(signals[40:47]), told[:7], atol=1e-12)
 
 
+def test_csp_reads_fewer_components_as_well():
+    generator = np.random.default_rng(0)
+    signals, labels = generator.normal(0, 1e-5, (61, 11, 101)), np.arange(61) % 2
+    signals[labels == 1, 3] *= 4
+    pipeline = baselines.csp_lda().set_params(fewerelectrodes__most_numbers=41 * 15).fit(signals[:41], labels[:41])
+    assert pipeline["csp"].filters_.shape == (5, 5)
+    assert pipeline.score(signals[41:], labels[41:]) == 1
+
+
 def test_delayed_copies_of_a_block_of_windows_are_held_at_once(monkeypatch):
     signals = np.random.default_rng(0).normal(size=(61, 5, 509))
     step = AugmentedCovariances(250.0).fit(signals)
     whole = step._covariances(signals)
-    monkeypatch.setattr("sigvit.evidence.covariances.BLOCK_NUMBERS", 7 * 8 * signals[0].size)
+    monkeypatch.setattr("sigvit.evidence.window_blocks.BLOCK_NUMBERS", 7 * 8 * signals[0].size)
     tracemalloc.start()
     in_blocks = step._covariances(signals)
     peak = tracemalloc.get_traced_memory()[1]
