@@ -15,8 +15,8 @@ from sigvit.evidence.silence import alike
 from sigvit.evidence.window_blocks import in_blocks
 from sigvit.labels import plain_labels
 
-# The smaller of windows and features bounds the work of one fit; a candidate above it is left out.
-LARGEST_SYSTEM = 2048
+# Windows · features · the smaller of the two: multiplications of one fit, seconds of a core. A candidate above it is left out.
+MOST_WORK = 5e10
 
 
 def segment_means(signals: np.ndarray, segments: int) -> np.ndarray:
@@ -146,8 +146,8 @@ class ShrinkageLDA(ClassifierMixin, BaseEstimator):
         windows, electrodes, samples = signals.shape
         if self.segments == "auto":
             powers = [2**power for power in range(2, 20) if 2**power < samples]
-            fitting = [segments for segments in (*powers, samples) if min(windows, electrodes * segments) <= LARGEST_SYSTEM]
-            return fitting or [min(4, samples)]
+            sizes = {segments: electrodes * segments for segments in (*powers, samples)}
+            return [segments for segments, features in sizes.items() if windows * features * min(windows, features) <= MOST_WORK] or [min(4, samples)]
         given = [self.segments] if isinstance(self.segments, int) else [segments for segments in self.segments if isinstance(segments, int)]
         if not given or min(given) < 1 or max(given) > samples:
             raise ValueError(f"segments is {self.segments!r}; give whole numbers from 1 to the {samples} samples of a window, or 'auto'.")

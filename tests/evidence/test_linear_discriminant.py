@@ -34,6 +34,20 @@ def test_segment_means_are_means_of_parts_that_differ_by_at_most_one_sample():
     np.testing.assert_allclose(segment_means(signals, 11).reshape(signals.shape), 1e6 * signals, rtol=1e-12)  # one rounding
 
 
+def test_many_long_windows_ask_only_for_what_a_fit_can_bear(monkeypatch):
+    def asked(*shape):
+        return ShrinkageLDA()._candidates(np.broadcast_to(np.float32(0), shape))
+
+    assert asked(2039, 31, 3001) == [4, 8, 16, 32, 64, 128, 256]
+    assert asked(4801, 149, 61) == [4, 8, 16]
+    assert asked(10**9, 149, 61) == [4]  # one stands alone
+    assert asked(2039, 149, 61) == asked(2063, 149, 61) == [4, 8, 16, 32, 61]  # no cliff at 2048 windows
+    monkeypatch.setattr("sigvit.evidence.linear_discriminant.MOST_WORK", 23 * 5 * 8 * 23)
+    assert asked(23, 5, 31) == [4, 8]
+    monkeypatch.setattr("sigvit.evidence.linear_discriminant.MOST_WORK", 23 * 5 * 8 * 23 - 1)
+    assert asked(23, 5, 31) == [4]
+
+
 def test_discriminant_gives_the_exact_log_odds_of_two_gaussians():
     generator = np.random.default_rng(0)
     features = generator.normal(size=(4001, 2)) + np.repeat([[0.0, 0.0], [1.0, 2.0]], [1000, 3001], axis=0)
