@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,14 @@ from sigvit.evidence import baselines
 from sigvit.evidence.blend import Blend, fit_with_groups
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.inner_folds import first_alike, inner_folds, telling_windows
-from sigvit.evidence.log_linear_pool import LEAST_PROBABILITY, blend_weights, logarithms, pooled, told_apart
+from sigvit.evidence.log_linear_pool import LEAST_PROBABILITY, blend_weights, for_even_classes, logarithms, pooled, told_apart
 from sigvit.halves import Fitting, Halves
 from sigvit.model.vision_transformer import signal_vit
-from sigvit.network_classifier import NetworkClassifier, network_log_probabilities
+from sigvit.network_classifier import NetworkClassifier, class_weights, network_log_probabilities, taught_shares
 from sigvit.network_input import read_input
 from sigvit.tokenizers import ConvStem
 from sigvit.training.fine_tuning import choose_trained, merge
+from sigvit.training.member import Member
 from sigvit.training.recipe import Recipe
 from sigvit.training.starting import start_from
 from sigvit.training_part import TrainingPart
@@ -58,6 +61,9 @@ class SignalViTClassifier(NetworkClassifier):
     early_stopping : hold out a validation part, or take the one given to `fit`, and return the weights with the lowest loss there, giving up
         after `patience` looks without a better one.
     class_weight : None, "balanced", or {class: weight} of the network's loss.
+    even_classes : whether the answer is for classes that are equally frequent, as balanced accuracy asks: the classes' shares that the network has learned from
+        its training windows (`class_weight` and smoothing included), and the classical half (the plain ones), are divided out; log-loss is then that of such
+        classes. "auto": with more than two classes, unless `class_weight` is a dictionary, which says itself what they count.
     device : "cpu", "cuda", or "auto". progress : show a bar with the time left while the network trains.
     pretrained : folder of a model (`experiments/pretraining.py`) that every network starts from, with a new head; its own tokenizer, sizes and dropout count,
         not those above. `cross_validate` refuses one that has seen a test part.
@@ -69,6 +75,7 @@ class SignalViTClassifier(NetworkClassifier):
     classes_ : sorted labels. whitened_ : whether the networks' stem whitens. models_ : the trained `VisionTransformer`s; model_ : the first.
     classical_ : the fitted classical half or None. weights_ : of network and classical half in the blend, or None. history_ : the losses by step, the mean of
         all networks.
+    class_shares_ : {"network", "classical half": (classes,) what is divided out of its probabilities}; nothing where all classes are alike.
     n_parameters_ : of all networks. selection_ : "validation" where a validation part chose the weights, else "none".
 
     >>> from sigvit.data.synthetic import synthetic_windows
@@ -77,6 +84,8 @@ class SignalViTClassifier(NetworkClassifier):
     >>> classifier.predict_proba(windows).shape
     (60, 2)
     """
+
+    class_shares_: Mapping[str, np.ndarray] = MappingProxyType({})  # pickles of before lack it
 
     def __init__(
         self,
@@ -114,6 +123,7 @@ class SignalViTClassifier(NetworkClassifier):
         early_stopping: bool = False,
         patience: int = 10,
         class_weight: str | dict | None = None,
+        even_classes: bool | str = "auto",
         device: str = "cpu",
         progress: bool = False,
         pretrained: str | None = None,
@@ -155,6 +165,7 @@ class SignalViTClassifier(NetworkClassifier):
         self.early_stopping = early_stopping
         self.patience = patience
         self.class_weight = class_weight
+        self.even_classes = even_classes
         self.device = device
         self.progress = progress
         self.pretrained = pretrained
@@ -236,6 +247,29 @@ class SignalViTClassifier(NetworkClassifier):
             raise ValueError(f'whiten is {self.whiten!r}; it must be True, False or "auto".')
         return isinstance(self.classical_, Blend) and baselines.rhythms_tell_more(self.classical_)
 
+    def _members(self, part: TrainingPart, name: str = "", key: str = "") -> list[Member]:
+        self.class_shares_ = self._shares_to_divide_out(part.targets)
+        return super()._members(part, name, key)
+
+    def _shares_to_divide_out(self, targets: np.ndarray) -> dict[str, np.ndarray]:
+        """What each half learns of how frequent the classes are, where that is to be left out of the answer and they aren't alike."""
+        weights = class_weights(self.class_weight, targets, self.classes_.tolist())
+        shares = {
+            "network": taught_shares(targets, weights, self.label_smoothing, len(self.classes_)),
+            "classical half": taught_shares(targets, None, 0.0, len(self.classes_)),
+        }
+        return {half: each for half, each in shares.items() if self._evens() and np.ptp(each) > 0}
+
+    def _evens(self) -> bool:
+        named = isinstance(self.class_weight, Mapping)
+        if self.even_classes == "auto":
+            return len(self.classes_) > 2 and not named
+        if self.even_classes not in (True, False):
+            raise ValueError(f'even_classes is {self.even_classes!r}; it must be True, False or "auto".')
+        if self.even_classes and named:
+            raise ValueError(f"even_classes is True, but class_weight {self.class_weight} says that the classes don't count alike; leave one of the two out.")
+        return bool(self.even_classes)
+
     def _complete(self, part: TrainingPart, histories: list[list[dict[str, float]]]) -> None:
         """How much each half weighs."""
         for model in self.models_ if self.pretrained is not None else []:
@@ -273,18 +307,22 @@ class SignalViTClassifier(NetworkClassifier):
 
     def predict_parts(self, X: Any) -> dict[str, np.ndarray]:
         """ "" → the probabilities of the whole, and, where there is a classical half, "network" and "classical half" → those of each alone."""
-        network = super().predict_proba(X)
+        network = self._evened("network", super().predict_proba(X))
         if self.classical_ is None or self.weights_ is None:
             return {"": network}
         signals = read_input(self, X, None, reset=False)[0]
         if isinstance(self.classical_, Blend):
-            said = self.classical_.predict_log_proba(signals)
+            said = for_even_classes(self.classical_.predict_log_proba(signals), self.class_shares_.get("classical half"))
             classical = told_apart(said)
         else:  # nothing has tempered its certainty
-            classical = self.classical_.predict_proba(signals)
+            classical = self._evened("classical half", self.classical_.predict_proba(signals))
             said = logarithms(classical, LEAST_PROBABILITY)
         blended = pooled(np.stack([logarithms(network), said], axis=1), self.weights_)
         return {"": told_apart(blended), "network": network, "classical half": classical}
+
+    def _evened(self, half: str, probabilities: np.ndarray) -> np.ndarray:
+        shares = self.class_shares_.get(half)
+        return probabilities if shares is None else np.exp(for_even_classes(logarithms(probabilities), shares))
 
     def _fit_classical(self, part: TrainingPart) -> BaseEstimator | None:
         if self.classical is None:

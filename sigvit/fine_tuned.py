@@ -24,8 +24,8 @@ from sigvit.training.settings import default_settings
 class FineTuned(ClassifierMixin, BaseEstimator):
     """A network classifier fitted on the windows of others, whose networks then learn on from the few that calibrate.
 
-    In folds of `sigvit.folds.calibrate`, `cross_validate` says which windows these are. Scaling, and a classical half where there is one, stay as the others'
-    windows made them.
+    In folds of `sigvit.folds.calibrate`, `cross_validate` says which windows these are. Scaling, a classical half where there is one, and the classes' shares
+    that `even_classes` divides out stay as the others' windows made them.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
 
     Each electrode is standardised by the mean and deviation that electrodes of its name have in the training windows; one of a name that training lacks by
     those of all. Positions are "coordinates", so that a token knows its place on the head, its second and its frequency whatever the cap. Bad electrodes and
-    samples that are NaN are masked.
+    samples that are NaN are masked. Probabilities are for classes as frequent as in the training windows, however many classes there are.
 
     Parameters
     ----------

@@ -297,6 +297,19 @@ def class_weights(asked: Any, targets: np.ndarray, classes: list) -> np.ndarray 
     return weights
 
 
+def taught_shares(targets: np.ndarray, weights: np.ndarray | None, label_smoothing: float, n_classes: int) -> np.ndarray:
+    """(classes,) what a network says of windows that tell it nothing: the classes' shares in its training windows (their class numbers), as its loss has
+    smoothed and weighed them.
+
+    >>> targets = np.array([0, 0, 0, 1])
+    >>> taught_shares(targets, None, 0.1, 2), taught_shares(targets, class_weights("balanced", targets, ["left", "right"]), 0.0, 2)
+    (array([0.725, 0.275]), array([0.5, 0.5]))
+    """
+    shares = (1 - label_smoothing) * np.bincount(targets, minlength=n_classes) / len(targets) + label_smoothing / n_classes
+    weighed = shares if weights is None else shares * weights
+    return weighed / weighed.sum()
+
+
 @exact_convolutions()
 def network_log_probabilities(model: nn.Module, values: Tensor) -> np.ndarray:
     """(windows, classes) float64, of standardised windows."""

@@ -26,6 +26,7 @@ from sigvit.data.recordings import windows_from_arrays
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.estimators import SignalViTClassifier
 from sigvit.evidence import baselines
+from sigvit.evidence.blend import Blend
 from sigvit.evidence.convnets import ConvNetClassifier, ShallowConvNet
 from sigvit.evidence.fit_job import FitJob
 from sigvit.evidence.log_linear_pool import PULL, blend_weights, pooled
@@ -174,7 +175,7 @@ def test_a_classifier_that_an_earlier_version_pickled_can_be_shown_cloned_and_fi
 def test_a_classifier_that_an_earlier_version_pickled_predicts(windows):
     fitted = clone(QUICK).set_params(training_steps=1).fit(windows)
     expected = fitted.predict_proba(windows)
-    del fitted.electrodes_, fitted.sampling_rate_
+    del fitted.electrodes_, fitted.sampling_rate_, fitted.class_shares_
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict_proba(windows), expected)
 
 
@@ -186,6 +187,56 @@ def test_blend_is_the_normalised_geometric_mean_of_both_halves(windows):
     expected = np.sqrt(np.maximum(network, 1e-6) * np.maximum(classical, 1e-6))  # no source is believed to be surer than that
     expected /= expected.sum(1, keepdims=True)
     np.testing.assert_allclose(both.predict_proba(windows), expected, atol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def three_classes():
+    """Unequally frequent, and weakly told apart by one electrode's level."""
+    numbers, values = np.repeat(np.arange(3), [61, 23, 11]), np.random.default_rng(0).normal(0, 1e-5, (95, 3, 67))
+    values[np.arange(95), numbers] += 2e-6
+    return windows_from_arrays(values, np.array(["left", "rest", "right"])[numbers], ["C3", "Cz", "C4"], 64.0)
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+@pytest.mark.parametrize("half", [baselines.shrinkage_lda(), Blend({"LDA": baselines.shrinkage_lda()})])
+def test_more_than_two_classes_are_answered_for_as_if_equally_frequent(three_classes, half, class_weight):
+    model = clone(QUICK).set_params(classical=half, class_weight=class_weight)
+    even, learned = (clone(model).set_params(even_classes=each).fit(three_classes).predict_parts(three_classes) for each in ("auto", False))
+    shares = np.array([61, 23, 11]) / 95
+    weights = 1 / (3 * shares) if class_weight else np.ones(3)
+    taught = weights * (0.9 * shares + 0.1 / 3)  # a tenth of each target is smoothed
+    expected = {name: learned[name] / prior for name, prior in (("network", taught), ("classical half", shares))}
+    expected = {name: each / each.sum(1, keepdims=True) for name, each in expected.items()}
+    expected[""] = np.sqrt(expected["network"] * expected["classical half"])  # of a half that has judged nothing, equal weights
+    expected[""] /= expected[""].sum(1, keepdims=True)
+    assert all(told.min() > 1e-6 for told in (*even.values(), *learned.values()))  # nothing is cut there
+    for name, told in even.items():
+        np.testing.assert_allclose(told, expected[name], atol=1e-12)  # double precision
+
+
+def test_a_rare_class_is_found_more_often_where_all_count_alike(three_classes):
+    even, learned = (clone(QUICK).set_params(even_classes=each).fit(three_classes) for each in ("auto", False))
+    rare = three_classes[np.flatnonzero(three_classes.labels == "right")]
+    assert even.score(rare, rare.labels) > learned.score(rare, rare.labels) + 0.2
+
+
+@pytest.mark.parametrize("rows", [np.arange(61 + 23), np.r_[:11, 61:72, 84:95]], ids=["two classes", "equal ones"])
+def test_of_two_classes_and_of_equally_frequent_ones_nothing_is_divided_out(three_classes, rows):
+    auto, learned = (clone(QUICK).set_params(even_classes=each, classical="auto").fit(three_classes[rows]) for each in ("auto", False))
+    assert auto.class_shares_ == {}
+    for part, told in learned.predict_parts(three_classes).items():
+        np.testing.assert_array_equal(auto.predict_parts(three_classes)[part], told)
+
+
+def test_whoever_names_weights_says_what_classes_count(three_classes):
+    weights = {"right": 3.0}
+    assert clone(QUICK).set_params(class_weight=weights, training_steps=1).fit(three_classes).class_shares_ == {}
+    two = three_classes[np.arange(61 + 23)]
+    np.testing.assert_allclose(clone(QUICK).set_params(even_classes=True, training_steps=1).fit(two).class_shares_["classical half"], np.array([61, 23]) / 84)
+    with pytest.raises(ValueError, match=r"even_classes is True, but class_weight {'right': 3.0} says that the classes don't count alike"):
+        clone(QUICK).set_params(class_weight=weights, even_classes=True).fit(three_classes)
+    with pytest.raises(ValueError, match="even_classes is 'always'; it must be True, False or"):
+        clone(QUICK).set_params(even_classes="always").fit(three_classes)
 
 
 @pytest.mark.parametrize("rhythm", [True, False])

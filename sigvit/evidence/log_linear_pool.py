@@ -88,6 +88,17 @@ def logarithms(probabilities: np.ndarray, least: float = np.finfo(np.float64).ti
     return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), least))
 
 
+def for_even_classes(log_probabilities: np.ndarray, shares: np.ndarray | None) -> np.ndarray:
+    """Log-probabilities (n, C) for classes that are equally frequent, of a source that learned them in these shares (C,); None: they are so already.
+
+    Bayes' rule; Saerens et al. 2002, "Adjusting the outputs of a classifier to new a priori probabilities", Neural Computation 14.
+
+    >>> np.exp(for_even_classes(np.log([[0.9, 0.1], [0.6, 0.4]]), np.array([0.9, 0.1]))).round(3).tolist()
+    [[0.5, 0.5], [0.143, 0.857]]
+    """
+    return log_probabilities if shares is None else log_softmax(log_probabilities - np.log(shares), axis=1)
+
+
 def told_apart(log_probabilities: np.ndarray) -> np.ndarray:
     """Probabilities (n, C) in the same order, but beyond 1e-6 certainty grows ever more slowly, so that double precision tells each from 1.
 
