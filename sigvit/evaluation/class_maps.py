@@ -28,7 +28,9 @@ class ClassMaps(NamedTuple):
     p: np.ndarray
 
 
-def class_maps(values: Numbers, labels: Numbers, groups: Numbers | None = None, n_permutations: int = 999, seed: int = 0) -> ClassMaps:
+def class_maps(
+    values: Numbers, labels: Numbers, groups: Numbers | None = None, n_permutations: int = 999, seed: int = 0, units: Numbers | None = None
+) -> ClassMaps:
     """Mean attribution of each class, with a permutation baseline.
 
     If the model saw nothing in a class, its trials would be attributed to that class as any trial is; so labels are exchanged between trials. The largest
@@ -40,10 +42,11 @@ def class_maps(values: Numbers, labels: Numbers, groups: Numbers | None = None, 
     labels : (n,) class numbers 0 … K - 1; each class there at least once, or its map is NaN.
     groups : (n,), such as subjects: labels are exchanged within each group; where every group has one label, whole groups exchange theirs.
     n_permutations : 999 make the smallest p .001.
+    units : (n,), what a label was given to, such as recordings of one class each: trials of one unit are alike, so that whole units exchange labels.
 
     Raises
     ------
-    ValueError : arrays that don't belong together, fewer than two classes, or labels out of range.
+    ValueError : arrays that don't belong together, fewer than two classes, labels out of range, or a unit of several labels or groups.
 
     >>> values = np.zeros((20, 2, 3)); labels = np.arange(20) % 2
     >>> values[labels == 0, 0, 1] = 1.0  # the second place speaks for class 0, in its trials
@@ -52,9 +55,9 @@ def class_maps(values: Numbers, labels: Numbers, groups: Numbers | None = None, 
     ([0.0, 1.0, 0.0], [1.0, 0.0, 1.0])
     """
     numbers, own = as_tensor(values).double().numpy(), as_tensor(labels).numpy()
-    whole = None if groups is None else np.asarray(groups)
-    _check(numbers, own, whole, n_permutations)
-    drawn = np.stack([own, *_permuted(own, whole, n_permutations, np.random.default_rng(seed))])
+    within, whole = (None if each is None else np.asarray(each) for each in (groups, units))
+    _check(numbers, own, within, whole, n_permutations)
+    drawn = np.stack([own, *_permuted(own, within, whole, n_permutations, np.random.default_rng(seed))])
     shape = numbers.shape[2:]
     mean, excess, p = (np.full((numbers.shape[1], *shape), np.nan) for _ in range(3))
     threshold = np.full(numbers.shape[1], np.nan)
@@ -99,26 +102,34 @@ def _largest(contrasts: np.ndarray, flat: np.ndarray) -> tuple[np.ndarray, np.nd
     return first, largest, size
 
 
-def _permuted(labels: np.ndarray, groups: np.ndarray | None, count: int, generator: np.random.Generator) -> np.ndarray:
-    """(count, n) labels."""
+def _permuted(labels: np.ndarray, groups: np.ndarray | None, units: np.ndarray | None, count: int, generator: np.random.Generator) -> np.ndarray:
+    """(count, n) labels, one a unit."""
+    if groups is not None and _each_has_one(groups, labels):
+        groups, units = None, groups
+    _, first, of_trial = np.unique(np.arange(len(labels)) if units is None else units, return_index=True, return_inverse=True)
+    own = labels[first]
     if groups is None:
-        return np.stack([generator.permutation(labels) for _ in range(count)])
-    _, members = np.unique(groups, return_inverse=True)
-    rows = [np.flatnonzero(members == group) for group in range(members.max() + 1)]
-    drawn = np.tile(labels, (count, 1))
-    if all(len(np.unique(labels[own])) == 1 for own in rows):
-        of_group = np.array([labels[own[0]] for own in rows])
-        return np.stack([generator.permutation(of_group)[members] for _ in range(count)])
-    for own in rows:
-        drawn[:, own] = generator.permuted(drawn[:, own], axis=1)
-    return drawn
+        return np.stack([generator.permutation(own)[of_trial] for _ in range(count)])
+    drawn = np.tile(own, (count, 1))
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups[first] == group)
+        drawn[:, rows] = generator.permuted(drawn[:, rows], axis=1)
+    return drawn[:, of_trial]
 
 
-def _check(values: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, n_permutations: int) -> None:
+def _each_has_one(groups: np.ndarray, values: np.ndarray) -> bool:
+    return all(len(np.unique(values[groups == group])) == 1 for group in np.unique(groups))
+
+
+def _check(values: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, units: np.ndarray | None, n_permutations: int) -> None:
     if values.ndim < 3 or labels.shape != values.shape[:1] or labels.dtype.kind not in "iu":
         raise ValueError(f"Attributions are {values.shape} and labels {labels.dtype} {labels.shape}; they must be (trials, classes, …) and whole (trials,).")
-    if groups is not None and groups.shape != labels.shape:
-        raise ValueError(f"There are {len(labels)} trials, so groups must be ({len(labels)},), but are {groups.shape}.")
+    for name, given in (("groups", groups), ("units", units)):
+        if given is not None and given.shape != labels.shape:
+            raise ValueError(f"There are {len(labels)} trials, so {name} must be ({len(labels)},), but are {given.shape}.")
+    for name, column in (("label", labels), ("group", groups)):
+        if units is not None and column is not None and not _each_has_one(units, column):
+            raise ValueError(f"Some units have trials of more than one {name}; a unit exchanges its one label within its group as a whole.")
     if len(np.unique(labels)) < 2 or labels.min() < 0 or labels.max() >= values.shape[1]:
         raise ValueError(f"Labels must be numbers of at least two of the classes 0 … {values.shape[1] - 1}, but are {np.unique(labels).tolist()}.")
     if n_permutations < 1:

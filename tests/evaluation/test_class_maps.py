@@ -43,6 +43,26 @@ def test_subjects_of_one_label_exchange_it_as_a_whole():
     assert class_maps(values, labels, groups=subject, n_permutations=1999).p[0, 2] == pytest.approx(1 / 20, abs=0.02)  # one of the 20 divisions of six
 
 
+def test_units_exchange_their_label_as_a_whole_within_their_group():
+    """Of three subjects each has two recordings, one a class: eight divisions, of which one is the true one."""
+    recording, values = np.repeat(np.arange(6), 7), np.zeros((42, 2, 3))
+    labels = recording % 2
+    values[labels == 0, 0, 2] = 1.0
+    assert class_maps(values, labels, recording // 2).p[0, 2] < 0.01
+    assert class_maps(values, labels, recording // 2, 1999, units=recording).p[0, 2] == pytest.approx(1 / 8, abs=0.025)  # three deviations of 2000 draws
+    assert class_maps(values, labels, n_permutations=1999, units=recording).p[0, 2] == pytest.approx(1 / 20, abs=0.02)  # of the 20 divisions of six
+
+
+@pytest.mark.parametrize(("groups", "units", "sentence"), [
+    (None, np.zeros(11), r"units must be \(40,\), but are \(11,\)"),
+    (None, np.arange(40) // 2, "more than one label"),
+    (np.arange(40) // 2 % 2, np.arange(40) % 10, "more than one group"),
+])  # fmt: skip
+def test_units_that_can_not_exchange_a_label_are_refused(groups, units, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        class_maps(np.zeros((40, 2, 3)), np.arange(40) % 2, groups, units=units)
+
+
 def test_a_class_that_is_not_there_has_no_map():
     maps = class_maps(np.zeros((4, 3, 2)), np.array([0, 2, 0, 2]))
     assert np.isnan(maps.mean[1]).all()
