@@ -11,8 +11,8 @@ from torch import Tensor
 from sigvit.evaluation import figures, scalp_figures
 from sigvit.evaluation.attention import attention_distance, attention_rollout
 from sigvit.evaluation.class_maps import class_maps
-from sigvit.evidence.html_parts import paragraph, section, side_by_side, table
-from sigvit.grid import Grid
+from sigvit.evidence.html_parts import listed, paragraph, section, side_by_side, table
+from sigvit.grid import Axis, Grid, JoinedGrid
 from sigvit.inspection.inputs import Looked
 from sigvit.inspection.parts import PICTURES, axis_words, drawn, place_words, ticks
 from sigvit.model.pooling import AttentionPool
@@ -50,18 +50,30 @@ def attention_sections(model: VisionTransformer, looked: Looked, n_permutations:
 
 
 def distance_columns(grid: Grid, coordinates: Tensor) -> Iterator[tuple[str, slice, float]]:
-    """Name, columns of the coordinates and factor of every kind of distance on a grid; rows and columns make one."""
+    """Name, columns of the coordinates and factor of every kind of distance on a grid; rows and columns make one, and so do equal axes of joined grids."""
+    axes = axes_with_columns(grid)
+    names, found = [axis.name for axis in axes], set()
     first = 0
-    for number, axis in enumerate(grid.axes):
+    for number, axis in enumerate(axes):
         columns = slice(first, first + axis.dimension)
         first = columns.stop
-        if grid.names[max(number - 1, 0) : number + 1] == ("row", "column"):
+        if names[max(number - 1, 0) : number + 1] == ["row", "column"]:
             continue
-        if grid.names[number : number + 2] == ("row", "column"):
+        if names[number : number + 2] == ["row", "column"]:
             columns = slice(columns.start, columns.stop + 1)
         name, factor = DISTANCES.get(axis.unit, (axis.unit, 1.0))
         if (axis.size > 1 or axis.name == "row") and not bool(coordinates[..., columns].isnan().any(-1).all()):
+            name = f"{name}, by {axis.name}" if name in found else name  # electrodes and scalp pictures are both in metres
+            found.add(name)
             yield name, columns, factor
+
+
+def axes_with_columns(grid: Grid) -> list[Axis]:
+    """The axes in the order of the coordinates' columns; of joined grids the longest of each name, in `JoinedGrid.columns`' order."""
+    if not isinstance(grid, JoinedGrid):
+        return list(grid.axes)
+    every = [axis for part in grid.parts for axis in part.axes]
+    return [max((axis for axis in every if axis.name == name), key=lambda axis: axis.size) for name in dict.fromkeys(axis.name for axis in every)]
 
 
 def distance_section(distances: dict[str, np.ndarray], kinds: dict[str, tuple[Tensor, float]], looked: Looked) -> str:
@@ -124,13 +136,14 @@ def rollout_section(rolled: np.ndarray, grid: Grid, model: VisionTransformer, lo
 def rollout_table(rolled: np.ndarray, grid: Grid, looked: Looked, n_permutations: int) -> str:
     """Where attention differs most between a class' inputs and the others', against permuted labels."""
     values = np.broadcast_to(rolled[:, None], (len(rolled), len(looked.classes), rolled.shape[1]))
-    maps = class_maps(values, looked.labels, looked.groups, n_permutations)
+    maps = class_maps(values, looked.labels, looked.groups, n_permutations, units=looked.units)
     rows = []
     for number in np.unique(looked.labels):
         at = int(maps.excess[number].argmax())
         own = maps.mean[number, at]
         rows.append([looked.classes[number], place_words(grid, at), float(own), float(own - maps.excess[number, at]), float(maps.p[number].min())])
-    caption = f"The patch whose share grows most in a class' own inputs; p by {n_permutations} permutations of the labels, corrected over all patches"
+    baseline = f"p by {n_permutations} permutations of the labels{looked.exchanged}, corrected over all patches"
+    caption = f"The patch whose share grows most in a class' own inputs; {baseline}"
     return table(["Class", "Patch", "Share in its inputs", "in the others", "p"], rows, caption)
 
 
@@ -141,9 +154,12 @@ def rollout_figures(mean: np.ndarray, grid: Grid, label: str, looked: Looked) ->
     kept = axes if len(axes) <= 2 else [axes[0], axes[-1]]
     if len(axes) > 2:
         mean = mean.mean(tuple(range(1, len(axes) - 1)))
-    shown = [drawn(figures.draw_grid_map(mean, [(axis_words(axis), ticks(axis)) for axis in kept], label), f"Mean over {len(looked.x)} inputs.")]
+    others = listed([f"{len(looked.x)} inputs", *(axis.name for axis in axes if axis not in kept)])
+    shown = [drawn(figures.draw_grid_map(mean, [(axis_words(axis), ticks(axis)) for axis in kept], label), f"Mean over {others}.")]
     if kept[0].name == "electrode" and kept[0].size == len(looked.info["chs"]) and looked.has_scalp:
-        over_time = mean.reshape(len(mean), -1).mean(1)
-        limits = (float(over_time.min()), float(over_time.max()))
-        shown.insert(0, drawn(scalp_figures.draw_topographies(over_time[None], looked.info, ["mean over time"], label, limits), "The same over the scalp."))
+        by_electrode = mean.reshape(len(mean), -1).mean(1)
+        limits = (float(by_electrode.min()), float(by_electrode.max()))
+        over = f"mean over {listed([axis.name for axis in axes[1:]])}" if len(axes) > 1 else "one patch an electrode"
+        scalp = scalp_figures.draw_topographies(by_electrode[None], looked.info, [over], label, limits)
+        shown.insert(0, drawn(scalp, "Over the scalp, in colours from the least to the most."))
     return shown

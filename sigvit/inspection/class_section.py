@@ -36,13 +36,13 @@ def attribution_section(model: VisionTransformer, looked: Looked, n_references: 
     bins = max(bin_size(model), -(-looked.x.shape[2] // MOST_BINS))
 
     def maps(values: np.ndarray) -> ClassMaps:
-        return class_maps(values, looked.labels, looked.groups, n_permutations)
+        return class_maps(values, looked.labels, looked.groups, n_permutations, units=looked.units)
 
     places = maps(in_bins(found.values, bins))
     words = paragraph(
         HOW.format(count=compared_with(looked, n_references), missing=missing_share(found)),
         "The mean over the trials of each class; what is outlined is larger than in other classes' trials at p ≤ .05, corrected over one whole map by the "
-        f"largest values that {n_permutations} permutations of the labels{' within subjects' if looked.groups is not None else ''} give.",
+        f"largest values that {n_permutations} permutations of the labels{looked.exchanged} give.",
         "What a class lacks and others have speaks for it too.",
     )
     per_time, per_electrode, per_frequency = maps(in_bins(found.values, bins).sum(2)), maps(found.values.sum(3)), maps(found.spectrum.sum(2))
@@ -153,7 +153,10 @@ def picture_section(model: VisionTransformer, looked: Looked, n_references: int)
     titles = [looked.classes[own] if own == label else f"{looked.classes[own]}\n(is {looked.classes[label]})" for own, label in zip(said, labels, strict=True)]
     figure = figures.draw_below_pictures(looked.pictures[:PICTURES], found.values[:, 0].sum(1), titles, "logit a pixel", signed=True)
     words = HOW.format(count=compared_with(looked, n_references), missing=missing_share(found))
-    caption = "Above the image and the class that the model names, below what speaks for it (red) and against it (blue), summed over colours."
+    caption = (
+        "Above the image and the class that the model names, below what speaks for it (red) and against it (blue), summed over colours; "
+        "the scale ends at the 98th of 100 sizes."
+    )
     return section(TITLE, paragraph(words, "Images aren't aligned with each other, so that they are shown one by one."), drawn(figure, caption))
 
 

@@ -12,13 +12,13 @@ from sigvit.evaluation import figures, scalp_figures
 from sigvit.evaluation.filters import filter_patterns, principal_filters, space_and_time
 from sigvit.evidence.html_parts import paragraph, section
 from sigvit.inspection.inputs import Looked
-from sigvit.inspection.parts import drawn
+from sigvit.inspection.parts import drawn, parts_of
 from sigvit.model.vision_transformer import VisionTransformer
+from sigvit.tokenizers import ConvStem, ElectrodeTimePatches, ScalpMapPatches, SpectrogramPatches, TimeStepTokens
 
 # D = width
 
 FEW = 6  # filters of recordings
-LINEAR = {"ConvStem", "TimeStepTokens", "ElectrodeTimePatches", "ScalpMapPatches", "SpectrogramPatches"}
 ALIKE = "All {} are read by the same filters. Grey is no weight."
 
 
@@ -34,28 +34,31 @@ def filters_section(model: VisionTransformer, looked: Looked) -> str:
         filters, shares = principal_filters(tokenizer.weight, 28)  # type: ignore[arg-type]
         return section(title, paragraph(words), drawn(figures.draw_filter_pictures(filters, shares), "Each picture is one filter; grey is no weight."))
     parts = parts_of(tokenizer)
-    shown = [figure for part in parts for figure in filter_figures(part, looked)]
-    return section(title, *([paragraph(words)] if LINEAR & {type(part).__name__ for part in parts} else []), *shown)
-
-
-def parts_of(tokenizer: Any) -> list:
-    """The tokenizers of a composite, also of one inside another; of any other itself."""
-    return [inner for part in tokenizer.tokenizers for inner in parts_of(part)] if hasattr(tokenizer, "tokenizers") else [tokenizer]
+    drawn_of = [filter_figures(part, looked) for part in parts]
+    shown = []
+    for number, (part, own) in enumerate(zip(parts, drawn_of, strict=True), 1):
+        shown += [paragraph(f"Part {number}, {type(part).__name__}:")] if len(parts) > 1 else []
+        shown += own or [paragraph(why_none(part))]
+    return section(title, *([paragraph(words)] if any(drawn_of) else []), *shown)
 
 
 def filter_figures(tokenizer: Any, looked: Looked) -> list[str]:
-    kind = type(tokenizer).__name__
-    if kind == "ScalpMapPatches":
+    """The figures of one tokenizer's filters; none where it has no filters, or filters of one sample and no map can be drawn."""
+    if isinstance(tokenizer, ScalpMapPatches):
         return [scalp_picture_filters(tokenizer)]
-    if kind == "SpectrogramPatches":
-        return [spectrogram_filters(tokenizer)]
+    if isinstance(tokenizer, SpectrogramPatches):
+        return [spectrogram_filters(tokenizer, tokenizer(looked.x[:1]).grid.axis("frequency").size)]
     weight = recording_filters(tokenizer)
-    if weight is None:
-        return [paragraph(f"The tokens of {kind} are no linear projection of samples, of pictures or of power, so that there are no filters to draw.")]
-    return recording_filter_figures(tokenizer, looked, weight)
+    return [] if weight is None else recording_filter_figures(tokenizer, looked, weight)
 
 
-def scalp_picture_filters(tokenizer: Any) -> str:
+def why_none(tokenizer: Any) -> str:
+    if recording_filters(tokenizer) is None:
+        return f"The tokens of {type(tokenizer).__name__} are no linear projection of samples, of pictures or of power, so that there are no filters to draw."
+    return "Each filter is a weight an electrode, and no map is drawn: too few electrodes have a known place, or they are of several kinds."
+
+
+def scalp_picture_filters(tokenizer: ScalpMapPatches) -> str:
     """Filters (D, frames, rows, columns) of `ScalpMapPatches`."""
     filters, shares = principal_filters(tokenizer.weight, FEW)
     samples = f"{tokenizer.frame} samples" if tokenizer.sampling_rate is None else f"{1000 * tokenizer.frame / tokenizer.sampling_rate:.3g} ms"
@@ -77,24 +80,25 @@ def frames_side_by_side(filters: np.ndarray) -> np.ndarray:
     return np.concatenate(list(framed.swapaxes(0, 1)), axis=2)[:, None, :, :-1]
 
 
-def spectrogram_filters(tokenizer: Any) -> str:
-    """Filters (D, frequencies, frames) of `SpectrogramPatches`, upright as spectrograms are: the first frequency below."""
+def spectrogram_filters(tokenizer: SpectrogramPatches, n_steps: int) -> str:
+    """Filters (D, frequencies, frames) of `SpectrogramPatches`, upright: the first frequency below; `n_steps` patches lie above each other."""
     filters, shares = principal_filters(tokenizer.weight.unflatten(1, tokenizer.patch), FEW)
+    rows = "neighbouring frequencies" if tokenizer.bands is None else "bands"
     caption = (
-        f"Each picture is one filter of the logarithm of power: {tokenizer.patch[0]} neighbouring frequencies, the first below, × {tokenizer.patch[1]} frames "
-        f"{1000 * tokenizer.stride / tokenizer.sampling_rate:.3g} ms apart, the first on the left. " + ALIKE.format("electrodes and all frequencies")
+        f"Each picture is one filter of the logarithm of power: {tokenizer.patch[0]} {rows}, the first below, × {tokenizer.patch[1]} frames "
+        f"{1000 * tokenizer.stride / tokenizer.sampling_rate:.3g} ms apart, the first on the left. "
+        + ALIKE.format(f"electrodes and all {rows.split()[-1]}" if n_steps > 1 else "electrodes")
     )
     return drawn(figures.draw_filter_pictures(filters[:, None, ::-1], shares), caption)
 
 
 def recording_filters(tokenizer: Any) -> Tensor | None:
     """Filters (D, electrodes of a token in the recording's order, samples), or None where the tokenizer has none."""
-    kind = type(tokenizer).__name__
-    if kind == "ConvStem":
+    if isinstance(tokenizer, ConvStem):
         return tokenizer.joint_filters()
-    if kind == "TimeStepTokens":
+    if isinstance(tokenizer, TimeStepTokens):
         return tokenizer.weight[..., None]
-    if kind != "ElectrodeTimePatches":
+    if not isinstance(tokenizer, ElectrodeTimePatches):
         return None
     weight = tokenizer.weight.unflatten(1, (-1, tokenizer.window))
     return weight[:, torch.as_tensor(tokenizer.groups[0]).argsort()] if len(tokenizer.groups) == 1 else weight
@@ -120,8 +124,7 @@ def recording_filter_figures(tokenizer: Any, looked: Looked, weight: Tensor) -> 
         rate = float(looked.info["sfreq"])
         courses = np.stack([course for _, course, _ in parts])
         shown.append(drawn(figures.draw_courses(courses, shares, rate), f"Time courses of the filters and their amplitude spectra ({rate:g} Hz)."))
-    why = "no map is drawn: too few electrodes have a known place, or they are of several kinds"
-    return shown or [paragraph(f"Each filter is a weight an electrode, and {why}.")]
+    return shown
 
 
 def one_map(parts: list[tuple[np.ndarray, np.ndarray, float]]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sigvit.inspection.parts import parts_of
 from sigvit.model.scaling import Scaling
 from sigvit.model.vision_transformer import VisionTransformer
 
@@ -21,8 +22,9 @@ class Looked:
     """What the page looks at.
 
     `x` (n, …) as the model wants it, `labels` (n,) numbers of `classes`, `references` (R, …) others with labels of their own, as many of each class;
-    `pictures` (n, rows, columns, channels) 0 … 1 of images, `info` and `subjects` of recordings, and `has_scalp`: whether a map can be drawn of their
-    electrodes; `told`: how they were chosen and scaled, in sentences.
+    `pictures` (n, rows, columns, channels) 0 … 1 of images, `info` and `subjects` of recordings, `units` (n,) where the page gives one label to several
+    inputs, such as all of a run, and `unit`, what these are called; `has_scalp`: whether a map can be drawn of their electrodes; `told`: how they were
+    chosen and scaled, in sentences.
     """
 
     x: Tensor
@@ -35,12 +37,21 @@ class Looked:
     pictures: np.ndarray | None = None
     info: Any = None
     subjects: np.ndarray | None = None
+    units: np.ndarray | None = None
+    unit: str = "trial"
     has_scalp: bool = False
 
     @property
     def groups(self) -> np.ndarray | None:
         """Subjects, where there are several: labels are exchanged within them."""
         return self.subjects if self.subjects is not None and len(np.unique(self.subjects)) > 1 else None
+
+    @property
+    def exchanged(self) -> str:
+        """Whose labels are permuted, in words that follow "the labels"."""
+        if self.groups is not None and all(len(np.unique(self.labels[self.groups == subject])) == 1 for subject in np.unique(self.groups)):
+            return " of whole subjects"
+        return (f" of whole {self.unit}s" if self.units is not None else "") + (" within subjects" if self.groups is not None else "")
 
 
 def look_at_recordings(model: VisionTransformer, data: str, folder: Path | None, count: int, n_references: int, seed: int) -> Looked:
@@ -64,6 +75,8 @@ def look_at_recordings(model: VisionTransformer, data: str, folder: Path | None,
     from sigvit.evaluation.scalp_figures import can_draw_scalp
 
     info = mne.pick_info(windows.info, order)
+    unit, units = labelled_units(windows.metadata)
+    own_units = units[part[own]]
     return Looked(
         x=scaling(windows.values[part[own]][:, order]),
         labels=labels[part[own]],
@@ -74,6 +87,8 @@ def look_at_recordings(model: VisionTransformer, data: str, folder: Path | None,
         name=windows.name,
         info=info,
         subjects=windows.metadata["subject"].to_numpy()[part[own]],
+        units=own_units if len(np.unique(own_units)) < len(own) else None,
+        unit=unit,
         has_scalp=can_draw_scalp(info),
     )
 
@@ -114,9 +129,21 @@ def scaling_of(model: VisionTransformer, windows: Any, order: list[int]) -> tupl
     return Scaling.of(windows.values[:, order]), words
 
 
+def labelled_units(metadata: Any) -> tuple[str, np.ndarray]:
+    """What labels were given to: the largest of session, run, recording and trial of which each has one, else windows; and the number of every window's."""
+    from sigvit.evidence.groups import read_groups
+
+    groups = read_groups(metadata)
+    for name in ("session", "run", "recording", "trial"):
+        units = getattr(groups, name)
+        if len(np.unique(np.stack([units, groups.label]), axis=1).T) == len(np.unique(units)):
+            return name, units
+    return "window", np.arange(len(groups))
+
+
 def electrode_order(model: VisionTransformer, electrodes: tuple[str, ...], data: str) -> list[int]:
     """Where the model's electrodes are among the page's."""
-    names = getattr(model.tokenizer, "names", None)
+    names = known(model.tokenizer, "names")
     count = model.config.input_shape[0]
     if names is None or len(names) != count:
         if count != len(electrodes):
@@ -128,9 +155,14 @@ def electrode_order(model: VisionTransformer, electrodes: tuple[str, ...], data:
     return [electrodes.index(name) for name in names]
 
 
+def known(tokenizer: Any, name: str) -> Any:
+    """What the tokenizer, or the first part of a composite that knows, says of the recordings; None where none does."""
+    return next((told for part in parts_of(tokenizer) if (told := getattr(part, name, None)) is not None), None)
+
+
 def check_windows(model: VisionTransformer, windows: Any, data: str) -> None:
     """ValueError where length, rate or classes aren't the model's."""
-    n_times, rate = model.config.input_shape[1], getattr(model.tokenizer, "sampling_rate", None)
+    n_times, rate = model.config.input_shape[1], known(model.tokenizer, "sampling_rate")
     if windows.values.shape[2] != n_times:
         raise ValueError(f"The model was built for {n_times} samples, but the windows of {data} have {windows.values.shape[2]}.")
     if rate is not None and abs(rate - windows.sampling_rate) > 1e-6 * rate:

@@ -71,9 +71,9 @@ def axis_similarity(similarity: np.ndarray, grid: Grid, number: int, axis: Axis,
     equal = f", at equal {' and '.join(others)}" if others else ""
     if axis.name == "electrode" and axis.size == len(looked.info["chs"]) and looked.has_scalp:
         placed = scalp_figures.placed_electrodes(looked.info)
-        alike = similarity_by_distance(matrix[np.ix_(placed, placed)], [looked.info["chs"][number]["loc"][:3] for number in placed])
+        alike = similarity_by_distance(matrix[np.ix_(placed, placed)], [looked.info["chs"][channel]["loc"][:3] for channel in placed])
         caption = (
-            f"Similarity of the electrode in each title to all{equal}; colours end at the 2nd and 98th of 100, so that it doesn't set them itself. "
+            f"Similarity of the electrode in each title to all{equal}; the colours span 96 of 100 of the similarities between different electrodes. "
             f"Over all pairs the rank correlation of similarity with distance is {alike:.2f}; where neighbours are alike, it is far below 0."
         )
         yield drawn(scalp_figures.draw_similarity(matrix, looked.info), caption)

@@ -14,9 +14,9 @@ from sigvit.__main__ import main
 from sigvit.data import pages
 from sigvit.data.electrode_info import make_info
 from sigvit.data.synthetic import synthetic_windows
-from sigvit.evaluation import figures
-from sigvit.inspection.attention_sections import distance_columns, reaching_output, read_by_head, rollout_table
-from sigvit.inspection.filter_section import filter_figures, parts_of
+from sigvit.evaluation import figures, scalp_figures
+from sigvit.inspection.attention_sections import distance_columns, reaching_output, read_by_head, rollout_figures, rollout_table
+from sigvit.inspection.filter_section import filter_figures, filters_section
 from sigvit.inspection.inputs import Looked, choose, electrode_order, look_at_recordings, normalisation
 from sigvit.model.pooling import MeanPool
 from sigvit.model.scaling import Scaling
@@ -161,11 +161,41 @@ def test_filters_of_scalp_pictures_show_frame_after_frame(monkeypatch):
     assert "3 frames of 31.2 ms" in page
 
 
-def test_of_a_composite_the_filters_of_each_part_are_drawn():
-    parts = [tokenizers()[kind] for kind in ("time steps", "spectrogram", "covariances")]
-    shown = [filter_figures(part, looked_at(torch.zeros(2, 7, 67), np.arange(2), make_info(ELECTRODES, 64.0))) for part in parts_of(Composite(parts))]
-    assert ["Each filter is a weight an electrode" in page for (page,) in shown] == [True, False, False]
-    assert ["CovarianceTokens are no linear projection" in page for (page,) in shown] == [False, False, True]
+@pytest.mark.parametrize(
+    ("kind", "n_figures", "words"),
+    [
+        ("time steps", 0, "Each filter is a weight an electrode"),
+        ("spectrogram", 1, "one filter of the logarithm of power"),
+        ("covariances", 0, "CovarianceTokens are no linear projection"),
+    ],
+)
+def test_what_the_filters_are_is_told_where_some_are_drawn(kind, n_figures, words):
+    model = sigvit.signal_vit(7, 67, tokenizer=tokenizers()[kind], heads=2, pool="mean")
+    page = filters_section(model, looked_at(torch.zeros(2, 7, 67), np.arange(2), make_info(ELECTRODES, 64.0)))
+    assert words in page
+    assert page.count("<img") == n_figures
+    assert ("The principal components" in page) == (n_figures > 0)
+
+
+def test_filters_of_a_subclass_are_drawn():
+    class Mine(ElectrodeTimePatches):
+        pass
+
+    (page,) = filter_figures(Mine(7, 1, 16, 16, 12), looked_at(torch.zeros(2, 7, 67), np.arange(2), make_info(ELECTRODES, 64.0)))
+    assert "Time courses" in page
+
+
+@pytest.mark.parametrize(
+    ("patch", "words"),
+    [
+        ((3, 2), "power: 3 bands, the first below, × 2 frames 125 ms apart, the first on the left. All electrodes are read by"),
+        ((1, 2), "All electrodes and all bands are read by the same filters"),
+    ],
+)
+def test_filters_of_bands_are_no_neighbouring_frequencies(patch, words, monkeypatch):
+    bands = ((4, 8), (8, 13), (13, 30))
+    tokenizer = SpectrogramPatches(7, 64.0, kind="filter_bank", window=33, stride=8, bands=bands, patch=patch, width=12, names=ELECTRODES)
+    assert words in filters_drawn(tokenizer, monkeypatch)[0]
 
 
 def test_an_image_model_s_page_shows_pictures(tmp_path):
@@ -311,7 +341,7 @@ def test_what_the_head_reads_of_each_token_is_what_its_pooling_reads(pool):
 
 
 def test_of_attention_pooling_each_token_counts_as_the_probe_looks_at_it():
-    """The probe's answer is a sum of the tokens' values with these weights: what a token adds to it shows them."""
+    """Held against the products of the probe's query with the tokens' keys."""
     torch.manual_seed(0)
     model = sigvit.signal_vit(7, 67, tokenizer=tokenizers()["one electrode"], pool="map", heads=2).eval()
     x = torch.randn(3, 7, 67)
@@ -336,3 +366,16 @@ def test_the_table_of_rollouts_names_the_patch_that_differs_and_says_what_permut
     right = re.findall(r"<tr[^>]*>(.*?)</tr>", page, re.DOTALL)[-1]
     assert re.findall(r"<t[hd][^>]*>([^<]*)", right)[:2] == ["right", "electrode C3, time of the patch (s) 0.367"]
     assert re.findall(r"<t[hd][^>]*>([^<]*)", right)[-1].startswith("0.01")
+
+
+def test_what_a_figure_of_rollouts_is_averaged_over_is_told(monkeypatch):
+    titles, draw = [], scalp_figures.draw_topographies
+    monkeypatch.setattr(scalp_figures, "draw_topographies", lambda maps, info, told, *others: titles.append(told) or draw(maps, info, told, *others))
+    tokenizer = SpectrogramPatches(7, 64.0, window=16, stride=4, patch=(2, 2), width=12, names=ELECTRODES)
+    grid = sigvit.signal_vit(7, 67, tokenizer=tokenizer, heads=2).grid
+    looked = looked_at(torch.zeros(2, 7, 67), np.arange(2), make_info(ELECTRODES, 64.0))
+    looked.has_scalp = True
+    scalp, over_time = rollout_figures(np.random.default_rng(0).uniform(0.5, 1.5, grid.n_tokens), grid, "share", looked)
+    assert "Mean over 2 inputs and frequency." in over_time
+    assert titles == [["mean over frequency and time"]]
+    assert "Over the scalp" in scalp
