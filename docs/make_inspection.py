@@ -21,6 +21,7 @@ from sigvit.evaluation.attribution import attribution
 from sigvit.evaluation.class_maps import class_maps, in_bins
 from sigvit.evaluation.filters import filter_patterns, principal_filters, space_and_time
 from sigvit.evaluation.position_similarity import position_similarity, position_vectors, similarity_by_distance
+from sigvit.inspection.attention_sections import reaching_output, read_by_head
 from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.training.augment_images import MNIST_MEAN, MNIST_STD, ImageAugmentation
 from sigvit.training.evaluate import evaluation_inputs
@@ -52,13 +53,13 @@ def draw_digits() -> None:
     with torch.no_grad():
         right = (model(first).argmax(1).numpy() == test.labels[:2000]).mean()
         maps, places = model.attention_maps(first[:128]), model.embed(x).coordinates
-        rollout = attention_rollout(model.attention_maps(x))[:, 0, 1:].reshape(-1, *model.grid.shape)
+        rollout = reaching_output(attention_rollout(model.attention_maps(x)), read_by_head(model, x), len(model.embed(x[:1]).special))
     print(f"MNIST: {right:.1%} of the first 2000 test images")
     keep("digits_filters", figures.draw_filter_pictures(*principal_filters(model.tokenizer.weight, 14)))
     keep("digits_positions", figures.draw_position_tiles(position_similarity(position_vectors(model), model.grid.shape)))
     keep("digits_distance", draw_distance(maps, {"pixels": places}))
     pictures, titles = test.read(rows) / 255, [str(digit) for digit in range(8)]
-    keep("digits_rollout", figures.draw_below_pictures(pictures, rollout * 49, titles, "share of the patch,\n1 = equal"))
+    keep("digits_rollout", figures.draw_below_pictures(pictures, rollout.reshape(-1, *model.grid.shape), titles, "share of the patch,\n1 = equal"))
     found = attribution(model, x, others, points=16, targets=test.labels[rows], reference_labels=test.labels[100:116])
     keep("digits_attribution", figures.draw_below_pictures(pictures, found.values[:, 0, 0], titles, "logit a pixel", signed=True))
 

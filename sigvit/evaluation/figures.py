@@ -26,6 +26,7 @@ HEAD_COLOUR, LINE_COLOUR = "#12355b", "#c2452d"
 # Paul Tol's muted scheme: told apart by colour-blind readers too.
 COLOURS = ("#12355b", "#cc6677", "#44aa99", "#999933", "#882255", "#88ccee", "#117733", "#aa4499", "#b8860b", "#332288")
 SIGNED, UNSIGNED = "RdBu_r", "viridis"
+APART = 1.06  # along x, all curves together
 
 
 @matplotlib.rc_context(STYLE)
@@ -93,7 +94,8 @@ def draw_attention_distance(distances: Mapping[str, np.ndarray], uniform: Mappin
 def draw_below_pictures(pictures: np.ndarray, maps: np.ndarray, titles: Sequence[str], label: str, signed: bool = False) -> Figure:
     """Pictures (n, rows, columns, 1 or 3), 0 … 1, and below each its map, of any number of rows and columns, stretched to the same frame.
 
-    Not laid over it: a colour that lets the picture through is none of the colour bar's.
+    Not laid over it: a colour that lets the picture through is none of the colour bar's. The scale of signed maps ends at the 98th of 100 sizes, as the
+    bar's arrows say: a few pixels would set it alone.
     """
     across = len(pictures)
     size = pictures.shape[1:3]
@@ -111,7 +113,7 @@ def draw_below_pictures(pictures: np.ndarray, maps: np.ndarray, titles: Sequence
         for panel in (above, below):
             panel.set(xticks=[], yticks=[])
             panel.spines[:].set(visible=True, color="#bbbbbb", linewidth=0.6)  # where a map is white, its frame tells where it is
-    figure.colorbar(shown, ax=list(panels.ravel()), label=label, shrink=0.8)
+    figure.colorbar(shown, ax=list(panels.ravel()), label=label, shrink=0.8, extend="both" if signed else "neither")
     return figure
 
 
@@ -223,10 +225,8 @@ def draw_scaling_curve(points: Mapping[str, np.ndarray], fits: Mapping[str, np.n
             x, value, low, high = np.asarray(fits[name], dtype=float).T
             axes.plot(x, value, color=colour, linewidth=1.4)
             axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
-    measured = np.unique(np.concatenate([np.asarray(each, dtype=float)[:, 0] for each in points.values()]))
-    axes.set_xticks(measured, [f"{x:,.0f}" if x < 1e5 else f"{x:.1e}" for x in measured])
-    axes.set_xticks([], minor=True)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    _mark_measured(axes, points)
     figure.legend(loc="outside upper center", ncols=3)
     return figure
 
@@ -235,22 +235,28 @@ def draw_scaling_curve(points: Mapping[str, np.ndarray], fits: Mapping[str, np.n
 def draw_learning_curves(points: Mapping[str, np.ndarray], xlabel: str, ylabel: str) -> Figure:
     """Scores over numbers of labelled examples, logarithmic: `points` name → (n, 4): x, score, and the ends of its interval; a line and bars a name.
 
-    Names share their x: they are drawn a little apart, so that no bar hides another.
+    Names share their x: they are drawn a little apart, up to 3 % beside it however many they are, so that bars hide each other less; the axis says so.
     """
     figure = Figure(figsize=(WIDTH_INCHES, 4.0), layout="constrained")
     axes = figure.subplots()
     for number, (name, told) in enumerate(points.items()):
         x, score, low, high = np.asarray(told, dtype=float).T
-        beside = x * 1.03 ** (number - (len(points) - 1) / 2)
+        beside = x * APART ** ((number + 0.5) / len(points) - 0.5)
         bars = np.maximum([score - low, high - score], 0)  # a mean may lie a rounding step outside
         colour = COLOURS[number % len(COLOURS)]
         axes.errorbar(beside, score, bars, fmt="o-", markersize=4, color=colour, capsize=2, linewidth=1.2, elinewidth=0.8, label=legend_name(name))
-    axes.set(xscale="log", xlabel=xlabel, ylabel=ylabel)
-    measured = np.unique(np.concatenate([np.asarray(each, dtype=float)[:, 0] for each in points.values()]))
-    axes.set_xticks(measured, [f"{each:,.0f}" for each in measured])
-    axes.set_xticks([], minor=True)
+    axes.set(xlabel=f"{xlabel}, drawn a little apart" if len(points) > 1 else xlabel, ylabel=ylabel)
+    _mark_measured(axes, points)
     figure.legend(loc="outside upper center", ncols=2)
     return figure
+
+
+def _mark_measured(axes: Axes, points: Mapping[str, np.ndarray]) -> None:
+    """A logarithmic axis of x with a tick at every x that was measured."""
+    measured = np.unique(np.concatenate([np.asarray(each, dtype=float)[:, 0] for each in points.values()]))
+    axes.set_xscale("log")
+    axes.set_xticks(measured, [f"{x:,.0f}" if x < 1e5 else f"{x:.1e}" for x in measured])
+    axes.set_xticks([], minor=True)
 
 
 def _outline(panel: Axes, inside: np.ndarray, edges: np.ndarray) -> None:

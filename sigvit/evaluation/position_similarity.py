@@ -74,7 +74,8 @@ def similarity_by_distance(similarity: Numbers, places: Numbers) -> float:
     if len(first) < 2:
         raise ValueError(f"The places of {len(known)} of {len(sites)} are known, so that there are {len(first)} pairs; a correlation needs two.")
     distances = np.linalg.norm(sites[known[first]] - sites[known[second]], axis=1)
-    ranks = [rankdata(each) for each in (matrix[known[first], known[second]], distances.round(9))]  # equal distances are off by rounding
+    # Equal ones are off by rounding: similarities as far as that of float32 vectors.
+    ranks = [rankdata(each) for each in (matrix[known[first], known[second]].round(6), distances.round(9))]
     if min(np.ptp(each) for each in ranks) == 0:
         return float("nan")
     return float(np.corrcoef(*ranks)[0, 1].round(12))

@@ -78,8 +78,10 @@ def draw_topographies(
 
 
 def draw_similarity(similarity: np.ndarray, info: Any) -> Figure:
-    """Similarity (electrodes, electrodes) of up to six electrodes to all, which are named; colours end at the 2nd and 98th of 100 of what isn't on the
-    diagonal: that is 1, and would set the scale alone."""
+    """Similarity (electrodes, electrodes) of up to six electrodes, named in the titles, to all.
+
+    The colours span 96 of 100 of the similarities between different electrodes: an electrode's to itself is 1, and would set the scale alone.
+    """
     chosen = spread_electrodes(info, 6)
     others = similarity[~np.eye(len(similarity), dtype=bool)]
     limits = (float(np.quantile(others, 0.02)), float(np.quantile(others, 0.98)))

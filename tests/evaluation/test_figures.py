@@ -120,6 +120,22 @@ def test_learning_curves_stand_side_by_side_and_are_marked_where_something_was_m
     assert np.sqrt(first * second) == pytest.approx([10, 100])  # about the place itself, on a logarithmic axis
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["10", "100"]
     assert len(figure.legends[0].get_texts()) == 2
+    assert "labelled trials, drawn a little apart" in words(figure)
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_however_many_curves_there_are_none_stands_at_another_number_s_place(count):
+    points = np.array([[10, 0.6, 0.5, 0.7], [11, 0.8, 0.75, 0.85]])
+    figure = figures.draw_learning_curves({str(number): points for number in range(count)}, "labelled trials", "ROC-AUC")
+    drawn = np.array([container.lines[0].get_xdata() for container in figure.axes[0].containers])
+    np.testing.assert_allclose(drawn, np.broadcast_to([10, 11], drawn.shape), rtol=0.03 if count > 1 else 1e-12)  # as the docstring says; rounding
+    assert drawn[:, 0].max() < drawn[:, 1].min()
+
+
+@pytest.mark.parametrize(("signed", "ends"), [(True, "both"), (False, "neither")])
+def test_a_bar_whose_ends_hold_more_than_their_number_has_arrows(signed, ends):
+    figure = figures.draw_below_pictures(np.zeros((2, 5, 7, 1)), np.random.default_rng(0).standard_normal((2, 5, 7)), ["a", "b"], "logit", signed)
+    assert figure.axes[0].get_figure().axes[-1]._colorbar.extend == ends
 
 
 def test_grids_of_one_and_two_axes_are_drawn():

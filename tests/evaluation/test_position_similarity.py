@@ -44,7 +44,8 @@ def test_similarity_is_held_against_distance_over_all_pairs_of_known_places():
     pairs = [(a, b) for a in range(11) for b in range(a) if 2 not in (a, b)]
     expected = spearmanr([similarity[a, b] for a, b in pairs], [np.linalg.norm(places[a] - places[b]) for a, b in pairs]).statistic
     assert similarity_by_distance(similarity, places) == pytest.approx(expected, abs=1e-12)  # rounded there
-    assert np.isnan(similarity_by_distance(np.ones((11, 11)), places))
+    along = np.outer(np.arange(1, 12), np.random.default_rng(2).standard_normal(5)).astype(np.float32)  # all similarities are 1, up to rounding
+    assert np.isnan(similarity_by_distance(position_similarity(along), places))
     for wrong, sentence in ((places[:, 0], "but they are"), (places[:7], "but they are"), (np.full((11, 3), np.nan), "The places of 0 of 11 are known")):
         with pytest.raises(ValueError, match=sentence):
             similarity_by_distance(similarity, wrong)
