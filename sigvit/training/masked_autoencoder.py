@@ -39,7 +39,8 @@ class MaskedAutoencoder(PatchObjective):
 
     Raises
     ------
-    ValueError : the model's tokens are not of patches, or of patches that overlap; a decoder width that the heads or positions can't share.
+    ValueError : the model's tokens are not of patches, or of patches that overlap where not whole electrodes are hidden; a decoder width that the heads or
+        positions can't share.
 
     >>> import sigvit
     >>> from sigvit.training.patch_targets import patch_target

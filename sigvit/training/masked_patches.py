@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sigvit.model.dropout import dropout
 from sigvit.model.vision_transformer import VisionTransformer
+from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.tokens import Tokens
 from sigvit.training.masks import Masking
 from sigvit.training.patch_targets import Target, patches_of, shape_of
@@ -21,12 +22,22 @@ from sigvit.training.unlabelled import Unlabelled
 MASKED, EXCHANGED = 0.8, 0.1  # shares of the corrupted patches; the rest is kept
 
 
+def require_hideable(tokenizer: nn.Module, masking: Masking) -> None:
+    """ValueError where a part of what is hidden stands in the next patch: patches overlap along time, and not whole electrodes are hidden."""
+    if isinstance(tokenizer, ElectrodeTimePatches) and tokenizer.stride < tokenizer.window and masking.kind != "electrode":
+        raise ValueError(
+            f"Patches of {tokenizer.window} samples are cut every {tokenizer.stride}, so that they overlap, and what is hidden in one can be copied from "
+            f"the next. Cut them every {tokenizer.window} samples (stride=window, or in from_info stride_s=window_s), or hide whole electrodes: "
+            f"Masking({masking.share}, 'electrode')."
+        )
+
+
 class PatchObjective(nn.Module):
     """A model with masked patches, of which a `prediction` is learned; its output is its loss. Head, pool and representation aren't trained.
 
     Raises
     ------
-    ValueError : the model's tokens are not of patches, or of patches that overlap.
+    ValueError : the model's tokens are not of patches, or of patches that overlap where not whole electrodes are hidden.
     """
 
     prediction: nn.Linear
@@ -34,6 +45,7 @@ class PatchObjective(nn.Module):
     def __init__(self, model: VisionTransformer, target: Target, masking: Masking) -> None:
         super().__init__()
         shape_of(model.tokenizer)
+        require_hideable(model.tokenizer, masking)
         self.model, self.target, self.masking = model, target, masking
 
     def freeze_readout(self) -> None:
@@ -71,7 +83,7 @@ class MaskedPatches(PatchObjective):
 
     Raises
     ------
-    ValueError : the model's tokens are not of patches, or of patches that overlap.
+    ValueError : the model's tokens are not of patches, or of patches that overlap where not whole electrodes are hidden.
 
     >>> import sigvit
     >>> from sigvit.training.patch_targets import patch_target

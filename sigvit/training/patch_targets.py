@@ -35,7 +35,7 @@ def shape_of(tokenizer: nn.Module) -> tuple[int, int, int]:
 
     Raises
     ------
-    ValueError : tokens that are not of patches, or patches that overlap: a hidden one's samples would stand in its neighbours as well.
+    ValueError : tokens that are not of patches.
 
     >>> shape_of(ImagePatches((2, 5), in_channels=3, width=7)), shape_of(ElectrodeTimePatches(6, 3, window=11, stride=11))
     ((3, 2, 5), (3, 1, 11))
@@ -43,11 +43,6 @@ def shape_of(tokenizer: nn.Module) -> tuple[int, int, int]:
     if isinstance(tokenizer, ImagePatches):
         return tokenizer.in_channels, *tokenizer.patch_size
     if isinstance(tokenizer, ElectrodeTimePatches):
-        if tokenizer.stride < tokenizer.window:
-            raise ValueError(
-                f"Patches of {tokenizer.window} samples are cut every {tokenizer.stride}, so that they overlap, and what is hidden in one can be copied from "
-                f"the next. Cut them every {tokenizer.window} samples: stride=window, or in from_info stride_s=window_s."
-            )
         return len(tokenizer.groups[0]), 1, tokenizer.window
     raise ValueError(f"{type(tokenizer).__name__}'s tokens are not cut out of the signal; predicted are patches of ImagePatches and ElectrodeTimePatches.")
 
@@ -249,7 +244,7 @@ def patch_target(
 
     Raises
     ------
-    ValueError : an unknown kind, one that these patches don't have or are too small for, patches that overlap, or levels of recordings without their patches.
+    ValueError : an unknown kind, one that these patches don't have or are too small for, or levels of recordings without their patches.
 
     >>> patch_target(ImagePatches(16, 3, 7), "mean").outputs, patch_target(ImagePatches(16, 3, 7), "patch").outputs
     (512, 8192)

@@ -164,11 +164,27 @@ def test_tokens_that_are_not_patches_are_refused():
         MaskedPatches(stem, patch_target(network().tokenizer, "regression"))
 
 
+@pytest.mark.parametrize("masking", ["random", "time", "block"])
 @pytest.mark.parametrize("kind", [MaskedPatches, MaskedAutoencoder])
-def test_a_model_of_patches_that_overlap_is_refused(kind):
+def test_patches_that_overlap_are_refused_where_not_whole_electrodes_are_hidden(kind, masking):
+    """A part of a hidden patch would stand in each neighbour."""
     model = sigvit.signal_vit(E, S, tokenizer=ElectrodeTimePatches(E, 1, 12, 7, 8), heads=2)
-    with pytest.raises(ValueError, match="are cut every 7, so that they overlap"):
-        kind(model, patch_target(network().tokenizer, "regression"))
+    with pytest.raises(ValueError, match=r"Patches of 12 samples are cut every 7, so that they overlap, .* Cut them every 12 samples"):
+        kind(model, patch_target(model.tokenizer, "regression"), Masking(0.4, masking))
+
+
+@pytest.mark.parametrize("kind", [MaskedPatches, MaskedAutoencoder])
+def test_of_whole_hidden_electrodes_nothing_is_seen_in_patches_that_overlap(kind):
+    tokenizer = ElectrodeTimePatches(E, 1, 12, 7, 8)
+    objective = kind(
+        sigvit.signal_vit(E, S, tokenizer=tokenizer, heads=2, positions="learned"), patch_target(tokenizer, "regression"), Masking(0.4, "electrode")
+    )
+    signal, seeds = torch.arange(2.0 * E * S).view(2, E, S), torch.tensor([3, 5])
+    assert objective(Unlabelled(signal, seeds)) > 0
+    hidden, _ = objective.masking.hidden(tokenizer(signal), seeds)
+    samples = tokenizer.unfold(signal)
+    assert hidden.any()
+    assert not set(samples[hidden].flatten().tolist()) & set(samples[~hidden].flatten().tolist())
 
 
 def test_an_objective_that_cannot_be_made_freezes_nothing():

@@ -132,13 +132,6 @@ def test_targets_that_do_not_exist_are_refused(tokenizer, kind, sentence):
         patch_target(tokenizer, kind)
 
 
-def test_patches_that_overlap_are_refused():
-    """A part of a hidden patch would stand in each neighbour."""
-    with pytest.raises(ValueError, match=r"Patches of 11 samples are cut every 7, so that they overlap, .* Cut them every 11 samples"):
-        patch_target(ElectrodeTimePatches(3, 1, 11, 7, 5), "normalised")
-    patch_target(ElectrodeTimePatches(3, 1, 11, 11, 5), "normalised")
-
-
 def test_a_band_that_a_short_patch_cannot_tell_is_refused():
     with pytest.raises(ValueError, match=r"none lies in 1 – 4 Hz. Cut patches of 0.33 s or longer"):
         patch_target(ElectrodeTimePatches(3, 1, 10, 10, 7), "band_power", torch.zeros(5, 10), sampling_rate=100.0)
