@@ -72,8 +72,8 @@ def pipelines(windows: sigvit.Windows, networks: str) -> dict[str, Any]:
 def read_row(row: str) -> tuple[str, str, int | None]:
     """Page, protocol and number of groups; ValueError for what isn't PAGE:PROTOCOL[:K]."""
     found = re.fullmatch(rf"(.+):({'|'.join(PROTOCOLS)})(?::([0-9]+))?", row)  # a path may have colons of its own
-    if found is None:
-        raise ValueError(f"{row} is no row; write PAGE:PROTOCOL or PAGE:PROTOCOL:K with a protocol of {', '.join(PROTOCOLS)} and a whole number K.")
+    if found is None or (found[3] and int(found[3]) < 2):
+        raise ValueError(f"{row} is no row; write PAGE:PROTOCOL or PAGE:PROTOCOL:K with a protocol of {', '.join(PROTOCOLS)} and a whole number K from 2 on.")
     return found[1], found[2], int(found[3]) if found[3] else None
 
 
@@ -133,8 +133,11 @@ def why(error: Exception) -> str:
 
 def show_way(error: Exception) -> None:
     """On the error output the way through the code, but for what sigvit refused itself, files and killed processes: their sentence says it."""
-    raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    if not isinstance(error, OSError | TerminatedWorkerError) and not raised_in.is_relative_to(Path(sigvit.__file__).parent):
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    # A refusal is raised in a line of ours; a ValueError may also come of a wrong line.
+    ours = Path(last.filename).is_relative_to(Path(sigvit.__file__).parent) and (last.line or "").startswith("raise ")
+    refused = ours and isinstance(error, ValueError | sigvit.Leak)
+    if not (refused or isinstance(error, OSError | TerminatedWorkerError)):
         traceback.print_exception(error)
 
 

@@ -68,13 +68,13 @@ class AttentionPool(nn.Module):
         probed = self.attention(values, mask, query=self._asking(values))
         return (probed + self.mlp(layer_norm(probed, self.norm)))[..., 0, :]
 
-    def weights(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
-        """How much the probe looks at each token: (B, Q, D) and (B, Q) bool → (B, H, Q), each head's sum to one.
+    def weights(self, values: Tensor) -> Tensor:
+        """How much the probe looks at each token: (B, Q, D) → (B, H, Q), each head's sum to one.
 
         >>> AttentionPool(width=6, heads=2, mlp_width=11).weights(torch.zeros(1, 4, 6))[0, 1].tolist()
         [0.25, 0.25, 0.25, 0.25]
         """
-        return self.attention.weights(values, mask, query=self._asking(values))[..., 0, :]
+        return self.attention.weights(values, None, query=self._asking(values))[..., 0, :]
 
     def _asking(self, values: Tensor) -> Tensor:
         """The probe, (B, 1, D)."""

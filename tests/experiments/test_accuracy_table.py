@@ -10,6 +10,8 @@ import pytest
 
 import sigvit
 from sigvit.data.synthetic import synthetic_windows
+from sigvit.evaluation.figures import draw_courses
+from sigvit.evaluation.position_similarity import position_vectors
 from sigvit.evidence.metrics import chance_line
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -127,6 +129,22 @@ def test_a_row_that_is_refused_or_fails_stands_under_its_name_and_the_others_go_
     assert "KeyError" in err
 
 
+@pytest.mark.parametrize(
+    ("fault", "n_ways"),
+    [
+        (lambda: sigvit.folds.cross_subject(synthetic_windows().metadata, 99), 0),
+        (lambda: Path("not there").read_text(), 0),
+        (lambda: position_vectors(None), 1),
+        (lambda: draw_courses(np.zeros((2, 5)), np.zeros(3), 64.0), 1),  # a ValueError, but of arguments that no line of ours looked at
+    ],
+)
+def test_the_way_through_the_code_is_shown_of_all_that_nothing_refused(accuracy, fault, n_ways, capsys):
+    with pytest.raises((ValueError, OSError, AttributeError, TypeError, StopIteration)) as caught:
+        fault()
+    accuracy.show_way(caught.value)
+    assert capsys.readouterr().err.count("Traceback") == n_ways
+
+
 def test_jobs_are_what_cross_validation_is_asked_for(quick, own_page, tmp_path, monkeypatch):
     asked = []
     real = sigvit.cross_validate
@@ -163,7 +181,7 @@ def test_what_a_certificate_warns_of_stands_under_the_name_of_its_row(quick, own
     assert len(warnings) > 0
 
 
-@pytest.mark.parametrize("wrong", ["scp1", "scp1:withinsession", "scp1:cross_subject:x", "scp1:cross_subject:2:3"])
+@pytest.mark.parametrize("wrong", ["scp1", "scp1:withinsession", "scp1:cross_subject:x", "scp1:cross_subject:2:3", "scp1:cross_subject:1"])
 def test_a_row_that_is_none_is_refused_before_anything_is_fitted(accuracy, monkeypatch, capsys, wrong):
     monkeypatch.setattr("sys.argv", ["eeg_accuracy.py", "scp1:shipped", wrong])
     monkeypatch.setattr(accuracy, "run", lambda *given: pytest.fail("fitted"))
