@@ -28,7 +28,7 @@ from torch import Tensor
 
 import sigvit
 from sigvit.data.images import open_images
-from sigvit.evaluation.figures import draw_scaling_curve
+from sigvit.evaluation.curve_figures import draw_scaling_curve
 from sigvit.evaluation.scaling_law import ScalingLaw, fit_scaling_law
 from sigvit.evaluation.trace import trace_training
 from sigvit.evidence.pretraining import windows_sha256

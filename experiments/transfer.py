@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 import sigvit
 from sigvit.evaluation import few_shot
-from sigvit.evaluation.figures import draw_learning_curves
+from sigvit.evaluation.curve_figures import draw_learning_curves
 from sigvit.evidence.metrics import score_predictions
 from sigvit.evidence.pretraining import windows_sha256
 from sigvit.evidence.protocols import folds_of

@@ -3,13 +3,12 @@
 import matplotlib
 import mne
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sigvit.data.electrode_info import make_info
-from sigvit.evaluation import figures, scalp_figures
+from sigvit.evaluation import curve_figures, figures, scalp_figures
 
 NINE = ("F3", "Fz", "F4", "C3", "Cz", "C4", "P3", "Pz", "P4")
 
@@ -101,35 +100,6 @@ def test_lines_end_where_nothing_happens_any_more():
     line[:7] = 1.0
     figure = figures.draw_lines(np.arange(101.0), {"left": line}, {"left": 0.5}, "frequency (Hz)", "logit")
     assert figure.axes[0].get_xlim()[1] < 20
-
-
-def test_scaling_curves_have_a_bar_a_point_and_a_band_where_there_is_a_fit():
-    points = {name: np.array([[10, 0.6, 0.5, 0.7], [100, 0.8, 0.75, 0.85]]) for name in ("Ti", "S")}
-    axes = figures.draw_scaling_curve(points, {"S": points["S"]}, "training windows", "accuracy").axes[0]
-    assert axes.get_xscale() == "log"
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["10", "100"]  # where something was measured
-    assert len(axes.containers) == 2
-    assert len(axes.collections) == 3  # two sets of bars and one band
-
-
-def test_learning_curves_stand_side_by_side_and_are_marked_where_something_was_measured():
-    points = np.array([[10, 0.6, 0.5, 0.7], [100, 0.8, 0.75, 0.85]])
-    figure = figures.draw_learning_curves({"scratch": points, "_other": points}, "labelled trials", "ROC-AUC")
-    first, second = (container.lines[0].get_xdata() for container in figure.axes[0].containers)
-    assert (first < second).all()
-    assert np.sqrt(first * second) == pytest.approx([10, 100])  # about the place itself, on a logarithmic axis
-    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["10", "100"]
-    assert len(figure.legends[0].get_texts()) == 2
-    assert "labelled trials, drawn a little apart" in words(figure)
-
-
-@pytest.mark.parametrize("count", [1, 10])
-def test_however_many_curves_there_are_none_stands_at_another_number_s_place(count):
-    points = np.array([[10, 0.6, 0.5, 0.7], [11, 0.8, 0.75, 0.85]])
-    figure = figures.draw_learning_curves({str(number): points for number in range(count)}, "labelled trials", "ROC-AUC")
-    drawn = np.array([container.lines[0].get_xdata() for container in figure.axes[0].containers])
-    np.testing.assert_allclose(drawn, np.broadcast_to([10, 11], drawn.shape), rtol=0.03 if count > 1 else 1e-12)  # as the docstring says; rounding
-    assert drawn[:, 0].max() < drawn[:, 1].min()
 
 
 @pytest.mark.parametrize(("signed", "ends"), [(True, "both"), (False, "neither")])
@@ -228,12 +198,6 @@ def test_electrodes_are_chosen_far_apart():
     assert len(scalp_figures.spread_electrodes(info, 20)) == 9
 
 
-def test_equal_seeds_have_a_bar_of_no_length():
-    measured = pd.Series([0.1, 0.1, 0.1]).agg(["mean", "min", "max"])  # the mean lies a rounding step above the largest
-    assert measured["mean"] > measured["max"]
-    figures.draw_scaling_curve({"16x1": np.array([[10.0, *measured]])}, {}, "samples", "accuracy")
-
-
 @pytest.mark.parametrize("name", ["$50% of $", "p$_$", "_rest"])
 def test_names_are_drawn_as_they_are_written(name, tmp_path):
     """Two dollar signs are no formula, and an underscore in front hides no name from a legend."""
@@ -241,7 +205,7 @@ def test_names_are_drawn_as_they_are_written(name, tmp_path):
     drawn = [
         figures.draw_class_maps({name: np.zeros((2, 5))}, {name: np.ones((2, 5))}, [name, "C4"], np.arange(6.0), "logit"),
         figures.draw_lines(np.arange(13.0), {name: line}, {name: 0.5}, "frequency (Hz)", "logit"),
-        figures.draw_scaling_curve({name: points}, {}, "training windows", "accuracy"),
+        curve_figures.draw_scaling_curve({name: points}, {}, "training windows", "accuracy"),
         figures.draw_matrix(np.eye(2), [name, "C4"], "electrode"),
     ]
     for number, figure in enumerate(drawn):
