@@ -108,19 +108,26 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         faults: list[str] = []
         with nullcontext() if folder is None else Snapshots(folder) as snapshots:
             for block in blocks(windows, jobs):
-                parts = prepare_all(windows, [(fitted[number], jobs[number]) for number in block])
-                halves = Halves(None if folder is None else Path(folder) / "halves")
-                members = _begun([(fitted[number], jobs[number], part) for number, part in zip(block, parts, strict=True)], halves, processes or 1)
-                try:
-                    histories = iter(self._train([member for several in members for member in several], snapshots, processes))
-                    for place, number in enumerate(block):
-                        fitted[number]._complete(parts[place], [next(histories) for _ in members[place]])
-                except NotFiniteError as error:
-                    faults.append(str(error))  # the text alone: the error holds the block's windows
-                del parts, members  # before there are those of the next block
+                with _told_beside(faults):
+                    faults += self._fit_block(windows, [(fitted[number], jobs[number]) for number in block], snapshots, folder, processes)
         if faults:
-            raise NotFiniteError(" ".join(faults))
+            raise NotFiniteError.of_several(faults, sum(len(classifier.models_) for classifier in fitted))
         return fitted
+
+    def _fit_block(
+        self, windows: Windows, fits: list[tuple[Self, FitJob]], snapshots: Snapshots | None, folder: str | Path | None, processes: int | None
+    ) -> Sequence[str]:
+        """Fit these at once; what is told of trainings that came to no end. Its windows are gone before there are those of the next block."""
+        parts = prepare_all(windows, fits)
+        halves = Halves(None if folder is None else Path(folder) / "halves")
+        members = _begun([(*fit, part) for fit, part in zip(fits, parts, strict=True)], halves, processes or 1)
+        try:
+            histories = iter(self._train([member for several in members for member in several], snapshots, processes))
+        except NotFiniteError as error:
+            return error.faults or [str(error)]  # the text alone: the error holds the block's windows
+        for (classifier, _), part, several in zip(fits, parts, members, strict=True):
+            classifier._complete(part, [next(histories) for _ in several])
+        return []
 
     def _copy_for(self, job: FitJob, n_windows: int) -> Self:
         with named(job.name):
@@ -263,6 +270,17 @@ def _begun(fits: Sequence[tuple[NetworkClassifier, FitJob, TrainingPart]], halve
             classifier._begin(part, halves)
             members.append(classifier._members(part, job.name, job.key))
     return members
+
+
+@contextmanager
+def _told_beside(faults: Sequence[str]) -> Iterator[None]:
+    """An error of another kind tells in notes of the trainings before it that came to no end."""
+    try:
+        yield
+    except Exception as error:
+        for fault in faults:
+            error.add_note(fault)
+        raise
 
 
 def device_of(name: Any) -> torch.device:

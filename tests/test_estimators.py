@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import gc
 import pickle
+import re
 import tracemalloc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -454,7 +455,7 @@ def test_fit_many_in_several_blocks_is_the_same(windows, monkeypatch):
 def test_fit_many_names_the_job_that_came_to_no_end(windows):
     rows = np.arange(60)
     jobs = [FitJob(rows[:40], rows[:0], 0, name="fold 3"), FitJob(rows[:40], rows[:0], 1, {"learning_rate": 1e30}, name="fold 7")]
-    with pytest.raises(ValueError, match=r"^fold 7: The .* became"):
+    with pytest.raises(ValueError, match=r"^fold 7: The .* became .* values\. That ended 1 of 2 trainings\.$"):
         QUICK.fit_many(windows, jobs)
     one_class = np.flatnonzero(windows.labels == "left")
     for wrong in (FitJob(one_class, rows[:0], 0, name="fold 5"), FitJob(rows[:40], rows[:0], 0, {"heads": 3}, name="fold 5")):
@@ -472,6 +473,11 @@ def test_all_blocks_are_trained_before_fit_many_says_which_jobs_came_to_no_end(w
         QUICK.fit_many(windows, jobs)
     assert ended == [0, 2, 4]
     assert "fold 4" not in str(raised.value)
+    assert re.findall("That ended.*", str(raised.value)) == ["That ended 2 of 5 trainings."]
+    one_class = FitJob(np.flatnonzero(windows.labels == "left"), rows[:0], 0, name="fold 6")
+    with pytest.raises(ValueError, match=r"^fold 6: Only one class") as refused:
+        QUICK.fit_many(windows, [*jobs, one_class])
+    assert [note.partition(":")[0] for note in refused.value.__notes__] == ["fold 1", "fold 3"]
 
 
 @pytest.mark.parametrize("classical", [None, "auto"])

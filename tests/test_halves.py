@@ -11,6 +11,7 @@ from sigvit.estimators import FitJob, SignalViTClassifier
 from sigvit.evidence import baselines
 from sigvit.evidence.fingerprint import fingerprint
 from sigvit.halves import Halves
+from sigvit.training.many import Plan
 from sigvit.training_part import TrainingPart
 
 
@@ -68,6 +69,27 @@ def test_halves_are_fitted_side_by_side_and_read_by_the_fits_that_ask(tmp_path):
     one_class = TrainingPart(part(2).signals, np.ones(7, int), None, None, 3)
     with pytest.raises(ValueError, match="third: A part of one class"):
         halves.ahead([("third", one_class, told_where), ("fourth", part(3), told_where)], processes=2)
+
+
+class OfNumberedProcess(SignalViTClassifier):
+    """Its half, a quick one, knows the process that fitted it."""
+
+    def _fit_classical(self, part):
+        half = baselines.shrinkage_lda().fit(part.signals, part.targets)
+        half.process = os.getpid()
+        return half
+
+
+def test_fit_many_fits_halves_in_as_many_processes_as_it_is_given(monkeypatch):
+    monkeypatch.setattr("sigvit.training.many.choose_plan", lambda members, processes: Plan(1))  # what is faster isn't the same each time
+    windows = synthetic_windows(n_subjects=3)
+    classifier = OfNumberedProcess(training_steps=3, width=8, heads=2, ensemble=False)
+    jobs = [FitJob(np.arange(rows), [], 0) for rows in (40, 50)]
+    beside, here = classifier.fit_many(windows, jobs, processes=2), classifier.fit_many(windows, jobs)
+    assert {each.classical_.process for each in here} == {os.getpid()}
+    assert os.getpid() not in {each.classical_.process for each in beside}
+    for one, other in zip(beside, here, strict=True):
+        np.testing.assert_array_equal(one.predict_proba(windows), other.predict_proba(windows))
 
 
 def test_what_can_not_be_read_as_it_was_written_is_fitted_again(tmp_path):

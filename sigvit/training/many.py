@@ -57,6 +57,7 @@ def train_many(
     ValueError : a loss or gradient is not finite. The other members are trained to their end first; the message names those that weren't. Or a snapshot is of
         another recipe, seed, architecture or tokenizer.
     BlockingIOError : another process trains the same members into the folder of the snapshots.
+    RuntimeError : another process of the group couldn't train its share; that one raises the error itself.
 
     >>> import torch
     >>> from torch import nn
@@ -140,8 +141,8 @@ class _Outcome:
 
     def histories(self, members: Sequence[Member]) -> list[list[dict[str, float]]]:
         if self.faults:
-            told = " ".join(f"{member.name}: {fault}" if member.name else fault for member, fault in self.faults.items())
-            raise NotFiniteError(f"{told} That ended {len(self.faults)} of {len(members)} trainings.")
+            told = [f"{member.name}: {fault}" if member.name else fault for member, fault in self.faults.items()]
+            raise NotFiniteError.of_several(told, len(members))
         return [self.found[member] for member in members]
 
 
@@ -238,13 +239,28 @@ def _train_spread(members: Sequence[Member], plan: Plan | None, snapshots: Snaps
     shares = [sorted_out[part::world] for part in range(world)]
     # Who is done first waits for the others' training; the caller's group would call that an error after half an hour, or ten minutes.
     gathering = distributed.new_group(backend="gloo", timeout=LONGEST_TRAINING)
-    own = _Outcome()
-    _train_here(shares[rank], plan, snapshots, own)
     told: list[Any] = [None] * world
-    distributed.all_gather_object(told, own.told(shares[rank]), group=gathering)
-    distributed.destroy_process_group(gathering)
-    for share, each in zip(shares, told, strict=True):
+    try:
+        own = _told_of_share(shares[rank], plan, snapshots)
+        distributed.all_gather_object(told, f"{type(own).__name__}: {own}" if isinstance(own, Exception) else own, group=gathering)
+    finally:
+        distributed.destroy_process_group(gathering)
+    if isinstance(own, Exception):
+        raise own
+    for number, (share, each) in enumerate(zip(shares, told, strict=True)):
+        if isinstance(each, str):
+            raise RuntimeError(f"Process {number} of the {world} that share the trainings couldn't train its part: {each}")
         outcome.adopt(share, each)
+
+
+def _told_of_share(members: Sequence[Member], plan: Plan | None, snapshots: Snapshots | None) -> list[dict[str, Any] | str] | Exception:
+    """What is told of a process' share, or what ended its training: the other processes wait for either."""
+    outcome = _Outcome()
+    try:
+        _train_here(members, plan, snapshots, outcome)
+    except Exception as error:
+        return error
+    return outcome.told(members)
 
 
 def _train_share(

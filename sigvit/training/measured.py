@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -9,7 +12,16 @@ from sigvit.training.distributed import Processes
 
 
 class NotFiniteError(ValueError):
-    """A number of a step was NaN or infinite."""
+    """A number of a step was NaN or infinite; `faults` tells it of each training that came to no end, where there were several."""
+
+    faults: Sequence[str] = ()
+
+    @classmethod
+    def of_several(cls, faults: Sequence[str], count: int) -> Self:
+        """Of so many trainings these came to no end."""
+        error = cls(f"{' '.join(faults)} That ended {len(faults)} of {count} trainings.")
+        error.faults = faults
+        return error
 
 
 class Measured:

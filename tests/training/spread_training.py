@@ -9,11 +9,13 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed
 
 import sigvit
+from sigvit.training import many
 from sigvit.training.many import Member, Plan, train_many
 from sigvit.training.recipe import Recipe
 
@@ -22,6 +24,8 @@ RECIPE = Recipe(steps=9, batch_size=7, warmup_steps=2, validate_every=4, mixup=0
 
 # Of the group for what is no training, such as the start of these processes, which may load torch at the same time as others.
 PATIENCE = timedelta(seconds=15)
+
+TRAIN_HERE = many._train_here
 
 
 def members(spoilt: int | None = None) -> list[Member]:
@@ -39,23 +43,35 @@ def members(spoilt: int | None = None) -> list[Member]:
     return found
 
 
-def late(steps: int) -> None:
+def late(*share: Any) -> None:
     """As with a larger share: the others wait longer than the group would for anything else."""
-    if steps == RECIPE.steps:
-        time.sleep(1.1 * PATIENCE.total_seconds())
+    time.sleep(1.1 * PATIENCE.total_seconds())
+    TRAIN_HERE(*share)
+
+
+def full(*share: Any) -> None:
+    raise OSError("No space is left.")
+
+
+def refusal(asked: list[Member]) -> str:
+    try:
+        train_many(asked, Plan(2))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", timeout=PATIENCE)
-    trained = members()
-    histories = train_many(trained, Plan(2), on_step=late if distributed.get_rank() else None)
-    try:
-        train_many(members(spoilt=3), Plan(2))
-        message = ""
-    except ValueError as error:
-        message = str(error)
-    told = {"weights": [member.model.state_dict() for member in trained], "histories": histories, "message": message}
+    trained, is_second = members(), distributed.get_rank() == 1
+    many._train_here = late if is_second else TRAIN_HERE
+    histories = train_many(trained, Plan(2))
+    many._train_here = TRAIN_HERE
+    spoilt = refusal(members(spoilt=3))
+    many._train_here = full if is_second else TRAIN_HERE
+    stopped = refusal(members())
+    told = {"weights": [member.model.state_dict() for member in trained], "histories": histories, "spoilt": spoilt, "stopped": stopped}
     torch.save(told, folder / f"{distributed.get_rank()}.pt")
     distributed.destroy_process_group()
 

@@ -33,4 +33,6 @@ def test_two_processes_end_with_all_members_as_one_process_trains_them(tmp_path)
                 torch.testing.assert_close(weights[name], tensor, rtol=0, atol=SUMS)
             assert [entry["step"] for entry in history] == [entry["step"] for entry in entries]
             assert history[-1]["train_loss"] == pytest.approx(entries[-1]["train_loss"], abs=1e-9)
-        assert found["message"].startswith("member 3: The loss became nan at step 1")
+        assert found["spoilt"].startswith("NotFiniteError: member 3: The loss became nan at step 1")
+        own, told = "OSError: No space is left.", "RuntimeError: Process 1 of the 2 that share the trainings couldn't train its part: "
+        assert found["stopped"] == (own if rank == 1 else told + own)
