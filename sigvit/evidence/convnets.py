@@ -46,6 +46,7 @@ class EEGNet(nn.Module):
         self.pointwise = nn.Conv2d(16, 16, 1, bias=False)
         self.separable_norm = nn.BatchNorm2d(16, eps=1e-3, momentum=0.01)
         self.head = nn.Linear(16 * (n_times // self.pool // self.second_pool), n_classes)
+        self.built = repr(self)
 
     def forward(self, values: Tensor, draw: Draw | None = None) -> Tensor:
         """Or, with stacked weights, (K, B, E, S) → (K, B, classes)."""
@@ -104,6 +105,7 @@ class ShallowConvNet(nn.Module):
         self.norm = nn.BatchNorm1d(40)
         self.dropout_rate = dropout
         self.head = nn.Linear(40 * ((filtered - self.window) // self.stride + 1), n_classes)
+        self.built = repr(self)
 
     def forward(self, values: Tensor) -> Tensor:
         filtered = self.norm(functional.conv1d(values, *self.joint_filters()))

@@ -35,7 +35,7 @@ from sigvit.training.optimizer import EMBEDDING, undecayed_names
 RATES = ("dropout", "stochastic_depth")
 EMBEDDING_RATE = "dropout of the embedding"
 # What training doesn't read.
-UNREAD = ("training", "checkpointing", "scaling")
+UNREAD = ("training", "checkpointing", "scaling", "built")
 # Whose modules can be mapped over models.
 KNOWN = ("sigvit", "torch")
 # Numbers of float32 in a cache line.
@@ -130,7 +130,7 @@ class Stack:
     def using(self, weights: Tensor, members: Sequence[int]) -> Iterator[None]:
         """Evaluate these members alone, with weights out of another matrix, (K, N), such as their moving averages; no dropout."""
         own = self.weights, self.state
-        at = torch.as_tensor(members, device=weights.device)
+        at = slice(None) if list(members) == list(range(len(self))) else torch.as_tensor(members, device=weights.device)  # of all no copy
         self.weights, self.state = weights[at], {name: tensor[at] for name, tensor in self.state.items()}
         self._bind()
         self.module.eval()
@@ -202,9 +202,9 @@ def can_stack(model: nn.Module) -> bool:
     """Whether the model's training has a stacked form that is exact.
 
     It has for a model without hooks, and without weights computed from others but those of `LowRank`, that brings one (`forward_stacked(signal, draw)`, of
-    its class or of one that has the same `forward`), or that is a `VisionTransformer`, holds nobody else's modules, and has a tokenizer, positions and a head
-    that neither draw at random nor change their buffers as they train. Of somebody else's nothing says that it can be mapped over models, nor that it masks
-    no token.
+    its class or of one that has the same `forward`; a network of ours only with the layers that it was built with), or that is a `VisionTransformer`, holds
+    nobody else's modules, and has a tokenizer, positions and a head that neither draw at random nor change their buffers as they train. Of somebody else's
+    nothing says that it can be mapped over models, nor that it masks no token.
     """
     if type(model) is not VisionTransformer:
         return _brings_its_own(model) and not any(is_altered(module) or _is_computed(module) for module in model.modules())
@@ -215,14 +215,23 @@ def can_stack(model: nn.Module) -> bool:
 
 def _brings_its_own(model: nn.Module) -> bool:
     """Whether its class has a stacked form, and no class below that one another `forward`."""
-    defined = [name for kind in type(model).__mro__ for name in ("forward_stacked", "forward") if name in vars(kind)]
-    return defined[0] == "forward_stacked"
+    kind, name = next((kind, name) for kind in type(model).__mro__ for name in ("forward_stacked", "forward") if name in vars(kind))
+    return name == "forward_stacked" and (not _is_ours(kind) or _is_as_built(model))
+
+
+def _is_as_built(model: nn.Module) -> bool:
+    """Whether a network of ours has the layers that it was built with: its stacked form reads their weights and doesn't call them."""
+    return repr(model) == getattr(model, "built", None) and all(_is_ours(type(layer)) for layer in model.children())
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in KNOWN
 
 
 def _is_known(module: nn.Module) -> bool:
     """Whether stacked weights say all that the module computes: what it does is nobody else's, also where only its weights are used and it isn't called."""
     as_said = is_plain(module) if isinstance(module, nn.Linear) else not is_altered(module)
-    return type(module).__module__.partition(".")[0] in KNOWN and not _is_computed(module) and as_said
+    return _is_ours(type(module)) and not _is_computed(module) and as_said
 
 
 def _is_computed(module: nn.Module) -> bool:

@@ -83,6 +83,7 @@ def test_eegnet_is_the_papers_convolutions(samples, rate):
 @pytest.mark.parametrize("network", [EEGNet, ShallowConvNet])
 def test_stacked_networks_equal_their_serial_twins(network):
     stacked = members(network)
+    assert all(map(is_stackable, stacked))
     serial = [replace(member, model=copy.deepcopy(member.model)) for member in stacked]
     histories, expected = train_many(stacked, Plan(3)), [train_alone(twin) for twin in serial]
     for member, twin, history, entries in zip(stacked, serial, histories, expected, strict=True):
@@ -116,10 +117,30 @@ def normed() -> nn.Module:
     return network
 
 
+class DoublingLayer(nn.Linear):
+    def forward(self, values):
+        return 2 * super().forward(values)
+
+
+def with_layer(name: str, make) -> nn.Module:
+    """One layer is what `make` makes of it."""
+    network = ShallowConvNet(E, S, 3, 128.0)
+    setattr(network, name, make(getattr(network, name)))
+    return network
+
+
 @pytest.mark.parametrize(
     ("make", "stacked"),
-    [(lambda: Doubled(E, S, 3, 128.0), False), (hooked, False), (normed, False), (lambda: DoubledInStacksToo(E, S, 3, 128.0), True)],
-    ids=["forward of its own", "hook", "computed weights", "both of its own"],
+    [
+        (lambda: Doubled(E, S, 3, 128.0), False),
+        (hooked, False),
+        (normed, False),
+        (lambda: with_layer("head", lambda head: DoublingLayer(head.in_features, 3)), False),
+        (lambda: with_layer("head", lambda head: nn.Sequential(head, nn.Tanh())), False),
+        (lambda: with_layer("norm", lambda norm: nn.BatchNorm1d(40, affine=False)), False),
+        (lambda: DoubledInStacksToo(E, S, 3, 128.0), True),
+    ],
+    ids=["forward of its own", "hook", "computed weights", "somebody's layer", "two layers for one", "a layer of other settings", "both of its own"],
 )
 def test_what_a_stacked_form_does_not_say_is_trained_one_by_one(make, stacked):
     each = members(ShallowConvNet)[0]

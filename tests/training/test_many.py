@@ -239,6 +239,16 @@ def test_a_model_that_brings_its_own_stacked_form_is_trained_by_that():
     assert_equal(members, train_many(members, Plan(2)), serial, expected)
 
 
+@pytest.mark.parametrize(("chosen", "copied"), [([0, 1, 2], False), ([0, 2], True), ([2, 1, 0], True)])
+def test_weights_of_all_members_are_evaluated_without_a_copy(chosen, copied):
+    stack = Stack([model(seed) for seed in range(3)])
+    weights = 2 * stack.weights
+    expected = torch.stack([stack.row(each) for each in [model(seed) for seed in chosen]]) * 2
+    with stack.using(weights, chosen):
+        assert torch.equal(stack.weights, expected)
+        assert (stack.parameters()[0].data_ptr() != weights.data_ptr()) == copied
+
+
 def test_a_stack_refuses_a_member_whose_weights_do_not_say_all():
     members = [member(seed, slice(0, 40)) for seed in range(2)]
     ALTERED["hook on the head"](members[1].model)
