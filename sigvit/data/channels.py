@@ -18,6 +18,7 @@ _NEITHER = re.compile(
     r"(?:^|[^a-z])(?:[hv]?eogh?|ecg|ekg|gsr|eda|resp|temp|sti|stim|status|trig|trigger|marker|event|annotations|aux|acc[xyz]?|photo|pho|photic|spo2|pulse|ppg)(?:$|[^a-z])",
     re.IGNORECASE,
 )
+_BRAIN = re.compile(r"eeg|e\d+$", re.IGNORECASE)  # "EEG001", and EGI's "E1"
 _FIRST_OF = (("eeg",), ("mag", "grad"), ("seeg", "ecog", "dbs"), ("hbo", "hbr"), ("emg",))
 
 
@@ -99,13 +100,20 @@ def muscle_types(info: mne.Info, picked: Sequence[str]) -> dict[str, str]:
 
 
 def left_out(info: mne.Info, picked: Sequence[str]) -> list[str]:
-    """Channels of EEG type that aren't picked."""
-    return [name for name, kind in zip(info["ch_names"], info.get_channel_types(), strict=True) if kind == "eeg" and name not in picked]
+    """Channels of EEG type that aren't picked; where muscles are, EMG and "misc" as well, which `muscle_types` makes of EEG.
+
+    >>> info = mne.create_info(["Biceps", "EMG 2", "Trigger"], 500.0, ["emg", "emg", "misc"])
+    >>> left_out(info, ["Biceps"]), left_out(info, [])
+    (['EMG 2', 'Trigger'], [])
+    """
+    kinds = dict(zip(info["ch_names"], info.get_channel_types(), strict=True))
+    muscles = bool(picked) and all(kinds[name] == "emg" for name in picked)
+    return [name for name, kind in kinds.items() if kind in (("eeg", "emg", "misc") if muscles else ("eeg",)) and name not in picked]
 
 
 def _warn_of_muscles(muscles: Sequence[str], others: Sequence[str], where: str) -> None:
     parts = {part for name in others for part in (name, *re.split(r"[\s:_-]+", name))}  # "EEG Fpz-Cz"
-    if muscles and not any(canonical_name(part) or part.lower() == "eeg" for part in parts):
+    if muscles and not any(canonical_name(part) or _BRAIN.match(part) for part in parts):
         means = 'name all that is meant with electrodes=…; in a page say kind = "emg" or pick in [electrodes]'
         told = f"The channels {abridged(muscles)} of {where} are left out as muscles beside {abridged(others)}"
         warnings.warn(f"{told}, none of which is called by a place on the scalp; {means}.", stacklevel=4)

@@ -149,14 +149,14 @@ class TestFiles:
         assert told["sha256"] == read_page(example).sha256
 
     @pytest.mark.parametrize(
-        ("pick", "electrodes"),
+        ("pick", "electrodes", "left_out"),
         [
-            ("", ("EMG flexor", "Biceps", "T3")),
-            ('pick = ["Aux 1", "EMG flexor"]\n', ("Aux 1", "EMG flexor")),
-            ('pick = ["arm"]\nrename = { Biceps = "arm" }\n', ("arm",)),
+            ("", ("EMG flexor", "Biceps", "T3"), ["Aux 1"]),
+            ('pick = ["Aux 1", "EMG flexor"]\n', ("Aux 1", "EMG flexor"), ["Biceps", "T3"]),
+            ('pick = ["arm"]\nrename = { Biceps = "arm" }\n', ("arm",), ["EMG flexor", "Aux 1", "T3"]),
         ],
     )
-    def test_a_page_can_say_that_its_channels_are_muscles(self, tmp_path, pick, electrodes):
+    def test_a_page_can_say_that_its_channels_are_muscles(self, tmp_path, pick, electrodes, left_out):
         path = recording(tmp_path, "01", "1", electrodes=("EMG flexor", "Biceps", "Aux 1", "T3"))
         raw = mne.io.read_raw_fif(path, preload=True, verbose="ERROR")
         raw._data *= 1e3  # an amplifier's gain
@@ -164,6 +164,7 @@ class TestFiles:
         windows = open_dataset(page(tmp_path, SOURCE, EVENTS, WINDOW, f'[electrodes]\nkind = "emg"\n{pick}'), tmp_path)
         assert windows.electrodes == electrodes
         assert set(windows.info.get_channel_types()) == {"emg"}
+        assert [note["left_out"] for note in windows.page["recordings"].values()] == [left_out]
 
     def test_a_page_can_say_whom_a_published_protocol_chooses_by_and_tests_on(self, tmp_path, recordings):
         for subject in ("03", "11"):

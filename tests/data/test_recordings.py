@@ -300,6 +300,8 @@ def test_muscles_are_taken_where_a_file_names_their_type_and_nothing_comes_first
         (("Biceps", "EMG deltoid", "Triceps", "EMG flexor"), "EMG deltoid, EMG flexor of sub-1_ses-1_run-1 are left out as muscles beside Biceps, Triceps"),
         (("C3", "EMG chin", "X1"), None),
         (("EEG Fpz-Cz", "EMG submental"), None),
+        (("EEG001", "EMG chin"), None),
+        (("E1", "E2", "EMG chin"), None),  # EGI's
         (("EMG 1", "EMG 2"), None),  # all of them stay
     ],
 )
