@@ -133,12 +133,21 @@ def why(error: Exception) -> str:
 
 def show_way(error: Exception) -> None:
     """On the error output the way through the code, but for what sigvit refused itself, files and killed processes: their sentence says it."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
+    last = last_frame(error)
     # A refusal is raised in a line of ours; a ValueError may also come of a wrong line.
     ours = Path(last.filename).is_relative_to(Path(sigvit.__file__).parent) and (last.line or "").startswith("raise ")
     refused = ours and isinstance(error, ValueError | sigvit.Leak)
     if not (refused or isinstance(error, OSError | TerminatedWorkerError)):
         traceback.print_exception(error)
+
+
+def last_frame(error: Exception) -> traceback.FrameSummary:
+    """Where it was raised, also where joblib brought it from another process, which tells the way through the code as a text."""
+    told = re.findall(r'File "(.+)", line (\d+), in (.+)\n +(.+)', str(error.__cause__))
+    if not told:
+        return traceback.extract_tb(error.__traceback__)[-1]
+    file, number, function, text = told[-1]
+    return traceback.FrameSummary(file, int(number), function, line=text)
 
 
 def lead(table: pd.DataFrame) -> str:

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from mne.decoding import Vectorizer
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.pipeline import make_pipeline
 
 import sigvit
 from sigvit.data.synthetic import synthetic_windows
@@ -143,6 +146,24 @@ def test_the_way_through_the_code_is_shown_of_all_that_nothing_refused(accuracy,
         fault()
     accuracy.show_way(caught.value)
     assert capsys.readouterr().err.count("Traceback") == n_ways
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "told", "is_shown"),
+    [
+        (sigvit.SignalViTClassifier(classical="none", ensemble=False), "classical is 'none'", False),
+        (make_pipeline(Vectorizer(), LinearDiscriminantAnalysis(solver="none")), "The 'solver' parameter", True),
+    ],
+    ids=["refused by sigvit", "raised elsewhere"],
+)
+def test_in_other_processes_too_the_way_is_shown_only_of_what_sigvit_did_not_refuse(quick, own_page, tmp_path, monkeypatch, capsys, pipeline, told, is_shown):
+    monkeypatch.setattr(quick, "pipelines", lambda *given: {"ViT": pipeline})
+    monkeypatch.setattr("sys.argv", ["eeg_accuracy.py", f"{own_page}:cross_subject", "--seeds", "1", "--jobs", "2", "--output", str(tmp_path / "out")])
+    with pytest.raises(SystemExit):
+        quick.main()
+    out, err = capsys.readouterr()
+    assert told in out
+    assert ("Traceback" in err) == is_shown
 
 
 def test_jobs_are_what_cross_validation_is_asked_for(quick, own_page, tmp_path, monkeypatch):
