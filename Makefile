@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 	touch .venv/installed
 
 # timm and transformers check our numbers, and MOABB evaluates our classifier; torchvision has no CPU build, so it comes without its dependencies.
-.venv/parity: .venv/installed
+.venv/parity: .venv/installed Makefile
 	$(BIN)/pip install --quiet --no-deps -c constraints.txt torchvision timm
 	$(BIN)/pip install --quiet -c constraints.txt huggingface_hub pyyaml transformers "datasets>=4" "onnx>=1.17" "onnxscript>=0.5" "onnxruntime>=1.20" "tensorboard>=2.17.1" "moabb>=1.6"
 	touch .venv/parity

@@ -83,6 +83,16 @@ def test_what_cannot_be_is_measured_again_and_kept_only_if_it_then_can(monkeypat
     assert cache.exists() == (alone == 5e-3)
 
 
+def test_sizes_and_processes_that_can_not_be_are_measured_again_too(monkeypatch):
+    """Stacks of one thread in a fifth of the time of one model with two: other work went on beside that."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    stacks, single = [1.0, 1.5, 8.0], [2.1, 3.0, 19.0]
+    asked = measured_as(monkeypatch, [1.0, 8.0], stacks, [0.2, 0.6, 2.0], stacks, single)
+    assert choose_plan(members(20, steps=100)) == Plan(3)
+    assert asked == [2, 3, 3, 3, 3]
+
+
 @pytest.mark.parametrize(("single", "possible"), [(0.13, True), (0.12, False)])
 def test_one_thread_is_not_many_times_as_fast_as_two(single, possible):
     assert Seconds(alone=1.0, stacked={3: 0.9}, shared={1: single}, processes=2).is_possible == possible
