@@ -23,7 +23,7 @@ FEW_TOKENS = 48
 # So many where products are twice as fast by torch's other library: 1.1 to 1.6 times for 25 to 197 tokens on two threads, 1.0 to 1.2 on one (docs/log.md).
 # Weights of all pairs are kept for the way back, and with narrow heads they soon are more than all else.
 FEW_TOKENS_FAST, TOKENS_A_NUMBER = 200, 12
-# Softmax takes rows shorter than a vector of the CPU one number at a time, in 180 instead of 13 ns for 15 tokens; filled up they are faster from four on.
+# Softmax takes rows shorter than a vector of the CPU one number at a time, in 180 instead of 13 ns for 15 tokens; filled up, faster from four on (docs/log.md).
 VECTOR = 16 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else 1  # numbers of float32
 FEWEST_FILLED = 4
 # With instructions for bfloat16 a CPU's fused kernel takes two to four times the products' time, without them half of it (docs/log.md).
