@@ -119,7 +119,7 @@ def compare(case: tuple[str, int, int], train: bool, modes: list[Mode], device: 
     # Its first calls compile again what another library's reset has thrown away.
     found = step_times({library: step for library, (_, step) in chosen.items()}, device, ROUNDS[device])
     name, pixels, batch = case
-    flops = trace_forward(build("sigvit", name, pixels), (3, pixels, pixels)).work.flops * batch * (3 if train else 1)
+    flops = trace_forward(build("sigvit", name, pixels), (3, pixels, pixels), gpu=True).work.flops * batch * (3 if train else 1)
     rows = []
     for library, times in found.items():
         mode, ratios = chosen[library][0], [own / ours for own, ours in zip(times, found["sigvit"], strict=True)]

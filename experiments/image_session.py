@@ -51,7 +51,8 @@ def described(found: StructTypeInfo) -> StructConstructorSpec | None:
         return None
     kinds, said = get_type_hints(found.type), attributes(found.type)
     return StructConstructorSpec(
-        found.type, tuple(StructFieldSpec(field.name, kinds[field.name], getattr(found.default, field.name), said[field.name]) for field in fields(found.type))
+        found.type,
+        tuple(StructFieldSpec(field.name, kinds[field.name], getattr(found.default, field.name), said.get(field.name, "")) for field in fields(found.type)),
     )
 
 
@@ -150,7 +151,7 @@ def require_possible(task: ImageTask, model: nn.Module, processes: Processes) ->
 
 def make_journal(task: ImageTask, session: Session, model: nn.Module, folder: Path, processes: Processes, console: Console) -> Journal:
     """Metrics with the share of this machine's measured peak: the backward pass costs twice the forward pass."""
-    flops = 3 * trace_forward(model, (task.in_channels, *task.image_size), 1, task.recipe.dtype).work.flops
+    flops = 3 * trace_forward(model, (task.in_channels, *task.image_size), 1, task.recipe.dtype, gpu=True).work.flops
     peak = measured_peak(processes.device, task.recipe.dtype) * processes.world
     return Journal(folder, session.every, task.recipe.batch_size, flops, peak, session.tensorboard, console)
 

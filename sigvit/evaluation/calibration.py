@@ -30,9 +30,9 @@ def calibrate(cases: Sequence[tuple[nn.Module, Training]], device: torch.device 
     dtypes = {training.dtype for _, training in cases}
     if len(cases) < len(astuple(Work())) or len(dtypes) != 1:
         raise ValueError(f"{len(cases)} cases of dtypes {sorted(dtypes)} can't be calibrated on; give at least {len(astuple(Work()))} of one dtype.")
-    works = [step_work(model, training) for model, training in cases]
-    seconds = step_seconds([TrainingStep(model, training, device) for model, training in cases], device, rounds)
     gpu = torch.device(device).type == "cuda"
+    works = [step_work(model, training, gpu) for model, training in cases]
+    seconds = step_seconds([TrainingStep(model, training, device) for model, training in cases], device, rounds)
     name = torch.cuda.get_device_name(device) if gpu else f"this CPU, {torch.get_num_threads()} threads"
     peak = measured_peak(device, dtypes.pop())
     return Hardware(name, peak, _memory_bytes(torch.device(device)), fit_prices(works, seconds), source="calibrated on measured steps", gpu=gpu)

@@ -118,7 +118,8 @@ def _permuted(labels: np.ndarray, groups: np.ndarray | None, units: np.ndarray |
 
 
 def _each_has_one(groups: np.ndarray, values: np.ndarray) -> bool:
-    return all(len(np.unique(values[groups == group])) == 1 for group in np.unique(groups))
+    pairs = np.stack([np.unique(each, return_inverse=True)[1] for each in (groups, values)], axis=1)
+    return len(np.unique(pairs, axis=0)) == len(np.unique(groups))
 
 
 def _check(values: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, units: np.ndarray | None, n_permutations: int) -> None:

@@ -126,7 +126,7 @@ def training_cost(model: nn.Module, training: Training, hardware: Hardware, devi
     update_s = hardware.seconds(update_work(training, trained / devices if sharded else trained, tensors))
     communication_s = _communication_s(hardware, 4.0 * trained, devices, sharded, overlap_s=hardware.seconds(work) * 2 / 3)
     step_s = compute_s + update_s + communication_s + input_s
-    forward = trace_forward(model, training.input_shape, 1, training.dtype).work.flops
+    forward = trace_forward(model, training.input_shape, 1, training.dtype, gpu=True).work.flops  # the same on both, in one run
     memory = memory_parts(training, trace, trained, share, devices, sharded, frozen=parameters - trained)
     return TrainingCost(
         parameters=parameters,
@@ -153,10 +153,10 @@ def update_work(training: Training, parameters: float, tensors: int) -> Work:
     return Work(bytes=traffic * parameters * _width(training) / 4, operations=OPERATIONS_A_TENSOR * tensors)
 
 
-def step_work(model: nn.Module, training: Training) -> Work:
-    """All of a step's work on one device."""
+def step_work(model: nn.Module, training: Training, gpu: bool = False) -> Work:
+    """All of a step's work on one device, a GPU or this CPU."""
     parameters = [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
-    trace = trace_training(model, training.input_shape, training.share(1), training.dtype)
+    trace = trace_training(model, training.input_shape, training.share(1), training.dtype, gpu)
     return trace.work * training.accumulation + update_work(training, sum(parameters), len(parameters))
 
 

@@ -74,7 +74,7 @@ class Trace:
 
 
 def trace_forward(model: nn.Module, input_shape: tuple[int, ...], batch: int = 1, dtype: str = "float32", gpu: bool = False) -> Trace:
-    """Inference on a batch of so many inputs of this shape (without its batch axis); no gradients.
+    """Inference on a batch of so many inputs of this shape (without its batch axis); no gradients. `gpu` : as for `trace_training`.
 
     >>> trace_forward(nn.Linear(5, 7), (3, 5), batch=2).work.flops
     420.0
@@ -136,7 +136,7 @@ class _Step(nn.Module):
 
 
 def _fake_state(model: nn.Module, train: bool) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers as fake tensors on a CPU, where fused attention is traced as on a GPU."""
+    """Parameters and buffers as fake tensors on a CPU."""
     for name, parameter in model.named_parameters():
         yield name, torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu", requires_grad=train and parameter.requires_grad)
     for name, buffer in model.named_buffers():

@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from sigvit.evidence.handed_windows import asked_signals, fitted_signals
 from sigvit.evidence.scaling import QUARTILES_PER_DEVIATION
-from sigvit.evidence.window_blocks import in_blocks
+from sigvit.evidence.window_blocks import BLOCK_NUMBERS, in_blocks
 
 # An artefact is beyond so many deviations of the logarithm of amplitudes, and more than twice the typical one.
 DEVIATIONS = 2.5
@@ -18,7 +18,6 @@ OFFSET = 5.0
 COMMON = 0.25
 ENOUGH = 8
 LARGEST_EXPONENT = 700.0  # of a double
-BLOCK = 256  # windows that are bounded at a time
 
 
 class BoundedElectrodes(TransformerMixin, BaseEstimator):
@@ -63,7 +62,7 @@ class BoundedElectrodes(TransformerMixin, BaseEstimator):
         if not len(beyond):
             return signals
         bounded = signals.astype(np.result_type(signals, np.float32))
-        for rows in np.array_split(beyond, -(-len(beyond) // BLOCK)):
+        for rows in np.array_split(beyond, -(-len(beyond) * signals[0].size // BLOCK_NUMBERS)):
             bounded[rows] = self._bounded(signals[rows], amplitudes[rows])
         return bounded
 

@@ -15,7 +15,7 @@ from sigvit.evidence.silence import alike
 from sigvit.evidence.window_blocks import in_blocks
 from sigvit.labels import plain_labels
 
-# Windows · features · the smaller of the two: multiplications of one fit, seconds of a core. A candidate above it is left out.
+# Windows · features · the smaller of the two: multiplications of one fit. A candidate above it is left out.
 MOST_WORK = 5e10
 
 
@@ -160,8 +160,8 @@ def fit_discriminant(features: np.ndarray, numbers: np.ndarray) -> tuple[np.ndar
     if alike(features):  # what is left of them beside their mean is rounding
         return np.zeros((len(shares), features.shape[1])), shares
     means = np.array([features[numbers == number].mean(axis=0) for number in range(len(shares))])
-    centred = means[numbers]
-    weights = solve_shrunken(np.subtract(features, centred, out=centred), means.T).T  # no copy beside the features but one
+    own = means[numbers]
+    weights = solve_shrunken(np.subtract(features, own, out=own), means.T).T  # no copy beside the features but one
     return weights, -0.5 * np.sum(weights * means, axis=1) + shares
 
 

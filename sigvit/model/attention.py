@@ -114,7 +114,8 @@ class AttentionOfFewTokens(torch.autograd.Function):
         query = query[..., :tokens]
         with fast_products(query.numel() * tokens):
             scores = torch.baddbmm(query.new_empty(()), query.transpose(1, 2), key, beta=0, alpha=depth**-0.5)
-            scores[..., tokens:] = float("-inf")
+            if columns > tokens:
+                scores[..., tokens:] = float("-inf")
             weights = scores.softmax(2)
             merged = torch.bmm(value, weights.transpose(1, 2))
         merged = merged.view(rows, heads * depth, tokens).transpose(1, 2).reshape(*leading, tokens, heads * depth)

@@ -237,6 +237,7 @@ def _train_spread(members: Sequence[Member], plan: Plan | None, snapshots: Snaps
     world, rank = distributed.get_world_size(), distributed.get_rank()
     sorted_out = [member for kind in _kinds(members) for member in kind]
     shares = [sorted_out[part::world] for part in range(world)]
+    distributed.barrier()  # who doesn't come at all is an error after the caller's own timeout
     # Who is done first waits for the others' training; the caller's group would call that an error after half an hour, or ten minutes.
     gathering = distributed.new_group(backend="gloo", timeout=LONGEST_TRAINING)
     told: list[Any] = [None] * world

@@ -57,7 +57,7 @@ def test_a_processor_calibrated_on_its_steps_predicts_them_with_small_mean_error
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU is calibrated")
-def test_a_calibrated_gpu_keeps_no_weights_of_pairs():
+def test_a_calibrated_gpu_says_that_it_is_one():
     cases = [(small(width=width), Training(SHAPE, width)) for width in (22, 26, 34, 38, 46, 58)]
     assert calibrate(cases, "cuda", rounds=1).gpu
 
