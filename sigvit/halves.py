@@ -14,7 +14,7 @@ from sigvit.evidence.fingerprint import fingerprint
 from sigvit.evidence.fit_job import named
 from sigvit.training_part import TrainingPart
 from sigvit.whole_file import write_atomically
-from sigvit.workers import Parent, parent_of_workers, possible_processes, work_for
+from sigvit.workers import Parent, no_leak_told, parent_of_workers, possible_processes, work_for
 
 # How a half is fitted on a part of the windows.
 Fitting = Callable[[TrainingPart], Any]
@@ -47,7 +47,8 @@ class Halves:
         count = possible_processes(min(processes, len(missing)))
         if count > 1:
             parent = parent_of_workers()
-            halves = Parallel(n_jobs=count)(delayed(_fit_elsewhere)(self.folder, *each, parent) for each in missing.values())
+            with no_leak_told():
+                halves = Parallel(n_jobs=count)(delayed(_fit_elsewhere)(self.folder, *each, parent) for each in missing.values())
             self._found |= dict(zip(missing, halves, strict=True))
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
 
@@ -26,6 +29,14 @@ def possible_processes(asked: int) -> int:
     backend, _ = get_active_backend()
     here = getattr(backend, "supports_sharedmem", False)  # backends of processes don't say it
     return 1 if asked < 2 or here else min(asked, effective_n_jobs(asked))
+
+
+@contextmanager
+def no_leak_told() -> Iterator[None]:
+    """Loading torch looks to joblib like a leak of memory: it starts a fresh process, and says so."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+        yield
 
 
 class Parent(NamedTuple):

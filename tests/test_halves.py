@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from joblib import Parallel
 
 from sigvit.data.synthetic import synthetic_windows
 from sigvit.estimators import FitJob, SignalViTClassifier
@@ -69,6 +70,24 @@ def test_halves_are_fitted_side_by_side_and_read_by_the_fits_that_ask(tmp_path):
     one_class = TrainingPart(part(2).signals, np.ones(7, int), None, None, 3)
     with pytest.raises(ValueError, match="third: A part of one class"):
         halves.ahead([("third", one_class, told_where), ("fourth", part(3), told_where)], processes=2)
+
+
+class Restarting(Parallel):
+    """Warns as joblib does where it takes torch in a worker for a leak of memory."""
+
+    def __call__(self, calls):
+        warnings.warn("A worker stopped while some jobs were given to the executor.", stacklevel=1)
+        return super().__call__(calls)
+
+
+def test_workers_that_joblib_starts_afresh_are_not_told(monkeypatch):
+    monkeypatch.setattr("sigvit.halves.Parallel", Restarting)
+    halves = Halves()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        halves.ahead([("first", part(0), told_where), ("second", part(1), told_where)], processes=2)
+        with pytest.raises(UserWarning, match="A worker stopped"):
+            Restarting(n_jobs=1)([])
 
 
 class OfNumberedProcess(SignalViTClassifier):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import chain
@@ -17,7 +16,7 @@ from sigvit.evidence.fit_store import TRAINING, FitStore
 from sigvit.evidence.fitting import Fit, fits_many, last_step
 from sigvit.evidence.judging import judge_fits
 from sigvit.evidence.mapped_files import Identity, require_same_files
-from sigvit.workers import Parent, parent_of_workers, work_for
+from sigvit.workers import Parent, no_leak_told, parent_of_workers, work_for
 
 # With so many fits a process or more, one that has a fit less hardly matters.
 FEW_FITS = 4
@@ -28,9 +27,7 @@ def processes(n_jobs: int) -> Iterator[None]:
     """Several processes with a thread each, those of another backend of joblib that the caller has chosen, or this one as it is."""
     chosen, _ = get_active_backend()
     several = parallel_config("loky", inner_max_num_threads=1) if isinstance(chosen, LokyBackend) else nullcontext()
-    with warnings.catch_warnings(), several if n_jobs != 1 else parallel_config("sequential"):
-        # Loading torch looks to joblib like a leak of memory: it starts a fresh process after the fit, and says so.
-        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+    with no_leak_told(), several if n_jobs != 1 else parallel_config("sequential"):
         yield
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,7 +18,7 @@ from sigvit.training.settings import exact_convolutions, own_gradients
 from sigvit.training.snapshots import Snapshots
 from sigvit.training.stacked import architecture, can_stack
 from sigvit.training.stacked_optimizer import KERNELS
-from sigvit.workers import Parent, parent_of_workers, possible_processes, work_for
+from sigvit.workers import Parent, no_leak_told, parent_of_workers, possible_processes, work_for
 
 __all__ = ["Member", "Plan", "Snapshots", "train_many"]
 
@@ -225,9 +224,7 @@ def _train_in_processes(members: Sequence[Member], plan: Plan, snapshots: Snapsh
     shares = [members[part :: plan.processes] for part in range(plan.processes)]
     parent, sent = parent_of_workers(), None if snapshots is None else snapshots.for_worker()
     calls = (delayed(_train_share)(number, share, plan.size, sent, parent) for number, share in enumerate(shares))
-    with warnings.catch_warnings():
-        # Loading torch looks to joblib like a leak of memory: it starts a fresh process, and says so.
-        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+    with no_leak_told():
         for number, told in Parallel(n_jobs=plan.processes, return_as="generator_unordered")(calls):
             outcome.adopt(shares[number], told)
 
