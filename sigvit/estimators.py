@@ -34,6 +34,8 @@ __all__ = ["FitJob", "SignalViTClassifier"]
 # Trainings of an ensemble; with fewer inner folds than that many, a network without one of them sees too little to predict.
 NETWORKS = 5
 FEWEST_FOLDS = 4
+# Shares no further apart are alike: weights of "balanced" classes leave the last bits of a double.
+ROUNDING = 1e-12
 
 
 class SignalViTClassifier(NetworkClassifier):
@@ -62,8 +64,10 @@ class SignalViTClassifier(NetworkClassifier):
         after `patience` looks without a better one.
     class_weight : None, "balanced", or {class: weight} of the network's loss.
     even_classes : whether the answer is for classes that are equally frequent, as balanced accuracy asks: the classes' shares that the network has learned from
-        its training windows (`class_weight` and smoothing included), and the classical half (the plain ones), are divided out; log-loss is then that of such
-        classes. "auto": with more than two classes, unless `class_weight` is a dictionary, which says itself what they count.
+        its training windows (`class_weight`, smoothing and flips of hemispheres included), and the classical half (the plain ones), are divided out. `log_loss`
+        and `calibration_error`, which count test windows as they are, are as a rule larger for it where classes are unequal; compare them with
+        `even_classes=False`. A `classical` of your own is taken for one that answers for the training windows' shares; where it doesn't (`class_weight`,
+        `priors`), say `even_classes=False`. "auto": with more than two classes, unless `class_weight` is a dictionary, which says itself what they count.
     device : "cpu", "cuda", or "auto". progress : show a bar with the time left while the network trains.
     pretrained : folder of a model (`experiments/pretraining.py`) that every network starts from, with a new head; its own tokenizer, sizes and dropout count,
         not those above. `cross_validate` refuses one that has seen a test part.
@@ -226,6 +230,11 @@ class SignalViTClassifier(NetworkClassifier):
         folds: list[np.ndarray | None] = [np.flatnonzero(np.isin(first, judge)) for _, judge in divided]
         return folds if len(folds) >= FEWEST_FOLDS else folds + [None] * (NETWORKS - len(folds))
 
+    def _prepare(self, X: Any, y: Any, groups: Any, validation: tuple[Any, Any] | None) -> TrainingPart:
+        part = super()._prepare(X, y, groups, validation)
+        self._evens()  # refuses before anything is fitted
+        return part
+
     def _begin(self, part: TrainingPart, halves: Halves) -> None:
         """The classical half, which says what the networks read; fits on the same part share it where it is ours."""
         shared = self._shared_half()
@@ -248,17 +257,20 @@ class SignalViTClassifier(NetworkClassifier):
         return isinstance(self.classical_, Blend) and baselines.rhythms_tell_more(self.classical_)
 
     def _members(self, part: TrainingPart, name: str = "", key: str = "") -> list[Member]:
-        self.class_shares_ = self._shares_to_divide_out(part.targets)
+        self.class_shares_ = self._shares_to_divide_out(part)
         return super()._members(part, name, key)
 
-    def _shares_to_divide_out(self, targets: np.ndarray) -> dict[str, np.ndarray]:
+    def _shares_to_divide_out(self, part: TrainingPart) -> dict[str, np.ndarray]:
         """What each half learns of how frequent the classes are, where that is to be left out of the answer and they aren't alike."""
-        weights = class_weights(self.class_weight, targets, self.classes_.tolist())
-        shares = {
-            "network": taught_shares(targets, weights, self.label_smoothing, len(self.classes_)),
-            "classical half": taught_shares(targets, None, 0.0, len(self.classes_)),
-        }
-        return {half: each for half, each in shares.items() if self._evens() and np.ptp(each) > 0}
+        weights = class_weights(self.class_weight, part.targets, self.classes_.tolist())
+        shares = np.bincount(part.targets, minlength=len(self.classes_)) / len(part.targets)
+        learned = {"network": taught_shares(self._shown_shares(part, shares), weights, self.label_smoothing), "classical half": shares}
+        return {half: each for half, each in learned.items() if self._evens() and np.ptp(each) > ROUNDING}
+
+    def _shown_shares(self, part: TrainingPart, shares: np.ndarray) -> np.ndarray:
+        """Of the classes in what the network sees: a flipped window is of its mirror image's class."""
+        mirror = self._mirror(part, self.recipe(len(part.targets)))
+        return shares if mirror is None else (1 - self.hemisphere_flip) * shares + self.hemisphere_flip * shares[list(mirror.classes)]
 
     def _evens(self) -> bool:
         named = isinstance(self.class_weight, Mapping)

@@ -106,28 +106,32 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"fit_many takes jobs, sigvit.FitJob(train, validation, seed), but here is {strangers[0]}.")
         fitted = [self._copy_for(job, len(windows)) for job in jobs]
         faults: list[str] = []
+        trainings = 0
         with nullcontext() if folder is None else Snapshots(folder) as snapshots:
             for block in blocks(windows, jobs):
                 with _told_beside(faults):
-                    faults += self._fit_block(windows, [(fitted[number], jobs[number]) for number in block], snapshots, folder, processes)
+                    told, count = self._fit_block(windows, [(fitted[number], jobs[number]) for number in block], snapshots, folder, processes)
+                    faults += told
+                    trainings += count
         if faults:
-            raise NotFiniteError.of_several(faults, sum(len(classifier.models_) for classifier in fitted))
+            raise NotFiniteError.of_several(faults, trainings)
         return fitted
 
     def _fit_block(
         self, windows: Windows, fits: list[tuple[Self, FitJob]], snapshots: Snapshots | None, folder: str | Path | None, processes: int | None
-    ) -> Sequence[str]:
-        """Fit these at once; what is told of trainings that came to no end. Its windows are gone before there are those of the next block."""
+    ) -> tuple[Sequence[str], int]:
+        """Fit these at once; what is told of trainings that came to no end, and of how many. Its windows are gone before there are those of the next block."""
         parts = prepare_all(windows, fits)
         halves = Halves(None if folder is None else Path(folder) / "halves")
         members = _begun([(*fit, part) for fit, part in zip(fits, parts, strict=True)], halves, processes or 1)
+        asked = [member for several in members for member in several]
         try:
-            histories = iter(self._train([member for several in members for member in several], snapshots, processes))
+            histories = iter(self._train(asked, snapshots, processes))
         except NotFiniteError as error:
-            return error.faults or [str(error)]  # the text alone: the error holds the block's windows
+            return error.faults or [str(error)], len(asked)  # the text alone: the error holds the block's windows
         for (classifier, _), part, several in zip(fits, parts, members, strict=True):
             classifier._complete(part, [next(histories) for _ in several])
-        return []
+        return [], len(asked)
 
     def _copy_for(self, job: FitJob, n_windows: int) -> Self:
         with named(job.name):
@@ -315,16 +319,15 @@ def class_weights(asked: Any, targets: np.ndarray, classes: list) -> np.ndarray 
     return weights
 
 
-def taught_shares(targets: np.ndarray, weights: np.ndarray | None, label_smoothing: float, n_classes: int) -> np.ndarray:
-    """(classes,) what a network says of windows that tell it nothing: the classes' shares in its training windows (their class numbers), as its loss has
-    smoothed and weighed them.
+def taught_shares(shares: np.ndarray, weights: np.ndarray | None, label_smoothing: float) -> np.ndarray:
+    """(classes,) what a network says of windows that tell it nothing: the classes' shares in what it was shown, as its loss has smoothed and weighed them.
 
-    >>> targets = np.array([0, 0, 0, 1])
-    >>> taught_shares(targets, None, 0.1, 2), taught_shares(targets, class_weights("balanced", targets, ["left", "right"]), 0.0, 2)
+    >>> shares = np.array([0.75, 0.25])
+    >>> taught_shares(shares, None, 0.1), taught_shares(shares, class_weights("balanced", np.array([0, 0, 0, 1]), ["left", "right"]), 0.0)
     (array([0.725, 0.275]), array([0.5, 0.5]))
     """
-    shares = (1 - label_smoothing) * np.bincount(targets, minlength=n_classes) / len(targets) + label_smoothing / n_classes
-    weighed = shares if weights is None else shares * weights
+    smoothed = (1 - label_smoothing) * shares + label_smoothing / len(shares)
+    weighed = smoothed if weights is None else smoothed * weights
     return weighed / weighed.sum()
 
 

@@ -234,10 +234,36 @@ def test_whoever_names_weights_says_what_classes_count(three_classes):
     assert clone(QUICK).set_params(class_weight=weights, training_steps=1).fit(three_classes).class_shares_ == {}
     two = three_classes[np.arange(61 + 23)]
     np.testing.assert_allclose(clone(QUICK).set_params(even_classes=True, training_steps=1).fit(two).class_shares_["classical half"], np.array([61, 23]) / 84)
-    with pytest.raises(ValueError, match=r"even_classes is True, but class_weight {'right': 3.0} says that the classes don't count alike"):
-        clone(QUICK).set_params(class_weight=weights, even_classes=True).fit(three_classes)
-    with pytest.raises(ValueError, match="even_classes is 'always'; it must be True, False or"):
-        clone(QUICK).set_params(even_classes="always").fit(three_classes)
+
+
+@pytest.mark.parametrize(
+    ("choices", "sentence"),
+    [
+        ({"class_weight": {"right": 3.0}, "even_classes": True}, r"even_classes is True, but class_weight {'right': 3.0} says that"),
+        ({"even_classes": "always"}, "even_classes is 'always'; it must be True, False or"),
+    ],
+)
+def test_what_even_classes_can_not_be_is_refused_before_a_half_is_fitted(three_classes, choices, sentence, monkeypatch):
+    monkeypatch.setattr(SignalViTClassifier, "_fit_classical", lambda self, part: pytest.fail("The half was fitted."))
+    model = clone(QUICK).set_params(classical="auto", **choices)
+    with pytest.raises(ValueError, match=sentence):
+        model.fit(three_classes)
+    with pytest.raises(ValueError, match=f"^fold 3: {sentence}"):
+        model.fit_many(three_classes, [FitJob(np.arange(95), [], 0, name="fold 3")])
+
+
+def test_flipped_hemispheres_are_divided_out_as_the_classes_that_they_show(three_classes):
+    found = clone(QUICK).set_params(hemisphere_flip=0.25, label_smoothing=0.0, training_steps=1).fit(three_classes).class_shares_
+    shares, mirrored = np.array([61, 23, 11]) / 95, np.array([11, 23, 61]) / 95
+    np.testing.assert_allclose(found["network"], 0.75 * shares + 0.25 * mirrored, atol=1e-12)  # double precision
+    np.testing.assert_allclose(found["classical half"], shares, atol=1e-12)
+    left, rest, right = clone(QUICK).set_params(hemisphere_flip=0.5, training_steps=1).fit(three_classes).class_shares_["network"]
+    assert abs(left - right) < 1e-12 < left - rest
+
+
+def test_classes_that_weights_make_alike_up_to_rounding_are_not_divided_out(three_classes):
+    model = clone(QUICK).set_params(class_weight="balanced", label_smoothing=0.0, training_steps=1)
+    assert set(model.fit(three_classes).class_shares_) == {"classical half"}
 
 
 @pytest.mark.parametrize("rhythm", [True, False])
@@ -478,6 +504,15 @@ def test_all_blocks_are_trained_before_fit_many_says_which_jobs_came_to_no_end(w
     with pytest.raises(ValueError, match=r"^fold 6: Only one class") as refused:
         QUICK.fit_many(windows, [*jobs, one_class])
     assert [note.partition(":")[0] for note in refused.value.__notes__] == ["fold 1", "fold 3"]
+
+
+def test_all_trainings_are_counted_whose_networks_only_told_a_weight(windows, monkeypatch):
+    """Of two groups two networks tell how much the networks weigh, and three others are kept."""
+    monkeypatch.setattr("sigvit.fit_blocks.BLOCK_BYTES", 1)
+    groups = np.arange(60) % 2
+    jobs = [FitJob(np.arange(60), [], 0, changed, groups, name) for name, changed in (("fold 3", {}), ("fold 7", {"learning_rate": 1e30}))]
+    with pytest.raises(ValueError, match=r" That ended 5 of 10 trainings\.$"):
+        clone(QUICK).set_params(ensemble=True, training_steps=3).fit_many(windows, jobs)
 
 
 @pytest.mark.parametrize("classical", [None, "auto"])
