@@ -44,7 +44,8 @@ class GridSearch(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     estimator : a classifier with `predict_proba`. parameters : {name: [values]} or a list of such, as of `sklearn.model_selection.ParameterGrid`.
-    scoring : "neg_log_loss", or the name of another scorer of scikit-learn.
+    scoring : "neg_log_loss", or the name of another scorer of scikit-learn, which judges on inner folds with every class where there are such. Of an estimator
+        that answers for `even_classes`, where classes are unequal, "balanced_accuracy" asks what the answer is for.
 
     Attributes
     ----------
@@ -200,7 +201,12 @@ class GridSearch(ClassifierMixin, BaseEstimator):
                 f"No inner folds can be made of {calibration.sum()} calibrating windows: every class must be among the other windows, or twice in these."
             )
         if not folds:
-            raise ValueError(f"No inner folds can be made of {len(labels)} windows: every class must be in two groups, or twice where there is one group.")
+            raise ValueError(
+                f"No inner folds can be made of {len(labels)} windows: two classes at least must be in two groups, or twice where there is one group, and "
+                "every class in what each fold trains on."
+            )
+        if calibration is None and self.scoring != LOG_LOSS:  # scikit-learn's scorers refuse judges that lack a class
+            return [(train, judge) for train, judge in folds if len(np.unique(numbers[judge])) > numbers.max()] or folds
         return folds
 
     def _score(self, fitted: Any, X: Any, y: np.ndarray, origin: np.ndarray | None = None) -> float:

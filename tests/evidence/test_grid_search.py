@@ -129,6 +129,22 @@ def test_another_score_may_choose(windows):
     assert 0.5 < search.fit(windows.values, windows.labels).best_score_ <= 1
 
 
+@pytest.mark.parametrize(("scoring", "n_folds"), [("roc_auc", 3), ("neg_log_loss", 5)])
+def test_a_rare_class_leaves_a_scorer_the_folds_that_judge_it(scoring, n_folds):
+    """Scikit-learn's refuses judges of one class; log-loss counts what they lack."""
+    labels, values = np.repeat([0, 1], [40, 3]), np.random.default_rng(0).normal(0, 1e-5, (43, 3, 61))
+    search = GridSearch(baselines.shrinkage_lda(), {"segments": [4, 8]}, scoring=scoring).fit(values, labels)
+    assert search.n_splits_ == n_folds
+    assert np.isfinite(search.best_score_)
+
+
+def test_where_no_fold_judges_every_class_a_scorer_has_all_folds():
+    """The one window of the rare class is trained on in each fold."""
+    labels, values = np.repeat([0, 1, 2], [23, 19, 1]), np.random.default_rng(0).normal(0, 1e-5, (43, 3, 61))
+    search = GridSearch(baselines.shrinkage_lda(), {"segments": [4]}, scoring="accuracy").fit(values, labels)
+    assert search.n_splits_ == len(inner_folds(labels, None)) == 4
+
+
 class Diverging(ClassifierMixin, BaseEstimator):
     """Predicts NaN where its rate is above 1, else the more wrongly the higher the rate."""
 
