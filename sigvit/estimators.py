@@ -13,6 +13,7 @@ import torch
 from sklearn.base import BaseEstimator, clone
 from torch import Tensor, nn
 
+from sigvit.class_shares import class_weights, taught_shares
 from sigvit.evidence import baselines
 from sigvit.evidence.blend import Blend, fit_with_groups
 from sigvit.evidence.fit_job import FitJob
@@ -20,7 +21,7 @@ from sigvit.evidence.inner_folds import first_alike, inner_folds, telling_window
 from sigvit.evidence.log_linear_pool import LEAST_PROBABILITY, blend_weights, for_even_classes, logarithms, pooled, told_apart
 from sigvit.halves import Fitting, Halves
 from sigvit.model.vision_transformer import signal_vit
-from sigvit.network_classifier import NetworkClassifier, class_weights, network_log_probabilities, taught_shares
+from sigvit.network_classifier import NetworkClassifier, network_log_probabilities
 from sigvit.network_input import read_input
 from sigvit.tokenizers import ConvStem
 from sigvit.training.fine_tuning import choose_trained, merge
