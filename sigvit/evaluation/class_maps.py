@@ -104,7 +104,7 @@ def _largest(contrasts: np.ndarray, flat: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def _permuted(labels: np.ndarray, groups: np.ndarray | None, units: np.ndarray | None, count: int, generator: np.random.Generator) -> np.ndarray:
     """(count, n) labels, one a unit."""
-    if groups is not None and _each_has_one(groups, labels):
+    if groups is not None and each_has_one(groups, labels):
         groups, units = None, groups
     _, first, of_trial = np.unique(np.arange(len(labels)) if units is None else units, return_index=True, return_inverse=True)
     own = labels[first]
@@ -117,7 +117,12 @@ def _permuted(labels: np.ndarray, groups: np.ndarray | None, units: np.ndarray |
     return drawn[:, of_trial]
 
 
-def _each_has_one(groups: np.ndarray, values: np.ndarray) -> bool:
+def each_has_one(groups: np.ndarray, values: np.ndarray) -> bool:
+    """Whether all members of each group, (n,), have one value, (n,).
+
+    >>> each_has_one(np.array([1, 1, 2]), np.array(["a", "a", "a"])), each_has_one(np.array([1, 1, 2]), np.array(["a", "b", "b"]))
+    (True, False)
+    """
     pairs = np.stack([np.unique(each, return_inverse=True)[1] for each in (groups, values)], axis=1)
     return len(np.unique(pairs, axis=0)) == len(np.unique(groups))
 
@@ -129,7 +134,7 @@ def _check(values: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, un
         if given is not None and given.shape != labels.shape:
             raise ValueError(f"There are {len(labels)} trials, so {name} must be ({len(labels)},), but are {given.shape}.")
     for name, column in (("label", labels), ("group", groups)):
-        if units is not None and column is not None and not _each_has_one(units, column):
+        if units is not None and column is not None and not each_has_one(units, column):
             raise ValueError(f"Some units have trials of more than one {name}; a unit exchanges its one label within its group as a whole.")
     if len(np.unique(labels)) < 2 or labels.min() < 0 or labels.max() >= values.shape[1]:
         raise ValueError(f"Labels must be numbers of at least two of the classes 0 … {values.shape[1] - 1}, but are {np.unique(labels).tolist()}.")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sigvit.evaluation.class_maps import each_has_one
 from sigvit.inspection.parts import parts_of
 from sigvit.model.scaling import Scaling
 from sigvit.model.vision_transformer import VisionTransformer
@@ -49,7 +50,7 @@ class Looked:
     @property
     def exchanged(self) -> str:
         """Whose labels are permuted, in words that follow "the labels"."""
-        if self.groups is not None and all(len(np.unique(self.labels[self.groups == subject])) == 1 for subject in np.unique(self.groups)):
+        if self.groups is not None and each_has_one(self.groups, self.labels):
             return " of whole subjects"
         return (f" of whole {self.unit}s" if self.units is not None else "") + (" within subjects" if self.groups is not None else "")
 
@@ -136,7 +137,7 @@ def labelled_units(metadata: Any) -> tuple[str, np.ndarray]:
     groups = read_groups(metadata)
     for name in ("session", "run", "recording", "trial"):
         units = getattr(groups, name)
-        if len(np.unique(np.stack([units, groups.label]), axis=1).T) == len(np.unique(units)):
+        if each_has_one(units, groups.label):
             return name, units
     return "window", np.arange(len(groups))
 
