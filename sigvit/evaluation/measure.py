@@ -17,6 +17,7 @@ from sigvit.mode import in_mode
 from sigvit.products import fast_products
 
 Name = TypeVar("Name")
+A_TURN, MOST_CALLS = 0.05, 100  # seconds; times that a step is called in them
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
@@ -62,12 +63,17 @@ class TrainingStep:
 def step_times(steps: Mapping[Name, Callable[[], object]], device: torch.device | str = "cpu", rounds: int = 7) -> dict[Name, list[float]]:
     """Seconds of each in every round, taken in turn, so that what disturbs the machine for a while disturbs all alike; two calls each first.
 
+    Of a short step they are the mean of as many calls as take `A_TURN`: in a training it follows its like, and not a large model that has left it no cache.
+
     >>> {name: len(times) for name, times in step_times({"one": int, "other": float}, rounds=3).items()}
     {'one': 3, 'other': 3}
     """
+    device = torch.device(device)
+    calls = []
     for step in steps.values():
-        step(), step()
-    rows = [[_seconds(step, torch.device(device), 1)[0] for step in steps.values()] for _ in range(rounds)]
+        step()
+        calls.append(round(min(max(A_TURN / _seconds(step, device, 1)[0], 1), MOST_CALLS)))
+    rows = [[statistics.mean(_seconds(step, device, count)) for step, count in zip(steps.values(), calls, strict=True)] for _ in range(rounds)]
     return {name: list(column) for name, column in zip(steps, zip(*rows, strict=True), strict=True)}
 
 

@@ -1,8 +1,10 @@
 """Costs add up, scale as they must, and the prices of a processor come out of its measured steps."""
 
 import os
+import statistics
 import subprocess
 import sys
+import time
 from dataclasses import astuple, replace
 
 import numpy as np
@@ -14,7 +16,7 @@ import sigvit
 from sigvit.evaluation.calibration import calibrate, fit_prices
 from sigvit.evaluation.cost import Training, memory_parts, step_work, training_cost
 from sigvit.evaluation.hardware import GPUS, Hardware, published
-from sigvit.evaluation.measure import TrainingStep, inference_seconds, measured_peak, step_seconds
+from sigvit.evaluation.measure import A_TURN, MOST_CALLS, TrainingStep, inference_seconds, measured_peak, step_seconds, step_times
 from sigvit.evaluation.trace import Work, trace_training
 
 SHAPE = (2, 15, 35)
@@ -194,3 +196,19 @@ def test_measured_numbers_are_of_this_processor():
 def test_bad_input_gets_a_sentence(act, sentence):
     with pytest.raises(ValueError, match=sentence):
         act()
+
+
+def test_short_steps_follow_their_like_and_long_ones_come_once_a_turn():
+    calls = {"short": 0, "long": 0}
+
+    def short():
+        calls["short"] += 1
+
+    def long():
+        calls["long"] += 1
+        time.sleep(2 * A_TURN)
+
+    times = step_times({"short": short, "long": long}, rounds=3)
+    assert calls == {"short": 2 + 3 * MOST_CALLS, "long": 2 + 3}
+    assert [len(found) for found in times.values()] == [3, 3]
+    assert min(times["long"]) >= 2 * A_TURN > 10 * statistics.median(times["short"])  # a mean of calls, not their sum
