@@ -26,7 +26,7 @@ from sigvit.network_input import read_input
 from sigvit.tokenizers import ConvStem
 from sigvit.training.fine_tuning import choose_trained, merge
 from sigvit.training.member import Member
-from sigvit.training.recipe import Recipe
+from sigvit.training.recipe import Recipe, steps_for
 from sigvit.training.starting import start_from
 from sigvit.training_part import TrainingPart
 
@@ -51,8 +51,9 @@ class SignalViTClassifier(NetworkClassifier):
     whiten : whether that stem reads whitened electrodes (`ConvStem(whiten=True)`). "auto": where on inner folds of the training windows a classical
         pipeline that reads rhythms is ahead of the one that reads the course in time (`baselines.rhythms_tell_more`); not without `classical="auto"`.
     width, depth, heads, mlp_width, pool, positions, dropout, stochastic_depth : of the encoder; see `sigvit.signal_vit`.
-    epochs : passes over the training windows; None trains for `training_steps` optimiser steps whatever the number of windows.
-    training_steps, batch_size, learning_rate, weight_decay, label_smoothing, ema_decay, time_shift, noise, mixup, time_mask, channel_dropout, amplitude_scale,
+    epochs : passes over the training windows. training_steps : optimiser steps whatever the number of windows. One of the two; where both are None, 1000
+        steps, or as many as show every window 32 times (`sigvit.training.recipe.steps_for`).
+    batch_size, learning_rate, weight_decay, label_smoothing, ema_decay, time_shift, noise, mixup, time_mask, channel_dropout, amplitude_scale,
         surrogate, frequency_shift, recombination, hemisphere_flip, dtype : see `sigvit.training.recipe.Recipe`.
     label_map : class → class of the mirrored window, for `hemisphere_flip`; {} where each keeps its own. None exchanges "left" and "right" in the classes'
         names; where none of them says either, a map is needed.
@@ -105,7 +106,7 @@ class SignalViTClassifier(NetworkClassifier):
         dropout: float = 0.2,
         stochastic_depth: float = 0.0,
         epochs: int | None = None,
-        training_steps: int = 1000,
+        training_steps: int | None = None,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
         weight_decay: float = 0.05,
@@ -179,11 +180,16 @@ class SignalViTClassifier(NetworkClassifier):
         self.random_state = random_state
 
     def recipe(self, n_windows: int) -> Recipe:
-        """The training recipe for so many windows: of what both name, these numbers; `epochs` becomes steps."""
+        """The training recipe for so many windows: of what both name, these numbers."""
         own = {field.name: getattr(self, field.name) for field in fields(Recipe) if hasattr(self, field.name)}
-        batches = max(1, n_windows // max(1, self.batch_size))  # the recipe refuses less than 1
-        steps = self.training_steps if self.epochs is None else self.epochs * batches
-        return Recipe(**own | {"steps": steps, "patience": self.patience if self.early_stopping else 0})
+        return Recipe(**own | {"steps": self._steps(n_windows), "patience": self.patience if self.early_stopping else 0})
+
+    def _steps(self, n_windows: int) -> int:
+        if self.epochs is None:
+            return steps_for(n_windows, self.batch_size) if self.training_steps is None else self.training_steps
+        if self.training_steps is not None:
+            raise ValueError(f"epochs is {self.epochs} and training_steps {self.training_steps}; each says how long to train: leave one of the two out.")
+        return self.epochs * max(1, n_windows // max(1, self.batch_size))  # the recipe refuses less than 1
 
     def build(self, electrodes: Any, n_times: int, n_classes: int) -> nn.Module:
         if self.pretrained is not None:

@@ -27,7 +27,7 @@ from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.training.loop import train
 from sigvit.training.mixed_batches import MixedRecordingBatches, RecordingSet, mixed_logits
 from sigvit.training.randomness import derive_seed
-from sigvit.training.recipe import Recipe
+from sigvit.training.recipe import Recipe, steps_for
 from sigvit.training.settings import default_settings
 
 
@@ -46,6 +46,7 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
     networks : how many are trained, each from a seed of its own; the geometric mean of their probabilities predicts. What one network makes of a place on the
         head that no training cap has is left to its seed; several err in different directions.
     training_steps, batch_size, learning_rate, time_shift : see `sigvit.training.recipe.Recipe`. Every window is drawn as often as any other, whatever its set.
+        Without a number of steps it is 1000, or as many as show every window 32 times.
     device : "cpu", "cuda", or "auto". random_state : seed of weights, order, dropout and augmentation. None draws one.
 
     Attributes
@@ -77,7 +78,7 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
         mlp_width: int = 64,
         dropout: float = 0.2,
         networks: int = 3,
-        training_steps: int = 1000,
+        training_steps: int | None = None,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
         time_shift: float = 0.1,
@@ -119,7 +120,8 @@ class MixedRecordingClassifier(ClassifierMixin, BaseEstimator):
         _warn_of_confounded(sets, by_set, self.classes_)
         self._measure(sets)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        recipe = Recipe(steps=self.training_steps, batch_size=self.batch_size, learning_rate=self.learning_rate, time_shift=self.time_shift)
+        steps = steps_for(len(labels), self.batch_size) if self.training_steps is None else self.training_steps
+        recipe = Recipe(steps=steps, batch_size=self.batch_size, learning_rate=self.learning_rate, time_shift=self.time_shift)
         parts = [self._set(*each) for each in zip(sets, by_set, strict=True)]
         trained = [self._train(sets, parts, recipe, derive_seed(seed, f"network {k}")) for k in range(self.networks)]
         self.models_, histories = map(list, zip(*trained, strict=True))

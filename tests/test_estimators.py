@@ -578,6 +578,16 @@ def test_epochs_count_passes_over_the_windows():
     assert SignalViTClassifier(epochs=3, batch_size=32).recipe(65).steps == 3 * 2  # 65 // 32 whole batches a pass
 
 
+def test_large_sets_are_trained_on_for_longer_where_nobody_says_how_long():
+    assert [SignalViTClassifier(batch_size=13).recipe(count).steps for count in (17, 406, 407, 5003)] == [1000, 1000, 1002, 12316]  # 32 times each
+    assert SignalViTClassifier(training_steps=7).recipe(5003).steps == 7
+
+
+def test_how_long_to_train_is_said_once(windows):
+    with pytest.raises(ValueError, match="epochs is 3 and training_steps 7; .* leave one of the two out"):
+        SignalViTClassifier(epochs=3, training_steps=7).fit(windows)
+
+
 @pytest.mark.parametrize("network", ["EEGNet", "ShallowConvNet"])
 def test_convolutional_baselines_learn_and_choose_by_validation(windows, network):
     classifier = ConvNetClassifier(network, epochs=40, batch_size=11).fit(windows, groups=windows.metadata["subject"].to_numpy())

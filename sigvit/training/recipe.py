@@ -27,6 +27,18 @@ OF_RECORDINGS = (
     "hemisphere_flip",
 )
 
+# A few hundred windows of a recording have learned in so many steps what they will (docs/log.md); of more windows each is shown so many times.
+FEWEST_STEPS, SHOWN = 1000, 32
+
+
+def steps_for(n_windows: int, batch_size: int) -> int:
+    """Steps where nobody says how many: 1000, or as many as show every window 32 times.
+
+    >>> steps_for(300, 32), steps_for(5000, 32)
+    (1000, 5000)
+    """
+    return max(FEWEST_STEPS, -(-SHOWN * n_windows // max(1, batch_size)))  # the recipe refuses less than 1
+
 
 @dataclass(frozen=True)
 class Recipe:
