@@ -113,6 +113,11 @@ def test_many_at_once_see_what_each_alone_sees():
             torch.testing.assert_close(each.model.state_dict()[name], tensor, rtol=0, atol=1e-10)
 
 
+def test_shifts_are_of_every_number_of_samples_asked_for_in_both_directions():
+    shifted = augment.shift_time(torch.arange(float(S)).expand(997, 1, S), 7, 0, 0)
+    assert ((shifted[:, 0, 0] + 7) % S).unique().tolist() == list(range(15))
+
+
 def test_a_mask_is_one_stretch_on_all_electrodes_no_longer_than_asked():
     masked = augment.mask_time(torch.ones(997, E, S), 41, 0, 0) == 0
     assert (masked == masked[:, :1]).all()
@@ -130,6 +135,14 @@ def test_electrodes_are_dropped_as_often_as_asked_and_never_all():
     assert 1 - kept.mean() == pytest.approx(0.3 - 0.3**E, abs=0.007)
     assert kept.any(1).all()
     assert (augment.drop_electrodes(torch.ones(13, 1, 2), 0.9, 0, 0) == 1).all(), "the only electrode stays"
+
+
+def test_of_electrodes_that_have_a_sample_one_stays():
+    values = torch.ones(997, 3, 7)
+    values[:, 0] = values[:, 1, 3:] = float("nan")
+    kept = augment.drop_electrodes(values, 0.5, 0, 0)[:, 1:, 0] == 1
+    assert kept.any(1).all(), "the one without samples doesn't count"
+    assert not kept.all(0).any(), "the one with few does"
 
 
 @pytest.mark.parametrize("silence", [lambda values: augment.drop_electrodes(values, 0.7, 0, 0), lambda values: augment.mask_time(values, 41, 0, 0)])
@@ -164,6 +177,15 @@ def test_surrogates_keep_every_spectrum_and_cross_spectrum(samples):
     torch.testing.assert_close(covariance, values @ values.mT, rtol=0, atol=1e-9)
 
 
+def test_surrogates_turn_every_frequency_all_the_way_round():
+    impulse = torch.zeros(997, 1, S, dtype=torch.float64)
+    impulse[..., 0] = 1  # every frequency alike, with phase 0
+    turned = torch.fft.rfft(augment.take_surrogates(impulse, 1.0, 0, 0))[:, 0, 1:]
+    # The mean of 997 directions is .03 long, of a half circle's .64; that of a window's 50 is .14, of one for all 1.
+    assert turned.mean(0).abs().max() < 0.12
+    assert turned.mean(1).abs().max() < 0.6
+
+
 def test_surrogates_are_taken_as_often_as_asked_and_the_rest_stays_bit_for_bit():
     values = signals(997)
     changed = augment.take_surrogates(values, 0.3, 0, 0)
@@ -182,6 +204,14 @@ def test_a_frequency_shift_moves_a_sinusoid_by_the_asked_hertz(samples, shift_hz
     torch.testing.assert_close(moved, expected, rtol=0, atol=1e-12)  # float64
 
 
+@pytest.mark.parametrize("samples", [S, 64])
+def test_by_no_hertz_every_frequency_stays_as_it_is(samples):
+    """Also the mean and the highest one, which have no other side."""
+    values = signals(7, samples)
+    unmoved = augment.move_frequencies(values, torch.zeros(7, 1, 1, dtype=torch.float64), RATE)
+    torch.testing.assert_close(unmoved, values, rtol=0, atol=1e-12)  # float64
+
+
 def test_shifts_of_frequency_are_within_what_was_asked_and_in_both_directions():
     time = torch.arange(1009, dtype=torch.float64) / 1009 * 8  # eight seconds: an eighth of a hertz is a bin
     values = torch.cos(2 * math.pi * 20 * time).expand(61, 1, -1)
@@ -196,19 +226,28 @@ def test_a_frequency_shift_without_a_sampling_rate_is_refused():
         RecordingBatches(signals(), torch.arange(B) % 2, Recipe(frequency_shift=2.0), 0)
 
 
-def test_recombination_takes_stretches_of_windows_of_the_same_class_at_the_same_time():
+@pytest.mark.parametrize("probability", [0.5, 1.0])
+def test_recombination_takes_stretches_of_windows_of_the_same_class_at_the_same_time(probability):
     # Every number says which window, electrode and sample it is.
     values = torch.arange(B * E * S, dtype=torch.float64).view(B, E, S)
     rows = torch.tensor([3, 4, 5, 17, 29, 58])
-    changed = augment.recombine(values, rows, CLASSES, 1.0, 0, 0)
+    changed = augment.recombine(values, rows, CLASSES, probability, 0, 0)
     window, electrode, sample = changed // (E * S), changed // S % E, changed % S
     assert (CLASSES[window.long()] == CLASSES[rows][:, None, None]).all()
     assert (electrode == torch.arange(E)[:, None]).all()
     assert (sample == torch.arange(S)).all()
     assert (window == window[:, :1]).all(), "all electrodes come from the same window"
     ends = (window[:, 0, 1:] != window[:, 0, :-1]).sum(1)
-    assert ends.max() == augment.SEGMENTS - 1
+    assert ends.max() == 8 - 1
     assert len(window.unique()) > len(rows), "donors are drawn from the whole training part"
+
+
+def test_recombination_takes_as_much_of_every_window_of_a_class():
+    classes = torch.arange(3).repeat_interleave(torch.tensor([3, 11, 5]))[torch.randperm(19, generator=torch.Generator().manual_seed(0))]
+    values = torch.arange(19.0).view(19, 1, 1).expand(19, 1, 8)
+    donors = augment.recombine(values, torch.arange(19).repeat(97), classes, 1.0, 0, 0)
+    # 8 stretches for each of 97: standard deviation 28.
+    assert (donors.long().flatten().bincount(minlength=19) - 8 * 97).abs().max() < 120
 
 
 def test_recombination_takes_nothing_from_windows_that_are_not_trained_on():

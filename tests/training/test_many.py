@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import sigvit
+from sigvit.evidence.convnets import EEGNet
 from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import CovarianceTokens
 from sigvit.training import checkpoint
@@ -89,7 +90,8 @@ def assert_equal(members: list[Member], histories: list, serial: list[Member], e
 
 
 @pytest.mark.parametrize("choices", [{}, {"pool": "map", "registers": 2, "layer_scale": 0.5}, {"stochastic_depth": 0.3, "pool": "class", "representation": 5}])
-def test_members_that_differ_in_everything_equal_their_serial_twins(choices):
+def test_members_that_differ_in_everything_equal_their_serial_twins(monkeypatch, choices):
+    monkeypatch.setattr("sigvit.training.group.LOOK_BATCH", 13)  # of 21, 7 and 30 windows
     members = different(**choices)
     serial = twins(members)
     expected = [train_alone(twin) for twin in serial]
@@ -113,8 +115,10 @@ class Idle(sigvit.tokenizers.TimeStepTokens):
         self.idle = nn.Parameter(torch.ones(5, 7))
 
 
-def test_a_parameter_that_the_loss_does_not_ask_for_is_left_alone_as_by_the_serial_loop():
+def test_a_parameter_that_the_loss_does_not_ask_for_is_left_alone_as_by_the_serial_loop(monkeypatch):
+    monkeypatch.setattr(Idle, "__module__", "sigvit.tokenizers")  # a stranger's would be trained one by one
     members = [member(seed, slice(seed, 40), tokenizer=Idle()) for seed in range(2)]
+    assert all(is_stackable(each) for each in members)
     serial = twins(members)
     expected = [train_alone(twin) for twin in serial]
     assert_equal(members, train_many(members, Plan(2)), serial, expected)
@@ -313,6 +317,16 @@ def test_bfloat16_trains_as_the_serial_twin_does(make):
         assert history[-1]["train_loss"] == pytest.approx(entries[-1]["train_loss"], rel=1e-2)
 
 
+def test_a_stack_in_bfloat16_multiplies_in_it():
+    """Its losses would be near enough to the serial twin's in float32 as well."""
+
+    def history(dtype: str) -> list:
+        recipe = replace(RECIPE, steps=4, dtype=dtype)
+        return train_many([member(seed, slice(0, 40), recipe, dtype=torch.float32) for seed in range(2)], Plan(2))
+
+    assert history("bfloat16") != history("float32")
+
+
 def test_no_member_has_any_influence_on_another():
     group = Group(different())
     group.stack.weights.normal_()  # a head that starts at zero would pass nothing on
@@ -335,6 +349,25 @@ def test_a_member_that_can_not_go_on_is_told_of_once(plan):
         train_many(members, plan)
 
 
+class Rooted(Shifted):
+    """Its loss is finite where its gradient isn't: the slope of a root at zero."""
+
+    def forward(self, signal: torch.Tensor) -> torch.Tensor:
+        return super().forward(signal) + (0 * self.head.bias).sqrt()
+
+    def forward_stacked(self, signal: torch.Tensor, draw=None) -> torch.Tensor:
+        return super().forward_stacked(signal) + (0 * self.head.bias).sqrt()[:, None]
+
+
+@pytest.mark.parametrize("plan", [Plan(1), Plan(2)])
+def test_a_last_gradient_that_is_not_finite_is_told_of(plan):
+    """No later loss would."""
+    members = [member(seed, slice(0, 40), replace(RECIPE, steps=1, warmup_steps=0)) for seed in range(2)]
+    members[1].model.__class__ = members[0].model.__class__ = Rooted
+    with pytest.raises(ValueError, match=r"^member 0: The gradient norm became nan at step 1: .* That ended 2 of 2 trainings\.$"):
+        train_many(members, plan)
+
+
 def test_a_number_that_is_not_finite_is_told_of_at_its_step_also_after_a_kill(tmp_path):
     def members() -> list[Member]:
         good, bad = member(0, slice(0, 40), replace(RECIPE, validate_every=1)), member(1, slice(0, 40), replace(RECIPE, validate_every=20))
@@ -351,7 +384,7 @@ def test_a_number_that_is_not_finite_is_told_of_at_its_step_also_after_a_kill(tm
 
 
 def test_a_member_that_becomes_nan_is_named_and_the_others_do_not_notice():
-    members = [member(seed, slice(0, 40)) for seed in range(3)]
+    members = [member(seed, slice(0, 40), validation=slice(40, 61)) for seed in range(3)]
     members[1].values[7, 0, 0] = float("inf")
     members[1] = replace(members[1], values=members[1].values.clone())
     good = [replace(each, values=windows()[0][:40]) for each in (members[0], members[2])]
@@ -409,6 +442,24 @@ def test_killed_trainings_go_on_member_by_member_to_the_same_bits(tmp_path, plan
     assert train_many(members, plan, Snapshots(tmp_path, seconds=0), on_step=steps.append) == expected
     assert len(steps) < 60, "the training should not have begun again"
     for each, twin in zip(members, whole, strict=True):
+        assert largest_difference(each.model, twin.model) == 0
+
+
+def test_a_killed_network_goes_on_with_the_statistics_that_it_had(tmp_path):
+    """BatchNorm's are no weights, and no optimiser's."""
+
+    def networks() -> list[Member]:
+        torch.manual_seed(0)
+        recipe = replace(RECIPE, steps=8)
+        return [replace(member(seed, slice(0, 40), recipe, slice(40, 61)), model=EEGNet(E, S, 3, 128.0).double()) for seed in range(2)]
+
+    whole = networks()
+    expected = train_many(whole, Plan(2))
+    with pytest.raises(KilledError):
+        train_many(networks(), Plan(2), Snapshots(tmp_path, seconds=0), on_step=_killing(6))
+    resumed = networks()
+    assert train_many(resumed, Plan(2), Snapshots(tmp_path)) == expected
+    for each, twin in zip(resumed, whole, strict=True):
         assert largest_difference(each.model, twin.model) == 0
 
 

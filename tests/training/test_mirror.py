@@ -53,7 +53,7 @@ def test_what_has_no_mirror_image_is_named(names, classes, label_map, sentence):
         Mirror.from_names(names, classes, label_map)
 
 
-@pytest.mark.parametrize("electrodes", [(1, 2, 0), (0, 5, 2), (0, 0, 2)])
+@pytest.mark.parametrize("electrodes", [(1, 2, 0), (0, 5, 2), (0, -5, 2), (0, 0, 2)])
 def test_what_is_no_exchange_of_pairs_is_refused(electrodes):
     with pytest.raises(ValueError, match=r"The electrodes .* aren't the image of their own image"):
         Mirror(electrodes, (0,))
