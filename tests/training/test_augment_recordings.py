@@ -79,6 +79,23 @@ def test_where_all_is_off_only_shift_and_noise_happen_bit_for_bit():
 
 
 @pytest.mark.parametrize("name", FIELDS)
+def test_a_recipe_does_to_windows_and_targets_what_its_field_says(name):
+    source, rows = batches(Recipe(batch_size=12, **{name: FIELDS[name]})), batch_rows(37, 12, 3, 7)
+    values, targets, much = source.values[rows], torch.eye(3, dtype=torch.float64)[rows % 3], FIELDS[name]
+    expected = {
+        "time_mask": lambda: (augment.mask_time(values, 40, 3, 7), targets),
+        "channel_dropout": lambda: (augment.drop_electrodes(values, much, 3, 7), targets),
+        "amplitude_scale": lambda: (augment.scale_amplitude(values, much, 3, 7), targets),
+        "surrogate": lambda: (augment.take_surrogates(values, much, 3, 7), targets),
+        "frequency_shift": lambda: (augment.shift_frequency(values, much, RATE, 3, 7), targets),
+        "recombination": lambda: (augment.recombine(source.values, rows, torch.arange(37) % 3, much, 3, 7), targets),
+        "hemisphere_flip": lambda: augment.flip_hemispheres(values, targets, MIRROR, much, 3, 7),
+    }
+    for found, wanted in zip(source.batch(7), expected[name](), strict=True):
+        assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("name", FIELDS)
 def test_what_is_off_changes_no_draw_of_what_is_on(name):
     plain = Recipe(batch_size=12, time_shift=0.2, noise=0.1, mixup=0.5)
     on = replace(plain, **{name: 1e-12})
@@ -290,6 +307,7 @@ def test_a_flip_exchanges_electrodes_and_targets_together():
     [
         (None, "hemisphere_flip is 0.5, but no mirror says"),
         (Mirror((1, 0), (0, 1, 2)), "The mirror has 2 electrodes and 3 classes, but the windows"),
+        (Mirror((1, 0, 2, 4, 3), (1, 0)), "The mirror has 5 electrodes and 2 classes, but the windows have 5 and 3"),
     ],
 )
 def test_a_flip_without_a_mirror_or_with_that_of_another_montage_is_refused(mirror, sentence):

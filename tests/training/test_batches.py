@@ -46,6 +46,32 @@ def test_targets_belong_to_the_values():
     assert torch.equal(targets.argmax(1), rows % C)
 
 
+def test_of_windows_that_are_not_trained_on_nothing_is_shown():
+    """Neither as they are nor in stretches of others of their class."""
+    values, trained = torch.arange(float(N)).view(N, 1, 1).expand(N, E, S), torch.arange(1, N, 3)
+    source = RecordingBatches(values, torch.arange(N) % C, Recipe(batch_size=12, recombination=0.5), 3, rows=trained)
+    shown, targets = source.batch(2)
+    assert set(shown.unique().long().tolist()) <= set(trained.tolist())
+    assert torch.equal(shown.long() % C, targets.argmax(1)[:, None, None].expand(shown.shape))
+    assert len(shown) == len(trained)
+
+
+def test_windows_are_mixed_with_others_of_the_batch_and_targets_as_they_are():
+    classes = torch.arange(N) % C
+    source = RecordingBatches(torch.eye(N)[:, None], classes, Recipe(batch_size=12, mixup=0.8), 3)
+    partners = []
+    for step in (0, 1):  # of one epoch
+        shown, targets = source.batch(step)
+        rows = batch_rows(N, 12, 3, step)
+        # A sample says how much of that window is in the mixture; float32.
+        torch.testing.assert_close(targets, shown[:, 0] @ torch.eye(C)[classes])
+        found = shown[:, 0, rows].clone().fill_diagonal_(0).nonzero()
+        partners.append(dict(found.tolist()))
+        assert len(found) > 6, "most have another partner than themselves"
+        assert len(set(partners[-1].values())) == len(found)
+    assert partners[0] != partners[1]
+
+
 def test_mixed_targets_stay_shares():
     _, targets = batches(RECIPES["everything"]).batch(2)
     torch.testing.assert_close(targets.sum(1), torch.ones(12))
