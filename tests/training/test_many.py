@@ -126,7 +126,7 @@ def test_a_parameter_that_the_loss_does_not_ask_for_is_left_alone_as_by_the_seri
 
 
 def test_adam_is_stacked_too():
-    members = [replace(each, recipe=replace(each.recipe, optimizer="adam", weight_decay=1e-3)) for each in different()[:2]]
+    members = [replace(each, recipe=replace(each.recipe, optimizer="adam", weight_decay=1e-3, betas=(0.8, 0.95))) for each in different()[:2]]
     assert all(is_stackable(each) for each in members)
     serial = twins(members)
     expected = [train_alone(twin) for twin in serial]
