@@ -385,7 +385,7 @@ def test_a_number_that_is_not_finite_is_told_of_at_its_step_also_after_a_kill(tm
 
 def test_a_member_that_becomes_nan_is_named_and_the_others_do_not_notice():
     members = [member(seed, slice(0, 40), validation=slice(40, 61)) for seed in range(3)]
-    members[1].values[7, 0, 0] = float("inf")
+    members[1].values[:, 0, 0] = float("inf")  # before its first look
     members[1] = replace(members[1], values=members[1].values.clone())
     good = [replace(each, values=windows()[0][:40]) for each in (members[0], members[2])]
     members = [good[0], members[1], good[1]]
@@ -484,6 +484,16 @@ def test_another_plan_goes_on_where_the_killed_one_was(tmp_path, plan, next_plan
     train_many(twins, Plan(1), on_step=whole.append)
     assert steps[-1] <= whole[-1] - 10, "what was done before the kill should not be done again"
     for each, twin in zip(members, twins, strict=True):
+        assert largest_difference(each.model, twin.model) < SUMS
+
+
+def test_a_smaller_plan_takes_in_those_who_wait_as_they_were_before_the_kill(tmp_path):
+    with pytest.raises(KilledError):
+        train_many(different()[::-1], Plan(4), Snapshots(tmp_path, seconds=0), on_step=_killing(6))
+    members, serial = different()[::-1], different()[::-1]
+    train_many(members, Plan(2), Snapshots(tmp_path))
+    for each, twin in zip(members, serial, strict=True):
+        train_alone(twin)
         assert largest_difference(each.model, twin.model) < SUMS
 
 
