@@ -31,7 +31,8 @@ def test_taught_shares_are_what_the_least_loss_says():
     weights, targets = np.array([1.0, 3.0, 0.5]), torch.tensor([0] * 5 + [1] * 2 + [2] * 4)
     logits = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     told = taught_shares(np.array([5, 2, 4]) / 11, weights, 0.1)
+    assert told.sum() == pytest.approx(1, abs=1e-12)  # double precision, as below
     with torch.no_grad():
         logits.copy_(torch.from_numpy(told).log())
     functional.cross_entropy(logits.expand(11, 3), targets, torch.from_numpy(weights), label_smoothing=0.1).backward()
-    assert logits.grad.abs().max() < 1e-12  # double precision
+    assert logits.grad.abs().max() < 1e-12
