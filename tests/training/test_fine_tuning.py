@@ -85,6 +85,17 @@ def test_a_model_with_additions_is_saved_once_they_are_merged(tmp_path):
     assert all(torch.equal(weights[name], tensor) for name, tensor in after.state_dict().items())
 
 
+def test_all_of_a_model_whose_head_alone_was_trained_learns_again():
+    assert all(parameter.requires_grad for parameter in choose_trained(choose_trained(model(), "head"), "all").parameters())
+
+
+def test_the_additions_are_a_function_of_their_seed():
+    first, same, other = (choose_trained(model(), "lora", seed=seed).state_dict() for seed in (3, 3, 5))
+    down = [name for name in first if name.endswith(".down")]
+    assert all(torch.equal(first[name], same[name]) and not torch.equal(first[name], other[name]) for name in down)
+    assert len({first[name].sum().item() for name in down}) == len(down), "each matrix has its own"
+
+
 def test_few_numbers_are_trained():
     counts = {
         trained: sum(p.numel() for p in choose_trained(model(width=32), trained, 2).parameters() if p.requires_grad) for trained in ("head", "lora", "all")

@@ -156,6 +156,36 @@ def test_targets_that_are_the_same_for_every_patch_are_refused(window, kind, sen
     assert patch_target(ElectrodeTimePatches(6, 2, 3, 3, 7), kind).outputs > 1
 
 
+def test_a_patch_has_no_more_cells_than_numbers():
+    patches = torch.randn(5, 2 * 3, generator=torch.Generator().manual_seed(0))
+    reading = Cells((2, 1, 3), (4, 4))
+    assert reading.size == (2, 3)
+    assert torch.equal(reading(patches), patches.view(5, 2, 3))
+
+
+def test_a_silent_patch_has_a_spectrum():
+    """As one of padding; its power has no logarithm."""
+    numbers = AsNumbers(Spectrum((3, 1, 11)), normalise=True).numbers(torch.zeros(2, 33))
+    assert numbers.isfinite().all()
+
+
+def test_a_patch_of_a_recording_is_told_in_sixteen_cells_and_many_channels_each_alone():
+    tokenizer = ElectrodeTimePatches(2, 2, 37, 37, 7)
+    assert patch_target(tokenizer, "patch", torch.randn(11, 74, generator=torch.Generator().manual_seed(0))).outputs == 2 * 16 * 8
+    assert patch_target(ImagePatches(2, 5, 7), "mean").outputs == 5 * 8  # together 32 768
+
+
+def test_of_regression_the_numbers_themselves_are_predicted():
+    patches = torch.randn(5, 22, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(patch_target(ElectrodeTimePatches(2, 2, 11, 11, 7), "regression").numbers(patches), patches)
+
+
+@pytest.mark.parametrize("edges", [torch.arange(6.0), torch.arange(8.0), torch.tensor([0.0, 1, 2, 4, 3, 5, 6])])
+def test_edges_that_are_not_seven_in_order_are_refused(edges):
+    with pytest.raises(ValueError, match="The edges between 8 levels are 7 ascending numbers"):
+        InLevels(Cells((1, 1, 5)), edges)
+
+
 def test_quantiles_are_those_of_numpy():
     patches = torch.randn(501, 6, generator=torch.Generator().manual_seed(4))
     edges = quantile_edges(Samples((2, 1, 3)), patches)
@@ -166,6 +196,7 @@ def test_quantiles_are_those_of_numpy():
 def test_levels_of_many_windows_are_of_all_their_seconds():
     """More patches than quantiles are taken from, and 4 of them a window: every n-th one would be of the same second."""
     growing = torch.randn(MOST_PATCHES // 2, 4, 1, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2.0, 4.0, 8.0])[:, None]
+    growing *= torch.linspace(1, 3, len(growing))[:, None, None]  # nor only of the first windows
     edges = quantile_edges(Samples((1, 1, 1)), growing)
     shares = torch.bucketize(growing.flatten(), edges.flatten()).bincount(minlength=8) / growing.numel()
     # A level's share of 100 000 drawn is off by .001 (one standard deviation); by seconds drawn alike it is off by .08 and more.
