@@ -131,7 +131,8 @@ class SincosPositions(nn.Module):
     """Sines and cosines of each axis' step number, at wavelengths from 2π to 10 000 · 2π; nothing is learned, and every size is as good.
 
     The columns are [sin, cos] of the last axis first, frequencies 10 000^(-k / (n - 1)): for images the positions of Beyer et al., "Better plain ViT
-    baselines", 2022 (arXiv:2205.01580). An axis of a single step that can't change has no columns. ValueError where the width can't be shared evenly.
+    baselines", 2022 (arXiv:2205.01580). An axis of a single step has no columns, and then can't change, but for rows and columns, which always can. ValueError
+    where the width can't be shared evenly.
 
     >>> from sigvit.grid import Axis
     >>> grid = Grid((Axis.regular("row", "px", 3, 0, 1), Axis.regular("column", "px", 5, 0, 1)))
@@ -151,7 +152,7 @@ class SincosPositions(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         """(B, T, D) → (B, T, D)."""
-        return _placed(tokens, self, free=(*STRETCHABLE, "time"))
+        return _placed(tokens, self, free=tuple(name for name, tells in zip(self.names, self.told, strict=True) if tells and name in (*STRETCHABLE, "time")))
 
     def on_grid(self, shape: tuple[int, ...]) -> Tensor:
         """The table for patch tokens on a grid of this shape: (N, D)."""

@@ -89,6 +89,13 @@ def test_learned_times_cannot_be_stretched(kind):
 
 
 @pytest.mark.parametrize("kind", ["learned", "factorised", "sincos"])
+def test_a_model_of_one_step_refuses_several_that_nothing_would_tell_apart(kind):
+    positions = make_positions(kind, recording_grid(1, 1), 8)
+    with pytest.raises(ValueError, match="built for 1 steps of time, but got 5"):
+        positions(blank(recording_grid(1, 5), 8))
+
+
+@pytest.mark.parametrize("kind", ["learned", "factorised", "sincos"])
 def test_other_electrodes_or_axes_or_no_grid_are_refused(kind):
     positions = make_positions(kind, recording_grid(3, 5), 8)
     with pytest.raises(ValueError, match="built for 3 steps of electrode, but got 2"):
