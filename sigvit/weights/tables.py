@@ -50,8 +50,8 @@ def locate(
 
     >>> locate(1 + 36, [1], grids="any", stride=(16, 16), image_size=(64, 144), model_grid=None)
     (1, (4, 9))
-    >>> locate(1 + 36, [1], grids="any", stride=(16, 16), image_size=None, model_grid=None)
-    (1, (6, 6))
+    >>> locate(5 + 16, [5], grids="any", stride=(16, 16), image_size=None, model_grid=None)
+    (5, (4, 4))
     """
     if image_size is not None and stride is not None:
         return _of_image(rows, fronts, stride, image_size)

@@ -209,8 +209,16 @@ def test_windows_that_run_off_or_touch_bad_spans_are_dropped_and_named():
         (3, 1, "overlaps 1023"),
         (4, 0, "ends after the recording"),
     ]
+    assert [row["start_s"] for row in dropped["windows"]] == [round((onset - 0.5) * 101) / 101 for onset in (0.2, 4.0, 6.0, 9.5)]
     assert dropped["reasons"]["overlaps 1023"] == 1
     assert windows.metadata["trial"].tolist() == [1]
+
+
+def test_a_bad_mark_without_a_duration_is_one_bad_sample():
+    raw = annotate(ramp_raw(), [1.0, 3.0, 5.0, 3.0, 6.0], ["a", "a", "a", "BAD", "BAD"])  # the last one is the sample behind a window
+    with pytest.warns(UserWarning, match="1 of 3 windows"):
+        windows = windows_from_raw(raw, {"a": 0}, 0, 1)
+    assert windows.metadata["trial"].tolist() == [0, 2]
 
 
 def test_windows_that_swing_too_far_are_rejected_and_the_rest_closes_ranks():

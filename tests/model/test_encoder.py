@@ -14,14 +14,15 @@ from sigvit.model.encoder import Attention, Block, Encoder, Mlp, attention
 SUMS = 1e-6  # float32 sums of a few dozen products in another order
 
 
-def test_attention_is_the_weighted_mean_that_its_weights_say():
-    query, key, value = torch.randn(2, 3, 5, 7), torch.randn(2, 3, 11, 7), torch.randn(2, 3, 11, 7)
-    mask = torch.rand(2, 11) > 0.3
+@pytest.mark.parametrize("leading", [(2, 3), (5, 2, 3)], ids=["one model", "five stacked"])
+def test_attention_is_the_weighted_mean_that_its_weights_say(leading):
+    query, key, value = (torch.randn(*leading, tokens, 7) for tokens in (5, 11, 11))
+    mask = torch.rand(*leading[:-1], 11) > 0.3
     for real in (None, mask):
         weights = attention_weights(query, key, real)
-        torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 5), rtol=0, atol=SUMS)
+        torch.testing.assert_close(weights.sum(-1), torch.ones(*leading, 5), rtol=0, atol=SUMS)
         torch.testing.assert_close(attention(query, key, value, real), weights @ value, rtol=0, atol=SUMS)
-    assert (weights[0][..., ~mask[0]] == 0).all()
+    assert (weights.masked_select(~mask[..., None, None, :]) == 0).all()
 
 
 @pytest.mark.parametrize("mask", [None, torch.ones(2, 5, dtype=torch.bool)], ids=["few tokens", "a mask"])

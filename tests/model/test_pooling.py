@@ -20,8 +20,9 @@ def test_the_mean_is_over_real_tokens_whatever_the_padding_holds():
     values = torch.randn(2, 7, 5)
     mask = torch.arange(7) < torch.tensor([[3], [7]])
     values[0, 3:] = float("nan")
-    # float32 means
-    torch.testing.assert_close(MeanPool()(values, mask), torch.stack([values[0, :3].mean(0), values[1].mean(0)]), rtol=0, atol=1e-6)
+    expected = torch.stack([values[0, :3].mean(0), values[1].mean(0)])
+    for found in (MeanPool()(values, mask), MeanPool()(values[:, None], mask[:, None])[:, 0]):  # of a batch, and of two stacked models
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)  # float32 means
 
 
 def test_the_mean_of_nothing_is_zero():

@@ -160,6 +160,8 @@ def test_heads_too_narrow_and_other_axes_are_refused():
         RotaryPositions(grid, 6, 2)
     with pytest.raises(ValueError, match="a head is 2 wide; choose fewer heads"):
         RotaryPositions(grid, 6, 3)
+    with pytest.raises(ValueError, match="None of the 2 electrodes has a known place"):
+        RotaryPositions(Grid((cap(["A", "B"]), seconds(3))), WIDTH, HEADS)
     positions = RotaryPositions(Grid((cap(["Cz"]), seconds(3))), WIDTH, HEADS)
     with pytest.raises(ValueError, match="built for a single step of electrode, so nothing tells 5 of them apart"):
         positions.rotation(tokens_on(grid))

@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 import sigvit
+from sigvit.model.encoder import Mlp
 from sigvit.weights.export import timm_arguments, timm_state_dict
+from sigvit.weights.facts import GELUS
 from sigvit.weights.load import from_weights, load_weights
 
 TOLERANCE = 1e-5  # float32: sums of up to 59 products in another order differ by a few units of 1e-7, and depth adds them up
@@ -237,6 +239,15 @@ def test_hugging_face_folder_says_all(transformers, tmp_path):
         with torch.no_grad():
             agree(model.features(x), peer(x).pooler_output)
             agree(model.encode(x).values, peer(x).last_hidden_state)
+
+
+@pytest.mark.parametrize("word", [word for word in GELUS if word.startswith("gelu")])
+def test_each_word_for_a_gelu_is_the_one_that_its_source_computes(transformers, timm, word):
+    x = torch.linspace(-5, 5, 1009)
+    theirs = transformers.activations.ACT2FN[word] if word in transformers.activations.ACT2FN else timm.layers.get_act_fn(word)
+    ours = Mlp(1, 1, GELUS[word]).approximate
+    # Of float32 formulas; the two kinds differ by up to 4.7e-4.
+    torch.testing.assert_close(nn.functional.gelu(x, approximate=ours), theirs(x), rtol=0, atol=2e-6)
 
 
 def test_hugging_face_resizes_positions_as_hugging_face(transformers):

@@ -48,6 +48,19 @@ def test_each_part_has_its_own_positions(kind):
         assert [len(part.table) for part in model.positions.parts] == [9, 5]
 
 
+@pytest.mark.parametrize("kind", ["sincos", "coordinates"])
+def test_samples_of_several_grids_are_placed_as_each_alone(kind):
+    model = sigvit.signal_vit(["C3", "Cz", "C4"], S, 20.0, tokenizer=Composite(parts(8)), heads=2, positions=kind, registers=1)
+    special = ("class", "register 0")
+    grids = tuple(model.tokenizer(torch.zeros(1, E, n_times)).grid for n_times in (S, 2 * S))
+    counts = [2 + grid.n_tokens for grid in grids]
+    values = torch.randn(2, max(counts), 8)
+    placed = model.positions(Tokens(values, None, torch.arange(max(counts)) < torch.tensor(counts)[:, None], special=special, grids=grids)).values
+    for row, grid, count in zip(range(2), grids, counts, strict=True):
+        alone = model.positions(Tokens(values[row : row + 1, :count], grid, special=special)).values[0]
+        assert torch.equal(placed[row, :count], alone)
+
+
 def test_positions_of_other_parts_are_refused():
     model = sigvit.signal_vit(E, S, tokenizer=Composite(parts(8)), heads=2)
     with pytest.raises(ValueError, match="for tokens of 2 parts"):
