@@ -332,7 +332,7 @@ HYBRIDS = {
 def test_hybrids(layers, grid, patch, size, flat):
     arrays = hybrid(layers, grid, patch, flat)
     model = from_weights(arrays, "google", image_size=size)
-    assert (model.tokenizer.layers, model.grid.shape) == (layers, grid)
+    assert (model.tokenizer.layers, model.grid.shape, model.tokenizer.standardisation) == (layers, grid, "google")
     x = images(*size)
     tokens = patches(feature_map(torch.tensor(x), arrays, layers).numpy(), arrays)
     agree(logits(model, x), compute(arrays, x, new=False, tokens=tokens))

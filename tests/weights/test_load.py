@@ -149,7 +149,7 @@ def test_a_module_is_not_weights():
 
 
 def test_the_callers_dictionary_is_not_changed():
-    state = {"model": {f"module.{name}": tensor for name, tensor in timm_state_dict(vit(registers=2)).items()}, "epoch": 3}
+    state = {"model": {f"module._orig_mod.{name}": tensor for name, tensor in timm_state_dict(vit(registers=2)).items()}, "epoch": 3}
     before = {name: tensor.clone() for name, tensor in state["model"].items()}
     model = load_weights(vit(image_size=28, registers=2), state, "timm")
     model.to(torch.float64)
@@ -213,8 +213,9 @@ def test_a_file_without_a_head_leaves_a_new_head_alone_and_refuses_an_old_one(ca
 def test_a_doubt_about_the_grid_is_asked_about():
     """16 positions into a model of 2 × 8: a square of four, or its own?"""
     native, square = vit((14, 56)), vit((28, 28))
-    sentence = refusal(vit((14, 56)), timm_state_dict(native))
-    assert "may sit on the model's grid (2, 8) or on the square (4, 4); say the size of the images" in sentence
+    for source in ("timm", "dinov2"):
+        sentence = refusal(vit((14, 56)), timm_state_dict(native), source)
+        assert "may sit on the model's grid (2, 8) or on the square (4, 4); say the size of the images" in sentence
     model = load_weights(vit((14, 56)), timm_state_dict(native), "timm", image_size=(14, 56))
     assert torch.equal(model.positions.table, native.positions.table)
     model = load_weights(vit((14, 56)), timm_state_dict(square), "timm", image_size=np.int64(28))
