@@ -235,14 +235,14 @@ def _bins(bands: Sequence[tuple[float, float]], window: int, sampling_rate: floa
     """First and behind last number of each band's frequencies, among the multiples of rate / window above 0 and below the half rate."""
     if sampling_rate is None or not bands:
         raise ValueError(f"bands are {list(bands)} Hz and sampling_rate is {sampling_rate}; give at least one band, or None, and the rate with it.")
-    step, highest = sampling_rate / window, (window - 1) // 2
     found = []
     for low, high in bands:
         check_band(low, high, sampling_rate)
         # A quotient's last bit must not decide on which side of an edge a frequency lies.
         first, behind = (int(np.ceil(edge * window / sampling_rate - ROUNDING)) for edge in (low, high))
-        first, behind = max(first, 1), min(behind, highest + 1)
+        first = max(first, 1)
         if first >= behind:
+            step = sampling_rate / window
             raise ValueError(f"A window of {window} samples at {sampling_rate:g} Hz tells multiples of {step:g} Hz apart: none is in {low:g}-{high:g} Hz.")
         found.append((first, behind))
     return tuple(found)

@@ -69,6 +69,12 @@ def test_a_frequency_on_an_edge_belongs_to_the_band_above_it(rate, window, numbe
     assert (beta[1], gamma[0]) == (number, number)
 
 
+@pytest.mark.parametrize("window", [7, 8])
+def test_bands_hold_all_frequencies_between_zero_and_half_the_rate(window):
+    slow, fast = CovarianceTokens(2, window, window, 3, ((0, 2), (2, window / 2)), sampling_rate=float(window)).bins
+    assert (slow, fast) == ((1, 2), (2, 4))  # hertz: neither the mean nor, of eight samples, half the rate
+
+
 def test_an_oscillation_shows_in_its_band_alone_with_its_power():
     time = torch.arange(250) / 125.0
     wave = torch.stack([torch.sin(2 * torch.pi * 10.3 * time), torch.cos(2 * torch.pi * 10.3 * time)])[None]
