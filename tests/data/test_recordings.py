@@ -765,7 +765,7 @@ def test_arrays_become_windows_with_what_is_known():
     assert bare.metadata["trial"].tolist() == list(range(60))
     assert bare.metadata["start_s"].isna().all()
     assert bare.metadata["recording"].unique().tolist() == ["sub-1_ses-1_run-1"]
-    assert bare.values.dtype == np.float32
+    assert (bare.values.dtype, bare.filter_support_s) == (np.float32, 0.0)
 
 
 def test_metadata_with_an_index_of_its_own_stays_in_row_order():

@@ -1,5 +1,7 @@
 """Recordings of several caps, lengths and rates as one batch: what is real, where it sits, and which input is refused."""
 
+from dataclasses import replace
+
 import mne
 import numpy as np
 import pytest
@@ -184,6 +186,13 @@ REFUSED = {
 def test_what_cannot_be_collated_is_refused(sentence):
     with pytest.raises(ValueError, match=sentence):
         sigvit.collate_windows(REFUSED[sentence])
+
+
+@pytest.mark.parametrize("change", [{"mask": torch.ones(2, 1, 30, dtype=torch.bool)}, {"sampling_rates": torch.ones(1)}, {"n_times": (30,)}])
+def test_parts_of_a_batch_that_contradict_each_other_are_refused(change):
+    batch = sigvit.collate_windows([(torch.zeros(3, 30), info_of("Cz", "C3", "C4"))] * 2)
+    with pytest.raises(ValueError, match=r"For values of shape \(2, 3, 30\), mask, positions, rates, names and lengths must be .*, but are"):
+        replace(batch, **change)
 
 
 def test_what_a_tokenizer_cannot_cut_is_refused():
