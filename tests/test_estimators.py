@@ -584,7 +584,7 @@ def test_large_sets_are_trained_on_for_longer_where_nobody_says_how_long():
 
 
 def test_how_long_to_train_is_said_once(windows):
-    with pytest.raises(ValueError, match="epochs is 3 and training_steps 7; .* leave one of the two out"):
+    with pytest.raises(ValueError, match=r"epochs is 3 and training_steps 7; .* leave one of the two out"):
         SignalViTClassifier(epochs=3, training_steps=7).fit(windows)
 
 
