@@ -35,15 +35,17 @@ def read_set(windows: Windows | pd.DataFrame) -> JudgedSet:
 
     Raises
     ------
-    ValueError : neither of these; labels that aren't those of the metadata.
+    ValueError : neither of these; labels or rows of metadata that aren't those of the windows.
     """
     if isinstance(windows, pd.DataFrame):
         return JudgedSet(windows)
     if not hasattr(windows, "metadata") or not hasattr(windows, "row_hashes"):
         raise ValueError(f"certify judges Windows or a metadata table (DataFrame), not {type(windows).__name__}.")
     stated, given = (np.array([str(label) for label in np.asarray(labels).tolist()]) for labels in (windows.metadata["label"], windows.labels))
-    if len(stated) != len(windows.values) or (stated != given).any():
-        row = int(np.argmax(stated != given)) if len(stated) == len(given) else 0
+    if not len(stated) == len(given) == len(windows.values):
+        raise ValueError(f"There are {len(windows.values)} windows, but {len(given)} labels and {len(stated)} rows of metadata.")
+    if (stated != given).any():
+        row = int(np.argmax(stated != given))
         raise ValueError(f"windows.labels and windows.metadata['label'] differ, first in row {row}; they must say the same.")
     signals = (windows.row_hashes(), windows.values, windows.control_values)
     return JudgedSet(windows.metadata, *signals, windows.name, source_of(windows), windows.page, windows.filter_support_s)

@@ -30,7 +30,10 @@ def units(table: pd.DataFrame, by: str) -> pd.Series:
 def test_train_holds_n_trials_a_class_of_the_tested_one_all_before_its_test(windows, by, n):
     made = folds.calibrate(windows.metadata, n, by=by, reserve=5)
     assert len(made) == (3 if by == "subject" else 6)
-    assert certify(windows, made).verdict == "proved"
+    certificate = certify(windows, made)
+    assert certificate.verdict == "proved"
+    n_pairs = sum((len(fold.train) + len(fold.validation)) * len(fold.test) for fold in made)
+    assert next(check for check in certificate.checks if check.name == "calibration").compared == (n_pairs if n else 0)
     for fold in made:
         table = windows.metadata.assign(unit=units(windows.metadata, by))
         train, test = table.iloc[fold.train], table.iloc[fold.test]
@@ -74,11 +77,16 @@ def test_without_a_clock_each_class_goes_by_its_own_rows():
     np.testing.assert_array_equal(fold.test, [*range(3, 10), *range(13, 20)])
 
 
-def test_training_on_what_comes_later_is_a_leak(windows):
-    fold = folds.calibrate(windows.metadata, 2, reserve=5)[1]
-    late = dataclasses.replace(fold, train=np.union1d(fold.train, fold.test[-1:]), test=fold.test[:-1])
-    with pytest.raises(Leak, match="hold 1 rows of the tested subject or session that come after its first tested trial"):
+@pytest.mark.parametrize("at", [1, -1])
+@pytest.mark.parametrize("part", ["train", "validation"])
+@pytest.mark.parametrize("by", ["subject", "session"])
+def test_training_or_choosing_on_what_comes_later_is_a_leak(windows, by, part, at):
+    fold = folds.calibrate(windows.metadata, 2, by=by, reserve=5)[1]
+    row = int(fold.test[at])
+    late = dataclasses.replace(fold, **{part: np.union1d(getattr(fold, part), [row])}, test=np.setdiff1d(fold.test, [row]))
+    with pytest.raises(Leak, match="hold 1 rows of the tested subject or session that come after its first tested trial") as caught:
         certify(windows, [late])
+    assert caught.value.rows == [row]
 
 
 def test_verify_confirms_a_folder_and_refutes_a_later_trial(windows, tmp_path):

@@ -7,6 +7,7 @@ import hashlib
 import json
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from sigvit.data.recordings import windows_from_raw
 from sigvit.data.synthetic import synthetic_raw, synthetic_windows
 from sigvit.data.windows import Windows
 from sigvit.evidence import folds as splitters
-from sigvit.evidence.certificate import Certificate, Leak, certify, rows_sha256
+from sigvit.evidence.certificate import Aligned, Certificate, Leak, certify, rows_sha256
 from sigvit.evidence.folds import Fold, cross_session, cross_subject, shipped, shuffled_trials, within_session
 from sigvit.evidence.leak_checks import CHECKS
 
@@ -52,6 +53,12 @@ def test_honest_folds_are_proved_and_everything_was_compared(windows: Windows, s
         assert compared(certificate)[name] > 0
 
 
+def test_only_rows_with_a_clock_are_compared_by_it(windows: Windows) -> None:
+    fold = cross_subject(windows.metadata, validation=0)[0]
+    windows.metadata.loc[[*fold.train[:3], *fold.test[:5]], ["start_s", "stop_s"]] = np.nan
+    assert compared(certify(windows.metadata, [fold]))["interval"] == (len(fold.train) - 3) * (len(fold.test) - 5)
+
+
 def test_counts_are_the_pairs_of_rows(windows: Windows) -> None:
     fold = cross_subject(windows.metadata)[0]
     n_train, n_validation, n_test = len(fold.train), len(fold.validation), len(fold.test)
@@ -75,6 +82,7 @@ def test_a_shuffled_trial_is_caught_and_its_row_named(windows: Windows, splitter
     assert row in caught.value.rows
     assert f"row {row} " in str(caught.value)
     assert any(row in pair for pair in caught.value.pairs)
+    assert all(one != partner for one, partner in caught.value.pairs)
 
 
 def test_a_shared_row_is_caught(windows: Windows) -> None:
@@ -83,6 +91,21 @@ def test_a_shared_row_is_caught(windows: Windows) -> None:
         certify(windows, [dataclasses.replace(fold, validation=np.union1d(fold.validation, fold.test[:1]))])
     assert caught.value.checks[0] == "row"
     assert (int(fold.test[0]), int(fold.test[0])) in caught.value.pairs
+    assert str(caught.value).splitlines()[0].count(f"row {fold.test[0]} (subject 01, recording sub-01_ses-1_run-1, trial 0, 0.000 to 1.047 s)") == 1
+
+
+@pytest.mark.parametrize(("n_folds", "n_moved"), [(1, 1), (2, 2), (3, 5)])
+def test_a_leak_shows_three_rows_of_every_fold_and_tells_of_the_first(windows: Windows, n_folds: int, n_moved: int) -> None:
+    folds = cross_subject(windows.metadata)[:n_folds]
+    moved = [fold.test[7 : 7 + n_moved].tolist() for fold in folds]
+    for rows in range(n_moved):
+        folds = [move(fold, own[rows]) for fold, own in zip(folds, moved, strict=True)]
+    with pytest.raises(Leak, match=r"Fold 0 \(subject 01 left out\): train and test share subjects \(44 rows\)") as caught:
+        certify(windows.metadata, folds)
+    assert [row for row, _ in caught.value.pairs] == [row for own in moved for row in own[:3]]
+    assert f"row {moved[0][0]} (subject 01, recording sub-01_ses-1_run-1, trial 7, 14.328 to 15.375 s) and row 0 (" in str(caught.value)
+    assert ("more places" in str(caught.value)) == (n_folds > 1)
+    assert n_folds == 1 or f"(subject: the same in {n_folds - 1} more places.)" in str(caught.value)
 
 
 def test_windows_of_one_trial_in_two_parts_are_caught(windows: Windows) -> None:
@@ -113,9 +136,10 @@ def test_a_filter_or_guard_longer_than_the_gap_is_caught(windows: Windows, suppo
         certificate = certify(windows, folds, guard_s=guard_s)
         assert (certificate.verdict, certificate.filter_support_s, certificate.guard_s) == ("proved", support_s, guard_s)
         return
-    with pytest.raises(Leak, match="lie nearer than") as caught:
+    with pytest.raises(Leak, match=f"lie nearer than {2 * support_s + guard_s:g} s") as caught:
         certify(windows, folds, guard_s=guard_s)
     assert caught.value.checks == ["interval"]
+    assert all(abs(row - partner) == 1 for row, partner in caught.value.pairs)
     guarded = within_session(windows.metadata, k=3, by="block", filter_support_s=support_s, guard_s=guard_s, validation=0)
     assert certify(windows, guarded, guard_s=guard_s).verdict == "proved"
 
@@ -133,6 +157,7 @@ def test_a_recording_copied_under_a_second_session_is_caught(windows: Windows) -
     windows.values[two] = windows.values[one]
     with pytest.raises(Leak, match="byte-identical") as caught:
         certify(windows, cross_session(windows.metadata))
+    assert caught.value.checks == ["signal"]
     assert caught.value.rows == sorted([*one, *two])
     assert certify(windows, cross_subject(windows.metadata)).verdict == "proved"
 
@@ -145,8 +170,7 @@ def test_a_copied_recording_is_caught_when_its_windows_lie_elsewhere(windows: Wi
         certify(windows, cross_session(windows.metadata))
     assert caught.value.checks == ["copy"]
     assert caught.value.rows == sorted([*one, *two])
-    row, partner = caught.value.pairs[0]
-    assert abs(row - partner) == 22
+    assert all(abs(row - partner) == 22 for row, partner in caught.value.pairs)
 
 
 def test_hidden_overlap_without_a_clock_is_caught_by_its_samples() -> None:
@@ -157,6 +181,9 @@ def test_hidden_overlap_without_a_clock_is_caught_by_its_samples() -> None:
     with pytest.raises(Leak) as caught:
         certify(windows, shuffled_trials(windows.metadata, k=4))
     assert caught.value.checks == ["copy"]
+    with pytest.raises(Leak) as caught:
+        certify(windows, [Fold([3, 4, 7], [], [4, 11])], tolerate=["row", "trial"])
+    assert (caught.value.checks, caught.value.rows) == (["copy"], [3, 4]), "a row of both parts doesn't hide that it overlaps others"
 
 
 def test_flat_and_clipped_stretches_are_no_copies(windows: Windows) -> None:
@@ -164,13 +191,28 @@ def test_flat_and_clipped_stretches_are_no_copies(windows: Windows) -> None:
     assert certify(windows, cross_subject(windows.metadata)).verdict == "proved"
 
 
-def test_the_sources_split_is_compared_with_the_source(windows: Windows) -> None:
+@pytest.mark.parametrize(("part", "other"), [("test", "train"), ("test", "validation"), ("train", "test")])
+def test_the_sources_split_is_compared_with_the_source(windows: Windows, part: str, other: str) -> None:
     windows.metadata = windows.metadata.assign(shipped=np.where(windows.metadata.subject == "02", "test", "train"))
     (fold,) = shipped(windows.metadata)
-    row = int(fold.test[3])
-    with pytest.raises(Leak, match="put on the other side") as caught:
-        certify(windows, [move(fold, row)])
-    assert caught.value.rows == [row]
+    row = int(getattr(fold, part)[3])
+    moved = dataclasses.replace(fold, **{part: np.setdiff1d(getattr(fold, part), [row]), other: np.union1d(getattr(fold, other), [row])})
+    for judged in (windows, windows.metadata):
+        with pytest.raises(Leak, match="put on the other side") as caught:
+            certify(judged, [moved])
+        assert (caught.value.rows, caught.value.pairs) == ([row], [(row, row)])
+    assert certify(windows.metadata, cross_subject(windows.metadata)).verdict == "proved", "other folds needn't be the source's"
+
+
+@pytest.mark.parametrize(
+    ("splitter", "left_out", "check"),
+    [(cross_subject, "subject 01, block 1 of 3", "subject"), (within_session, "subject 01, session 1, run block 2", "run")],
+)
+def test_what_is_no_block_keeps_its_groups_apart_whatever_it_is_called(windows: Windows, splitter, left_out: str, check: str) -> None:
+    fold = splitter(windows.metadata)[0]
+    with pytest.raises(Leak) as caught:
+        certify(windows, [dataclasses.replace(move(fold, int(fold.test[0])), left_out=left_out)])
+    assert caught.value.checks == [check]
 
 
 def test_validation_may_not_share_a_subject_where_it_need_not(windows: Windows) -> None:
@@ -190,6 +232,11 @@ def test_windows_of_one_class_recordings_may_not_stand_on_both_sides() -> None:
     with pytest.raises(Leak, match="every recording holds one class") as caught:
         certify(windows, shuffled_trials(windows.metadata))
     assert caught.value.checks == ["recording"]
+    fold = cross_subject(windows.metadata)[0]
+    row, within_train = fold.test[:1], fold.train[:1]
+    with pytest.raises(Leak, match="validation and test share recordings"):
+        certify(windows, [Fold(fold.train, np.union1d(fold.validation, row), fold.test[1:])])
+    assert certify(windows, [Fold(fold.train[1:], np.union1d(fold.validation, within_train), fold.test)]).verdict == "proved"
     certificate = certify(windows, cross_subject(windows.metadata))
     assert any("Every one of 8 recordings holds one class" in warning for warning in certificate.warnings)
 
@@ -225,9 +272,31 @@ def test_a_limit_that_was_learned_from_all_windows_is_named(limit) -> None:
 @pytest.mark.parametrize(("given", "told"), [(0.0, True), (0.4, True), (None, False), (0.5, False), (0.7, False)])
 def test_a_support_below_the_windows_own_is_told(given: float | None, told: bool) -> None:
     windows = dataclasses.replace(synthetic_windows(n_subjects=3, n_trials=31), filter_support_s=0.5)
-    warnings = certify(windows, cross_subject(windows.metadata), filter_support_s=given).warnings
+    certificate = certify(windows, cross_subject(windows.metadata), filter_support_s=given)
+    assert certificate.filter_support_s == (0.5 if given is None else given)
+    warnings = certificate.warnings
     sentence = f"a filter support of {given:g} s was given, but the windows say 0.5 s of themselves" if told else "filter support"
     assert any(sentence in warning for warning in warnings) == told
+
+
+def test_one_pipeline_of_several_that_reads_test_windows_is_tolerated_beside_an_overlap() -> None:
+    windows = synthetic_windows(n_subjects=1, n_runs=2, n_trials=31, gap_s=-0.25)
+    inductive, both = Aligned("one", "inductive", False), Aligned("other", "inductive+transductive", True)
+    told = certify(windows, within_session(windows.metadata)).with_alignment([inductive, both])
+    assert (told.verdict, told.tolerated) == ("tolerated", ("alignment",))
+    assert told.with_alignment([inductive]).verdict == "proved"
+    overlapping = certify(windows, shuffled_trials(windows.metadata, k=3), tolerate=["interval"])
+    assert overlapping.reason == "the parts overlap"
+    told = overlapping.with_alignment([both])
+    assert told.reason == "the parts overlap and test windows were read, unlabelled, before they were judged"
+    again = told.with_alignment([inductive])
+    assert (again.verdict, again.tolerated) == ("tolerated", ("interval",))
+
+
+def test_warnings_are_added_once(windows: Windows) -> None:
+    certificate = certify(windows, cross_subject(windows.metadata)).with_alignment([Aligned("one", "inductive+online", False)])
+    (online,) = [sentence for sentence in certificate.warnings if "'one' was aligned online" in sentence]
+    assert certificate.with_warnings([online, "new", "new"]).warnings == (*certificate.warnings, "new")
 
 
 @pytest.mark.parametrize("tolerate", [["overlap"], "interval"])
@@ -257,6 +326,10 @@ def test_masks_and_unsorted_rows_are_read_and_broken_ones_refused(windows: Windo
     assert certificates[0] == certificates[1]
     table_of_another_order = table.sort_values("label", kind="stable")
     assert certify(table, [tuple((table_of_another_order.subject == "01") == part for part in (False, True))]) == certificates[0]
+    numbered_backwards = table.set_axis(np.arange(n_rows)[::-1])
+    columns = [tuple((numbered_backwards.subject == "01") == part for part in (False, True))]
+    assert certify(numbered_backwards, columns) == certificates[0]
+    certificates[0].require_match(numbered_backwards, columns)
     for pair, sentence in (
         (([0, 0, 1], [2]), "The train part of fold 0 holds row 0 behind row 0; row numbers are sorted, each once"),
         (([0], [n_rows]), f"names row {n_rows}, but there are {n_rows} rows"),
@@ -278,8 +351,9 @@ def test_masks_and_unsorted_rows_are_read_and_broken_ones_refused(windows: Windo
         certify(table, [dataclasses.replace(folds[0], protocol="cross-subjects")])
     with pytest.raises(ValueError, match="is for index pairs"):
         certify(table, folds, protocol="cross_subject")
-    with pytest.raises(ValueError, match="not list"):
-        certify([1, 2], folds)
+    for other in ([1, 2], SimpleNamespace(metadata=table)):  # MNE's epochs have metadata too
+        with pytest.raises(ValueError, match=f"not {type(other).__name__}"):
+            certify(other, folds)
 
 
 def test_group_splits_of_scikit_learn_match_our_own(windows: Windows) -> None:
@@ -290,9 +364,25 @@ def test_group_splits_of_scikit_learn_match_our_own(windows: Windows) -> None:
 
 
 def test_labels_that_differ_from_the_metadata_are_refused(windows: Windows) -> None:
-    windows.labels = np.roll(windows.labels, 1)
-    with pytest.raises(ValueError, match=r"windows.labels and windows.metadata\['label'\] differ, first in row \d+"):
+    windows.labels[7:13] = "another"
+    with pytest.raises(ValueError, match=r"windows.labels and windows.metadata\['label'\] differ, first in row 7;"):
         certify(windows, cross_subject(windows.metadata))
+
+
+@pytest.mark.parametrize(("n_labels", "n_rows"), [(1, 132), (131, 132), (132, 131)])
+def test_labels_and_metadata_of_other_lengths_are_refused(windows: Windows, n_labels: int, n_rows: int) -> None:
+    """Both can be set after the windows were made; one label once stood for all rows of its class."""
+    folds = cross_subject(windows.metadata)
+    windows.metadata = windows.metadata.assign(label="one")[:n_rows]
+    windows.labels = np.full(n_labels, "one")
+    with pytest.raises(ValueError, match=f"There are 132 windows, but {n_labels} labels and {n_rows} rows of metadata"):
+        certify(windows, folds)
+
+
+def test_labels_are_compared_as_text(windows: Windows) -> None:
+    windows.metadata["label"] = np.where(windows.labels == "left", 1, 2)
+    windows.labels = windows.metadata["label"].to_numpy().astype(str)
+    assert certify(windows, cross_subject(windows.metadata)).verdict == "proved"
 
 
 def test_certificate_fits_its_own_windows_and_folds_only(windows: Windows) -> None:
@@ -319,6 +409,7 @@ def test_certificate_is_written_with_results(windows: Windows, tmp_path: Path) -
     splitters.write_csv(tmp_path / "folds.csv", folds, windows)
     assert hashlib.sha256((tmp_path / "folds.csv").read_bytes()).hexdigest() == certificate.folds_sha256
     assert (certificate.n_rows, certificate.dataset) == (132, "synthetic")
+    assert certificate.signal_sha256 == hashlib.sha256("\n".join(windows.row_hashes()).encode()).hexdigest()
     assert [check.name for check in certificate.checks] == list(CHECKS)
 
 

@@ -139,6 +139,9 @@ def test_a_neighbour_in_time_is_found_by_the_filters_support(windows: Windows, t
     smeared = replace(windows, page={"citation": "S"}, filter_support_s=0.4)
     wide = splitters.within_session(windows.metadata, filter_support_s=0.4)[:1]
     assert row in refused(smeared, wide, model(tmp_path / "smeared", cut)).rows
+    apart = splitters.within_session(windows.metadata, guard_s=0.2)[:1]
+    with pytest.raises(Leak, match="share what the protocol keeps apart"):
+        certify(replace(windows, page={"citation": "S"}), apart, guard_s=0.2, pretrained=tmp_path / "free")
 
 
 def test_each_fold_can_have_a_model_of_its_own(windows: Windows, tmp_path: Path) -> None:
@@ -150,6 +153,13 @@ def test_each_fold_can_have_a_model_of_its_own(windows: Windows, tmp_path: Path)
         certify(windows, folds, pretrained={**models, 2: [models[2], models[0]]})
     with pytest.raises(ValueError, match="numbered"):
         certify(windows, folds, pretrained={7: models[0]})
+
+
+def test_a_certificate_speaks_of_the_models_and_the_folds_that_it_compared(windows: Windows, tmp_path: Path) -> None:
+    folds = splitters.cross_subject(windows.metadata, validation=0)[:2]
+    models = {fold.number: model(tmp_path / str(fold.number), windows[fold.train]) for fold in folds}
+    with pytest.raises(ValueError, match=r"says nothing of the pre-training of .*1 in the folds \[0\]"):
+        certify(windows, folds, pretrained=models).require_pretrained([models[1]])
 
 
 def test_bare_metadata_take_equal_names_for_the_same_people(windows: Windows, first_fold: list, tmp_path: Path) -> None:
