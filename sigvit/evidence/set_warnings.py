@@ -84,7 +84,7 @@ def _protocols(groups: Groups, folds: list[Fold]) -> Iterator[str]:
         yield "Single trials were shuffled: neighbours share drift and attention, so the score says little about a later recording."
     open_folds = [fold for fold in folds if claimed_group(fold) is None and fold.protocol not in ("within_session", "shuffled_trials")]
     if open_folds:
-        yield from _shared_groups(groups, open_folds)
+        yield from _shared_subjects(groups, open_folds)
     for group in ("subject", "session", "run"):
         codes = getattr(groups, group)
         close = [fold for fold in folds if claimed_group(fold) == group and np.isin(codes[fold.validation], codes[fold.train]).any()]
@@ -92,15 +92,11 @@ def _protocols(groups: Groups, folds: list[Fold]) -> Iterator[str]:
             yield f"In {len(close)} of {len(folds)} folds validation shares a {group} with train, for want of another: choices made there are optimistic."
 
 
-def _shared_groups(groups: Groups, folds: list[Fold]) -> Iterator[str]:
-    name = ", ".join(sorted({fold.protocol or "no protocol" for fold in folds}))
-    for group in ("subject", "session"):
-        codes = getattr(groups, group)
-        shared = [np.intersect1d(codes[fold.test], codes[np.union1d(fold.train, fold.validation)]) for fold in folds]
-        if any(len(codes) for codes in shared):
-            most = max(len(codes) for codes in shared)
-            yield f"Train and test share {group}s (up to {most} in a fold; the protocol is {name}): the score holds for these {group}s, not for new ones."
-            return
+def _shared_subjects(groups: Groups, folds: list[Fold]) -> Iterator[str]:
+    name, codes = ", ".join(sorted({fold.protocol or "no protocol" for fold in folds})), groups.subject
+    most = max(len(np.intersect1d(codes[fold.test], codes[np.union1d(fold.train, fold.validation)])) for fold in folds)
+    if most:
+        yield f"Train and test share subjects (up to {most} in a fold; the protocol is {name}): the score holds for these subjects, not for new ones."
 
 
 def _missing_classes(groups: Groups, folds: list[Fold]) -> Iterator[str]:

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import sigvit
-from sigvit.evidence import copied_signals
+from sigvit.evidence import changed_copies, copied_signals
 from sigvit.evidence.changed_copies import changed_warnings, find_changed_copies, join_copies
-from sigvit.evidence.copied_signals import MULTIPLIER, STRETCH, find_copies, rolling_hashes
+from sigvit.evidence.copied_signals import MULTIPLIER, STRETCH, Copies, find_copies, rolling_hashes
 from sigvit.evidence.groups import Groups, read_groups
 
 
@@ -32,9 +32,10 @@ def test_overlap_on_one_clock_is_no_copy_also_when_the_clock_names_the_event() -
         assert len(find_copies(windows_at(starts), groups_of(len(starts), start_s)).rows) == 0
 
 
-def test_the_same_windows_under_another_clock_or_recording_are_copies() -> None:
+@pytest.mark.parametrize("later", [0, 13])
+def test_the_same_windows_under_another_clock_or_recording_are_copies(later: int) -> None:
     starts = np.arange(0, 2000, 37)
-    values = np.concatenate([windows_at(starts), windows_at(starts + 13)])
+    values = np.concatenate([windows_at(starts), windows_at(starts + later)])
     recording = np.repeat(["one", "two"], len(starts))
     start_s = np.concatenate([starts, starts]) / 100
     assert set(find_copies(values, groups_of(len(values), start_s, recording)).rows) == set(range(len(values)))
@@ -59,19 +60,45 @@ def test_every_shared_stretch_is_found_and_one_sample_less_is_none() -> None:
 
 
 def test_a_sample_of_stretches_holds_the_same_ones_of_both_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenth of the stretches, read in batches: a copied recording of 11 windows is still found whole."""
-    values = np.random.default_rng(0).standard_normal((40, 3, 101)).astype(np.float32)
-    values[20:31, :, 9:] = values[:11, :, :-9]
+    """A tenth of the stretches, read in batches, the last of one window: a copied recording of 11 windows is still found whole."""
+    values = np.random.default_rng(0).standard_normal((43, 3, 101)).astype(np.float32)
+    values[32:, :, 9:] = values[:11, :, :-9]
     monkeypatch.setattr(copied_signals, "MOST_STRETCHES", 280)
     monkeypatch.setattr(copied_signals, "BATCH", 3 * 101 * 7)
-    found = find_copies(values, groups_of(40, np.arange(40) * 5.0))
+    found = find_copies(values, groups_of(43, np.arange(43) * 5.0))
     assert found.compared < 600
-    assert set(found.rows) == {*range(11), *range(20, 31)}
+    assert set(found.rows) == {*range(11), *range(32, 43)}
 
 
 def test_windows_shorter_than_a_stretch_and_quiet_ones_hold_none() -> None:
     assert find_copies(np.ones((5, 3, STRETCH - 1), np.float32), groups_of(5, np.arange(5) * 5.0)).compared == 0
-    assert find_copies(np.ones((5, 3, 101), np.float32), groups_of(5, np.arange(5) * 5.0)).compared == 0
+    values = np.ones((5, 3, 101), np.float32)
+    assert find_copies(values, groups_of(5, np.arange(5) * 5.0)).compared == 0
+    values[:, :, 47:] = 2  # a step is as common as a flat line
+    assert find_copies(values, groups_of(5, np.arange(5) * 5.0)).compared == 0
+
+
+def test_a_window_of_one_stretch_and_one_that_holds_every_sample_twice_are_compared() -> None:
+    values = np.random.default_rng(0).standard_normal((4, 3, 53)).astype(np.float32)
+    values[3, :, 5 : 5 + STRETCH] = values[0, :, :STRETCH]
+    held = np.repeat(values, 2, axis=2)
+    for each in (np.stack([*values[:3, :, :STRETCH], values[3, :, 5 : 5 + STRETCH]]), held):
+        assert set(find_copies(each, groups_of(4, np.arange(4) * 5.0)).rows) == {0, 3}
+
+
+def test_a_window_that_repeats_itself_is_no_copy() -> None:
+    values = windows_at(np.array([0, 300]))
+    values[0, :, 50:100] = values[0, :, :50]
+    for start_s in (np.array([0.0, 3.0]), np.full(2, np.nan)):
+        assert set(find_copies(values, groups_of(2, start_s)).rows) == (set() if np.isnan(start_s).any() else {0})
+
+
+def test_windows_that_are_alike_at_one_electrode_are_no_copies() -> None:
+    values = np.random.default_rng(0).standard_normal((5, 3, 101)).astype(np.float32)
+    for electrode in range(3):
+        alike = values.copy()
+        alike[:, electrode] = values[0, electrode]
+        assert len(find_copies(alike, groups_of(5, np.arange(5) * 5.0)).rows) == 0
 
 
 def test_coarse_steps_of_one_electrode_are_no_copies() -> None:
@@ -96,12 +123,41 @@ def changed(kind: str) -> np.ndarray:
     return np.concatenate([original, changes[kind]]).astype(np.float32)
 
 
+@pytest.mark.parametrize("n_electrodes", [3, 5])
 @pytest.mark.parametrize("kind", ["scale", "sign", "reference", "baseline", "another recording"])
-def test_changed_copies_are_found(kind: str) -> None:
-    values = changed(kind)
+def test_changed_copies_are_found(kind: str, n_electrodes: int) -> None:
+    values = changed(kind)[:, :n_electrodes]
     groups = groups_of(len(values), np.full(len(values), np.nan))
     assert len(find_copies(values, groups).rows) == 0
     assert set(find_changed_copies(values, groups).rows) == (set() if kind == "another recording" else set(range(len(values))))
+
+
+def test_an_electrode_that_is_the_mean_of_the_others_hides_no_changed_copy() -> None:
+    """Such as one that was interpolated: beside the mean of all it is rounding."""
+    values = changed("scale")
+    values[:, 2] = np.delete(values, 2, axis=1).mean(axis=1)
+    assert set(find_changed_copies(values, groups_of(40, np.full(40, np.nan))).rows) == set(range(40))
+
+
+def test_a_window_a_hundred_million_times_as_large_hides_no_changed_copy() -> None:
+    values = changed("scale")
+    values = np.concatenate([values, 1e8 * values[:1, :, ::-1]])
+    assert set(find_changed_copies(values, groups_of(41, np.full(41, np.nan))).rows) == set(range(40))
+
+
+@pytest.mark.parametrize("kind", ["scale", "baseline"])
+def test_a_sample_of_changed_stretches_is_read_and_compared_in_batches(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Two windows and pairs at a time, and a fifth of the stretches: the same ones of both copies."""
+    values = changed(kind)[1:]  # 39, the last batch of one is that of a copy
+    groups = groups_of(len(values), np.full(len(values), np.nan))
+    whole = find_changed_copies(values, groups)
+    assert {0, 38} <= set(whole.rows)
+    monkeypatch.setattr(changed_copies, "BATCH", 2 * 5 * 101)
+    np.testing.assert_array_equal(find_changed_copies(values, groups).rows, whole.rows)
+    monkeypatch.setattr(changed_copies, "MOST_STRETCHES", len(values) * 69 // 5)
+    found = find_changed_copies(values, groups)
+    assert found.compared < 0.3 * whole.compared
+    assert set(found.rows) == set(whole.rows)
 
 
 def test_one_electrode_of_long_windows_is_found_changed() -> None:
@@ -144,6 +200,25 @@ def test_slow_signals_are_found_changed_by_longer_stretches(n_electrodes: int) -
     assert changed_warnings(join_copies(find_copies(values, groups), found)) == []
 
 
+def test_slow_signals_are_found_changed_where_their_windows_lie_elsewhere() -> None:
+    first, second = slow(3, 0), slow(3, 1)
+    values = np.concatenate([first, second, -1.7 * np.roll(first, -53, axis=2)]).astype(np.float32)
+    assert set(find_changed_copies(values, groups_of(21, np.full(21, np.nan))).rows) == {*range(7), *range(14, 21)}
+
+
+def test_copies_among_lively_windows_are_found_beside_slow_ones() -> None:
+    noise = np.random.default_rng(0).standard_normal((7, 3, 503))
+    values = np.concatenate([noise, slow(3, 0), 2.3 * noise]).astype(np.float32)
+    assert set(find_changed_copies(values, groups_of(21, np.full(21, np.nan))).rows) == {*range(7), *range(14, 21)}
+
+
+def test_joined_copies_keep_their_stretches_apart_and_are_counted() -> None:
+    both, none = np.array([0, 1]), np.arange(0)
+    joined = join_copies(join_copies(Copies(none, none, 3, 2), Copies(both, 0 * both, 7)), Copies(both + 2, 0 * both, 11, 5))
+    assert (joined.rows.tolist(), joined.stretches.tolist()) == ([0, 1, 2, 3], [0, 0, 1, 1])
+    assert (joined.compared, joined.compared_changed) == (21, 7)
+
+
 def test_what_turns_too_seldom_for_any_stretch_is_said() -> None:
     """A drift each: exact copies can be told, changed ones can't."""
     values = np.cumsum(np.random.default_rng(0).uniform(1, 2, (5, 1, 101)), axis=2).astype(np.float32)
@@ -157,11 +232,14 @@ def test_what_turns_too_seldom_for_any_stretch_is_said() -> None:
     assert changed_warnings(copies)[0] in warned
 
 
-def test_changed_copies_in_hum_are_found() -> None:
-    """Of the two recordings, 300 times weaker than a hum at a fifth of the rate, one stands twice: all stretches have the same signs."""
+@pytest.mark.parametrize(("later", "most_pairs"), [(0, 100_000), (13, 100_000), (13, 5000)])
+def test_changed_copies_in_hum_are_found(monkeypatch: pytest.MonkeyPatch, later: int, most_pairs: int) -> None:
+    """Of the two recordings, 300 times weaker than a hum at a fifth of the rate, one stands twice: all stretches have the same signs, of which only those
+    are compared whose sizes have their middle at the same place."""
+    monkeypatch.setattr(changed_copies, "MOST_PAIRS", most_pairs)
     generator, hum = np.random.default_rng(0), np.sin(2 * np.pi * np.arange(503) / 5 + 0.3)
     first, second = (300 * hum + generator.standard_normal((13, 1, 503)) for _ in range(2))
-    values = np.concatenate([first, second, 2.3 * first]).astype(np.float32)
+    values = np.concatenate([first, second, 2.3 * np.roll(first, -later, axis=2)]).astype(np.float32)
     assert set(find_changed_copies(values, groups_of(39, np.full(39, np.nan))).rows) == {*range(13), *range(26, 39)}
 
 
@@ -181,10 +259,11 @@ def test_overlap_with_a_baseline_each_on_one_clock_is_no_changed_copy() -> None:
     assert len(find_changed_copies(values, groups_of(len(starts), starts / 100)).rows) == 0
 
 
-def test_mains_hum_is_no_changed_copy() -> None:
-    """Thirty times the signal, at a divisor of the rate: every stretch has the signs of every other, and another remainder."""
+@pytest.mark.parametrize("times", [100, 3000])
+def test_mains_hum_is_no_changed_copy(times: int) -> None:
+    """Far above the signal, at a divisor of the rate: every stretch has the signs of every other, and another remainder."""
     generator = np.random.default_rng(0)
     hum = np.sin(2 * np.pi * np.arange(257) / 5 + 0.3) * np.ones((50, 1, 1))
-    values = (hum * 100 + generator.standard_normal((50, 3, 257)) * np.array([[1.0], [2.0], [3.0]])).astype(np.float32)
+    values = (hum * times + generator.standard_normal((50, 3, 257)) * np.array([[1.0], [2.0], [3.0]])).astype(np.float32)
     for electrodes in (1, 3):
         assert len(find_changed_copies(values[:, :electrodes], groups_of(50, np.full(50, np.nan))).rows) == 0
