@@ -284,6 +284,8 @@ def test_one_pipeline_of_several_that_reads_test_windows_is_tolerated_beside_an_
     inductive, both = Aligned("one", "inductive", False), Aligned("other", "inductive+transductive", True)
     told = certify(windows, within_session(windows.metadata)).with_alignment([inductive, both])
     assert (told.verdict, told.tolerated) == ("tolerated", ("alignment",))
+    assert told.reason == "test windows were read, unlabelled, before they were judged"
+    assert told.with_alignment(told.alignment) == told
     assert told.with_alignment([inductive]).verdict == "proved"
     overlapping = certify(windows, shuffled_trials(windows.metadata, k=3), tolerate=["interval"])
     assert overlapping.reason == "the parts overlap"
