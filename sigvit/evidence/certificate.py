@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sigvit.data.windows import METADATA_COLUMNS, Windows
-from sigvit.evidence.changed_copies import changed_warnings, find_changed_copies, join_copies
+from sigvit.evidence.changed_copies import copy_warnings, find_changed_copies, join_copies
 from sigvit.evidence.control_score import control_score, control_warnings
 from sigvit.evidence.copied_signals import find_copies
 from sigvit.evidence.fold import Fold
@@ -231,7 +231,8 @@ def certify(
             *rejection_warnings(given.page),
             *order_warnings(groups, divided),
             *control_warnings(control),
-            *changed_warnings(judged.copies),
+            *copy_warnings(judged.copies),
+            *_split_warnings(divided, judged.shipped),
         ),
         dataset=given.name,
         n_rows=len(groups),
@@ -260,6 +261,12 @@ def _support_warnings(filter_support_s: float, own_support_s: float) -> list[str
         return []
     given, own = f"a filter support of {filter_support_s:g} s was given", f"the windows say {own_support_s:g} s of themselves"
     return [f"For this certificate {given}, but {own}: parts may share what filters smeared from one into the other."]
+
+
+def _split_warnings(folds: list[Fold], shipped: np.ndarray | None) -> list[str]:
+    if shipped is not None or not any(fold.protocol == "shipped" for fold in folds):
+        return []
+    return ["The folds are called the source's split, but the metadata lacks 'shipped': on which side the source puts a row was not compared."]
 
 
 def _judged(given: JudgedSet, groups: Groups, gap_s: float) -> Judged:

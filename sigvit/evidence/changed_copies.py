@@ -51,10 +51,12 @@ def join_copies(one: Copies, other: Copies) -> Copies:
     return Copies(rows, stretches, one.compared + other.compared, one.compared_changed + other.compared_changed)
 
 
-def changed_warnings(copies: Copies | None) -> list[str]:
-    """A sentence where there are stretches, but none that could be recognised after a change."""
-    if copies is None or copies.compared == 0 or copies.compared_changed > 0:
+def copy_warnings(copies: Copies | None) -> list[str]:
+    """A sentence where there are no stretches, or none that could be recognised after a change."""
+    if copies is None or copies.compared_changed > 0:
         return []
+    if copies.compared == 0:
+        return [f"Copied stretches could not be looked for: no window holds {STRETCH} samples of which half change. Byte-identical windows were."]
     return [
         "Copies in another unit, polarity, reference or baseline could not be looked for: in no window do the signals turn often enough to be told apart. "
         "Exact copies were."

@@ -201,6 +201,10 @@ def test_the_sources_split_is_compared_with_the_source(windows: Windows, part: s
         with pytest.raises(Leak, match="put on the other side") as caught:
             certify(judged, [moved])
         assert (caught.value.rows, caught.value.pairs) == ([row], [(row, row)])
+    told = [
+        any("the metadata lacks 'shipped'" in text for text in certify(table, [fold]).warnings) for table in (windows.metadata, windows.metadata.iloc[:, :8])
+    ]
+    assert told == [False, True]
     assert certify(windows.metadata, cross_subject(windows.metadata)).verdict == "proved", "other folds needn't be the source's"
 
 
@@ -218,8 +222,11 @@ def test_what_is_no_block_keeps_its_groups_apart_whatever_it_is_called(windows: 
 def test_validation_may_not_share_a_subject_where_it_need_not(windows: Windows) -> None:
     fold = cross_subject(windows.metadata)[0]
     mixed = dataclasses.replace(fold, train=np.union1d(fold.train[1:], fold.validation[:1]), validation=np.union1d(fold.validation[1:], fold.train[:1]))
-    with pytest.raises(Leak, match="train and validation share subjects"):
-        certify(windows, [mixed])
+    second, third = (np.flatnonzero(windows.metadata.subject == name) for name in ("02", "03"))
+    torn = dataclasses.replace(fold, train=second[:22], validation=np.r_[second[22:], third])  # train alone could spare nobody, both together can
+    for each in (mixed, torn):
+        with pytest.raises(Leak, match="train and validation share subjects"):
+            certify(windows, [each])
     two = windows[(windows.metadata.subject != "03").to_numpy()]
     certificate = certify(two, cross_subject(two.metadata))
     assert any("2 of 2 folds validation shares a subject with train, for want of another" in warning for warning in certificate.warnings)

@@ -8,7 +8,7 @@ import pytest
 
 import sigvit
 from sigvit.evidence import changed_copies, copied_signals
-from sigvit.evidence.changed_copies import changed_warnings, find_changed_copies, join_copies
+from sigvit.evidence.changed_copies import copy_warnings, find_changed_copies, join_copies
 from sigvit.evidence.copied_signals import MULTIPLIER, STRETCH, Copies, find_copies, rolling_hashes
 from sigvit.evidence.groups import Groups, read_groups
 
@@ -71,7 +71,9 @@ def test_a_sample_of_stretches_holds_the_same_ones_of_both_copies(monkeypatch: p
 
 
 def test_windows_shorter_than_a_stretch_and_quiet_ones_hold_none() -> None:
-    assert find_copies(np.ones((5, 3, STRETCH - 1), np.float32), groups_of(5, np.arange(5) * 5.0)).compared == 0
+    short = find_copies(np.ones((5, 3, STRETCH - 1), np.float32), groups_of(5, np.arange(5) * 5.0))
+    assert short.compared == 0
+    assert copy_warnings(short) == ["Copied stretches could not be looked for: no window holds 32 samples of which half change. Byte-identical windows were."]
     values = np.ones((5, 3, 101), np.float32)
     assert find_copies(values, groups_of(5, np.arange(5) * 5.0)).compared == 0
     values[:, :, 47:] = 2  # a step is as common as a flat line
@@ -197,7 +199,7 @@ def test_slow_signals_are_found_changed_by_longer_stretches(n_electrodes: int) -
     groups = groups_of(21, np.full(21, np.nan))
     found = find_changed_copies(values, groups)
     assert set(found.rows) == {*range(7), *range(14, 21)}
-    assert changed_warnings(join_copies(find_copies(values, groups), found)) == []
+    assert copy_warnings(join_copies(find_copies(values, groups), found)) == []
 
 
 def test_slow_signals_are_found_changed_where_their_windows_lie_elsewhere() -> None:
@@ -225,11 +227,11 @@ def test_what_turns_too_seldom_for_any_stretch_is_said() -> None:
     groups = groups_of(5, np.full(5, np.nan))
     copies = join_copies(find_copies(values, groups), find_changed_copies(values, groups))
     assert (copies.compared > 0, copies.compared_changed) == (True, 0)
-    assert changed_warnings(copies)[0].startswith("Copies in another unit, polarity, reference or baseline could not be looked for")
-    assert changed_warnings(None) == []
+    assert copy_warnings(copies)[0].startswith("Copies in another unit, polarity, reference or baseline could not be looked for")
+    assert copy_warnings(None) == []
     windows = sigvit.windows_from_arrays(values * 1e-5, list("ababa"), ["Cz"], sampling_rate=100.0, metadata={"subject": list("11223")})
     warned = sigvit.certify(windows, [sigvit.Fold([0, 1, 2, 3], [], [4])]).warnings
-    assert changed_warnings(copies)[0] in warned
+    assert copy_warnings(copies)[0] in warned
 
 
 @pytest.mark.parametrize(("later", "most_pairs"), [(0, 100_000), (13, 100_000), (13, 5000)])

@@ -7,7 +7,7 @@ import io
 import json
 import pickle
 import sys
-from functools import partial
+from functools import cache, partial
 from types import ModuleType
 
 import numpy as np
@@ -434,10 +434,29 @@ def attention(heads: int):
         (Gain([Gain(2.0)]), Gain([Gain(3.0)])),
         (Composite([Gain(2.0)]), Composite([Gain(3.0)])),
         (Gain(torch.tensor(2.0)), Gain(torch.tensor(3.0))),
+        (np.zeros(7), np.zeros(7, np.int64)),
+        (np.zeros((2, 3)), np.zeros((3, 2))),
+        (np.array([["a", 1], ["b", 2]], object), np.array([["a", 1, "b", 2]], object)),
+        (np.array(["a", 1], object), np.array(["a", 2], object)),
+        (np.ma.array([2, 3], mask=[False, True]), np.ma.array([2, 5], mask=[False, True])),
+        (pd.DataFrame({"a": [1, 2]}), pd.DataFrame({"a": [1, 3]})),
+        (pd.Series([1, 2]), pd.Series([1, 2], index=[1, 0])),
+        (pd.Series([1, 2], name="a"), pd.Series([1, 2], name="b")),
+        (csr_matrix(np.eye(7)), csr_matrix(np.eye(7)[::-1])),
+        (csr_matrix(np.eye(7)), csr_matrix(np.eye(7, 11))),
+        ({"a": 1, "b": 2}, {"a": 2, "b": 1}),
+        ([1, 2], [2, 1]),
+        ([1, 2], (1, 2)),
+        (partial(np.clip, 0), partial(np.clip, 1)),
+        (partial(np.clip, 0), partial(np.round, 0)),
+        (cache(lambda x: x + 1), cache(lambda x: x + 2)),
+        (Shortly(2).__repr__, Shortly(3).__repr__),
     ],
     ids=[
         *("closure", "default", "keyword", "partial", "in C", "method", "series", "index", "sparse", "tensor"),
         *("extension array", "mask", "attribute", "field", "loss", "heads", "module", "modules in a list", "composite", "buffer outside the state"),
+        *("type of numbers", "shape", "shape of objects", "objects", "behind a mask", "table", "rows of a series", "name", "places", "columns", "keys"),
+        *("order", "tuple", "argument", "function of a partial", "cached", "whose method"),
     ],
 )
 def test_parameters_are_told_apart_by_all_that_they_hold(one, other):
