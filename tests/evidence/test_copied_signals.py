@@ -141,12 +141,6 @@ def test_an_electrode_that_is_the_mean_of_the_others_hides_no_changed_copy() -> 
     assert set(find_changed_copies(values, groups_of(40, np.full(40, np.nan))).rows) == set(range(40))
 
 
-def test_a_window_a_hundred_million_times_as_large_hides_no_changed_copy() -> None:
-    values = changed("scale")
-    values = np.concatenate([values, 1e8 * values[:1, :, ::-1]])
-    assert set(find_changed_copies(values, groups_of(41, np.full(41, np.nan))).rows) == set(range(40))
-
-
 @pytest.mark.parametrize("kind", ["scale", "baseline"])
 def test_a_sample_of_changed_stretches_is_read_and_compared_in_batches(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """Two windows and pairs at a time, and a fifth of the stretches: the same ones of both copies."""
@@ -261,7 +255,7 @@ def test_overlap_with_a_baseline_each_on_one_clock_is_no_changed_copy() -> None:
     assert len(find_changed_copies(values, groups_of(len(starts), starts / 100)).rows) == 0
 
 
-@pytest.mark.parametrize("times", [100, 3000])
+@pytest.mark.parametrize("times", [100, 30_000])
 def test_mains_hum_is_no_changed_copy(times: int) -> None:
     """Far above the signal, at a divisor of the rate: every stretch has the signs of every other, and another remainder."""
     generator = np.random.default_rng(0)
