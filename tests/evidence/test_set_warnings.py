@@ -15,10 +15,14 @@ from sigvit.evidence.groups import read_groups
 from sigvit.evidence.set_warnings import rejection_warnings, set_warnings
 
 
-@pytest.fixture(scope="module")
-def table() -> pd.DataFrame:
+def metadata() -> pd.DataFrame:
     """Large and even: nothing to warn of."""
     return synthetic_windows(n_subjects=5, n_sessions=3, n_runs=3, n_trials=14).metadata
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return metadata()
 
 
 def said(table: pd.DataFrame, folds: list[Fold]) -> list[str]:
@@ -48,6 +52,7 @@ def cases(table: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, list[Fold]]]:
     several = [dataclasses.replace(folds[0], protocol=""), Fold(np.r_[of["01"][:60], of["02"][:60]], [], np.r_[of["01"][60:], of["02"][60:]], 1)]
     three = table.assign(label=np.where((table.trial == 3) & (table.subject != "02"), "third", table.label))
     left = of["01"][table.label[of["01"]].to_numpy() == "left"]
+    torn = Fold(np.r_[of["01"], of["02"][:60]], np.r_[of["02"][60:], of["03"]], of["04"], 0, "cross_subject")
     thinned = [folds[0], dataclasses.replace(folds[1], train=folds[1].train[:-91])]
     split = table.assign(shipped=np.where(table.subject == "02", "test", "train"))
     (given,) = shipped(split)
@@ -56,6 +61,7 @@ def cases(table: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, list[Fold]]]:
         "how near they lie, could not be compared; their row order isn't time": (by_subject_shipped, shipped(by_subject_shipped)),
         "In 10 of 10 folds validation shares a session with train": (two, cross_session(two)),
         "In 20 of 20 folds validation shares a run with train": (two, within_session(two)),
+        "In 1 of 1 folds validation shares a subject with train": (table, [torn]),
         "Train and test share subjects (up to 1 in a fold; the protocol is index_pairs)": (table, [chosen_on_tested]),
         "Train and test share subjects (up to 2 in a fold; the protocol is no protocol)": (table, several),
         "Without labels, classes were not looked at.": (table.drop(columns="label"), folds),
@@ -81,10 +87,13 @@ def cases(table: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, list[Fold]]]:
     }
 
 
-@pytest.mark.parametrize("sentence", list(cases(synthetic_windows(n_subjects=5, n_sessions=3, n_runs=3, n_trials=14).metadata)))
+CASES, EVEN = cases(metadata()), cross_subject(metadata())
+
+
+@pytest.mark.parametrize("sentence", list(CASES))
 def test_what_is_so_is_said(table: pd.DataFrame, sentence: str) -> None:
-    assert sentence in "\n".join(said(*cases(table)[sentence]))
-    assert sentence not in "\n".join(said(table, cross_subject(table)))
+    assert sentence in "\n".join(said(*CASES[sentence]))
+    assert sentence not in "\n".join(said(table, EVEN))
 
 
 def unsaid(table: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, list[Fold]]]:
@@ -104,9 +113,12 @@ def unsaid(table: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, list[Fold]]]:
     }
 
 
-@pytest.mark.parametrize("words", list(unsaid(synthetic_windows(n_subjects=5, n_sessions=3, n_runs=3, n_trials=14).metadata)))
-def test_what_is_not_so_is_not_said(table: pd.DataFrame, words: str) -> None:
-    assert words not in "\n".join(said(*unsaid(table)[words]))
+UNSAID = unsaid(metadata())
+
+
+@pytest.mark.parametrize("words", list(UNSAID))
+def test_what_is_not_so_is_not_said(words: str) -> None:
+    assert words not in "\n".join(said(*UNSAID[words]))
 
 
 def test_several_windows_of_a_trial_are_one_trial_that_is_tested(table: pd.DataFrame) -> None:
