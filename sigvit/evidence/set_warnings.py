@@ -134,7 +134,7 @@ def _unequal(groups: Groups) -> Iterator[str]:
 
 def _constant_labels(groups: Groups) -> Iterator[str]:
     table = crosstab(groups.subject, groups.label).count
-    if table.shape[1] > 1 and len(table) > 1 and ((table > 0).sum(axis=1) == 1).all():
+    if table.shape[1] > 1 and ((table > 0).sum(axis=1) == 1).all():
         yield (
             f"The label is constant in every subject: the effective sample size is {len(table)} subjects, not {len(groups)} windows, "
             "and a split that shares subjects measures who it is."
