@@ -71,8 +71,11 @@ def _fold(division: Division, own: np.ndarray, n: int, reserve: int, keys: list[
     kept = own[rank < reserve]
     test = own[later]
     test = test[~guarded(groups, kept, test, division.gap_s)]
-    lacking = [str(label) for label in sorted(set(groups.names["label"][own])) if label not in set(groups.names["label"][test])]
-    if lacking or len(set(groups.names["label"][test])) < 2:
+    classes = sorted(set(groups.names["label"][own]))
+    if len(classes) < 2:
+        raise ValueError(f"{words} holds class {classes[0]!r} only; whom calibration judges needs two.")
+    lacking = sorted(set(classes) - set(groups.names["label"][test]))
+    if lacking:
         raise ValueError(f"{words} has too few trials to set {reserve} of each class apart and test all classes after them (lacking: {', '.join(lacking)}).")
     if n and groups.label_follows_recording and np.isin(groups.recording[own[rank < n]], groups.recording[test]).any():
         raise ValueError(f"{words} would calibrate and test inside the same recordings, and each holds one class: the recording would tell it.")

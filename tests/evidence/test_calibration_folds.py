@@ -48,8 +48,11 @@ def test_train_holds_n_trials_a_class_of_the_tested_one_all_before_its_test(wind
             assert set(train["subject"]) == set(test["subject"])
 
 
-def test_every_n_is_judged_on_the_same_windows_with_the_same_others(windows):
-    curve = [folds.calibrate(windows.metadata, n, reserve=5) for n in (0, 2, 5)]
+@pytest.mark.parametrize("support_s", [0.0, 0.7])
+def test_every_n_is_judged_on_the_same_windows_with_the_same_others(windows, support_s):
+    """Windows lie a second apart: filters that reach .7 s to each side keep one from the other."""
+    curve = [folds.calibrate(windows.metadata, n, reserve=5, filter_support_s=support_s) for n in (0, 2, 5)]
+    assert all(certify(windows, made, filter_support_s=support_s).verdict == "proved" for made in curve)
     for several in zip(*curve, strict=True):
         for fold in several[1:]:
             np.testing.assert_array_equal(fold.test, several[0].test)
@@ -58,16 +61,30 @@ def test_every_n_is_judged_on_the_same_windows_with_the_same_others(windows):
 
 
 @settings(max_examples=25, deadline=None)
-@given(n=st.integers(0, 4), extra=st.integers(0, 3), seed=st.integers(0, 2**16), support_s=st.sampled_from([0.0, 0.7]), clocked=st.booleans())
-def test_whatever_the_order_of_rows_the_certificate_proves_them(n, extra, seed, support_s, clocked):
+@given(
+    n=st.integers(0, 4),
+    extra=st.integers(0, 3),
+    seed=st.integers(0, 2**16),
+    support_s=st.sampled_from([0.0, 0.7]),
+    guard_s=st.sampled_from([0.0, 1.3]),
+    clocked=st.booleans(),
+)
+def test_whatever_the_order_of_rows_the_certificate_proves_them(n, extra, seed, support_s, guard_s, clocked):
     table = synthetic_windows(n_subjects=3, n_runs=2, n_trials=23, seed=seed).metadata
     if not clocked:
         table = table.assign(start_s=np.nan, stop_s=np.nan)
     table = table.sample(frac=1, random_state=seed).reset_index(drop=True)
     if not n + extra:
         extra = 1
-    made = folds.calibrate(table, n, reserve=n + extra, filter_support_s=support_s)
-    assert certify(table, made, filter_support_s=support_s).verdict == "proved"
+    made = folds.calibrate(table, n, reserve=n + extra, filter_support_s=support_s, guard_s=guard_s)
+    assert certify(table, made, filter_support_s=support_s, guard_s=guard_s).verdict == "proved"
+
+
+def test_seed_and_share_choose_who_validates():
+    table = synthetic_windows(n_subjects=7, n_trials=14).metadata
+    chosen = [tuple(set(table["subject"][fold.validation]).pop() for fold in folds.calibrate(table, 2, seed=seed)) for seed in range(3)]
+    assert len(set(chosen)) > 1
+    assert [len(fold.validation) for fold in folds.calibrate(table, 2, validation=0)] == [0] * 7
 
 
 def test_without_a_clock_each_class_goes_by_its_own_rows():
@@ -130,6 +147,7 @@ def test_an_estimator_is_told_which_rows_calibrate(windows, n):
     ("asked", "sentence"),
     [
         ({"n": 4, "reserve": 3}, "n is 4 and reserve 3"),
+        ({"n": -1, "reserve": 3}, "n is -1 and reserve 3"),
         ({"n": 1, "by": "run"}, "by is 'run'; calibration is by 'subject' or 'session'"),
         ({"n": 1, "undividable": "skip"}, "undividable is 'skip'"),
         ({"n": 28}, "subject 01 has too few trials to set 28 of each class apart"),
@@ -138,6 +156,26 @@ def test_an_estimator_is_told_which_rows_calibrate(windows, n):
 def test_what_cannot_be_asked_is_said(windows, asked, sentence):
     with pytest.raises(ValueError, match=sentence):
         folds.calibrate(windows.metadata, **asked)
+
+
+def test_every_class_of_the_tested_one_is_tested(windows):
+    rare = windows.metadata.assign(label=np.where(windows.metadata.index % 28 == 5, "rare", windows.metadata["label"]))
+    with pytest.raises(ValueError, match=r"too few trials to set 2 of each class apart and test all classes after them \(lacking: rare\)"):
+        folds.calibrate(rare, 2)
+    constant = windows.metadata.assign(label=np.where(windows.metadata["subject"] == "01", "left", windows.metadata["label"]))
+    with pytest.raises(ValueError, match="subject 01 holds class 'left' only"):
+        folds.calibrate(constant, 2)
+
+
+def test_without_calibration_every_row_is_tested(windows):
+    tested = np.concatenate([fold.test for fold in folds.calibrate(windows.metadata, 0)])
+    np.testing.assert_array_equal(np.sort(tested), np.arange(len(windows)))
+
+
+def test_one_alone_has_nobody_to_learn_from(windows):
+    for by, rows in (("subject", windows.metadata["subject"] == "02"), ("session", windows.metadata["session"] == "2")):
+        with pytest.raises(ValueError, match=f"has no other {by} to train on"):
+            folds.calibrate(windows.metadata[rows].reset_index(drop=True), 2, by=by)
 
 
 def test_who_has_too_few_trials_can_be_left_out(windows):
@@ -151,3 +189,4 @@ def test_recordings_of_one_class_each_are_not_calibrated_inside():
     table["label"] = np.where(table["run"] == "1", "rest", "task")
     with pytest.raises(ValueError, match="would calibrate and test inside the same recordings"):
         folds.calibrate(table.assign(start_s=np.nan, stop_s=np.nan), 3)
+    assert len(folds.calibrate(table.assign(start_s=np.nan, stop_s=np.nan), 0, reserve=3)) == 6, "others' recordings tell nothing"
