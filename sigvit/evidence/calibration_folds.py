@@ -77,7 +77,7 @@ def _fold(division: Division, own: np.ndarray, n: int, reserve: int, keys: list[
     lacking = sorted(set(classes) - set(groups.names["label"][test]))
     if lacking:
         raise ValueError(f"{words} has too few trials to set {reserve} of each class apart and test all classes after them (lacking: {', '.join(lacking)}).")
-    if n and groups.label_follows_recording and np.isin(groups.recording[own[rank < n]], groups.recording[test]).any():
+    if groups.label_follows_recording and np.isin(groups.recording[own[rank < n]], groups.recording[test]).any():
         raise ValueError(f"{words} would calibrate and test inside the same recordings, and each holds one class: the recording would tell it.")
     told = f"{words} after its first {reserve} trials a class, {n} of them trained on" if reserve else words
     fold = division.fold(np.union1d(others, test), test, keys, number, f"{'calibrated' if n else 'cross'}_{by}", told)

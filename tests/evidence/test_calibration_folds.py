@@ -48,11 +48,11 @@ def test_train_holds_n_trials_a_class_of_the_tested_one_all_before_its_test(wind
             assert set(train["subject"]) == set(test["subject"])
 
 
-@pytest.mark.parametrize("support_s", [0.0, 0.7])
-def test_every_n_is_judged_on_the_same_windows_with_the_same_others(windows, support_s):
-    """Windows lie a second apart: filters that reach .7 s to each side keep one from the other."""
-    curve = [folds.calibrate(windows.metadata, n, reserve=5, filter_support_s=support_s) for n in (0, 2, 5)]
-    assert all(certify(windows, made, filter_support_s=support_s).verdict == "proved" for made in curve)
+@pytest.mark.parametrize("apart", [{}, {"filter_support_s": 0.7}, {"guard_s": 1.3}])
+def test_every_n_is_judged_on_the_same_windows_with_the_same_others(windows, apart):
+    """Windows lie a second apart: filters that reach .7 s to each side, or a longer guard, keep one from the other."""
+    curve = [folds.calibrate(windows.metadata, n, reserve=5, **apart) for n in (0, 2, 5)]
+    assert all(certify(windows, made, **apart).verdict == "proved" for made in curve)
     for several in zip(*curve, strict=True):
         for fold in several[1:]:
             np.testing.assert_array_equal(fold.test, several[0].test)
