@@ -311,19 +311,28 @@ def test_only_large_products_of_float32_go_another_way(slow_in_mkl):
         assert not _pays(left, right, 25, None)
 
 
-@pytest.mark.parametrize(("name", "knows", "slow"), [("AMD EPYC", True, True), ("AMD EPYC", False, False), ("Intel(R) Xeon(R)", True, False)])
-def test_the_processors_whose_products_are_slow(name, knows, slow, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "knows", "keeps", "slow"),
+    [("AMD EPYC", True, True, True), ("AMD EPYC", False, True, False), ("AMD EPYC", True, False, False), ("Intel(R) Xeon(R)", True, True, False)],
+)
+def test_the_processors_whose_products_are_slow(name, knows, keeps, slow, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": name, "avx512_vp2intersect": knows}, raising=False)
-    monkeypatch.setattr(products, "_keeps_digits", lambda: True)
+    monkeypatch.setattr(products, "_keeps_digits", lambda: keeps)
     assert products._is_slow_in_mkl() == (slow and torch.backends.mkl.is_available() and hasattr(torch.backends.mkldnn, "matmul"))
 
 
-def test_a_library_that_rounds_is_not_used(monkeypatch):
+@pytest.mark.parametrize("axes", [2, 3])
+def test_a_library_that_rounds_is_not_used(axes, monkeypatch):
+    """Nor one that rounds batched products alone."""
     if not SLOW_IN_MKL:
         pytest.skip("this CPU's own products are fast")
     assert products._keeps_digits()
-    rounded = torch.Tensor.__matmul__
-    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda left, right: rounded(left.bfloat16(), right.bfloat16()).float())
+    inner = torch.Tensor.__matmul__
+
+    def rounded(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        return inner(left.bfloat16(), right.bfloat16()).float() if left.ndim == axes else inner(left, right)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", rounded)
     assert not products._keeps_digits()
 
 

@@ -123,6 +123,6 @@ def _another(real: Tensor, draws: Tensor) -> Tensor:
     """(B, T) int64: for each real token the place of another real one of its row, any with the same probability."""
     counts = real.sum(1, keepdim=True)
     places = (~real).long().argsort(dim=1, stable=True)  # the real ones first
-    own = (real.cumsum(1) - 1).clamp(min=0)
-    further = 1 + (draws * (counts - 1)).long().clamp(min=0)
+    own = real.cumsum(1) - 1
+    further = 1 + (draws * (counts - 1)).long()
     return places.gather(1, (own + further) % counts.clamp(min=1))

@@ -9,7 +9,7 @@ import torch
 
 import sigvit
 from sigvit.electrodes import electrode_position
-from sigvit.tokenizers import Composite, ConvStem, ElectrodeTimePatches, RecordingBatch, ScalpMapPatches, TimeStepTokens
+from sigvit.tokenizers import Composite, ConvStem, ElectrodeTimePatches, RecordingBatch, ScalpMapPatches, SpectrogramPatches, TimeStepTokens
 from sigvit.tokenizers.mixed_recordings import at_one_rate
 
 
@@ -130,6 +130,20 @@ def test_a_picture_of_the_scalp_is_made_of_the_electrodes_that_a_recording_has()
     # float32: the same product, with a row of zeros for the electrode without a place
     torch.testing.assert_close(tokens.values[0], own(values[None, [0, 2, 3]]).values[0], rtol=0, atol=1e-6)
     assert [grid.shape for grid in tokens.grids] == [(2, 2, 5), (2, 2, 3)]
+
+
+def test_what_an_electrode_without_a_place_saw_is_in_no_picture():
+    tokenizer, values = ScalpMapPatches(1, (4, 4), (2, 2), 5, 2, 7, names=["Cz"], sampling_rate=100.0), torch.randn(2, 50)
+    values[1, 20:] = float("nan")
+    tokens = tokenizer(sigvit.collate_windows([(values, info_of("my sensor", "Cz"))]))
+    assert tokens.mask.view(4, 5).tolist() == [[True, True, False, False, False]] * 4
+
+
+def test_a_batch_has_as_many_tokens_as_its_largest_recording():
+    recordings = [(torch.randn(1, 90), info_of("Cz")), (torch.randn(3, 40), info_of("Cz", "Fz", "Oz"))]
+    for tokenizer in (tokenizer_of(), SpectrogramPatches(1, 100.0, window=16, stride=4, patch=(4, 2), width=7)):
+        tokens = tokenizer(sigvit.collate_windows(recordings))
+        assert tokens.values.shape[1] == max(grid.n_tokens for grid in tokens.grids)
 
 
 def test_rows_of_a_batch_are_a_batch():

@@ -91,6 +91,15 @@ def test_an_electrode_that_is_not_there_is_as_if_it_had_been_left_out():
     torch.testing.assert_close(maps().pictures(signals(), mask), fewer.pictures(signals()[:, here]), rtol=0, atol=1e-12)
 
 
+def test_an_electrode_is_averaged_over_its_real_samples_of_a_frame():
+    mask = torch.ones(2, 7, 6, dtype=torch.bool)
+    mask[0, 4, :2] = mask[1, 5, 4] = False
+    means = torch.where(mask, signals(6), float("nan")).unflatten(2, (2, 3)).nanmean(-1)
+    expected = maps(frame=1).pictures(means)
+    # float64: divided by the weights' sums before the product or behind it
+    torch.testing.assert_close(maps().pictures(signals(6), mask), expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("leftover", ["drop", "pad"])
 def test_a_short_recording_keeps_its_own_tokens_in_longer_company(leftover):
     tokenizer = maps(leftover=leftover)
@@ -138,6 +147,7 @@ def test_from_info_takes_seconds_names_places_and_rate():
     tokenizer = ScalpMapPatches.from_info(info)
     assert (tokenizer.frame, tokenizer.sampling_rate, tokenizer.names) == (5, 200.0, tuple(NAMES))
     assert tokenizer(torch.zeros(1, 7, 100)).grid.shape == (2, 2, 5)
+    assert ScalpMapPatches.from_info(mne.create_info(NAMES, 11.0, "eeg")).frame == 1, "a sample is the shortest that is averaged"
 
 
 @pytest.mark.parametrize(

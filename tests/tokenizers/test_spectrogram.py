@@ -104,6 +104,21 @@ def test_a_short_recording_keeps_its_own_tokens_in_longer_company(kind, leftover
         torch.testing.assert_close(own.values, tokenizer(alone).values, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_frame_counts_as_power_one_where_it_has_no_real_sample_also_behind_the_end(masked):
+    tokenizer = patches(patch=(8, 5), leftover="pad")  # 36 samples each, every 25
+    recording, mask = signals(37), torch.ones(2, 3, 37, dtype=torch.bool)
+    if masked:
+        mask[0, 1, :21] = mask[0, 2, :36] = False
+    tokens = tokenizer(recording, mask if masked else None)
+    padded, real = (torch.nn.functional.pad(each, (0, 24)) for each in (recording.where(mask, 0), mask))
+    seen = real.unfold(2, 16, 5).any(-1)
+    logarithms = tokenizer.power(padded).log().where(seen[..., None], 0.0).unflatten(2, (2, 5)).mT.flatten(3)
+    expected = (logarithms @ tokenizer.weight.T + tokenizer.bias).flatten(1, 2)
+    torch.testing.assert_close(tokens.values, expected, rtol=0, atol=1e-10)  # float64 sums in another order
+    assert tokens.mask.tolist() == [[True, True, True, True, not masked, True], [True] * 6]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_asked_in_inference_mode_has_gradients_afterwards(kind):
     tokenizer, recording = patches(kind), signals().requires_grad_()

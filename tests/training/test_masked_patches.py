@@ -11,7 +11,7 @@ from sigvit.training.batches import RecordingBatches, Share
 from sigvit.training.checkpoint import Checkpoints
 from sigvit.training.loop import train
 from sigvit.training.masked_autoencoder import MaskedAutoencoder
-from sigvit.training.masked_patches import EXCHANGED, MASKED, MaskedPatches
+from sigvit.training.masked_patches import EXCHANGED, MASKED, MaskedPatches, _another
 from sigvit.training.masks import Masking
 from sigvit.training.mixed_batches import MixedRecordingBatches, RecordingSet
 from sigvit.training.patch_targets import patch_target, patches_of
@@ -35,8 +35,10 @@ def network(positions: str = "learned", dropout: float = 0.0, pool: str = "class
     return sigvit.signal_vit(E, S, 20.0, tokenizer=tokenizer, positions=positions, dropout=dropout, heads=2, depth=2, pool=pool)
 
 
-def objective(kind: str, masking: str = "random", positions: str = "learned", dropout: float = 0.0) -> MaskedPatches | MaskedAutoencoder:
-    model = network(positions, dropout)
+def objective(
+    kind: str, masking: str = "random", positions: str = "learned", dropout: float = 0.0, pool: str = "class"
+) -> MaskedPatches | MaskedAutoencoder:
+    model = network(positions, dropout, pool)
     torch.manual_seed(1)
     if kind == "masked_patches":
         return MaskedPatches(model, patch_target(model.tokenizer, "mean", patches_of(model.tokenizer, recordings())), Masking(0.5, masking))
@@ -91,6 +93,16 @@ def test_corrupted_patches_become_mask_token_another_patch_or_stay():
         assert origin != [token]
 
 
+def test_another_patch_is_each_other_real_one_of_its_row_for_as_many_draws():
+    real = torch.tensor([[1, 1, 1, 1, 1], [0, 1, 0, 1, 1], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]]).bool()
+    draws = [torch.full(real.shape, (at + 0.5) / 4) for at in range(4)]
+    found = torch.stack([_another(real, each) for each in draws], dim=2)
+    for row, at in real[:2].nonzero().tolist():
+        others = [other for other in real[row].nonzero().flatten().tolist() if other != at]
+        assert sorted(found[row, at].tolist()) == sorted(others * (4 // len(others)))
+    assert found[2, 2].tolist() == [2] * 4, "there is no other one"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_mean_over_equal_shares_is_the_loss_of_the_whole_batch(kind):
     each, data = objective(kind).eval(), batches()
@@ -131,9 +143,59 @@ def test_killed_and_resumed_is_bit_equal(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_parameter_that_is_trained_gets_a_gradient(kind):
+def test_tokens_are_dropped_out_on_their_way_into_the_encoder_in_training_alone(kind):
+    each, seen = objective(kind, dropout=0.4), []
+    each.model.encoder.register_forward_pre_hook(lambda module, inputs: seen.append((inputs[0] == 0).float().mean()))
+    for mode in (True, False):
+        each.train(mode)(batches().batch(0)[0])
+    assert abs(seen[0] - 0.4) < 0.15  # four standard deviations of 192 draws, those of the fewest tokens
+    assert seen[1] == 0
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_an_autoencoder_encodes_what_is_not_dropped_as_if_the_rest_was_padding(positions):
+    each, seen = objective("masked_autoencoder", positions=positions).eval(), []
+    each.model.encoder.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    batch = batches().batch(0)[0]
+    each(batch)
+    tokens = each.model.cut(batch.signal)
+    dropped, _ = each.masking.hidden(tokens, batch.seeds)
+    kept = torch.nn.functional.pad(~dropped, (1, 0), value=True)  # the class token is never dropped
+    placed = each.model.placed(tokens)
+    expected = each.model.encoder(placed.values, kept, rotate=each.model.rotation(placed))
+    torch.testing.assert_close(seen[0].flatten(0, 1), expected[kept], rtol=0, atol=1e-5)  # float32, two blocks
+
+
+@pytest.mark.parametrize("positions", ["learned", "coordinates"])
+def test_a_decoder_tells_dropped_patches_apart_by_their_places(positions):
+    each = objective("masked_autoencoder", positions=positions).eval()
+    patches = each.model.cut(recordings()[:5])
+    dropped, _ = each.masking.hidden(patches, torch.arange(5))
+    for decoded, own in zip(each.decode(each.model.placed(patches), dropped).patches().values, dropped, strict=True):
+        assert torch.pdist(decoded[own]).min() > 0.01, "mask tokens without places would be decoded alike"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("positions", ["learned", "coordinates"])
+def test_weight_decay_spares_vectors_and_positions(kind, positions):
+    each = objective(kind, positions=positions)
+    spared = {"mask_token", "prediction.bias", "model.tokenizer.bias"} | {name for name, _ in each.named_parameters() if "positions." in name}
+    assert any(name.startswith("model.positions.") for name in spared)
+    assert spared <= each.no_decay_names()
+    assert each.no_decay_names().isdisjoint({"prediction.weight", "model.tokenizer.weight", "model.encoder.blocks.0.mlp.inner.weight"})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_finished_model_is_as_for_use(kind):
+    each = objective(kind).train()
+    assert not any(module.training for module in each.finished().modules())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pool", ["class", "map"])
+def test_every_parameter_that_is_trained_gets_a_gradient(kind, pool):
     """Several processes would wait for ever for one that doesn't."""
-    each = objective(kind)
+    each = objective(kind, pool=pool)
     torch.nn.init.normal_(each.prediction.weight)
     each(batches().batch(0)[0]).backward()
     lacking = [name for name, parameter in each.named_parameters() if parameter.requires_grad and parameter.grad is None]
