@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,10 +42,15 @@ def test_fits_on_one_part_share_a_half_and_other_starts_find_it(tmp_path):
     assert [halves.once(each, numbered(fits)) for each in (one, one, same)] == ["half 1"] * 3
     assert Halves(tmp_path).once(part(), numbered(fits)) == "half 1"
     assert [path.suffix for path in tmp_path.iterdir()] == [".pickle"]
+    kept_nowhere = Halves()
+    assert [kept_nowhere.once(each, numbered(fits)) for each in (one, one, same)] == ["half 2", "half 2", "half 3"]
 
 
-@pytest.mark.parametrize("other", [part(1), part(0, np.arange(7) % 3), TrainingPart(part().signals, np.arange(7) % 3, None, None, 3)])
-def test_other_windows_groups_or_labels_have_another_half(tmp_path, other):
+OTHERS = [part(1), part(0, np.arange(7) % 3), replace(part(), targets=np.arange(7) % 3), replace(part(), electrodes={"sfreq": 100.0})]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_other_windows_groups_labels_or_rates_have_another_half(tmp_path, other):
     fits = []
     for each in (part(), other):
         Halves(tmp_path).once(each, numbered(fits))
@@ -82,12 +88,14 @@ class Restarting(Parallel):
 
 def test_workers_that_joblib_starts_afresh_are_not_told(monkeypatch):
     monkeypatch.setattr("sigvit.halves.Parallel", Restarting)
-    halves = Halves()
+    halves, one, other = Halves(), part(0), part(1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        halves.ahead([("first", part(0), told_where), ("second", part(1), told_where)], processes=2)
+        halves.ahead([("first", one, told_where), ("another seed of it", one, told_where), ("second", other, told_where)], processes=2)
         with pytest.raises(UserWarning, match="A worker stopped"):
             Restarting(n_jobs=1)([])
+    # Also without a folder they are given to who asks.
+    assert [halves.once(each, numbered([]))[1] for each in (one, other)] == [fingerprint(each.signals) for each in (one, other)]
 
 
 class OfNumberedProcess(SignalViTClassifier):
@@ -111,6 +119,7 @@ def test_fit_many_fits_halves_in_as_many_processes_as_it_is_given(monkeypatch):
         np.testing.assert_array_equal(one.predict_proba(windows), other.predict_proba(windows))
 
 
+@pytest.mark.filterwarnings("default:made by another version")
 def test_what_can_not_be_read_as_it_was_written_is_fitted_again(tmp_path):
     Halves(tmp_path).once(part(), numbered([]))
     (path,) = tmp_path.iterdir()

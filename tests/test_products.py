@@ -122,7 +122,11 @@ def test_product_is_mapped_over_whatever_is_stacked():
     expected = torch.einsum("nkm,mpk->knp", *stacks)
     torch.testing.assert_close(torch.vmap(mapped_product, (1, 2, None))(*stacks, bias), expected + bias)
     torch.testing.assert_close(torch.vmap(mapped_product, (1, 2, 0))(*stacks, several), expected + several[:, None])
+    torch.testing.assert_close(torch.vmap(mapped_product, (1, 2, 1))(*stacks, several.T), expected + several[:, None])
     torch.testing.assert_close(torch.vmap(mapped_product, (1, 2, None))(*stacks, None), expected)
+    stacks_of_two = [each.expand(2, *each.shape) for each in stacks]
+    both = torch.vmap(mapped_product, (2, 3, None))(*stacks_of_two, bias.expand(2, -1))
+    torch.testing.assert_close(both, (expected + bias)[:, None].expand(-1, 2, -1, -1))
     many = torch.randn(3, 7, 5, dtype=torch.float64)
     gradients = torch.vmap(torch.func.grad(lambda each: mapped_product(each, right, bias).square().sum()), 1)(many.permute(2, 1, 0).contiguous())
     expected = torch.stack([torch.func.grad(lambda each: (each @ right + bias).square().sum())(many[:, k].T.contiguous()) for k in range(7)])

@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional
 
 import sigvit
-from sigvit.model.adapt import adapt, drop_representation, share_channels
+from sigvit.model.adapt import adapt, drop_representation, set_stochastic_depth, share_channels
 from sigvit.model.config import ModelConfig
 from sigvit.model.resize import resize_patches, resize_positions
-from sigvit.tokenizers import ResNetPatches
+from sigvit.tokenizers import ImagePatches, ResNetPatches
 
 SINGLE = 1e-5  # float32, two blocks
 EXACT = 1e-12  # float64
@@ -83,11 +83,11 @@ def test_enlarged_patches_of_an_enlarged_image_keep_the_logits(positions):
 @pytest.mark.parametrize("method", ["matmul", "convolution"])
 def test_a_replicated_image_keeps_its_logits(channels, method):
     model = model_of()
-    model.tokenizer.method = method
+    model.tokenizer.method, model.tokenizer.pad = method, True
     found = adapt(model, in_channels=channels)
     grey = torch.randn(2, 1, 15, 21)
     torch.testing.assert_close(found(grey.expand(-1, channels, -1, -1)), model(grey.expand(-1, 2, -1, -1)), rtol=SINGLE, atol=SINGLE)
-    assert found.tokenizer.method == method
+    assert found.tokenizer.arguments() == model.tokenizer.arguments() | {"in_channels": channels}
 
 
 @pytest.mark.parametrize("old", range(1, 8))
@@ -169,19 +169,28 @@ def test_an_adapted_model_is_like_one_that_was_built_so_and_goes_to_disk(positio
     assert torch.equal(sigvit.VisionTransformer.from_pretrained(tmp_path)(image), found(image))
 
 
-def test_what_was_frozen_in_training_or_in_half_precision_stays_so():
+@pytest.mark.parametrize("frozen", ["weight", "bias"])
+def test_what_was_frozen_in_training_or_in_half_precision_stays_so(frozen):
     model = model_of().bfloat16().train()
-    model.tokenizer.weight.requires_grad_(False)
+    getattr(model.tokenizer, frozen).requires_grad_(False)
     model.positions.table.requires_grad_(False)
     found = adapt(model, **CHANGES)
     assert found.training
-    assert not found.tokenizer.weight.requires_grad
-    assert found.tokenizer.bias.requires_grad
+    assert {name: parameter.requires_grad for name, parameter in found.tokenizer.named_parameters()} == {"weight": True, "bias": True} | {frozen: False}
     assert not found.positions.table.requires_grad
     assert {parameter.dtype for parameter in found.parameters()} == {torch.bfloat16}
     exact = resize_patches(share_channels(model.tokenizer.weight.float(), 3), (5, 11))
     # half precision rounds twice, after the channels and after the patch
     torch.testing.assert_close(found.tokenizer.weight.float(), exact, rtol=2**-7, atol=2**-7)
+
+
+def test_other_rates_of_skipped_branches_go_to_disk(tmp_path):
+    model = model_of()
+    set_stochastic_depth(model, (0.1, 0.3))
+    model.save_pretrained(tmp_path)
+    again = sigvit.VisionTransformer.from_pretrained(tmp_path)
+    for each in (model, again):
+        assert [block.stochastic_depth for block in each.encoder.blocks] == pytest.approx([0.1, 0.3])  # rates are float32's
 
 
 def test_it_says_what_was_done_to_each_part_also_in_two_steps():
@@ -228,6 +237,16 @@ def test_a_model_of_recordings_says_what_can_change(changes):
     with pytest.raises(ValueError, match="num_classes"):
         adapt(model, **changes)
     assert adapt(model, num_classes=5)(torch.zeros(2, 3, 40)).shape == (2, 5)
+
+
+class BrightPatches(ImagePatches):
+    """Somebody's own, which a plain one would replace unnoticed."""
+
+
+def test_a_tokenizer_of_another_class_keeps_its_channels_and_patches():
+    config = ModelConfig((3, 16, 24), num_classes=3, width=16, depth=1, heads=2, mlp_width=19)
+    with pytest.raises(ValueError, match="this model's is BrightPatches; here only image_size and num_classes can"):
+        adapt(sigvit.VisionTransformer(config, BrightPatches((8, 8), 3, 16)), in_channels=1)
 
 
 def test_a_hybrid_changes_its_image_size_and_its_head_alone():

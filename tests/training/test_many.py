@@ -19,7 +19,7 @@ from sigvit.model.scaling import Scaling
 from sigvit.tokenizers import CovarianceTokens
 from sigvit.training import checkpoint
 from sigvit.training.checkpoint import Checkpoints
-from sigvit.training.claims import Claims
+from sigvit.training.claims import Claims, _place
 from sigvit.training.group import Group
 from sigvit.training.many import Member, Plan, Snapshots, is_stackable, train_many
 from sigvit.training.member import train_alone
@@ -603,12 +603,13 @@ def test_those_that_wait_go_on_by_the_plan_of_all(tmp_path, monkeypatch):
 def test_claims_in_one_file_are_let_go_of_one_by_one(tmp_path, claimed_elsewhere):
     """Closing a file would let go of all that its process has locked there."""
     first, second = Claims(tmp_path), Claims(tmp_path)
-    first.take(["a", "b"])
-    second.take(["c"])
-    with claimed_elsewhere(tmp_path, "b") as held:
+    one, two, three = sorted("abc", key=_place)  # as they lie in the file
+    first.take([one, two])
+    second.take([three])
+    with claimed_elsewhere(tmp_path, two) as held:
         assert not held
     del first
-    for keys, free in ((("a", "b"), True), (("b", "c"), False)):
+    for keys, free in (((one, two), True), ((two, three), False)):
         with claimed_elsewhere(tmp_path, *keys) as held:
             assert held == free
 
@@ -623,6 +624,30 @@ def test_a_claim_that_a_process_holds_twice_is_let_go_of_with_the_last(tmp_path,
         assert not held
     del second
     with claimed_elsewhere(tmp_path, "a") as held:
+        assert held
+
+
+def test_a_claim_that_one_asks_for_twice_is_let_go_of_once_and_can_be_taken_again(tmp_path, claimed_elsewhere):
+    claims, other = Claims(tmp_path), Claims(tmp_path)
+    other.take(["c"])  # keeps the file open, whose end would let go of all
+    for keys in (["a"], ["a", "b"]):
+        claims.take(keys)
+    claims.let_go()
+    with claimed_elsewhere(tmp_path, "a", "b") as held:
+        assert held
+    claims.take(["a"])
+    with claimed_elsewhere(tmp_path, "a") as held:
+        assert not held
+
+
+def test_of_claims_that_one_cannot_have_together_one_has_none(tmp_path, claimed_elsewhere):
+    claims, other, keys = Claims(tmp_path), Claims(tmp_path), sorted("abc", key=_place)  # as they are asked for
+    other.take(["d"])  # keeps the file open, as above
+    with claimed_elsewhere(tmp_path, keys[2]) as held:
+        assert held
+        with pytest.raises(BlockingIOError, match="Another process trains the same"):
+            claims.take(keys)
+    with claimed_elsewhere(tmp_path, *keys[:2]) as held:
         assert held
 
 

@@ -35,9 +35,7 @@ def network(positions: str = "learned", dropout: float = 0.0, pool: str = "class
     return sigvit.signal_vit(E, S, 20.0, tokenizer=tokenizer, positions=positions, dropout=dropout, heads=2, depth=2, pool=pool)
 
 
-def objective(
-    kind: str, masking: str = "random", positions: str = "learned", dropout: float = 0.0, pool: str = "class"
-) -> MaskedPatches | MaskedAutoencoder:
+def objective(kind: str, masking: str = "random", positions: str = "learned", dropout: float = 0.0, pool: str = "class") -> MaskedPatches | MaskedAutoencoder:
     model = network(positions, dropout, pool)
     torch.manual_seed(1)
     if kind == "masked_patches":

@@ -12,7 +12,7 @@ from torch import nn
 
 import sigvit
 from sigvit.model.scaling import Scaling
-from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens
+from sigvit.tokenizers import Composite, ConvStem, CovarianceTokens, ElectrodeTimePatches
 from sigvit.weights.export import save_npz, timm_state_dict
 from sigvit.weights.load import from_weights, load_weights
 from sigvit.weights.read import Checkpoint, files_of
@@ -426,6 +426,23 @@ def test_our_own_models_of_recordings():
     load_weights(model, source.state_dict(), "sigvit")
 
 
+def test_electrodes_are_grouped_as_the_model_was_built():
+    source, model = (
+        sigvit.signal_vit(4, 40, tokenizer=ElectrodeTimePatches(4, 2, 10, 10, 12, grouping="position", names=names))
+        for names in (["O1", "O2", "Fp1", "Fp2"], ["O1", "Fp1", "O2", "Fp2"])
+    )
+    groups = model.tokenizer.groups
+    assert groups != source.tokenizer.groups
+    load_weights(model, source.state_dict(), "sigvit")
+    assert model.tokenizer.order.tolist() == [electrode for group in groups for electrode in group]
+    assert torch.equal(model.tokenizer.weight, source.tokenizer.weight)
+
+
+def test_whole_numbers_are_no_weights_of_ours():
+    state = vit().state_dict() | {"encoder.norm.bias": torch.ones(12, dtype=torch.int8)}
+    assert "tensors of the file that hold torch.int8 instead of floating-point numbers:\n    encoder.norm.bias" in refusal(vit(), state, "sigvit")
+
+
 def recordings() -> sigvit.VisionTransformer:
     """A model whose tokenizers measure something before training."""
     stem = ConvStem(3, 5, kernel=7, pool=11, stride=11, width=8, whiten=True)
@@ -495,6 +512,13 @@ def test_a_config_of_timm_is_followed(choices, arguments, tmp_path):
     assert (model.config.heads, model.config.pool, model.config.gelu) == (source.config.heads, source.config.pool, source.config.gelu)
     assert torch.equal(model(x), source(x))
     assert torch.equal(load_weights(vit(**choices), tmp_path, "timm")(x), source(x))
+
+
+def test_what_is_said_counts_more_than_a_config(tmp_path):
+    source, x, said = vit((14, 56)), torch.randn(2, 3, 14, 56), {"image_size": (14, 56), "gelu": "erf"}
+    timm_folder(tmp_path, source, num_heads=3, img_size=[28, 28], act_layer="gelu_tanh")
+    for model in (from_weights(tmp_path, "timm", **said), load_weights(vit((14, 56)), tmp_path, "timm", **said)):
+        assert torch.equal(model(x), source(x))
 
 
 def test_an_argument_of_timm_that_is_null_leaves_what_the_config_says_above_it(tmp_path):
@@ -588,11 +612,12 @@ def test_the_method_of_the_class_is_the_function():
     assert set(SOURCES) >= {"google", "timm", "hugging_face", "torchvision", "mae", "dinov2", "sigvit"}
 
 
-def test_factorised_positions_of_another_size_are_resized():
-    small, large = (sigvit.vit("Ti/16", image_size=size, num_classes=3, depth=1, positions="factorised").eval() for size in ((32, 48), (64, 48)))
-    loaded = sigvit.load_weights(large, small.state_dict(), source="sigvit")
-    images = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(loaded.features(images), small.features(images))  # which resizes at run time
+@pytest.mark.parametrize(("before", "after"), [((32, 48), (64, 48)), ((48, 80), (48, 32))])
+def test_factorised_positions_of_another_size_are_resized(before, after):
+    source, model = (sigvit.vit("Ti/16", image_size=size, num_classes=3, depth=1, positions="factorised").eval() for size in (before, after))
+    loaded = sigvit.load_weights(model, source.state_dict(), source="sigvit")
+    images = torch.randn(2, 3, *after, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(loaded.features(images), source.features(images))  # which resizes at run time
 
 
 @pytest.mark.parametrize(
