@@ -134,6 +134,16 @@ def test_an_image_models_weights_apply():
         torch.testing.assert_close(other(still).values[:, ::steps], grey, rtol=0, atol=1e-12)
 
 
+def test_an_image_models_weights_are_copied():
+    patches = ImagePatches((5, 11), in_channels=3, width=13)
+    before = {name: tensor.clone() for name, tensor in patches.state_dict().items()}
+    tokenizer = ScalpMapPatches.from_image_patches(patches, 7, size=(15, 22), frame=3, names=NAMES)
+    with torch.no_grad():
+        for parameter in tokenizer.parameters():
+            parameter.add_(1)
+    assert all(torch.equal(before[name], tensor) for name, tensor in patches.state_dict().items())
+
+
 def test_a_whole_image_model_starts_one_for_recordings():
     image = sigvit.vit("Ti", (16, 16), 10, patch_size=8, width=12, depth=2, heads=2)
     tokenizer = ScalpMapPatches.from_image_patches(image.tokenizer, 7, size=(16, 16), frame=5, names=NAMES)
