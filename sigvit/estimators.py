@@ -239,7 +239,9 @@ class SignalViTClassifier(NetworkClassifier):
 
     def _prepare(self, X: Any, y: Any, groups: Any, validation: tuple[Any, Any] | None) -> TrainingPart:
         part = super()._prepare(X, y, groups, validation)
-        self._evens()  # refuses before anything is fitted
+        # Refuse before anything is fitted.
+        self._evens()
+        self.recipe(len(part.targets))
         return part
 
     def _begin(self, part: TrainingPart, halves: Halves) -> None:

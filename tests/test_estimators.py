@@ -583,9 +583,14 @@ def test_large_sets_are_trained_on_for_longer_where_nobody_says_how_long():
     assert SignalViTClassifier(training_steps=7).recipe(5003).steps == 7
 
 
-def test_how_long_to_train_is_said_once(windows):
-    with pytest.raises(ValueError, match=r"epochs is 3 and training_steps 7; .* leave one of the two out"):
-        SignalViTClassifier(epochs=3, training_steps=7).fit(windows)
+@pytest.mark.parametrize(
+    ("choices", "told"),
+    [({"epochs": 3, "training_steps": 7}, "epochs is 3 and training_steps 7; .* leave one of the two out"), ({"learning_rate": -1.0}, "learning_rate is -1.0")],
+)
+def test_a_training_that_cannot_be_is_refused_before_anything_is_fitted(windows, monkeypatch, choices, told):
+    monkeypatch.setattr(SignalViTClassifier, "_fit_classical", lambda *_: pytest.fail("the classical half was fitted"))
+    with pytest.raises(ValueError, match=told):
+        SignalViTClassifier(**choices).fit(windows)
 
 
 @pytest.mark.parametrize("network", ["EEGNet", "ShallowConvNet"])
