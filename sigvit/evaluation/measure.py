@@ -63,7 +63,7 @@ class TrainingStep:
 def step_times(steps: Mapping[Name, Callable[[], object]], device: torch.device | str = "cpu", rounds: int = 7) -> dict[Name, list[float]]:
     """Seconds of each in every round, taken in turn, so that what disturbs the machine for a while disturbs all alike; two calls each first.
 
-    Of a short step they are the mean of as many calls as take `A_TURN`: in a training it follows its like, and not a large model that has left it no cache.
+    Of a short step they are the mean of as many calls as take `A_TURN`: in a training it follows its like, not a large model.
 
     >>> {name: len(times) for name, times in step_times({"one": int, "other": float}, rounds=3).items()}
     {'one': 3, 'other': 3}

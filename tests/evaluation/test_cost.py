@@ -1,11 +1,11 @@
 """Costs add up, scale as they must, and the prices of a processor come out of its measured steps."""
 
 import os
-import statistics
 import subprocess
 import sys
-import time
 from dataclasses import astuple, replace
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import sigvit
+from sigvit.evaluation import measure
 from sigvit.evaluation.calibration import calibrate, fit_prices
 from sigvit.evaluation.cost import Training, memory_parts, step_work, training_cost
 from sigvit.evaluation.hardware import GPUS, Hardware, published
@@ -198,17 +199,16 @@ def test_bad_input_gets_a_sentence(act, sentence):
         act()
 
 
-def test_short_steps_follow_their_like_and_long_ones_come_once_a_turn():
-    calls = {"short": 0, "long": 0}
+def test_short_steps_follow_their_like_and_long_ones_come_once_a_turn(monkeypatch):
+    now, seconds = [0.0], {"shortest": 1e-6, "short": A_TURN / 7, "long": 2 * A_TURN}
+    calls = dict.fromkeys(seconds, 0)
+    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 
-    def short():
-        calls["short"] += 1
+    def step(name):
+        calls[name] += 1
+        now[0] += seconds[name]
 
-    def long():
-        calls["long"] += 1
-        time.sleep(2 * A_TURN)
-
-    times = step_times({"short": short, "long": long}, rounds=3)
-    assert calls == {"short": 2 + 3 * MOST_CALLS, "long": 2 + 3}
-    assert [len(found) for found in times.values()] == [3, 3]
-    assert min(times["long"]) >= 2 * A_TURN > 10 * statistics.median(times["short"])  # a mean of calls, not their sum
+    times = step_times({name: partial(step, name) for name in seconds}, rounds=3)
+    assert calls == {"shortest": 2 + 3 * MOST_CALLS, "short": 2 + 3 * 7, "long": 2 + 3}
+    for name, found in times.items():
+        assert found == pytest.approx([seconds[name]] * 3, rel=1e-6)  # differences of a clock in double precision
