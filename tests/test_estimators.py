@@ -241,9 +241,11 @@ def test_whoever_names_weights_says_what_classes_count(three_classes):
     [
         ({"class_weight": {"right": 3.0}, "even_classes": True}, r"even_classes is True, but class_weight {'right': 3.0} says that"),
         ({"even_classes": "always"}, "even_classes is 'always'; it must be True, False or"),
+        ({"epochs": 3, "training_steps": 7}, "epochs is 3 and training_steps 7; .* leave one of the two out"),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0; it must be above 0"),
     ],
 )
-def test_what_even_classes_can_not_be_is_refused_before_a_half_is_fitted(three_classes, choices, sentence, monkeypatch):
+def test_what_a_training_can_not_be_is_refused_before_a_half_is_fitted(three_classes, choices, sentence, monkeypatch):
     monkeypatch.setattr(SignalViTClassifier, "_fit_classical", lambda self, part: pytest.fail("The half was fitted."))
     model = clone(QUICK).set_params(classical="auto", **choices)
     with pytest.raises(ValueError, match=sentence):
@@ -581,16 +583,6 @@ def test_epochs_count_passes_over_the_windows():
 def test_large_sets_are_trained_on_for_longer_where_nobody_says_how_long():
     assert [SignalViTClassifier(batch_size=13).recipe(count).steps for count in (17, 406, 407, 5003)] == [1000, 1000, 1002, 12316]  # 32 times each
     assert SignalViTClassifier(training_steps=7).recipe(5003).steps == 7
-
-
-@pytest.mark.parametrize(
-    ("choices", "told"),
-    [({"epochs": 3, "training_steps": 7}, "epochs is 3 and training_steps 7; .* leave one of the two out"), ({"learning_rate": -1.0}, "learning_rate is -1.0")],
-)
-def test_a_training_that_cannot_be_is_refused_before_anything_is_fitted(windows, monkeypatch, choices, told):
-    monkeypatch.setattr(SignalViTClassifier, "_fit_classical", lambda *_: pytest.fail("the classical half was fitted"))
-    with pytest.raises(ValueError, match=told):
-        SignalViTClassifier(**choices).fit(windows)
 
 
 @pytest.mark.parametrize("network", ["EEGNet", "ShallowConvNet"])
