@@ -26,6 +26,8 @@ FEW_TOKENS_FAST, TOKENS_A_NUMBER = 200, 12
 # Softmax takes rows shorter than a vector of the CPU one number at a time, in 180 instead of 13 ns for 15 tokens; filled up, faster from four on (docs/log.md).
 VECTOR = 16 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else 1  # numbers of float32
 FEWEST_FILLED = 4
+# Numbers, 4 MiB of them: with more weights between all pairs, attention to 84 and 96 tokens takes up to a third longer on one thread (docs/log.md).
+WEIGHTS_AT_ONCE = 2**20
 # With instructions for bfloat16 a CPU's fused kernel takes two to four times the products' time, without them half of it (docs/log.md).
 FAST_BFLOAT16 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 # Beyond so many tokens, weights of all pairs fill the memory.
@@ -91,8 +93,24 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) ->
     return scores.softmax(-1)
 
 
+def attention_of_few_tokens(packed: Tensor, heads: int) -> Tensor:
+    """Softmax attention among T tokens, (…, T, 3 · D) queries, keys and values side by side → (…, T, D), with a gradient of its own; so many rows of a batch
+    at a time that what they weigh with stays in the cache.
+
+    >>> attention_of_few_tokens(torch.zeros(2, 3, 5, 12), heads=2).shape
+    torch.Size([2, 3, 5, 4])
+    """
+    tokens, width = packed.shape[-2:]
+    rows = max(1, WEIGHTS_AT_ONCE // (heads * tokens * tokens))
+    flat = packed.reshape(-1, tokens, width)
+    if len(flat) <= rows:
+        return AttentionOfFewTokens.apply(packed, heads)[0]
+    parts = [AttentionOfFewTokens.apply(part, heads)[0] for part in flat.split(rows)]
+    return torch.cat(parts).view(*packed.shape[:-1], width // 3)
+
+
 class AttentionOfFewTokens(torch.autograd.Function):
-    """Softmax attention among T tokens, (…, T, 3 · D) queries, keys and values side by side → (…, T, D), with a gradient of its own.
+    """`attention_of_few_tokens` of all rows at once.
 
     With few tokens and narrow heads a matrix product's cost is that of its shorter side: all products here end in T columns, never in d, and run twice
     as fast. Also gives what the way back needs: queries (N, d, T), keys and values (N, d, columns) and weights (N, T, columns), N = all rows · heads; columns
@@ -201,8 +219,7 @@ class Attention(nn.Module):
         if outputs is not None:
             query = x[..., outputs, :]
         if mask is None and query is None and rotate is None and attend is attention and _are_few(x, self.heads):
-            merged = AttentionOfFewTokens.apply(mapped(self.qkv, x), self.heads)[0]
-            return mapped(self.out, merged)
+            return mapped(self.out, attention_of_few_tokens(mapped(self.qkv, x), self.heads))
         q, k, v = self._heads(x, query)
         if rotate is not None:
             q, k = rotate(q, outputs), rotate(k, None)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sigvit.model.attention import AttentionOfFewTokens, attention_weights, merge_heads, split_heads
+from sigvit.model.attention import AttentionOfFewTokens, attention_of_few_tokens, attention_weights, merge_heads, split_heads
 from sigvit.model.block import branch
 from sigvit.model.dropout import dropout, dropout_factors, dropout_seeds
 from sigvit.model.encoder import Attention, Block, Encoder, Mlp, attention
@@ -282,6 +282,20 @@ def test_attention_of_few_tokens_is_the_attention_of_many_in_float32(tokens, mon
 def test_the_gradient_of_attention_of_few_tokens_is_that_of_finite_differences():
     packed = torch.randn(2, 3, 5, 12, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda packed: AttentionOfFewTokens.apply(packed, 2)[0], packed, check_undefined_grad=False)
+
+
+def test_attention_in_parts_is_that_of_all_rows_at_once(monkeypatch):
+    packed, towards = torch.randn(2, 7, 5, 12, dtype=torch.float64, requires_grad=True), torch.randn(2, 7, 5, 4, dtype=torch.float64)
+    whole = attention_of_few_tokens(packed, 2)
+    (gradient,) = torch.autograd.grad(whole, packed, towards)
+    monkeypatch.setattr("sigvit.model.attention.WEIGHTS_AT_ONCE", 3 * 2 * 5 * 5)  # three rows of fourteen
+    with torch.autograd.graph.saved_tensors_hooks(lambda kept: sizes.append(len(kept)) or kept, lambda kept: kept):
+        sizes = []
+        parts = attention_of_few_tokens(packed, 2)
+    assert max(sizes) == 3 * 2
+    # Products of fewer matrices may be rounded differently.
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-14)
+    torch.testing.assert_close(torch.autograd.grad(parts, packed, towards)[0], gradient, rtol=0, atol=1e-14)
 
 
 def test_a_gradient_taken_under_autocast_is_that_of_the_way_there():
