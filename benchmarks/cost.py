@@ -27,8 +27,9 @@ from sigvit.data.images import open_images
 from sigvit.evaluation.calibration import fit_prices
 from sigvit.evaluation.cost import Training, fused, step_work, training_cost
 from sigvit.evaluation.hardware import Hardware, published
-from sigvit.evaluation.measure import TrainingStep, measured_peak, step_seconds
+from sigvit.evaluation.measure import TrainingStep, measured_peak
 from sigvit.evaluation.trace import trace_forward, trace_training
+from sigvit.timing import step_seconds
 from sigvit.training.image_batches import ImageBatches
 from sigvit.training.image_run import ImageRun, open_recipe, steps_of
 from sigvit.training.loop import train

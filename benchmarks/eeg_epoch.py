@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import sigvit
-from sigvit.evaluation.measure import step_times
+from sigvit.timing import step_times
 from sigvit.training.batches import RecordingBatches
 from sigvit.training.distributed import Processes
 from sigvit.training.loop import update

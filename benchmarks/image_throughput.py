@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import sigvit
-from sigvit.evaluation.measure import measured_peak, step_seconds, step_times
+from sigvit.evaluation.measure import measured_peak
 from sigvit.evaluation.trace import trace_forward
 from sigvit.model.families import family
+from sigvit.timing import step_seconds, step_times
 
 OPERATORS = ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor", "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 CASES = {

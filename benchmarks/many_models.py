@@ -22,8 +22,8 @@ from page import keep, where
 from torch import nn
 
 import sigvit
-from sigvit.evaluation.measure import step_times
 from sigvit.evidence.convnets import EEGNet
+from sigvit.timing import step_times
 from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.training.distributed import Processes
 from sigvit.training.group import Group

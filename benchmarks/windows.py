@@ -25,7 +25,7 @@ from page import keep, where
 
 from sigvit.data.recordings import Cut, LabelledRecording, windows_from_raw, windows_from_recordings
 from sigvit.data.synthetic import synthetic_raw
-from sigvit.evaluation.measure import step_times
+from sigvit.timing import step_times
 
 DATA = Path(os.environ.get("SIGVIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
 ROUNDS = 15

@@ -15,10 +15,11 @@ from sigvit.evaluation.calibration import calibrate
 from sigvit.evaluation.cost import Training, TrainingCost, memory_parts, training_cost
 from sigvit.evaluation.flops import vit_flops
 from sigvit.evaluation.hardware import GPUS_PER_MACHINE, Hardware, published, stated_prices
-from sigvit.evaluation.measure import TrainingStep, inference_seconds, measured_peak, peak_memory, resident_memory, step_seconds
+from sigvit.evaluation.measure import TrainingStep, inference_seconds, measured_peak, peak_memory, resident_memory
 from sigvit.evaluation.trace import trace_training
 from sigvit.model.families import FAMILIES, hybrid
 from sigvit.model.vision_transformer import VisionTransformer, vit
+from sigvit.timing import step_seconds
 from sigvit.training.image_run import ImageRun, ImageTask, open_recipe
 from sigvit.training.recipe import require_unset
 

@@ -13,8 +13,9 @@ from torch import nn
 
 from sigvit.evaluation.cost import Training, step_work
 from sigvit.evaluation.hardware import Hardware
-from sigvit.evaluation.measure import TrainingStep, measured_peak, step_seconds
+from sigvit.evaluation.measure import TrainingStep, measured_peak
 from sigvit.evaluation.trace import Work
+from sigvit.timing import step_seconds
 
 
 def calibrate(cases: Sequence[tuple[nn.Module, Training]], device: torch.device | str = "cpu", rounds: int = 7) -> Hardware:

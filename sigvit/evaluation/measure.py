@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +13,8 @@ from torch.nn import functional
 from sigvit.evaluation.cost import Training
 from sigvit.mode import in_mode
 from sigvit.products import fast_products
+from sigvit.timing import seconds_of, step_seconds
 
-Name = TypeVar("Name")
-A_TURN, MOST_CALLS = 0.05, 100  # seconds; times that a step is called in them
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
@@ -31,7 +28,7 @@ def measured_peak(device: torch.device | str = "cpu", dtype: str = "float32", re
     size = 8192 if device.type == "cuda" else 1024
     left, right, out = (torch.ones(size, size, device=device, dtype=DTYPES[dtype]) for _ in range(3))
     with fast_products(size**3):
-        return 2.0 * size**3 / statistics.median(_seconds(lambda: torch.mm(left, right, out=out), device, repeats))
+        return 2.0 * size**3 / statistics.median(seconds_of(lambda: torch.mm(left, right, out=out), device, repeats))
 
 
 class TrainingStep:
@@ -58,28 +55,6 @@ class TrainingStep:
         if self.averages:
             with torch.no_grad():
                 torch._foreach_lerp_(self.averages, self.parameters, 0.01)
-
-
-def step_times(steps: Mapping[Name, Callable[[], object]], device: torch.device | str = "cpu", rounds: int = 7) -> dict[Name, list[float]]:
-    """Seconds of each in every round, taken in turn, so that what disturbs the machine for a while disturbs all alike; two calls each first.
-
-    Of a short step they are the mean of as many calls as take `A_TURN`: in a training it follows its like, not a large model.
-
-    >>> {name: len(times) for name, times in step_times({"one": int, "other": float}, rounds=3).items()}
-    {'one': 3, 'other': 3}
-    """
-    device = torch.device(device)
-    calls = []
-    for step in steps.values():
-        step()
-        calls.append(round(min(max(A_TURN / _seconds(step, device, 1)[0], 1), MOST_CALLS)))
-    rows = [[statistics.mean(_seconds(step, device, count)) for step, count in zip(steps.values(), calls, strict=True)] for _ in range(rounds)]
-    return {name: list(column) for name, column in zip(steps, zip(*rows, strict=True), strict=True)}
-
-
-def step_seconds(steps: Sequence[Callable[[], object]], device: torch.device | str = "cpu", rounds: int = 7) -> list[float]:
-    """Median seconds of each, as `step_times` takes them."""
-    return [statistics.median(times) for times in step_times(dict(enumerate(steps)), device, rounds).values()]
 
 
 def inference_seconds(model: nn.Module, inputs: Tensor, dtype: str = "float32", rounds: int = 7) -> float:
@@ -123,19 +98,3 @@ def _optimizer(parameters: list[Tensor], kind: str) -> torch.optim.Optimizer:
     if kind == "lamb":
         raise ValueError("A step with lamb is predicted, never measured: torch has none; measure one with adam, adamw or sgd.")
     return torch.optim.AdamW(parameters, lr=1e-3, fused=True) if kind == "adamw" else torch.optim.Adam(parameters, lr=1e-3, fused=True)
-
-
-def _seconds(step: Callable[[], object], device: torch.device, repeats: int) -> list[float]:
-    times = []
-    for _ in range(repeats):
-        _wait(device)
-        start = time.perf_counter()
-        step()
-        _wait(device)
-        times.append(time.perf_counter() - start)
-    return times
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -77,8 +77,8 @@ class StackedNorm(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, scale, normed = context.saved_tensors
         if normed is None:
-            each = zip(gradient.contiguous(), x, mean, scale, weight, strict=True)
-            parts = [_norm_backward(*told, own, own) for *told, own in each]  # of a bias it asks only whether there is one
+            told = zip(gradient.contiguous(), x, mean, scale, weight, weight, strict=True)  # of a bias it asks only whether there is one
+            parts = [_norm_backward(*each) for each in told]
             return *(torch.stack(part) for part in zip(*parts, strict=True)), None
         of_x, *_ = _norm_backward(gradient * along(weight, x), x, mean, scale, None, None)
         return of_x, (gradient * normed).flatten(1, -2).sum(1), gradient.flatten(1, -2).sum(1), None

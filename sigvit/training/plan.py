@@ -7,8 +7,6 @@ import hashlib
 import json
 import os
 import platform
-import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +20,7 @@ import sigvit
 from sigvit.model.random_state import borrowed_random_state
 from sigvit.processor import processor_name
 from sigvit.products import SLOW_IN_MKL
+from sigvit.timing import step_seconds
 from sigvit.training.distributed import Processes
 from sigvit.training.group import Group
 from sigvit.training.loop import update
@@ -35,7 +34,7 @@ from sigvit.workers import possible_processes
 WORTH_MEASURING_S = 20.0
 SHORT_SIZE = 10
 SIZES = (3, 10, 25)
-ROUNDS = 3
+ROUNDS, A_TURN = 3, 0.02
 # A way must be so much faster than one model after the other, or than smaller stacks, to be preferred to it, since measured seconds spread.
 MARGIN = 0.95
 # A step of several models takes at least such a share of one model's, and where it has one thread instead of n, an n-th of that share, since threads wait for
@@ -154,16 +153,8 @@ def _alone(member: Member) -> Callable[[], None]:
 
 
 def _measure(steps: Sequence[Callable[[], None]]) -> list[float]:
-    """Median seconds of each, taken in turn, so that whatever else the machine does meets all of them."""
-    for step in steps:
-        step()
-    times: list[list[float]] = [[] for _ in steps]
-    for _ in range(ROUNDS):
-        for step, found in zip(steps, times, strict=True):
-            start = time.perf_counter()
-            step()
-            found.append(time.perf_counter() - start)
-    return [statistics.median(found) for found in times]
+    """Median seconds of each, in turns: a step that follows another of its kind finds its memory as it left it."""
+    return step_seconds(steps, rounds=ROUNDS, turn=A_TURN)
 
 
 def _largest_in_memory(members: Sequence[Member]) -> int:
@@ -194,7 +185,7 @@ def _key(members: Sequence[Member], processes: int) -> str:
     told = (
         *(processor_name(), platform.machine(), os.cpu_count(), torch.get_num_threads(), processes, first.recipe.dtype),
         *(torch.__version__, sigvit.__version__, SLOW_IN_MKL),
-        *(architecture(first.model), first.batch_size, tuple(first.values.shape[1:]), min(len(members), max(SIZES)), (1, *SIZES)),
+        *(architecture(first.model), first.batch_size, tuple(first.values.shape[1:]), min(len(members), max(SIZES)), (1, *SIZES), A_TURN),
     )
     return hashlib.sha256(repr(told).encode()).hexdigest()[:24]
 

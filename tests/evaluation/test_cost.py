@@ -4,8 +4,6 @@ import os
 import subprocess
 import sys
 from dataclasses import astuple, replace
-from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,12 +11,12 @@ import torch
 from torch import nn
 
 import sigvit
-from sigvit.evaluation import measure
 from sigvit.evaluation.calibration import calibrate, fit_prices
 from sigvit.evaluation.cost import Training, memory_parts, step_work, training_cost
 from sigvit.evaluation.hardware import GPUS, Hardware, published
-from sigvit.evaluation.measure import A_TURN, MOST_CALLS, TrainingStep, inference_seconds, measured_peak, step_seconds, step_times
+from sigvit.evaluation.measure import TrainingStep, inference_seconds, measured_peak
 from sigvit.evaluation.trace import Work, trace_training
+from sigvit.timing import step_seconds
 
 SHAPE = (2, 15, 35)
 
@@ -197,18 +195,3 @@ def test_measured_numbers_are_of_this_processor():
 def test_bad_input_gets_a_sentence(act, sentence):
     with pytest.raises(ValueError, match=sentence):
         act()
-
-
-def test_short_steps_follow_their_like_and_long_ones_come_once_a_turn(monkeypatch):
-    now, seconds = [0.0], {"shortest": 1e-6, "short": A_TURN / 7, "long": 2 * A_TURN}
-    calls = dict.fromkeys(seconds, 0)
-    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-
-    def step(name):
-        calls[name] += 1
-        now[0] += seconds[name]
-
-    times = step_times({name: partial(step, name) for name in seconds}, rounds=3)
-    assert calls == {"shortest": 2 + 3 * MOST_CALLS, "short": 2 + 3 * 7, "long": 2 + 3}
-    for name, found in times.items():
-        assert found == pytest.approx([seconds[name]] * 3, rel=1e-6)  # differences of a clock in double precision
