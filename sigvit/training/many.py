@@ -16,7 +16,7 @@ from sigvit.training.member import Member, train_alone
 from sigvit.training.plan import Plan, choose_plan, threads
 from sigvit.training.settings import exact_convolutions, own_gradients
 from sigvit.training.snapshots import Snapshots
-from sigvit.training.stacked import architecture, can_stack
+from sigvit.training.stackable import architecture, can_stack
 from sigvit.training.stacked_optimizer import KERNELS
 from sigvit.workers import Parent, no_leak_told, parent_of_workers, possible_processes, work_for
 

@@ -25,7 +25,7 @@ from sigvit.training.distributed import Processes
 from sigvit.training.group import Group
 from sigvit.training.loop import update
 from sigvit.training.member import Member
-from sigvit.training.stacked import architecture
+from sigvit.training.stackable import architecture
 from sigvit.training.state import TrainingState
 from sigvit.whole_file import write_atomically
 from sigvit.workers import possible_processes

@@ -13,7 +13,8 @@ from sigvit.model.encoder import Encoder
 from sigvit.model.rotary import RotaryPositions
 from sigvit.tokenizers import ElectrodeTimePatches
 from sigvit.tokens import Tokens
-from sigvit.training.stacked import Stack, can_stack
+from sigvit.training.stackable import can_stack
+from sigvit.training.stacked import Stack
 
 CAP = ["Fp1", "Cz", "T7", "O2", "P3"]
 WIDTH, HEADS = 24, 3
