@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from difflib import get_close_matches
 from inspect import signature
@@ -81,15 +83,27 @@ def from_pretrained(folder: str | Path) -> VisionTransformer:
 
     description = _read_description(Path(folder) / "config.json")
     weights = _read_weights(Path(folder) / "model.safetensors")
-    with torch.device("meta"):
+    with torch.device("meta"), _said_of("the parts 'model' and 'tokenizer'", folder):
         model = VisionTransformer(_model_config(description["model"]), _tokenizer(description["tokenizer"]))
-    grid = Grid.from_dict(description["grid"])
+    with _said_of("the part 'grid'", folder):
+        grid = Grid.from_dict(description["grid"])
     if (grid.names, grid.shape) != (model.grid.names, model.grid.shape):
         raise ValueError(f"{folder}: config.json says the grid {grid.names} {grid.shape}, but its model has {model.grid.names} {model.grid.shape}.")
     _check_weights(model.state_dict(), weights, folder)
     model.load_state_dict(weights, assign=True)
-    model.scaling = _scaling(description["scaling"], model.config)
+    with _said_of("the part 'scaling'", folder):
+        model.scaling = _scaling(description["scaling"], model.config)
     return model.eval()
+
+
+@contextmanager
+def _said_of(parts: str, folder: str | Path) -> Iterator[None]:
+    """Whatever stops a model from being made of plain data is in these."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{folder}: no model can be made of {parts} of config.json ({cause}); take another copy, or save it again.") from error
 
 
 def _json(description: dict) -> str:

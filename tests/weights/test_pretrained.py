@@ -144,6 +144,8 @@ def test_a_tokenizer_of_ones_own_cannot_be_described(tmp_path):
         (lambda d: d["model"].update(depth=1), r"too many are \['encoder.blocks.1"),
         (lambda d: d["model"].update(mlp_width=65), r"encoder.blocks.0.mlp.inner.weight should be \(65, 32\) by config.json, but is \(64, 32\)"),
         (lambda d: d["model"].update(input_shape=[4, 150]), "says the grid"),
+        (lambda d: d["model"].update(input_shape=None), r"no model can be made of the parts 'model' and 'tokenizer' of config.json \(TypeError"),
+        (lambda d: d.update(grid=None), "no model can be made of the part 'grid' of config.json"),
         (lambda d: d.update(scaling={"mean": [0.0] * 3, "deviation": [1.0] * 3}), r"scales 3 electrodes, but its model reads \(4, 200\)"),
         (lambda d: d.update(scaling={"mean": [0.0] * 4, "deviation": [0.0] * 4}), "above 0"),
         (lambda d: d.update(scaling={"mean": [0.0] * 4}), r"lacks \['deviation'\]"),
@@ -153,6 +155,32 @@ def test_a_description_that_does_not_fit_is_refused(saved, change, sentence):
     edit(saved, change)
     with pytest.raises(ValueError, match=sentence):
         sigvit.VisionTransformer.from_pretrained(saved)
+
+
+def places(part, way=()):
+    """Every place of plain data, of lists the first alone."""
+    inside = part.items() if isinstance(part, dict) else list(enumerate(part))[:1] if isinstance(part, list) else ()
+    for name, each in inside:
+        yield (*way, name)
+        yield from places(each, (*way, name))
+
+
+@pytest.mark.parametrize("spoiled", [None, 3, "x", [1], {}, 1e30], ids=repr)
+def test_a_description_with_anything_else_in_any_place_is_read_or_refused_in_a_sentence(saved, spoiled):
+    whole = (saved / "config.json").read_text()
+    refused = 0
+    for *way, last in places(json.loads(whole)):
+        description = json.loads(whole)
+        part = description
+        for name in way:
+            part = part[name]
+        part[last] = spoiled
+        (saved / "config.json").write_text(json.dumps(description))
+        try:
+            sigvit.VisionTransformer.from_pretrained(saved)
+        except ValueError:
+            refused += 1
+    assert refused > 30
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
