@@ -251,6 +251,7 @@ def flops_by_module(model: VisionTransformer) -> dict[str, int]:
         config.pool,
         config.registers + config.class_token,
         config.representation,
+        config.gelu == "swiglu",
     )
 
 

@@ -15,6 +15,7 @@ def vit_flops(
     pool: str = "class",
     special: int = 1,
     representation: int | None = None,
+    gated: bool = False,
 ) -> dict[str, int]:
     """FLOPs of the products for one input, two a multiply-add, by module; the number of heads doesn't matter.
 
@@ -25,6 +26,7 @@ def vit_flops(
     pool : "class", "mean" or "map"; the last block computes queries and MLP only for the tokens that it needs.
     special : class and register tokens.
     representation : units of a layer before the head, or None.
+    gated : whether MLPs have gates, as many as hidden units.
 
     Equal to what PyTorch's counter finds. The backward pass costs twice as much, less the gradient of the input.
 
@@ -34,14 +36,15 @@ def vit_flops(
     """
     tokens = patches + special
     needed = {"class": 1, "mean": patches, "map": patches}[pool]
+    mlp = (6 if gated else 4) * width * mlp_width  # of a token
     asked = tokens * (depth - 1) + needed  # tokens that ask, and go through the MLP, summed over blocks
     parts = {
         "patches": 2 * patches * patch_inputs * width,
         "queries, keys, values": 2 * asked * width**2 + 4 * tokens * depth * width**2,
         "attention": 4 * asked * tokens * width,
         "attention's output": 2 * asked * width**2,
-        "mlp": 4 * asked * width * mlp_width,
-        "pool": 0 if pool != "map" else 2 * width**2 * (2 + 2 * patches) + 4 * patches * width + 4 * width * mlp_width,
+        "mlp": asked * mlp,
+        "pool": 0 if pool != "map" else 2 * width**2 * (2 + 2 * patches) + 4 * patches * width + mlp,
         "representation": 2 * width * (representation or 0),
         "head": 2 * (representation or width) * num_classes,
     }

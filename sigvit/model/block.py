@@ -13,24 +13,40 @@ from sigvit.model.linear import along, layer_norm, mapped
 # B = batch, T = tokens, D = width
 
 
+# Between the layers of an MLP: the exact GELU, its tanh form, which the JAX models were trained with, or a gate (Shazeer 2020, arXiv:2002.05202).
+ACTIVATIONS = ("erf", "tanh", "swiglu")
+
+
 class Mlp(nn.Module):
-    """Two linear layers with a GELU between: the exact one ("erf") or its tanh form, which the JAX models were trained with."""
+    """Two linear layers with a GELU between ("erf" or "tanh"), or with "swiglu": the first gives as many gates as hidden units, and their SiLU opens them.
+
+    >>> Mlp(width=6, hidden=11, gelu="swiglu").inner
+    Linear(in_features=6, out_features=22, bias=True)
+    """
+
+    gated = False  # pickles of before lack it
 
     def __init__(self, width: int, hidden: int, gelu: str = "erf", dropout: float = 0.0) -> None:
         super().__init__()
-        if gelu not in ("erf", "tanh"):
-            raise ValueError(f"gelu is {gelu!r}; there are 'erf' (the exact one) and 'tanh' (the approximation of the JAX models).")
-        self.inner, self.outer = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.approximate = "none" if gelu == "erf" else "tanh"
+        if gelu not in ACTIVATIONS:
+            raise ValueError(f"gelu is {gelu!r}; there are 'erf' (the exact one), 'tanh' (the approximation of the JAX models) and 'swiglu' (a gate).")
+        self.gated, self.approximate = gelu == "swiglu", "tanh" if gelu == "tanh" else "none"
+        self.inner, self.outer = nn.Linear(width, 2 * hidden if self.gated else hidden), nn.Linear(hidden, width)
         self.dropout: float | tuple[float, ...] = dropout
+        for matrix in (*self.inner.weight.detach().split(hidden), self.outer.weight):
+            nn.init.xavier_uniform_(matrix)
         for layer in (self.inner, self.outer):
-            nn.init.xavier_uniform_(layer.weight)
             nn.init.normal_(layer.bias, std=1e-6)
 
     def forward(self, x: Tensor, draw: Draw | None = None) -> Tensor:
         """(…, D) → (…, D)."""
-        hidden = functional.gelu(mapped(self.inner, x), approximate=self.approximate)
-        return mapped(self.outer, dropout(hidden, self.dropout, self.training, draw))
+        return mapped(self.outer, dropout(self._hidden(mapped(self.inner, x)), self.dropout, self.training, draw))
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        if not self.gated:
+            return functional.gelu(x, approximate=self.approximate)
+        gate, values = x.chunk(2, dim=-1)
+        return functional.silu(gate) * values
 
 
 def branch(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from math import isfinite
 
 from sigvit.model import joint_pooling, pooling, positions
+from sigvit.model.block import ACTIVATIONS
 from sigvit.plain_fields import plain_value
 
 
@@ -23,7 +24,7 @@ class ModelConfig:
     class_token : whether there is one; "class" needs it, the others neither need nor pool it.
     registers : further learned tokens that only attention sees (Darcet et al. 2024, arXiv:2309.16588).
     positions : "learned", "factorised", "sincos", "coordinates" (places on the head, seconds, hertz: any cap and length), "rotary" or "none".
-    gelu : "erf" or "tanh".
+    gelu : "erf" (the exact one) or "tanh"; or "swiglu", a gate in its place (Shazeer 2020, arXiv:2002.05202), of as many more units.
     eps : of every LayerNorm, above 0.
     representation : units of a tanh layer before the head, or None for no such layer.
     dropout : after the positions, attention, GELU and MLP.
@@ -66,7 +67,7 @@ class ModelConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
         if self.width % self.heads:
             raise ValueError(f"A width of {self.width} can't be split among {self.heads} heads; heads must divide the width.")
-        for name, kinds in (("pool", (*pooling.KINDS, *joint_pooling.KINDS)), ("positions", positions.KINDS), ("gelu", ("erf", "tanh"))):
+        for name, kinds in (("pool", (*pooling.KINDS, *joint_pooling.KINDS)), ("positions", positions.KINDS), ("gelu", ACTIVATIONS)):
             if getattr(self, name) not in kinds:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; there are {', '.join(map(repr, kinds))}.")
         if not (isfinite(self.eps) and self.eps > 0):

@@ -36,7 +36,7 @@ class ModelChoice:
     class_token : whether there is one; None: only where it is the pool.
     registers : further learned tokens that only attention sees.
     positions : "learned", "factorised", "sincos", "coordinates", "rotary" or "none".
-    gelu : "erf" or "tanh".
+    gelu : "erf" or "tanh"; or "swiglu", a gate in its place.
     representation : a tanh layer before the head, as in the paper's pre-training.
     dropout : after the positions, attention, GELU and MLP.
     stochastic_depth : the last block's rate of skipped branches, to which it rises linearly from 0; or the first block's and the last's.

@@ -46,7 +46,7 @@ def describe(
         width=width,
         depth=1 + max(int(number) for number in _numbers(tensors, "encoder.blocks.")),
         heads=_heads(found, width, heads),
-        mlp_width=len(tensors["encoder.blocks.0.mlp.inner.weight"]),
+        mlp_width=len(tensors["encoder.blocks.0.mlp.inner.weight"]) // (2 if gelu == "swiglu" else 1),
         pool=_pool(found, width, pool),
         class_token="class_token" in tensors,
         registers=registers,
@@ -95,12 +95,13 @@ def _image_size(found: Found, positions: str, image_size: tuple[int, int] | None
 
 
 def _heads(found: Found, width: int, heads: int | None) -> int:
-    """What is given, else what the file says, else what the family of this width has."""
+    """What is given, else what the file says, else what the family of this width has, else what all models of its source have."""
     said = found.facts.heads
     if heads is not None and said is not None and heads != said:
         raise ValueError(f"{found.where} says {said} heads, but heads={heads} was given.")
-    known = heads or said or next((size.heads for size in FAMILIES.values() if size.width == width), None)
-    if known is None:
+    of_source = width // found.layout.head_width if found.layout.head_width else None
+    known = heads or said or next((size.heads for size in FAMILIES.values() if size.width == width), of_source)
+    if not known:
         widths = ", ".join(str(size.width) for size in FAMILIES.values())
         raise ValueError(f"{found.where} can't say how many heads attention has, and a width of {width} is unusual (usual are {widths}); give heads=….")
     return known

@@ -8,16 +8,22 @@ from dataclasses import replace
 from sigvit.weights import timm
 from sigvit.weights.layout import Layout, Rule
 
-TRAINING = tuple(rule._replace(theirs=rule.theirs.replace("blocks.", "blocks.{chunk}.", 1)) for rule in (*timm.BLOCK, *timm.LAYER_SCALE))
+BLOCK = (
+    *timm.BLOCK,
+    Rule("blocks.{i}.mlp.w12.{k}", "encoder.blocks.{i}.mlp.inner.{k}"),  # gates and what they open: the giant
+    Rule("blocks.{i}.mlp.w3.{k}", "encoder.blocks.{i}.mlp.outer.{k}"),
+    *timm.LAYER_SCALE,
+)
+TRAINING = tuple(rule._replace(theirs=rule.theirs.replace("blocks.", "blocks.{chunk}.", 1)) for rule in BLOCK)
 
 PLAIN = Layout(
-    rules=(*timm.EMBEDDING, Rule("register_tokens", "register_tokens", "rows"), *timm.BLOCK, *timm.LAYER_SCALE, *timm.END, *TRAINING),
+    rules=(*timm.EMBEDDING, Rule("register_tokens", "register_tokens", "rows"), *BLOCK, *timm.END, *TRAINING),
     resize="dinov2",
     grids="any",
     prefixes=("module.", "_orig_mod.", "backbone."),
     wrappers=("teacher", "model", "state_dict"),
+    head_width=64,
     dropped=("mask_token", "dino_head.{any}", "ibot_head.{any}"),
-    refused=(*timm.SWIGLU, *(refusal._replace(theirs=refusal.theirs.replace("blocks.", "blocks.{chunk}.", 1)) for refusal in timm.SWIGLU)),
 )
 
 # Models with registers are run with another interpolation: antialiased, without the offset.

@@ -72,7 +72,8 @@ def timm_state_dict(model: VisionTransformer) -> dict[str, Tensor]:
 
 
 def timm_arguments(model: VisionTransformer) -> dict[str, object]:
-    """What timm's `VisionTransformer` is built with to compute what this model computes; a hybrid's `embed_layer` is left to the caller.
+    """What timm's `VisionTransformer` is built with to compute what this model computes; a hybrid's `embed_layer`, and of a model with gates
+    `mlp_layer` (`timm.layers.SwiGLUPacked`), are left to the caller.
 
     Raises
     ------
@@ -94,13 +95,13 @@ def timm_arguments(model: VisionTransformer) -> dict[str, object]:
         "embed_dim": config.width,
         "depth": config.depth,
         "num_heads": config.heads,
-        "mlp_ratio": (config.mlp_width + 0.5) / config.width,  # timm rounds the product down
+        "mlp_ratio": (config.mlp_width * (2 if config.gelu == "swiglu" else 1) + 0.5) / config.width,  # timm rounds the product down
         "init_values": config.layer_scale,
         "pos_embed": "none" if config.positions == "none" else "learn",
         "class_token": config.class_token,
         "reg_tokens": config.registers,
         "fc_norm": config.pool == "mean_then_norm",
-        "act_layer": "gelu" if config.gelu == "erf" else "gelu_tanh",
+        "act_layer": {"erf": "gelu", "tanh": "gelu_tanh", "swiglu": "silu"}[config.gelu],
         "norm_layer": lambda width, **rest: torch.nn.LayerNorm(width, eps=config.eps, **rest),
     }
 
@@ -150,13 +151,13 @@ def _written(name: str, tensor: Tensor, layout: Layout, model: VisionTransformer
     covered = 0
     for rule in layout.rules:
         places = match(rule.ours, name)
-        start, stop = rule.thirds or (0, 3)
+        start, stop, parts = rule.part
         if places is None or start != covered:
             continue
-        size = len(tensor) // 3 if rule.thirds else 0
-        part = tensor[start * size : stop * size] if rule.thirds else tensor
+        size = len(tensor) // parts
+        part = tensor if parts == 1 else tensor[start * size : stop * size]
         written[fill(rule.theirs, places)] = FORMS[rule.form].write(part, model.config.heads).contiguous()
         covered = stop
-        if covered == 3:
+        if covered == parts:
             return written
     return {}

@@ -19,7 +19,9 @@ GELUS = {
     "gelu_tanh": "tanh",
     "gelu_pytorch_tanh": "tanh",
     "gelu_fast": "tanh",
+    "swiglu": "swiglu",
 }
+GATES = ("silu", "swish")  # what timm calls the activation of a gate
 GLOBAL_POOLS = {"token": "class", "avg": "mean", "map": "map"}
 
 
@@ -46,18 +48,25 @@ def read_facts(checkpoint: Checkpoint, layout: Layout, tensors: dict[str, Tensor
     said = _said(checkpoint, layout)
     gelu = said.get("gelu")
     gelu = gelu.lower() or None if isinstance(gelu, str) else gelu  # as timm, which takes "" for none given
-    if gelu is not None and not (isinstance(gelu, str) and gelu in GELUS):
+    gated = _is_gated(tensors)
+    if gelu is not None and not (isinstance(gelu, str) and (gelu in GELUS or (gated and gelu in GATES))):
         raise ValueError(f"The config of {checkpoint.where} says the activation {gelu!r}; models here have a GELU: {', '.join(GELUS)}.")
     return Facts(
         heads=said.get("heads") if heads is None else heads,
         depth=said.get("depth"),
         image_size=said.get("image_size", _seen(said.get("given_size"), tensors)),
-        gelu=layout.gelu if gelu is None else GELUS[gelu],
+        gelu="swiglu" if gated else layout.gelu if gelu is None else GELUS[gelu],
         eps=said.get("eps", layout.eps),
         pool=said.get("pool", _pool(said.get("global_pool"), tensors, distilled, checkpoint.where)),
         standardisation=said.get("standardisation") or layout.standardisation,
         scaling=said.get("scaling"),
     )
+
+
+def _is_gated(tensors: dict[str, Tensor]) -> bool:
+    """Whether an MLP's first layer gives twice what its second one reads."""
+    inner, outer = (tensors.get(f"encoder.blocks.0.mlp.{layer}.weight") for layer in ("inner", "outer"))
+    return inner is not None and outer is not None and inner.ndim == outer.ndim == 2 and len(inner) == 2 * outer.shape[1]
 
 
 def _said(checkpoint: Checkpoint, layout: Layout) -> dict[str, Any]:

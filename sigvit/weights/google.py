@@ -21,7 +21,7 @@ def dense(theirs: str, ours: str) -> tuple[Rule, ...]:
 
 def attention(theirs: str, ours: str) -> tuple[Rule, ...]:
     thirds = tuple(
-        Rule(f"{theirs}/{name}/{kind}", f"{ours}.qkv.{word}", form, (third, third + 1))
+        Rule(f"{theirs}/{name}/{kind}", f"{ours}.qkv.{word}", form, (third, third + 1, 3))
         for kind, word, form in (("kernel", "weight", "heads_in"), ("bias", "bias", "heads_bias"))
         for third, name in enumerate(("query", "key", "value"))
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sigvit.weights.layout import Layout, Refusal, Rule
+from sigvit.weights.layout import Layout, Rule
 
 EMBEDDING = (
     Rule("embeddings.cls_token", "class_token", "token"),
@@ -16,16 +16,16 @@ END = (
 )
 
 ATTENTION = (
-    Rule("layers.{i}.attention.q_proj.{k}", "encoder.blocks.{i}.attention.qkv.{k}", thirds=(0, 1)),
-    Rule("layers.{i}.attention.k_proj.{k}", "encoder.blocks.{i}.attention.qkv.{k}", thirds=(1, 2)),
-    Rule("layers.{i}.attention.v_proj.{k}", "encoder.blocks.{i}.attention.qkv.{k}", thirds=(2, 3)),
+    Rule("layers.{i}.attention.q_proj.{k}", "encoder.blocks.{i}.attention.qkv.{k}", part=(0, 1, 3)),
+    Rule("layers.{i}.attention.k_proj.{k}", "encoder.blocks.{i}.attention.qkv.{k}", part=(1, 2, 3)),
+    Rule("layers.{i}.attention.v_proj.{k}", "encoder.blocks.{i}.attention.qkv.{k}", part=(2, 3, 3)),
     Rule("layers.{i}.attention.o_proj.{k}", "encoder.blocks.{i}.attention.out.{k}"),
 )
 
 OLD_ATTENTION = (
-    Rule("encoder.layer.{i}.attention.attention.query.{k}", "encoder.blocks.{i}.attention.qkv.{k}", thirds=(0, 1)),
-    Rule("encoder.layer.{i}.attention.attention.key.{k}", "encoder.blocks.{i}.attention.qkv.{k}", thirds=(1, 2)),
-    Rule("encoder.layer.{i}.attention.attention.value.{k}", "encoder.blocks.{i}.attention.qkv.{k}", thirds=(2, 3)),
+    Rule("encoder.layer.{i}.attention.attention.query.{k}", "encoder.blocks.{i}.attention.qkv.{k}", part=(0, 1, 3)),
+    Rule("encoder.layer.{i}.attention.attention.key.{k}", "encoder.blocks.{i}.attention.qkv.{k}", part=(1, 2, 3)),
+    Rule("encoder.layer.{i}.attention.attention.value.{k}", "encoder.blocks.{i}.attention.qkv.{k}", part=(2, 3, 3)),
     Rule("encoder.layer.{i}.attention.output.dense.{k}", "encoder.blocks.{i}.attention.out.{k}"),
 )
 
@@ -66,6 +66,11 @@ DINOV2 = Layout(
         Rule("encoder.layer.{i}.norm2.{k}", "encoder.blocks.{i}.norm_mlp.{k}"),
         Rule("encoder.layer.{i}.mlp.fc1.{k}", "encoder.blocks.{i}.mlp.inner.{k}"),
         Rule("encoder.layer.{i}.mlp.fc2.{k}", "encoder.blocks.{i}.mlp.outer.{k}"),
+        Rule("encoder.layer.{i}.mlp.gate_proj.{k}", "encoder.blocks.{i}.mlp.inner.{k}", part=(0, 1, 2)),
+        Rule("encoder.layer.{i}.mlp.up_proj.{k}", "encoder.blocks.{i}.mlp.inner.{k}", part=(1, 2, 2)),
+        Rule("encoder.layer.{i}.mlp.down_proj.{k}", "encoder.blocks.{i}.mlp.outer.{k}"),
+        Rule("encoder.layer.{i}.mlp.weights_in.{k}", "encoder.blocks.{i}.mlp.inner.{k}"),  # before transformers 5
+        Rule("encoder.layer.{i}.mlp.weights_out.{k}", "encoder.blocks.{i}.mlp.outer.{k}"),
         Rule("encoder.layer.{i}.layer_scale1.lambda1", "encoder.blocks.{i}.scale_attention"),
         Rule("encoder.layer.{i}.layer_scale2.lambda1", "encoder.blocks.{i}.scale_mlp"),
         *END,
@@ -74,10 +79,6 @@ DINOV2 = Layout(
     grids="any",
     prefixes=("module.", "_orig_mod.", "dinov2_with_registers.", "dinov2."),
     dropped=("embeddings.mask_token",),
-    refused=tuple(
-        Refusal(f"encoder.layer.{{i}}.mlp.{name}.{{k}}", "are SwiGLU MLPs; blocks here have MLPs of two layers and a GELU")
-        for name in ("gate_proj", "up_proj", "down_proj", "weights_in", "weights_out")
-    ),
     config=CONFIG,
     marker="encoder.layer.{i}.norm1.weight",
 )

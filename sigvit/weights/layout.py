@@ -14,12 +14,12 @@ PLACES = {"i": r"\d+", "chunk": r"\d+", "stage": r"\d+", "unit": r"\d+", "n": r"
 
 
 class Rule(NamedTuple):
-    """One kind of tensor: its name in the file, its name here, its form (`sigvit.weights.forms`), and which thirds of ours it is, for q, k and v."""
+    """One kind of tensor: its name in the file, its name here, its form (`sigvit.weights.forms`), and what part of ours it is: from, to, of so many."""
 
     theirs: str
     ours: str
     form: str = "same"
-    thirds: tuple[int, int] | None = None
+    part: tuple[int, int, int] = (0, 1, 1)
 
 
 class Refusal(NamedTuple):
@@ -50,6 +50,7 @@ class Layout:
     config : what names in a config.json (or an entry "sigvit" of an .npz) say `heads`, `depth`, `image_size`,
         `given_size` (of which only whole patches are seen), `gelu`, `eps`, `pool`, `global_pool` (timm's word for it), `standardisation` and `scaling`.
     needs : what a config.json must say of things that models here do in one way alone.
+    head_width : numbers of an attention head, where that is the same in all models of the source.
     marker : a name that tells this layout from the others of its source.
     """
 
@@ -68,6 +69,7 @@ class Layout:
     without_table: str | None = None
     config: Mapping[str, str] = field(default_factory=dict)
     needs: Mapping[str, object] = field(default_factory=dict)
+    head_width: int | None = None
     marker: str = "{any}"
 
 

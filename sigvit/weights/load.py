@@ -69,7 +69,7 @@ def load_weights(
     True
     """
     found = translate(read(weights, layouts(source)), source)
-    return _load(model, found, _pair(image_size) or found.facts.image_size, _first(gelu, found.facts.gelu), _first(eps, found.facts.eps))
+    return _load(model, found, _pair(image_size) or found.facts.image_size, _gelu(found, gelu), _first(eps, found.facts.eps))
 
 
 def from_weights(
@@ -114,11 +114,19 @@ def from_weights(
     found = translate(read(weights, layouts(source)), source)
     found.account.settle(found.where)
     size = _pair(image_size) or found.facts.image_size
-    gelu, eps = _first(gelu, found.facts.gelu), _first(eps, found.facts.eps)
+    gelu, eps = _gelu(found, gelu), _first(eps, found.facts.eps)
     with borrowed_random_state():  # the start values are drawn and thrown away; the caller's random numbers aren't touched
         config, tokenizer = architecture.describe(found, heads, size, gelu, eps, pool)
         model = VisionTransformer(config, tokenizer)
     return _load(model, found, (config.input_shape[1], config.input_shape[2]), gelu, eps).eval()
+
+
+def _gelu(found: Found, given: str | None) -> Any:
+    """What is given, else the file's; whether it is a gate, tensors tell."""
+    said = found.facts.gelu
+    if given not in (None, said) and "swiglu" in (given, said):
+        raise ValueError(f"gelu is {given!r}, but the tensors of {found.where} are of MLPs with {said!r}; leave gelu out.")
+    return _first(given, said)
 
 
 def _own(weights: str | Path | Mapping[str, Any], choices: dict[str, Any]) -> VisionTransformer:
@@ -252,7 +260,7 @@ def _follow(model: VisionTransformer, config: ModelConfig) -> None:
     model.config = config
     for module in model.modules():
         if isinstance(module, Mlp):
-            module.approximate = "none" if model.config.gelu == "erf" else "tanh"
+            module.approximate = "tanh" if model.config.gelu == "tanh" else "none"
         if isinstance(module, nn.LayerNorm):
             module.eps = model.config.eps
 

@@ -34,8 +34,8 @@ DISTILLATION = (
 
 ATTENTION_POOL = (
     Rule("attn_pool.latent", "pool.probe", "rows"),
-    Rule("attn_pool.q.{k}", "pool.attention.qkv.{k}", thirds=(0, 1)),
-    Rule("attn_pool.kv.{k}", "pool.attention.qkv.{k}", thirds=(1, 3)),
+    Rule("attn_pool.q.{k}", "pool.attention.qkv.{k}", part=(0, 1, 3)),
+    Rule("attn_pool.kv.{k}", "pool.attention.qkv.{k}", part=(1, 3, 3)),
     Rule("attn_pool.proj.{k}", "pool.attention.out.{k}"),
     Rule("attn_pool.norm.{k}", "pool.norm.{k}"),
     Rule("attn_pool.mlp.fc1.{k}", "pool.mlp.inner.{k}"),
@@ -51,12 +51,6 @@ RESNET = (
     Rule("patch_embed.backbone.stages.{stage}.blocks.{unit}.norm{n}.{k}", "tokenizer.stages.{stage}.{unit}.norm{n}.{k}"),
     Rule("patch_embed.backbone.stages.{stage}.blocks.{unit}.downsample.conv.weight", "tokenizer.stages.{stage}.{unit}.shortcut.weight"),
     Rule("patch_embed.backbone.stages.{stage}.blocks.{unit}.downsample.norm.{k}", "tokenizer.stages.{stage}.{unit}.shortcut_norm.{k}"),
-)
-
-SWIGLU = (
-    Refusal("blocks.{i}.mlp.w12.{k}", "are SwiGLU MLPs; blocks here have MLPs of two layers and a GELU"),
-    Refusal("blocks.{i}.mlp.w3.{k}", "are SwiGLU MLPs; blocks here have MLPs of two layers and a GELU"),
-    Refusal("blocks.{i}.mlp.fc1_{any}", "are SwiGLU MLPs; blocks here have MLPs of two layers and a GELU"),
 )
 
 # Arguments of timm's VisionTransformer, in the config.json that it writes.
@@ -83,7 +77,7 @@ LAYOUT = Layout(
     config=CONFIG,
     needs={"pool_include_prefix": False},
     refused=(
-        *SWIGLU,
+        Refusal("blocks.{i}.mlp.fc1_{any}", "are gates in a layer of their own, whose activation no tensor tells"),
         Refusal("norm_pre.{k}", "are a LayerNorm before the encoder (CLIP), which models here don't have"),
         Refusal("blocks.{i}.attn.q_norm.{k}", "normalise queries, which attention here doesn't"),
         Refusal("blocks.{i}.attn.k_norm.{k}", "normalise keys, which attention here doesn't"),

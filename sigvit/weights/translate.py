@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import pairwise
 
 import torch
@@ -16,6 +17,8 @@ from sigvit.weights.layout import Layout, fill, grouped, match
 from sigvit.weights.read import Checkpoint
 from sigvit.weights.sources import SIGVIT, bare, choose, likely_source
 
+# From where to where in one tensor of ours.
+Span = tuple[Fraction, Fraction]
 HEADS_AXIS = {"heads_in": 1, "heads_bias": 0, "heads_out": 0}  # of the forms that count heads
 
 
@@ -53,7 +56,7 @@ def translate(checkpoint: Checkpoint, source: str) -> Found:
     """Every tensor of a checkpoint under our name, in our form, or in the account of what doesn't fit."""
     layout = choose(source, checkpoint.tensors)
     account, dropped, heads = Account(), list(checkpoint.beside), set()
-    parts: dict[str, dict[tuple[int, int], Tensor]] = defaultdict(dict)
+    parts: dict[str, dict[Span, Tensor]] = defaultdict(dict)
     for name, tensor in _unstacked(checkpoint.tensors, layout):
         if any(match(template, name) is not None for template in layout.dropped):
             dropped.append(name)
@@ -61,15 +64,15 @@ def translate(checkpoint: Checkpoint, source: str) -> Found:
         placed = _place(name, tensor, layout, account)
         if placed is None:
             continue
-        ours, form, thirds, value = placed
+        ours, form, span, value = placed
         if layout is not SIGVIT and not value.is_floating_point():  # joined to others below, it would become floating point
             account.add(f"tensors of the file that hold {value.dtype} instead of floating-point numbers", name)
             value = torch.zeros(value.shape)  # with a problem nothing is loaded
         if form in HEADS_AXIS:
             heads.add(tensor.shape[HEADS_AXIS[form]])
-        if thirds in parts[ours]:
+        if span in parts[ours]:
             account.add("two tensors of the file are for one place", f"{name} for {ours}")
-        parts[ours][thirds] = value
+        parts[ours][span] = value
     if len(heads) > 1:
         account.add("the attentions have unlike heads", ", ".join(map(str, sorted(heads))))
     tensors = _joined(parts, account)
@@ -91,7 +94,7 @@ def _unstacked(tensors: dict[str, Tensor], layout: Layout) -> Iterator[tuple[str
         yield from ((fill(layout.stacked[1], {"i": str(i)}) + rest, each) for i, each in enumerate(tensor))
 
 
-def _place(name: str, tensor: Tensor, layout: Layout, account: Account) -> tuple[str, str, tuple[int, int], Tensor] | None:
+def _place(name: str, tensor: Tensor, layout: Layout, account: Account) -> tuple[str, str, Span, Tensor] | None:
     """Where a tensor belongs, or None with an entry in the account."""
     for refusal in layout.refused:
         if match(refusal.theirs, name) is not None:
@@ -105,27 +108,29 @@ def _place(name: str, tensor: Tensor, layout: Layout, account: Account) -> tuple
         if form.axes is not None and tensor.ndim not in form.axes:
             account.add("tensors of the file with the wrong shape", f"{name} is {tuple(tensor.shape)}, but should have {_or(form.axes)} axes")
             return None
-        return fill(rule.ours, places), rule.form, rule.thirds or (0, 3), form.read(tensor)
+        start, stop, parts = rule.part
+        return fill(rule.ours, places), rule.form, (Fraction(start, parts), Fraction(stop, parts)), form.read(tensor)
     account.add("tensors of the file that have no place here", name)
     return None
 
 
-def _joined(parts: dict[str, dict[tuple[int, int], Tensor]], account: Account) -> dict[str, Tensor]:
-    """Queries, keys and values in one tensor each."""
+def _joined(parts: dict[str, dict[Span, Tensor]], account: Account) -> dict[str, Tensor]:
+    """Queries, keys and values in one tensor each, and gates and what they open."""
     tensors = {}
     for ours, pieces in parts.items():
         spans = sorted(pieces)
-        if spans[0][0] != 0 or spans[-1][1] != 3 or any(before[1] != after[0] for before, after in pairwise(spans)):
-            account.add("query, key or value is missing in the file", ours)
+        *some, last = ("gate", "values") if ".mlp." in ours else ("query", "key", "value")
+        if spans[0][0] != 0 or spans[-1][1] != 1 or any(before[1] != after[0] for before, after in pairwise(spans)):
+            account.add(f"{', '.join(some)} or {last} is missing in the file", ours)
         elif len(spans) > 1 and not _alike(pieces):
-            account.add("query, key and value of unlike shapes", f"{ours} of {' and '.join(str(tuple(pieces[span].shape)) for span in spans)}")
+            account.add(f"{', '.join(some)} and {last} of unlike shapes", f"{ours} of {' and '.join(str(tuple(pieces[span].shape)) for span in spans)}")
         else:
             tensors[ours] = torch.cat([pieces[span] for span in spans]) if len(spans) > 1 else pieces[spans[0]]
     return tensors
 
 
-def _alike(pieces: dict[tuple[int, int], Tensor]) -> bool:
-    """Whether they are thirds of one tensor."""
+def _alike(pieces: dict[Span, Tensor]) -> bool:
+    """Whether they are parts of one tensor."""
     shapes = {(len(piece) / (stop - start), *piece.shape[1:]) if piece.ndim else () for (start, stop), piece in pieces.items()}
     return len(shapes) == 1 and () not in shapes
 

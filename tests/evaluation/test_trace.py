@@ -23,6 +23,7 @@ MODELS = {
     "map, class token": {"pool": "map", "class_token": True},
     "representation": {"representation": 13},
     "one block": {"depth": 1},
+    "gates": {"gelu": "swiglu", "pool": "map"},
 }
 
 

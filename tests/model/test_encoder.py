@@ -230,7 +230,7 @@ def test_attention_maps_are_what_the_blocks_use():
 def test_heads_that_do_not_divide_the_width_and_an_unknown_gelu_are_refused():
     with pytest.raises(ValueError, match="7 can't be split among 2 heads"):
         Encoder(width=7, depth=1, heads=2, mlp_width=11)
-    with pytest.raises(ValueError, match=r"'erf' .* and 'tanh'"):
+    with pytest.raises(ValueError, match=r"'erf' .*, 'tanh' .* and 'swiglu'"):
         Mlp(3, 5, gelu="relu")
 
 
@@ -240,6 +240,21 @@ def test_the_two_kinds_of_gelu_differ_a_little():
     tanh.load_state_dict(exact.state_dict())
     x = torch.randn(3, 6)
     assert 0 < (exact(x) - tanh(x)).abs().max() < 1e-2
+
+
+def test_a_gates_silu_opens_its_hidden_unit():
+    torch.manual_seed(0)
+    mlp, x = Mlp(6, 11, gelu="swiglu"), torch.randn(3, 5, 6)
+    gate, values = (x @ matrix.T + bias for matrix, bias in zip(mlp.inner.weight.split(11), mlp.inner.bias.split(11), strict=True))
+    # float32 sums of eleven terms near 1.
+    torch.testing.assert_close(mlp(x), mlp.outer(gate * gate.sigmoid() * values), rtol=0, atol=1e-6)
+
+
+def test_gates_start_as_wide_as_what_they_open():
+    """Each of the two matrices is Xavier's, whose bound is √(6 / (inputs + outputs)); of one matrix of both it would be smaller."""
+    torch.manual_seed(0)
+    largest = [half.abs().max().item() for half in Mlp(60, 100, gelu="swiglu").inner.weight.split(100)]
+    assert largest == pytest.approx([(6 / 160) ** 0.5] * 2, rel=0.01)
 
 
 @pytest.fixture(params=["as many columns as tokens", "filled up"])
@@ -267,6 +282,7 @@ def test_attention_of_few_tokens_is_the_attention_of_many(monkeypatch):
 def test_attention_of_few_tokens_is_the_attention_of_many_in_float32(tokens, monkeypatch):
     """At each number of tokens on either side of those that are filled up on CPUs with long vectors."""
     monkeypatch.setattr("sigvit.model.attention.VECTOR", 16)
+    torch.manual_seed(0)
     module, x = Attention(width=6, heads=2), torch.randn(3, tokens, 6, requires_grad=True)
     few = module(x)
     gradients = torch.autograd.grad(few.square().sum(), [x, *module.parameters()])

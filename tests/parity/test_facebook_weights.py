@@ -15,7 +15,7 @@ DEPTH, HEADS, WIDTH, HIDDEN, CLASSES, PATCH = 4, 3, 12, 17, 5, 7
 SIZES = {"patch_size": PATCH, "width": WIDTH, "depth": DEPTH, "heads": HEADS, "mlp_width": HIDDEN, "num_classes": CLASSES}
 
 
-def state_dict(grid=(3, 3), front=1, registers=0, scale=None, norm="norm", head=True) -> dict[str, torch.Tensor]:
+def state_dict(grid=(3, 3), front=1, registers=0, scale=None, norm="norm", head=True, gates=False) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> torch.Tensor:
@@ -28,7 +28,8 @@ def state_dict(grid=(3, 3), front=1, registers=0, scale=None, norm="norm", head=
     for i in range(DEPTH):
         block = f"blocks.{i}."
         state |= {**pair(f"{block}norm1", WIDTH), **pair(f"{block}attn.qkv", 3 * WIDTH, WIDTH), **pair(f"{block}attn.proj", WIDTH, WIDTH)}
-        state |= {**pair(f"{block}norm2", WIDTH), **pair(f"{block}mlp.fc1", HIDDEN, WIDTH), **pair(f"{block}mlp.fc2", WIDTH, HIDDEN)}
+        inner, outer, units = ("w12", "w3", 2 * HIDDEN) if gates else ("fc1", "fc2", HIDDEN)
+        state |= {**pair(f"{block}norm2", WIDTH), **pair(f"{block}mlp.{inner}", units, WIDTH), **pair(f"{block}mlp.{outer}", WIDTH, HIDDEN)}
         state |= {f"{block}{name}": 1 + draw(WIDTH) for name in (scale or ())}
     if registers:
         state["register_tokens"] = draw(1, registers, WIDTH)
@@ -62,7 +63,11 @@ def compute(
         q, k, v = linear(norm(x, f"{block}norm1"), f"{block}attn.qkv").reshape(batch, -1, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
         mixed = (q @ k.transpose(-2, -1) / (WIDTH // HEADS) ** 0.5).softmax(-1) @ v
         x = x + first * linear(mixed.transpose(1, 2).reshape(batch, -1, WIDTH), f"{block}attn.proj")
-        x = x + second * linear(functional.gelu(linear(norm(x, f"{block}norm2"), f"{block}mlp.fc1")), f"{block}mlp.fc2")
+        if f"{block}mlp.w12.weight" in weights:
+            gate, opened = linear(norm(x, f"{block}norm2"), f"{block}mlp.w12").chunk(2, dim=-1)
+            x = x + second * linear(gate * gate.sigmoid() * opened, f"{block}mlp.w3")
+        else:
+            x = x + second * linear(functional.gelu(linear(norm(x, f"{block}norm2"), f"{block}mlp.fc1")), f"{block}mlp.fc2")
     if norm_after_mean:
         return norm(x[:, 1:].mean(1), "fc_norm"), x
     x = norm(x, "norm")
@@ -108,10 +113,11 @@ def test_mae_fine_tuned_with_its_norm_behind_the_mean():
 DINOV2_SCALE = ("ls1.gamma", "ls2.gamma")
 
 
+@pytest.mark.parametrize("gates", [False, True])
 @pytest.mark.parametrize("registers", [0, 4])
 @pytest.mark.parametrize("grid", [(3, 3), (2, 5)])
-def test_dinov2(grid, registers):
-    state = state_dict(grid, registers=registers, scale=DINOV2_SCALE, head=False)
+def test_dinov2(grid, registers, gates):
+    state = state_dict(grid, registers=registers, scale=DINOV2_SCALE, head=False, gates=gates)
     size = (grid[0] * PATCH, grid[1] * PATCH)
     given = {**state, "mask_token": torch.randn(1, WIDTH)}
     model = from_weights(given, "dinov2", heads=HEADS, image_size=size)
@@ -121,9 +127,10 @@ def test_dinov2(grid, registers):
         agree(model.encode(images(*size)).values, tokens)
 
 
-def test_dinov2_of_a_training_run_has_its_blocks_in_chunks():
+@pytest.mark.parametrize("gates", [False, True])
+def test_dinov2_of_a_training_run_has_its_blocks_in_chunks(gates):
     """Blocks keep their number: the second chunk of two begins with number 2."""
-    state = state_dict(scale=DINOV2_SCALE, head=False)
+    state = state_dict(scale=DINOV2_SCALE, head=False, gates=gates)
     chunks = {}
     for name, tensor in state.items():
         parts = name.split(".")

@@ -98,6 +98,19 @@ def test_timms_mean_beside_a_class_token(timm):
         agree(model(x), peer(x))
 
 
+def test_timms_gates_and_back(timm):
+    """As in its DINOv2 giants; their act_layer is a class, which a folder's config.json spells "silu"."""
+    gates = {"mlp_layer": timm.layers.SwiGLUPacked, "mlp_ratio": (2 * 29 + 0.5) / 24}
+    peer = timm_model(timm, **gates, act_layer=nn.SiLU, init_values=0.3, reg_tokens=4, no_embed_class=True)
+    model, x = from_weights(peer.state_dict(), "timm", heads=2), images(3, 28, 28)
+    assert (model.config.gelu, model.config.mlp_width) == ("swiglu", 29)
+    again = timm.models.vision_transformer.VisionTransformer(**timm_arguments(model), mlp_layer=timm.layers.SwiGLUPacked).eval()
+    again.load_state_dict(timm_state_dict(model), strict=True)
+    with torch.no_grad():
+        agree(model(x), peer(x))
+        agree(again(x), peer(x))
+
+
 def test_timm_gets_sines_and_cosines(timm):
     model = awaken(sigvit.vit("Ti", image_size=(21, 35), **SIZES, positions="sincos", registers=2))
     peer = timm.models.vision_transformer.VisionTransformer(**timm_arguments(model)).eval()
@@ -257,6 +270,23 @@ def test_hugging_face_resizes_positions_as_hugging_face(transformers):
     x = images(3, 21, 35)
     with torch.no_grad():
         agree(model(x), peer(x, interpolate_pos_encoding=True).logits)
+
+
+@pytest.mark.parametrize("names", ["new", "old"])
+def test_hugging_face_dinov2_with_gates(transformers, names, tmp_path):
+    peer = awaken(transformers.Dinov2Model(transformers.Dinov2Config(**HUGGING_FACE, mlp_ratio=3, image_size=28, use_swiglu_ffn=True)))
+    given = peer.state_dict() if names == "new" else old_names(peer.state_dict(), dinov2=True)
+    if names == "old":
+        for i, kind in [(i, kind) for i in range(3) for kind in ("weight", "bias")]:
+            gate, up, down = (given.pop(f"encoder.layer.{i}.mlp.{part}_proj.{kind}") for part in ("gate", "up", "down"))
+            given |= {f"encoder.layer.{i}.mlp.weights_in.{kind}": torch.cat([gate, up]), f"encoder.layer.{i}.mlp.weights_out.{kind}": down}
+        model = from_weights(given, "hugging_face", heads=2)
+    else:
+        peer.save_pretrained(tmp_path)
+        model = from_weights(tmp_path, "hugging_face")
+    assert (model.config.gelu, model.config.mlp_width) == ("swiglu", 48)
+    with torch.no_grad():
+        agree(model.encode(images(3, 28, 28)).values, peer(images(3, 28, 28)).last_hidden_state)
 
 
 @pytest.mark.parametrize("names", ["new", "old"])

@@ -28,7 +28,7 @@ architectures = st.fixed_dictionaries(
         "registers": st.integers(0, 2),
         "depth": st.integers(1, 3),
         "heads": st.sampled_from([1, 2, 4]),
-        "gelu": st.sampled_from(["erf", "tanh"]),
+        "gelu": st.sampled_from(["erf", "tanh", "swiglu"]),
         "representation": st.sampled_from([None, 5]),
         "layer_scale": st.sampled_from([None, 0.3]),
         "stochastic_depth": st.sampled_from([0.0, 0.3]),

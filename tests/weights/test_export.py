@@ -20,6 +20,7 @@ MODELS = {
     "grey": {"in_channels": 1},
     "patches": {"patch_size": (7, 3), "image_size": (21, 9)},
     "sincos": {"positions": "sincos", "pool": "mean"},
+    "gates": {"gelu": "swiglu"},
     "hybrid": {"name": "R+Ti/16", "image_size": 32, "patch_size": (2, 4)},
 }
 TIMM_MODELS = {name: choices for name, choices in MODELS.items() if name not in ("sincos",)} | {

@@ -63,7 +63,7 @@ def test_all_that_does_not_fit_is_listed_at_once():
         (lambda s: s.update({"reg_token": torch.zeros(1, 2, 12)}), "register_tokens"),
         (lambda s: s.update({"blocks.0.ls1.gamma": torch.zeros(12)}), "scale_attention"),
         (lambda s: s.update({"norm_pre.weight": torch.zeros(12)}), "a LayerNorm before the encoder"),
-        (lambda s: s.update({"blocks.2.mlp.w12.weight": torch.zeros(12)}), "SwiGLU"),
+        (lambda s: s.update({"blocks.2.mlp.fc1_g.weight": torch.zeros(12)}), "gates in a layer of their own, whose activation no tensor tells"),
         (lambda s: s.update({"blocks.2.attn.q_norm.weight": torch.zeros(4)}), "normalise queries"),
         (lambda s: s.update({"pos_embed": torch.zeros(1, 10, 13)}), r"positions.table is \(9, 13\) in the file, \(9, 12\) in the model"),
         (lambda s: s.update({"reg_token": torch.zeros(1, 2, 13)}), "The file's positions are vectors of 12 numbers, but its register tokens of 13"),
@@ -167,6 +167,18 @@ def test_gelu_and_eps_follow_the_source_or_what_is_said():
     assert {block.mlp.approximate for block in model.encoder.blocks} == {"none"}
     model = load_weights(vit(), timm_state_dict(vit()), "timm", gelu="tanh", eps=1e-3)
     assert (model.config.gelu, model.config.eps, model.encoder.blocks[2].mlp.approximate, model.encoder.norm.eps) == ("tanh", 1e-3, "tanh", 1e-3)
+
+
+def test_whether_mlps_have_gates_is_told_by_tensors_alone():
+    state, sentence = timm_state_dict(vit(gelu="swiglu")), "gelu is 'erf', but the tensors of the state dict are of MLPs with 'swiglu'; leave gelu out"
+    assert load_weights(vit(gelu="swiglu"), state, "timm").config.gelu == "swiglu"
+    assert (from_weights(state, "timm", heads=3).config.gelu, from_weights(state, "timm", heads=3).config.mlp_width) == ("swiglu", 17)
+    for load in (lambda: from_weights(state, "timm", heads=3, gelu="erf"), lambda: load_weights(vit(gelu="swiglu"), state, "timm", gelu="erf")):
+        with pytest.raises(ValueError, match=sentence):
+            load()
+    with pytest.raises(ValueError, match="gelu is 'swiglu', but the tensors of the state dict are of MLPs with 'erf'"):
+        from_weights(timm_state_dict(vit()), "timm", heads=3, gelu="swiglu")
+    assert "inner.weight is (34, 12) in the file, (17, 12) in the model" in refusal(vit(), state)
 
 
 @pytest.mark.parametrize(
@@ -368,13 +380,20 @@ def test_what_lies_beside_the_weights_is_logged_or_refused(caplog):
             load_weights(vit(), {"model": body, "head": dict(zip(names, (torch.ones(5, 12), torch.ones(5)), strict=True))}, "timm")
 
 
-def test_swiglu_of_the_giant_is_named(tmp_path):
-    state = {f"blocks.{i}.mlp.w12.weight": torch.zeros(2) for i in range(40)}
-    for given in (state, {name.replace("blocks.", "blocks.0."): tensor for name, tensor in state.items()}):
-        with pytest.raises(ValueError, match="are SwiGLU MLPs; blocks here have MLPs of two layers and a GELU"):
-            from_weights(given, "dinov2")
-    with pytest.raises(ValueError, match="are SwiGLU MLPs"):
-        from_weights({"encoder.layer.0.norm1.weight": torch.zeros(2), "encoder.layer.0.mlp.gate_proj.weight": torch.zeros(2)}, "hugging_face")
+def test_heads_of_dinov2_have_64_numbers():
+    """Those of its giant too, whose width no other model has."""
+    state = timm_state_dict(vit(width=192 + 128, heads=5))
+    assert from_weights(state, "dinov2").config.heads == 5
+    with pytest.raises(ValueError, match="a width of 320 is unusual"):
+        from_weights(state, "mae")
+
+
+def test_a_gate_without_what_it_opens_is_named():
+    prefix = "encoder.layer.0."
+    state = {f"{prefix}norm1.weight": torch.zeros(12), f"{prefix}mlp.gate_proj.weight": torch.zeros(17, 12)}
+    assert "gate or values is missing in the file:\n    encoder.blocks.0.mlp.inner.weight" in refusal(vit(), state, "hugging_face")
+    state[f"{prefix}mlp.up_proj.weight"] = torch.zeros(19, 12)
+    assert "gate and values of unlike shapes:\n    encoder.blocks.0.mlp.inner.weight of (17, 12) and (19, 12)" in refusal(vit(), state, "hugging_face")
 
 
 @pytest.mark.parametrize(

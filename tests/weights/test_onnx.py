@@ -87,7 +87,7 @@ def agrees_with_onnx_runtime(model: sigvit.VisionTransformer, path: Path, shapes
 
 @pytest.mark.slow
 def test_one_onnx_file_serves_every_batch_and_grid(tmp_path):
-    agrees_with_onnx_runtime(model_of(dropout=0.3), tmp_path / "model.onnx", [(2, 2, 15, 21), (3, 2, 10, 35), (1, 2, 40, 7), (1, 2, 5, 7)])
+    agrees_with_onnx_runtime(model_of(dropout=0.3, gelu="swiglu"), tmp_path / "model.onnx", [(2, 2, 15, 21), (3, 2, 10, 35), (1, 2, 40, 7), (1, 2, 5, 7)])
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ MODELS = {
     "image_map": (lambda: sigvit.vit("Ti", 14, 5, patch_size=(7, 2), depth=1, width=12, heads=3, pool="map", registers=2, layer_scale=0.1), (3, 14, 14)),
     "hybrid": (lambda: sigvit.vit("R+Ti/16", 32, 5, patch_size=(2, 4), depth=1, width=12, heads=3), (3, 32, 32)),
     "side_by_side": (lambda: sigvit.vit("Ti/7", 14, 5, depth=1, width=12, heads=3, pool="class_and_register", registers=2), (3, 14, 14)),
+    "gates": (lambda: sigvit.vit("Ti/7", 14, 5, depth=1, width=12, heads=3, mlp_width=17, gelu="swiglu"), (3, 14, 14)),
     "mean_then_norm": (lambda: sigvit.vit("Ti/7", 14, 5, depth=2, width=6, heads=3, pool="mean_then_norm", stochastic_depth=(0.2, 0.1)), (3, 14, 14)),
     "info": (lambda: sigvit.signal_vit(INFO, 200, num_classes=3, representation=7, eps=1e-5), (4, 200)),
     "count": (lambda: sigvit.signal_vit(3, 40, positions="learned", dropout=0.2), (3, 40)),
