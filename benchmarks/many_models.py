@@ -29,7 +29,7 @@ from sigvit.training.distributed import Processes
 from sigvit.training.group import Group
 from sigvit.training.loop import update
 from sigvit.training.many import Member
-from sigvit.training.memory import keep_freed_memory
+from sigvit.training.memory import LARGE_BLOCKS, keep_freed_memory
 from sigvit.training.plan import SIZES, choose_plan
 from sigvit.training.recipe import Recipe
 from sigvit.training.settings import exact_convolutions
@@ -105,6 +105,7 @@ def stacked(members: list[Member], size: int) -> Step:
     return step
 
 
+@LARGE_BLOCKS.kept()
 def serve(connection: Connection, case: Case, numbers: range, size: int) -> None:
     """A process with one thread: a step whenever it is asked, until it is told to end."""
     torch.set_num_threads(1)
@@ -156,6 +157,7 @@ def ways(case: Case, count: int, device: str, eager: bool) -> dict[str, Step]:
 
 
 @exact_convolutions()
+@LARGE_BLOCKS.kept()
 def measure(case: Case, count: int, device: str, eager: bool) -> dict[str, list[float]]:
     """Way → seconds of every round."""
     steps = ways(case, count, device, eager)

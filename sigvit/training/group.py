@@ -38,7 +38,7 @@ class Group:
     _asked: list[Asked] | None
 
     def __init__(self, members: Sequence[Member], saved: Mapping[str, dict[str, Any]] | None = None) -> None:
-        keep_freed_memory(any_size=True)
+        keep_freed_memory()
         self.places = [Place(member) for member in members]
         self.stack = Stack([member.model for member in members])
         self.average = self.stack.weights.clone()

@@ -13,6 +13,7 @@ from torch import distributed
 from sigvit.training.group import Group
 from sigvit.training.measured import NotFiniteError
 from sigvit.training.member import Member, train_alone
+from sigvit.training.memory import LARGE_BLOCKS
 from sigvit.training.plan import Plan, choose_plan, threads
 from sigvit.training.settings import exact_convolutions, own_gradients
 from sigvit.training.snapshots import Snapshots
@@ -191,6 +192,7 @@ def _train_one_by_one(members: Sequence[Member], snapshots: Snapshots | None, ou
                 checkpoints.let_go()  # the traceback that a notebook keeps of an interrupted training keeps this object too
 
 
+@LARGE_BLOCKS.kept()
 def _train_stacked(members: Sequence[Member], size: int, snapshots: Snapshots | None, outcome: _Outcome) -> None:
     """A stack of at most `size` members; where some end, those that wait take their places."""
     saved = {} if snapshots is None else snapshots.load(members)

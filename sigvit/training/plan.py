@@ -25,6 +25,7 @@ from sigvit.training.distributed import Processes
 from sigvit.training.group import Group
 from sigvit.training.loop import update
 from sigvit.training.member import Member
+from sigvit.training.memory import LARGE_BLOCKS
 from sigvit.training.stackable import architecture
 from sigvit.training.state import TrainingState
 from sigvit.whole_file import write_atomically
@@ -119,6 +120,7 @@ def choose_plan(members: Sequence[Member], processes: int | None = None) -> Plan
     return known.plan(steps)
 
 
+@LARGE_BLOCKS.kept()
 def _possible(measure: Callable[[], Seconds]) -> Seconds:
     """What is measured; once more where that can't be."""
     found = measure()
