@@ -33,9 +33,9 @@ class Mlp(nn.Module):
         self.gated, self.approximate = gelu == "swiglu", "tanh" if gelu == "tanh" else "none"
         self.inner, self.outer = nn.Linear(width, 2 * hidden if self.gated else hidden), nn.Linear(hidden, width)
         self.dropout: float | tuple[float, ...] = dropout
-        for matrix in (*self.inner.weight.detach().split(hidden), self.outer.weight):
-            nn.init.xavier_uniform_(matrix)
-        for layer in (self.inner, self.outer):
+        for layer, units in ((self.inner, hidden), (self.outer, width)):
+            for matrix in layer.weight.detach().split(units):  # gates and what they open are two matrices
+                nn.init.xavier_uniform_(matrix)
             nn.init.normal_(layer.bias, std=1e-6)
 
     def forward(self, x: Tensor, draw: Draw | None = None) -> Tensor:
