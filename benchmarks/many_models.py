@@ -109,7 +109,6 @@ def stacked(members: list[Member], size: int) -> Step:
 def serve(connection: Connection, case: Case, numbers: range, size: int) -> None:
     """A process with one thread: a step whenever it is asked, until it is told to end."""
     torch.set_num_threads(1)
-    keep_freed_memory()  # as every training does
     members = case.members(numbers, "cpu")
     step = serial(members) if size == 1 else stacked(members, size)
     while connection.recv():

@@ -56,7 +56,9 @@ def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
 
 
 class StackedNorm(torch.autograd.Function):
-    """LayerNorm of K models, (K, …, D) with weights and biases (K, D): on a CPU in .6 of the time that torch's kernel and a product behind it take.
+    """LayerNorm of K models, (K, …, D) with weights and biases (K, D): on a CPU in .55 to .8 of the time that torch's kernel and a product behind it take.
+
+    It has first derivatives alone.
 
     >>> x, weight, bias = torch.randn(2, 3, 5), torch.randn(2, 5), torch.randn(2, 5)
     >>> torch.allclose(StackedNorm.apply(x, weight, bias, 1e-6)[1], functional.layer_norm(x[1], (5,), weight[1], bias[1], 1e-6), atol=1e-5)

@@ -21,7 +21,7 @@ GELUS = {
     "gelu_fast": "tanh",
     "swiglu": "swiglu",
 }
-GATES = ("silu", "swish")  # what timm calls the activation of a gate
+GATES = ("silu", "swish")  # what timm calls the activation of a gate; Hugging Face's word is of MLPs without
 GLOBAL_POOLS = {"token": "class", "avg": "mean", "map": "map"}
 
 
@@ -51,6 +51,8 @@ def read_facts(checkpoint: Checkpoint, layout: Layout, tensors: dict[str, Tensor
     gated = _is_gated(tensors)
     if gelu is not None and not (isinstance(gelu, str) and (gelu in GELUS or (gated and gelu in GATES))):
         raise ValueError(f"The config of {checkpoint.where} says the activation {gelu!r}; models here have a GELU: {', '.join(GELUS)}.")
+    if gated and "act_layer" in layout.config and gelu not in (None, *GATES):
+        raise ValueError(f"The config of {checkpoint.where} says the activation {gelu!r}, but the MLPs have gates; models here open them by 'silu' alone.")
     return Facts(
         heads=said.get("heads") if heads is None else heads,
         depth=said.get("depth"),

@@ -242,6 +242,19 @@ def test_the_two_kinds_of_gelu_differ_a_little():
     assert 0 < (exact(x) - tanh(x)).abs().max() < 1e-2
 
 
+def test_start_values_are_drawn_layer_by_layer():
+    """A seed's model stays what it was; the first two draws are those of torch's own layers."""
+    torch.manual_seed(0)
+    mlp = Mlp(6, 11)
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(6, 11), torch.nn.Linear(11, 6)
+    for layer, ours in zip(layers, (mlp.inner, mlp.outer), strict=True):
+        torch.nn.init.xavier_uniform_(layer.weight)
+        torch.nn.init.normal_(layer.bias, std=1e-6)
+        assert torch.equal(ours.weight, layer.weight)
+        assert torch.equal(ours.bias, layer.bias)
+
+
 def test_a_gates_silu_opens_its_hidden_unit():
     torch.manual_seed(0)
     mlp, x = Mlp(6, 11, gelu="swiglu"), torch.randn(3, 5, 6)

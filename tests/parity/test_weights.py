@@ -99,7 +99,7 @@ def test_timms_mean_beside_a_class_token(timm):
 
 
 def test_timms_gates_and_back(timm):
-    """As in its DINOv2 giants; their act_layer is a class, which a folder's config.json spells "silu"."""
+    """As in its DINOv2 giants."""
     gates = {"mlp_layer": timm.layers.SwiGLUPacked, "mlp_ratio": (2 * 29 + 0.5) / 24}
     peer = timm_model(timm, **gates, act_layer=nn.SiLU, init_values=0.3, reg_tokens=4, no_embed_class=True)
     model, x = from_weights(peer.state_dict(), "timm", heads=2), images(3, 28, 28)

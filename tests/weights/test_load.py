@@ -521,6 +521,8 @@ def timm_folder(folder, model: sigvit.VisionTransformer, without: str = "none", 
         ({"pool": "map"}, {"global_pool": "map"}),
         ({}, {"depth": 3, "act_layer": None, "pool_include_prefix": False}),
         ({}, {"act_layer": "GELU"}),
+        ({"gelu": "swiglu"}, {"act_layer": "silu"}),
+        ({"gelu": "swiglu"}, {}),
         ({}, {"act_layer": ""}),
     ],
 )
@@ -540,6 +542,12 @@ def test_what_is_said_counts_more_than_a_config(tmp_path):
         assert torch.equal(model(x), source(x))
 
 
+def test_gates_of_timm_that_another_activation_opens_are_refused(tmp_path):
+    timm_folder(tmp_path, vit(gelu="swiglu"), num_heads=3, act_layer="gelu")
+    with pytest.raises(ValueError, match="says the activation 'gelu', but the MLPs have gates; models here open them by 'silu' alone"):
+        from_weights(tmp_path, "timm")
+
+
 def test_an_argument_of_timm_that_is_null_leaves_what_the_config_says_above_it(tmp_path):
     source = vit(pool="mean", class_token=True)
     timm_folder(tmp_path, source, top={"global_pool": "avg"}, num_heads=3, global_pool=None)
@@ -554,6 +562,7 @@ def test_an_argument_of_timm_that_is_null_leaves_what_the_config_says_above_it(t
         ({"global_pool": ["avg"]}, "says global_pool = "),
         ({"global_pool": ""}, "says global_pool = ''"),  # a head for every token
         ({"act_layer": "quick_gelu"}, "says the activation 'quick_gelu'"),
+        ({"act_layer": "silu"}, "says the activation 'silu'"),  # of MLPs without gates
         ({"pool_include_prefix": True}, "says pool_include_prefix = True; models here have False alone"),
         ({"num_heads": 2.5}, "says num_heads = 2.5, which isn't a whole number"),
         ({"depth": 5}, "another number of blocks than config.json says:\n    3 in the file, 5 in config.json"),
