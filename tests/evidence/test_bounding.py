@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from sigvit.evidence import baselines
@@ -65,6 +66,44 @@ def test_an_electrode_that_mostly_is_flat_keeps_what_it_says():
     values = signals()
     values[13:, 2] = 0
     assert BoundedElectrodes().fit_transform(values) is values
+
+
+def square(amplitudes: np.ndarray) -> np.ndarray:
+    """Courses about zero of these amplitudes, (windows, electrodes) → (windows, electrodes, 38)."""
+    return amplitudes[..., None] * np.tile([1.0, -1.0], 19)
+
+
+def test_the_bound_is_two_and_a_half_deviations_of_logarithms_by_quartiles_and_at_least_twice_the_median():
+    spread, narrow = np.exp(np.linspace(-2, 2, 41)), np.exp(np.linspace(-0.1, 0.1, 41))  # logarithms with quartiles at ± 1 and ± .05
+    step = BoundedElectrodes().fit(1e-5 * square(np.stack([spread, narrow], axis=1)))
+    np.testing.assert_allclose(step.bound_, [1e-5 * np.exp(2.5 / norm.ppf(0.75)), 2e-5], rtol=1e-9)  # roots of means of squares, and their logarithms
+
+
+def test_windows_in_which_an_electrode_is_flat_move_no_bound():
+    moving = square(np.random.default_rng(0).lognormal(-11, 0.3, (60, 2)))
+    flat = np.concatenate([moving, np.zeros((41, 2, 38))])
+    np.testing.assert_allclose(BoundedElectrodes().fit(flat).bound_, BoundedElectrodes().fit(moving).bound_, rtol=1e-12)  # sums of logarithms
+
+
+@pytest.mark.parametrize(("bounds", "is_amplifiers"), [(4.5, False), (5.5, True), (-5.5, True)])
+def test_an_offset_of_more_than_five_bounds_is_the_amplifiers(bounds, is_amplifiers):
+    step = BoundedElectrodes().fit(square(np.full((11, 1), 1e-5)))
+    asked = square(np.full((1, 1), 1e-5)) + bounds * step.bound_
+    found = step.transform(asked)
+    # Bounds are 2e-5: beside the whole course the offset keeps its sign and what room there is; else both are shrunk by what they exceed the bound by.
+    assert found.std() == pytest.approx(1e-5 if is_amplifiers else 1e-5 / np.hypot(bounds, 0.5), rel=1e-9)
+    assert found.mean() == pytest.approx(np.sign(bounds) * 3**0.5 * 1e-5 if is_amplifiers else bounds * 2e-5 / np.hypot(bounds, 0.5), rel=1e-9)
+
+
+@pytest.mark.parametrize(("electrodes", "loud", "is_gain"), [(8, 7, True), (8, 6, False), (7, 7, False)])
+def test_what_more_than_three_quarters_of_eight_electrodes_exceed_is_a_gain(electrodes, loud, is_gain):
+    step = BoundedElectrodes().fit(square(np.full((11, electrodes), 1e-5)))
+    asked = np.where(np.arange(electrodes) < loud, 3.0, 1.0) * 2e-5  # bounds are 2e-5
+    asked[0] = 7e-5
+    found = step.transform(square(asked[None]))[0].std(axis=1)
+    # All are divided by 3, or else each by its own excess.
+    expected = np.minimum(asked / 3, 2 * 2e-5) if is_gain else np.minimum(asked, 2e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("values", [np.zeros((N, E, S)), np.full((N, E, S), 3e-5)])
