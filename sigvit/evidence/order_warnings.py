@@ -182,17 +182,26 @@ def _guesses(groups: Groups, seconds: np.ndarray, fold: Fold) -> tuple[np.ndarra
         return test[:0], test[:0]
     weight = 1 / np.maximum(1, np.bincount(groups.label[train], minlength=len(groups.classes)))
     guess = np.empty(len(test), np.int64)
-    for recording in np.unique(groups.recording[test]):
-        members = groups.recording[test] == recording
-        known = train[groups.recording[train] == recording]
-        known = known if len(known) >= NEIGHBOURS else train
-        order = known[np.argsort(seconds[known], kind="stable")]
+    for members, order in _neighbourhoods(groups, seconds, test, train):
         nearest = _nearest(seconds[order], seconds[test[members]], min(len(order), NEIGHBOURS))
         # Sorted, so that of equal votes the first class wins.
         labels = np.sort(groups.label[order[nearest]], axis=1)
         votes = (labels[:, :, None] == labels[:, None, :]).sum(axis=2) * weight[labels]
         guess[members] = labels[np.arange(len(labels)), votes.argmax(axis=1)]
     return groups.label[test], guess
+
+
+def _neighbourhoods(groups: Groups, seconds: np.ndarray, test: np.ndarray, train: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(positions among the test trials, training trials by their seconds): those of the same recording, or all where it has too few."""
+    by_time = train[np.argsort(seconds[train], kind="stable")]
+    by_recording = by_time[np.argsort(groups.recording[by_time], kind="stable")]
+    sought = groups.recording[test]
+    first, behind = (np.searchsorted(groups.recording[by_recording], sought, side) for side in ("left", "right"))
+    enough = behind - first >= NEIGHBOURS
+    yield np.flatnonzero(~enough), by_time
+    for recording in np.unique(sought[enough]):
+        members = np.flatnonzero(sought == recording)
+        yield members, by_recording[first[members[0]] : behind[members[0]]]
 
 
 def _nearest(sorted_s: np.ndarray, wanted_s: np.ndarray, n: int) -> np.ndarray:
