@@ -32,8 +32,6 @@ def order_warnings(groups: Groups, folds: list[Fold]) -> list[str]:
     >>> order_warnings(read_groups(metadata), folds.within_session(metadata))
     ['The label before tells the next: ... alternating classes, ...]
     """
-    if len(groups.classes) < 2:
-        return []
     trials = np.unique(first_rows(groups, np.arange(len(groups))))
     chains = _chains(groups, trials)
     return [*_recordings(groups, trials), *_blocks(groups, chains), *_previous_label(groups, chains), *_time_alone(groups, folds)]
@@ -48,12 +46,15 @@ def _chains(groups: Groups, trials: np.ndarray) -> list[np.ndarray]:
 
 def _recordings(groups: Groups, trials: np.ndarray) -> Iterator[str]:
     """How well the recording alone names the class, beside the same for shuffled labels (chi-squared test of independence)."""
-    table = crosstab(groups.recording[trials], groups.label[trials]).count
-    if len(table) < 2 or len(trials) < 2 * len(table):
-        return
+    sizes = np.bincount(groups.recording[trials])
     if groups.label_follows_recording:
-        yield f"Every one of {len(table)} recordings holds one class: what identifies the recording identifies the class."
+        yield f"Every one of {len(sizes)} recordings holds one class: what identifies the recording identifies the class."
         return
+    # A recording of one trial names its class in any order; many of them make p too small.
+    trials = trials[sizes[groups.recording[trials]] > 1]
+    if not len(trials):
+        return
+    table = crosstab(groups.recording[trials], groups.label[trials]).count
     accuracy, chance = table.max(axis=1).sum() / table.sum(), table.sum(axis=0).max() / table.sum()
     p = chi2_contingency(table).pvalue
     if p < RARE and accuracy >= chance + MATTERS:
@@ -69,16 +70,20 @@ def _blocks(groups: Groups, chains: list[np.ndarray]) -> Iterator[str]:
     found = expected = variance = 0.0
     for chain in chains:
         labels = groups.label[chain]
-        counts, n = np.bincount(labels).astype(float), float(len(labels))
-        squares, cubes = (counts**2).sum(), (counts**3).sum()
-        found += float((np.diff(labels) != 0).sum())
-        expected += (n * n - squares) / n
-        variance += max(0.0, (squares * (squares + n * (n + 1)) - 2 * n * cubes - n**3) / (n * n * (n - 1)))
+        mean, spread = _changes(np.bincount(labels).astype(float))
+        found, expected, variance = found + float((np.diff(labels) != 0).sum()), expected + mean, variance + spread
     if variance == 0:
         return
     p = float(norm.cdf((found - expected) / np.sqrt(variance)))
     if p < RARE and found < (1 - MATTERS) * expected:
         yield f"Classes come in blocks: the class changes {found:.0f} times within the recordings, in random order it would {expected:.0f} times (p {_p(p)})."
+
+
+def _changes(counts: np.ndarray) -> tuple[float, float]:
+    """Expectation and variance of the number of changes of class in random order, of so many trials of each class."""
+    n, squares, cubes = counts.sum(), (counts**2).sum(), (counts**3).sum()
+    variance = (squares * (squares + n * (n + 1)) - 2 * n * cubes - n**3) / (n * n * (n - 1))
+    return float((n * n - squares) / n), max(0.0, float(variance))
 
 
 def _previous_label(groups: Groups, chains: list[np.ndarray]) -> Iterator[str]:
@@ -95,7 +100,7 @@ def _previous_label(groups: Groups, chains: list[np.ndarray]) -> Iterator[str]:
         return
     p = _stratified_independence(tables)
     accuracy = tables.sum(axis=0).max(axis=1).sum() / n_pairs
-    chance = max(tables.sum(axis=(0, 1)).max(), tables.sum(axis=1).max(axis=1).sum()) / n_pairs
+    chance = tables.sum(axis=1).max(axis=1).sum() / n_pairs
     if p < 10 * RARE and accuracy >= chance + MATTERS:
         changes = 1 - np.trace(tables.sum(axis=0)) / n_pairs
         by_chance = 1 - sum((table.sum(axis=0) * table.sum(axis=1)).sum() / table.sum() for table in tables) / n_pairs
@@ -163,15 +168,19 @@ def _time_alone(groups: Groups, folds: list[Fold]) -> Iterator[str]:
     truth, guess = (np.concatenate(column) for column in zip(*pairs, strict=True))
     if len(np.unique(truth)) < 2:
         return
-    labels, counts = np.unique(truth, return_counts=True)
-    hits, guessed = (np.bincount(of, minlength=len(groups.classes))[labels] for of in (guess[guess == truth], guess))
-    balanced = float(np.mean(hits / counts))
-    own = guessed / len(guess)
-    chance, spread = float(own.mean()), float(np.sqrt((own * (1 - own) / counts).sum()) / len(counts))
+    balanced, chance, spread = _balanced_accuracy(truth, guess)
     p = float(norm.sf((balanced - chance) / spread)) if spread > 0 else 1.0
     if p < RARE and balanced >= chance + MATTERS:
         found = f"a balanced accuracy of {balanced:.2f} in these folds (chance {chance:.2f}; p {_p(p)})"
         yield f"Time alone tells the class: nearest neighbours in time reach {found}."
+
+
+def _balanced_accuracy(truth: np.ndarray, guess: np.ndarray) -> tuple[float, float, float]:
+    """The balanced accuracy, and its expectation and standard deviation where each guess is drawn by the share of its class among the guesses."""
+    labels, counts = np.unique(truth, return_counts=True)
+    hits, guessed = (np.bincount(of, minlength=labels[-1] + 1)[labels] for of in (guess[guess == truth], guess))
+    own = guessed / len(guess)
+    return float(np.mean(hits / counts)), float(own.mean()), float(np.sqrt((own * (1 - own) / counts).sum()) / len(counts))
 
 
 def _guesses(groups: Groups, seconds: np.ndarray, fold: Fold) -> tuple[np.ndarray, np.ndarray]:
