@@ -1,10 +1,14 @@
 """The calibration curve: one set of test windows, an interval for each number of trials, and more trials help where people differ."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from sklearn.pipeline import make_pipeline
 
 from sigvit.data.synthetic import synthetic_windows
-from sigvit.evidence import baselines
+from sigvit.evidence import baselines, folds
+from sigvit.evidence.alignment import Alignment
 from sigvit.evidence.calibration_curve import calibration_curve
 
 
@@ -37,3 +41,23 @@ def test_numbers_of_numpy_are_numbers(windows):
 def test_no_numbers_are_refused(windows):
     with pytest.raises(ValueError, match="no numbers of calibration trials"):
         calibration_curve({"Majority": baselines.majority()}, windows, ())
+
+
+def test_what_is_asked_for_reaches_every_n() -> None:
+    """Windows lie a second apart, filters reach .7 s; session 2 of the first person is too short. An iterator of seeds is there for every n."""
+    whole = synthetic_windows(n_subjects=2, n_sessions=3, n_runs=1, n_trials=23)
+    short = (whole.metadata["subject"] == "01") & (whole.metadata["session"] == "2") & (whole.metadata["trial"] > 5)
+    windows = replace(whole[np.flatnonzero(~short)], filter_support_s=0.7)
+    pipeline = make_pipeline(Alignment(mode="transductive"), baselines.majority())
+    curve = calibration_curve({"aligned": pipeline}, windows, (5, 0), by="session", undividable="leave out", seeds=iter((3, 7)))
+    for n, results in curve.results.items():
+        expected = folds.calibrate(windows.metadata, n, by="session", reserve=5, undividable="leave out", filter_support_s=0.7)
+        results.certificate.require_match(windows, expected)
+        assert len(results.certificate.sizes) == 5
+        assert set(results.table["seed"]) == {3, 7}
+    assert curve.table[["n", "verdict"]].to_numpy().tolist() == [[0, "tolerated"], [5, "tolerated"]], "test windows were read before they were judged"
+
+
+def test_numbers_of_processes_reach_the_fits(windows):
+    with pytest.raises(ValueError, match="n_jobs == 0"):
+        calibration_curve({"Majority": baselines.majority()}, windows, (0,), n_jobs=0)
