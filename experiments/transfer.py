@@ -79,7 +79,7 @@ class Configuration:
     """How many; each draws weights, order and labelled trials anew."""
     pretraining_steps: int = 1000
     """Steps of each pre-training, without or with labels."""
-    steps: int = 200
+    steps: int = 1000
     """Steps of each fine-tuning."""
     width: int = 32
     """Length of a token."""
@@ -89,7 +89,7 @@ class Configuration:
     """Seconds of a token, which is of one electrode."""
     batch_size: int = 32
     """Windows a step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """At the top of the schedule, of pre-training and of fine-tuning."""
     output: Path | None = None
     """Results folder; left out, results/transfer-DATASET-PROTOCOL."""
