@@ -14,9 +14,10 @@ DEVIATIONS = 2.5
 LEAST = 2.0
 # A course so many bounds away from its level has another offset of the amplifier.
 OFFSET = 5.0
-# What all but this share of electrodes exceed is a gain of the recording, where there are enough of them: all four of a headband move with their wearer.
+# What all but this share of several electrodes exceed is a gain of the recording. It isn't the bound's own edge that tells: from this share of it on
+# single electrodes get room, so that a gain of two doesn't flatten those that happen to be beyond.
 COMMON = 0.25
-ENOUGH = 8
+NEAR = 0.75
 LARGEST_EXPONENT = 700.0  # of a double
 
 
@@ -29,10 +30,10 @@ class BoundedElectrodes(TransformerMixin, BaseEstimator):
     amplitudes differ by nature, as a muscle's at rest and at work do, it is out of reach. Nothing is learned from labels, and windows that stay below are
     passed on as they are.
 
-    Two things aren't artefacts. Where more than three quarters of at least eight electrodes are beyond, the window is of a person or device with another
-    gain: what they have in common is divided out of all, and single electrodes may then exceed the bound as far as the gain did, at most twice, so that the
-    ratios between electrodes last. And where the level is off by more than five bounds, the amplifier has another offset in that session: the offset is
-    shrunk first, and the course about it is bounded as if it weren't there.
+    Two things aren't artefacts. Where more than three quarters of several electrodes are near their bounds or beyond, the window is of a person or device with
+    another gain: what all but a quarter exceed their bounds by is divided out of all, and single electrodes may then exceed them by a third more than the
+    others do, at most twice, so that the ratios between electrodes last. And where the level is off by more than five bounds, the amplifier has another
+    offset in that session: the offset is shrunk first, and the course about it is bounded as if it weren't there.
 
     Attributes
     ----------
@@ -75,9 +76,9 @@ class BoundedElectrodes(TransformerMixin, BaseEstimator):
         of_amplifier = np.abs(offsets) > OFFSET * self.bound_
         kept = np.where(of_amplifier, np.clip(offsets, -room, room), offsets)
         excess = np.hypot(courses, kept) / self.bound_
-        shared = np.quantile(excess, COMMON, axis=1, method="lower") if excess.shape[1] >= ENOUGH else np.ones(len(excess))
-        gain = np.maximum(shared, 1.0)[:, None]
-        factors = gain * np.maximum(excess / gain / np.minimum(gain, LEAST), 1.0)
+        shared = np.quantile(excess, COMMON, axis=1, method="lower", keepdims=True) if excess.shape[1] > 1 else NEAR
+        gain, allowed = np.maximum(shared, 1.0), np.clip(shared / NEAR, 1.0, LEAST)
+        factors = gain * np.maximum(excess / gain / allowed, 1.0)
         shrunk = self.level_[:, None] + (signals - means[..., None] + kept[..., None]) / factors[..., None]
         return np.where(((factors > 1) | of_amplifier)[..., None], shrunk, signals)
 

@@ -95,15 +95,27 @@ def test_an_offset_of_more_than_five_bounds_is_the_amplifiers(bounds, is_amplifi
     assert found.mean() == pytest.approx(np.sign(bounds) * 3**0.5 * 1e-5 if is_amplifiers else bounds * 2e-5 / np.hypot(bounds, 0.5), rel=1e-9)
 
 
-@pytest.mark.parametrize(("electrodes", "loud", "is_gain"), [(8, 7, True), (8, 6, False), (7, 7, False)])
-def test_what_more_than_three_quarters_of_eight_electrodes_exceed_is_a_gain(electrodes, loud, is_gain):
+@pytest.mark.parametrize(
+    ("electrodes", "loud", "is_gain"), [(8, 7, True), (8, 6, False), (7, 6, True), (7, 5, False), (2, 2, True), (2, 1, False), (1, 1, False)]
+)
+def test_what_more_than_three_quarters_of_several_electrodes_exceed_is_a_gain(electrodes, loud, is_gain):
     step = BoundedElectrodes().fit(square(np.full((11, electrodes), 1e-5)))
-    asked = np.where(np.arange(electrodes) < loud, 3.0, 1.0) * 2e-5  # bounds are 2e-5
-    asked[0] = 7e-5
+    asked = np.where(np.arange(electrodes) < loud, 3.0, 0.5) * 2e-5  # bounds are 2e-5
+    asked[0] = 13e-5
     found = step.transform(square(asked[None]))[0].std(axis=1)
-    # All are divided by 3, or else each by its own excess.
+    # All are divided by 3, or else each by its own excess; in a pair the smaller one tells what is common.
     expected = np.minimum(asked / 3, 2 * 2e-5) if is_gain else np.minimum(asked, 2e-5)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("common", "alone", "expected"), [(0.7, 1.1, 1.0), (0.9, 1.15, 1.15), (0.9, 1.3, 1.2), (1.2, 1.9, 1.9 / 1.2), (1.2, 2.0, 1.6), (1.6, 4.0, 2.0)]
+)
+def test_single_electrodes_get_room_as_the_others_come_near_their_bounds(common, alone, expected):
+    step = BoundedElectrodes().fit(square(np.full((11, 5), 1e-5)))
+    found = step.transform(2e-5 * square(np.array([[alone, *[common] * 4]])))[0].std(axis=1) / 2e-5
+    # From three quarters of the bound on as far beyond it as they are above that; beyond the bound what they share is divided out first.
+    np.testing.assert_allclose(found, [expected, *[min(common, 1.0)] * 4], rtol=1e-9)
 
 
 @pytest.mark.parametrize("values", [np.zeros((N, E, S)), np.full((N, E, S), 3e-5)])
@@ -128,14 +140,16 @@ def test_the_classical_half_of_the_classifier_is_bounded():
     assert isinstance(baselines.classical_blend(E, S, 100.0).before, BoundedElectrodes)
 
 
-def test_another_gain_leaves_the_ratios_between_electrodes():
-    """Of 13 electrodes of a device with three times the gain, all are beyond their bound of twice the typical amplitude."""
+@pytest.mark.parametrize("electrodes", [3, 13])
+@pytest.mark.parametrize("gain", [1.9, 2.1, 3.0])
+def test_another_gain_leaves_the_ratios_between_electrodes(electrodes, gain):
+    """Of a device with twice the gain, half of the electrodes are beyond their bound of twice the typical amplitude, with three times the gain all are."""
     generator = np.random.default_rng(0)
-    bound = BoundedElectrodes().fit(generator.normal(0, 1e-5, (101, 13, 499)))
-    window = generator.normal(0, 3e-5, (1, 13, 499)) * np.linspace(0.9, 1.2, 13)[:, None]
+    bound = BoundedElectrodes().fit(generator.normal(0, 1e-5, (101, electrodes, 499)))
+    window = generator.normal(0, gain * 1e-5, (1, electrodes, 499)) * np.linspace(0.9, 1.2, electrodes)[:, None]
     level = bound.level_[:, None]
     shares = (bound.transform(window) - level) / (window - level)
-    assert shares.max() < 0.8
+    assert shares.max() < 0.8 if gain == 3 else shares.max() > 0.9
     np.testing.assert_allclose(shares, shares[0, 0, 0], rtol=1e-6)  # differences from the level, of which some are nearly 0
 
 
@@ -166,14 +180,15 @@ def test_a_strong_course_beside_an_offset_is_bounded_like_any_other():
     np.testing.assert_allclose(strengths, LEAST * 1e-5, rtol=0.1)  # as far as 499 samples tell
 
 
-@pytest.mark.parametrize("how", ["gain", "offset"])
-def test_a_session_recorded_otherwise_is_still_told(how):
-    """The blend lost it all, where pipelines without a bound had it: .31 and .53 of ROC-AUC before, .88 and 1.0 without a bound."""
+@pytest.mark.parametrize("electrodes", [4, 8])
+@pytest.mark.parametrize("how", [2.0, 3.0, "offset"])
+def test_a_session_recorded_otherwise_is_still_told(how, electrodes):
+    """The blend once lost it all, where pipelines without a bound had it: of eight electrodes .31 (three times the gain) and .53, .88 and 1.0 without."""
     generator, labels = np.random.default_rng(1), np.tile([0, 1], 60)
-    signals = generator.normal(0, 1e-5, (120, 8, 128))
+    signals = generator.normal(0, 1e-5, (120, electrodes, 128))
     signals[labels == 1, 0] *= 1.2
     signals[labels == 0, 1] *= 1.2
     other = np.arange(120) >= 80
-    signals[other] = 3 * signals[other] if how == "gain" else signals[other] + generator.normal(0, 1e-2, (8, 1))
-    half = baselines.classical_blend(8, 128, 128.0).fit(signals[~other], labels[~other])
+    signals[other] = signals[other] + generator.normal(0, 1e-2, (electrodes, 1)) if how == "offset" else how * signals[other]
+    half = baselines.classical_blend(electrodes, 128, 128.0).fit(signals[~other], labels[~other])
     assert roc_auc_score(labels[other], half.predict_proba(signals[other])[:, 1]) > 0.9
