@@ -12,10 +12,12 @@ from sigvit.evidence.window_blocks import BLOCK_NUMBERS, in_blocks
 # An artefact is beyond so many deviations of the logarithm of amplitudes, and more than twice the typical one.
 DEVIATIONS = 2.5
 LEAST = 2.0
+# A level so many bounds away is another offset of the amplifier.
+OFFSET = 2.0
 # What all but this share of several electrodes exceed is a gain of the recording. It isn't the bound's own edge that tells: from this share of it on
 # single electrodes get room, so that a gain of two doesn't flatten those that happen to be beyond.
 COMMON = 0.25
-NEAR = 0.6
+NEAR = 0.75
 LARGEST_EXPONENT = 700.0  # of a double
 
 
@@ -30,7 +32,7 @@ class BoundedElectrodes(TransformerMixin, BaseEstimator):
 
     Two things aren't artefacts. Where more than three quarters of several electrodes are near their bounds or beyond, the window is of a person or device with
     another gain: what all but a quarter exceed their bounds by is divided out of all, and single electrodes get room for more, up to twice the bound, so that
-    the ratios between electrodes last. And where the level alone is off by more than the bound, the amplifier may have another offset in that session: the
+    the ratios between electrodes last. And where the level alone is off by more than two bounds, the amplifier has another offset in that session: the
     offset is shrunk first, and the course about it is bounded as if it weren't there.
 
     Attributes
@@ -71,7 +73,7 @@ class BoundedElectrodes(TransformerMixin, BaseEstimator):
         offsets = means - self.level_
         courses = _other_leg(amplitudes, np.abs(offsets))
         room = _other_leg(self.bound_, courses)
-        of_amplifier = np.abs(offsets) > self.bound_
+        of_amplifier = np.abs(offsets) > OFFSET * self.bound_
         kept = np.where(of_amplifier, np.clip(offsets, -room, room), offsets)
         excess = np.hypot(courses, kept) / self.bound_
         shared = np.quantile(excess, COMMON, axis=1, method="lower", keepdims=True) if excess.shape[1] > 1 else NEAR
