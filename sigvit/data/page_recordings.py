@@ -100,20 +100,29 @@ def _runs(page: Page, recording: Recording, raw: Any, events: Events) -> Iterato
     if recording.split_at is None or recording.split_at not in set(raw.annotations.description):
         yield recording, raw
         return
-    onsets = raw.annotations.onset - raw.first_time
-    starts = sorted(onset for onset, name in zip(onsets, raw.annotations.description, strict=True) if name == recording.split_at)
-    cues = [onset for onset, name in zip(onsets, raw.annotations.description, strict=True) if name in events.labels]
-    early = sum(cue < starts[0] for cue in cues)
-    if early:
-        where = f"{early} events of the page before its first {recording.split_at!r}, so in no run"
-        raise ExpectationError(f"{page.name}: {recording.name} has {where}; mark where that run begins, or take split_at out of the page.")
-    number, margin = 0, recording.split_margin_s
-    for start, stop in zip(starts, [*starts[1:], raw.times[-1] + margin], strict=True):
-        if not any(start <= cue < stop for cue in cues):
+    names, onsets, margin = raw.annotations.description, raw.annotations.onset - raw.first_time, recording.split_margin_s
+    is_event, at_cue = np.isin(names, list(events.labels)), page.window.window_s is None
+    starts = np.sort(onsets[names == recording.split_at])
+    stops = np.append(starts[1:], raw.times[-1] + margin)
+    half_sample = 0.5 / raw.info["sfreq"]  # onsets are rounded
+    _check_in_runs(page, recording, onsets[is_event], starts, stops, max(0.0, margin - half_sample) if at_cue else 0.0)
+    number = 0
+    for start, stop in zip(starts, stops, strict=True):
+        if not (is_event & (start <= onsets) & (onsets < stop)).any():
             continue
         number += 1
-        part = replace(recording, name=f"{recording.name}_run-{number}", run=str(number))
+        part, piece = replace(recording, name=f"{recording.name}_run-{number}", run=str(number)), raw.copy()
+        if at_cue:  # a crop would have a cue that lasts into this run begin with it
+            piece.annotations.delete(np.flatnonzero(is_event & (onsets < start)))
         # A crop keeps the annotations inside; the margin takes the samples without a value with it.
-        yield part, raw.copy().crop(start + margin, min(stop - margin, raw.times[-1]))
+        yield part, piece.crop(start + margin, min(stop - margin, raw.times[-1]))
     if number == 0:
         raise ExpectationError(f"{page.name}: {recording.name} has no event of the page after a {recording.split_at!r}.")
+
+
+def _check_in_runs(page: Page, recording: Recording, onsets: np.ndarray, starts: np.ndarray, stops: np.ndarray, margin: float) -> None:
+    """Events that lie in no run would be lost, or begin where it does."""
+    lost = sum(not ((starts + margin <= onset) & (onset <= stops - margin)).any() for onset in onsets)
+    if lost:
+        where = f"{lost} events of the page before its first {recording.split_at!r}, or within split_margin_s of one, so in no run"
+        raise ExpectationError(f"{page.name}: {recording.name} has {where}; mark where that run begins, or take split_at out of the page.")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from sigvit.data import page_places
+from sigvit.data import page_places, page_sources
 from sigvit.data.electrode_info import make_info
 from sigvit.data.page_expectations import ExpectationError
-from sigvit.data.page_format import Fetched
+from sigvit.data.page_format import Fetched, Moabb
 from sigvit.data.page_selection import Selection
-from sigvit.data.page_sources import Recording, _fetch, check_sha256, list_recordings, recordings_of_moabb
+from sigvit.data.page_sources import Recording, _fetch, check_sha256, list_recordings, pattern_expression, recordings_of_moabb
 from sigvit.data.page_tables import PageError
 from sigvit.data.pages import find_page, open_dataset, read_page
 from sigvit.data.windows import Windows
@@ -40,6 +40,31 @@ def noise(seconds: float, names: list[str], rate: float, events: list[tuple[floa
 def saved(windows: Windows, folder: Path) -> Path:
     windows.save(folder)
     return folder
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [
+        ("*_raw.fif", "a_raw.fif", True),
+        ("*_raw.fif", "b/a_raw.fif", False),
+        ("**/*_raw.fif", "c/b/a_raw.fif", True),
+        ("*_raw.fif", "a_raw-fif", False),
+        ("a?.edf", "ab.edf", True),
+        ("a?.edf", "a.edf", False),
+        ("a?b.edf", "a/b.edf", False),
+        ("S{subject}.edf", "S1/2.edf", False),
+        ("S{subject:2}.edf", "S007.edf", False),
+    ],
+)
+def test_what_stands_for_characters_stands_for_those_of_one_name(pattern, name, matches):
+    assert (pattern_expression(pattern).fullmatch(name) is not None) == matches
+
+
+def test_a_field_that_is_known_is_its_text_and_no_pattern():
+    expression = pattern_expression("{subject}_{run}.mat", {"subject": "A.1", "run": "1"})
+    assert expression.fullmatch("A.1_1.mat")
+    assert not expression.fullmatch("AB1_1.mat")
+    assert not expression.fullmatch("A.1_2.mat")
 
 
 SLEEP_CHANNELS = ("EEG Fpz-Cz", "EEG Pz-Oz", "EOG horizontal")
@@ -108,6 +133,22 @@ class TestHypnograms:
         with pytest.raises(ValueError, match=r"The annotations .*SC4001EH-Hypnogram-annot\.fif can't be read"):
             open_dataset(self.own_page(tmp_path), tmp_path)
 
+    def test_of_several_files_that_may_be_its_hypnogram_none_is_taken(self, nights, tmp_path):
+        for name in ("SC4001E0-PSG_raw.fif", "SC4001EH-Hypnogram-annot.fif"):
+            (tmp_path / name).symlink_to(nights / name)
+        (tmp_path / "SC4001EH-Hypnogram-annot.fif.md5").write_text("0")  # another name, that goes on after the pattern
+        (tmp_path / "SC4001E0-PSG_raw.fif.md5").write_text("0")
+        assert set(open_dataset(self.own_page(tmp_path), tmp_path, only=("SC4001E0-PSG_raw",)).metadata["subject"]) == {"00"}
+        (tmp_path / "SC4001EJ-Hypnogram-annot.fif").symlink_to(nights / "SC4001EH-Hypnogram-annot.fif")
+        with pytest.raises(FileNotFoundError, match=r"SC4001E0-PSG_raw.fif needs one file .*Hypnogram.* beside it; 2 files match"):
+            open_dataset(self.own_page(tmp_path), tmp_path)
+
+    def test_the_check_sum_of_a_hypnogram_is_taken_as_well(self, nights, tmp_path):
+        path = self.own_page(tmp_path)
+        path.write_text(path.read_text() + f'[checksums]\n"SC4012GH-Hypnogram-annot.fif" = "{"0" * 64}"\n')
+        with pytest.raises(ValueError, match=r"SC4012GH-Hypnogram-annot\.fif has the SHA-256 .*another version, edited or damaged"):
+            open_dataset(path, nights)
+
     def test_a_recording_without_its_hypnogram_is_named(self, nights, tmp_path):
         (tmp_path / "SC4021E0-PSG_raw.fif").symlink_to(nights / "SC4001E0-PSG_raw.fif")
         with pytest.raises(FileNotFoundError, match=r"SC4021E0-PSG_raw.fif needs one file .*Hypnogram.* beside it; no file matches"):
@@ -152,6 +193,18 @@ class TestTheCompetitionsFiles:
             with pytest.raises(ValueError, match=rf"A07E\.mat.*{message}"):
                 open_dataset(self.own_page(tmp_path), tmp_path)
 
+    def test_of_two_files_of_classes_none_is_taken(self, sessions, tmp_path):
+        (tmp_path / "A07E_raw.fif").symlink_to(sessions / "A07E_raw.fif")
+        for below in ("old", "new"):
+            (tmp_path / below).mkdir()
+            (tmp_path / below / "A07E.mat").symlink_to(sessions / "A07E.mat")
+        with pytest.raises(FileNotFoundError, match=r"A07E_raw.fif needs one file .* beside it; 2 files match"):
+            open_dataset(self.own_page(tmp_path), tmp_path)
+
+    def test_the_check_sum_of_the_file_of_classes_is_taken_as_well(self, sessions, tmp_path):
+        with pytest.raises(ValueError, match=r"A07E\.mat has the SHA-256 .*another version, edited or damaged"):
+            open_dataset(self.own_page(tmp_path, f'[checksums]\n"A07E.mat" = "{"0" * 64}"\n'), sessions)
+
     def test_a_file_with_too_few_classes_is_an_error(self, sessions, tmp_path):
         (tmp_path / "A07E_raw.fif").symlink_to(sessions / "A07E_raw.fif")
         savemat(tmp_path / "A07E.mat", {"classlabel": np.ones((15, 1))})
@@ -162,7 +215,7 @@ class TestTheCompetitionsFiles:
         raw = mne.io.read_raw_fif(sessions / "A07T_raw.fif", verbose="ERROR")
         raw.set_annotations(raw.annotations[raw.annotations.onset > 80])  # the first two runs begin unmarked
         raw.save(tmp_path / "A07T_raw.fif", verbose="ERROR")
-        with pytest.raises(ExpectationError, match="A07T_raw has 7 events of the page before its first '32766', so in no run; mark where"):
+        with pytest.raises(ExpectationError, match="A07T_raw has 7 events of the page before its first '32766', or within split_margin_s of one, so in no run"):
             open_dataset(self.own_page(tmp_path), tmp_path)
 
     def test_lost_trials_are_named(self, sessions, tmp_path):
@@ -197,21 +250,31 @@ class TestMoabb:
         assert annotations.description.tolist() == ["left_hand", "right_hand", "right_hand", "left_hand", "right_hand", "left_hand", "left_hand"]
         np.testing.assert_allclose(annotations.onset, np.arange(3.0, 17.0, 2.0) + 2.0)
 
+    def test_the_delay_of_the_cue_is_the_pages(self, monkeypatch):
+        monkeypatch.setattr(page_sources, "_moabb_dataset", lambda source: StimulusChannelDataset())
+        opened, local = read_page(find_page("bci_iv_2a")), []
+        moabb = next(source for source in opened.source if isinstance(source, Moabb))
+        for delay_s in (0.0, moabb.cue_delay_s):
+            found = list_recordings(opened, replace(moabb, cue_delay_s=delay_s), None, lambda subject: subject == "3")
+            assert [(each.subject, each.session, each.run) for each in found] == [("3", "0train", "0"), ("3", "1test", "0")]
+            local.append(found[0].read().annotations.onset)
+        np.testing.assert_allclose(local[1], local[0] + 2.0)
+
     @pytest.mark.parametrize("date", [None, 10])
-    @pytest.mark.parametrize("said", [[], [1.5]])
-    def test_annotations_of_something_else_hide_no_stimulus_channel_and_reading_again_moves_nothing(self, date, said):
+    @pytest.mark.parametrize(("said", "name"), [([], "BAD_muscle"), ([1.5], "BAD_muscle"), ([1.5], "EDGE boundary")])
+    def test_annotations_of_something_else_hide_no_stimulus_channel_and_reading_again_moves_nothing(self, date, said, name):
         class Annotated(StimulusChannelDataset):
             @staticmethod
             def raw(seed):
                 raw = StimulusChannelDataset.raw(seed).crop(1.0)
-                return raw.set_meas_date(date).set_annotations(mne.Annotations(said, 0.5, "BAD_muscle"))
+                return raw.set_meas_date(date).set_annotations(mne.Annotations(said, 0.5, name))
 
         recording = next(recordings_of_moabb(Annotated(), "Name", 0.25, lambda subject: True))
         cues = ["left_hand", "right_hand", "right_hand", "left_hand", "right_hand", "left_hand", "left_hand"]
         for raw in (recording.read(), recording.read()):
             onsets = dict(zip(raw.annotations.onset - raw.first_time, raw.annotations.description, strict=True))
-            assert list(onsets) == [*said, *np.arange(2.25, 15.0, 2.0)]  # the cues move, the bad span doesn't
-            assert list(onsets.values()) == ["BAD_muscle"] * len(said) + cues
+            assert list(onsets) == [*said, *np.arange(2.25, 15.0, 2.0)]  # the cues move, the bad span and the break don't
+            assert list(onsets.values()) == [name] * len(said) + cues
 
     @pytest.mark.parametrize("code", [0, 7])
     def test_a_stimulus_channel_without_the_datasets_codes_leaves_the_annotations_alone(self, code):
@@ -265,6 +328,17 @@ class TestFetching:
         with pytest.raises(FileNotFoundError, match="No file in what eegbci fetched"):
             open_dataset(page(tmp_path, source + rest), exclude=("sub-90",))
         assert asked == [([86, 91], [4])]
+
+    @pytest.mark.parametrize(("runs", "nights_asked"), [((), [1, 2]), ((2,), [2])])
+    def test_of_each_night_the_recording_and_its_hypnogram_are_taken(self, nights, monkeypatch, runs, nights_asked):
+        from mne.datasets.sleep_physionet import age
+
+        asked = []
+        pairs = [[nights / "SC4001E0-PSG_raw.fif", nights / "SC4001EH-Hypnogram-annot.fif"], [nights / "SC4012G0-PSG_raw.fif", nights / "x.fif"]]
+        monkeypatch.setattr(age, "fetch_data", lambda subjects, recording, **_: asked.append((subjects, recording)) or pairs)
+        paths = _fetch(Fetched("mne", "sleep_physionet_age", (0, 1), "*", runs), [0, 1], None)
+        assert paths == [path for pair in pairs for path in pair]
+        assert asked == [([0, 1], nights_asked)]
 
     def test_a_subject_that_is_not_fetched_is_told_with_the_reason(self):
         selection = Selection(read_page(find_page("physionet_mi")), exclude=("sub-7",))

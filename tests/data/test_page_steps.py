@@ -121,8 +121,9 @@ def bids(tmp_path_factory) -> Path:
             written = mne.io.read_raw_edf(made / f"{subject}.edf", verbose="ERROR")
             written.info["bads"] = ["Pz"] if subject == "02" else []
             written.info["line_freq"] = 50
-            where = mne_bids.BIDSPath(subject=subject, session="a", task="hands", run="1", datatype="eeg", root=root)
+            where = mne_bids.BIDSPath(subject=subject, session="a", task="hands", run="2", datatype="eeg", root=root)
             mne_bids.write_raw_bids(written, where, overwrite=True, verbose="ERROR")
+        mne_bids.write_raw_bids(written, where.update(task="feet"), overwrite=True, verbose="ERROR")
     return root
 
 
@@ -134,7 +135,9 @@ def test_bad_channels_of_a_bids_root_are_known_from_its_tables(bids, tmp_path):
     with pytest.raises(ValueError, match=r"marks the channels \['Pz'\] as bad"):
         open_dataset(page(tmp_path, BIDS, EVENTS, WINDOW), bids)
     windows = open_dataset(page(tmp_path, BIDS, EVENTS, WINDOW, '[electrodes]\nbad = "interpolate"\n'), bids)
-    assert windows.metadata.groupby(["subject", "session", "label"]).size().sum() == 16
+    assert windows.metadata.groupby(["recording", "subject", "session", "run"]).size().to_dict() == {
+        (f"sub-{subject}_ses-a_task-hands_run-2_eeg", subject, "a", "2"): 8 for subject in ("01", "02")
+    }
     assert windows.electrodes == NAMES
 
 
@@ -176,7 +179,9 @@ def test_a_recording_in_several_files_of_a_bids_root_is_read_once(bids, tmp_path
     raw.set_annotations(mne.Annotations([100.0, 300.0, 500.0], 0, ["left", "right", "left"]))
     raw.save(where.copy().update(suffix="meg", extension=".fif").fpath, split_size="5MB", split_naming="bids", verbose="ERROR")
     assert len(list(root.rglob("*.fif"))) > 1
-    assert open_dataset(page(tmp_path, BIDS + 'datatype = "meg"\n', EVENTS, WINDOW), root).labels.tolist() == ["left", "right", "left"]
+    windows = open_dataset(page(tmp_path, BIDS + 'datatype = "meg"\n', EVENTS, WINDOW), root)
+    assert windows.labels.tolist() == ["left", "right", "left"]
+    assert windows.metadata[["subject", "session", "run"]].drop_duplicates().to_numpy().tolist() == [["01", "1", "1"]]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -246,10 +246,10 @@ class TestFiles:
         for subject in ("01", "02"):
             recording(tmp_path, subject, "1").rename((tmp_path / f"S{subject}").with_suffix(".fif"))
             (tmp_path / f"S{subject}").mkdir()
-            (tmp_path / f"S{subject}.fif").rename(tmp_path / f"S{subject}" / "run1_raw.fif")
-        path = page(tmp_path, SOURCE.replace("**/sub-{subject}_run-{run}_raw", "S{subject}/run{run}_raw"), EVENTS, WINDOW)
+            (tmp_path / f"S{subject}.fif").rename(tmp_path / f"S{subject}" / "ses3_run2_raw.fif")
+        path = page(tmp_path, SOURCE.replace("**/sub-{subject}_run-{run}_raw", "S{subject}/ses{session}_run{run}_raw"), EVENTS, WINDOW)
         windows = open_dataset(path, tmp_path)
-        assert windows.metadata["recording"].unique().tolist() == ["sub-01_ses-1_run-1_run1_raw", "sub-02_ses-1_run-1_run1_raw"]
+        assert windows.metadata["recording"].unique().tolist() == [f"sub-0{subject}_ses-3_run-2_ses3_run2_raw" for subject in (1, 2)]
 
     def test_a_file_that_is_not_the_one_of_the_checksum_is_refused(self, tmp_path, recordings):
         path = page(tmp_path, SOURCE, EVENTS, WINDOW, f'[checksums]\n"sub-01_run-2_raw.fif" = "{"0" * 64}"\n')
@@ -342,7 +342,7 @@ class TestWhatIsLeftOut:
             open_dataset(example, recordings, exclude=("sub-*",))
 
     def test_the_others_go_on_if_asked_and_never_silently(self, tmp_path, with_odd):
-        path = page(tmp_path, SOURCE, EVENTS, WINDOW, self.odd)
+        path = page(tmp_path, SOURCE, EVENTS, WINDOW, self.odd + "recordings = 5\n")  # what the whole set must hold isn't asked of the rest
         with pytest.warns(UserWarning, match="goes on without sub-03_run-1_raw: .*89 Hz"):
             windows = open_dataset(path, with_odd, failures="exclude")
         assert [(each["recording"], each["by"]) for each in windows.page["excluded"]] == [("sub-03_run-1_raw", "failure")]
