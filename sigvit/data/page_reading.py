@@ -36,6 +36,7 @@ def read_page(path: str | Path) -> Page:
     page = read_table(Page, {**plain, "source": ()}, path.name)
     page = replace(page, source=source, name=path.stem, sha256=hashlib.sha256(content).hexdigest(), plain=plain)
     _check_agreement(page)
+    _check_labels(page)
     _check_values(page)
     return page
 
@@ -69,6 +70,15 @@ def _check_agreement(page: Page) -> None:
             raise PageError(f"{page.name}.toml has a label for the rest, so it needs labels of events and window_s in [window].")
         if events.label and window.window_s is None:
             raise PageError(f"{page.name}.toml labels whole recordings, so window needs window_s.")
+
+
+def _check_labels(page: Page) -> None:
+    """What a page says of a label that no event has would be passed over."""
+    given = {label for events in page.events for label in (*events.labels.values(), events.label, events.rest) if label}
+    named = {"expect.trials_per_run": page.expect.trials_per_run, "expect.trials": page.expect.trials, "window.background": (page.window.background,)}
+    for key, label in ((key, label) for key, labels in named.items() for label in labels if label):
+        if label not in given:
+            raise PageError(f"{page.name}.toml: {key} has the label {label!r}, which no [[events]] gives; they give {', '.join(sorted(given))}.")
 
 
 def _check_values(page: Page) -> None:

@@ -41,11 +41,13 @@ NEW = [(0.0, 0.0, "new"), (10.0, 0.0, "new"), (17.0, 0.0, "new")]  # the second 
 
 def test_runs_are_cut_apart_where_they_begin(tmp_path):
     with pytest.warns(UserWarning, match="1 of 2 windows of sub-1_raw_run-1 are dropped"):
-        windows = opened(tmp_path, [*NEW, (0.5, 0.2, "left"), (9.5, 0.2, "right"), (18.0, 0.2, "right"), (28.6, 0.2, "left")], RUNS, EVENTS, WINDOW)
+        windows = opened(
+            tmp_path, [*NEW, (0.5, 0.2, "left"), (8.6, 0.2, "right"), (12.0, 0.2, "BAD_jump"), (18.0, 0.2, "right"), (28.6, 0.2, "left")], RUNS, EVENTS, WINDOW
+        )
     assert first_samples(windows) == [75, 1825, 2885]
     assert windows.metadata[["recording", "run"]].to_numpy().tolist() == [["sub-1_raw_run-1", "1"], *[["sub-1_raw_run-2", "2"]] * 2]
     assert windows.labels.tolist() == ["left", "right", "left"]
-    assert [(row["recording"], row["label"]) for row in windows.page["dropped"]["windows"]] == [("sub-1_raw_run-1", "right")]  # it would reach over the end
+    assert [(row["recording"], row["label"]) for row in windows.page["dropped"]["windows"]] == [("sub-1_raw_run-1", "right")]  # it reaches into the margin
 
 
 @pytest.mark.filterwarnings("ignore:1 of 2 windows of .* are dropped")

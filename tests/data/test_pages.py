@@ -79,6 +79,12 @@ class TestWhatAPageMaySay:
             ((SOURCE, '[[events]]\nruns = "1"\n', WINDOW), "needs either labels"),
             ((SOURCE.replace("{subject}", "{person}"), EVENTS, WINDOW), "the field 'person'; the fields are subject, session, run"),
             (("title = [\n", SOURCE), "is no TOML"),
+            (
+                (SOURCE, EVENTS, WINDOW, "[expect]\ntrials_per_run = { lefft = 5 }\n"),
+                "trials_per_run has the label 'lefft', which no .* they give left, right",
+            ),
+            ((SOURCE, EVENTS, WINDOW, "[expect]\ntrials.rest = [0, 5]\n"), "expect.trials has the label 'rest'"),
+            ((SOURCE, EVENTS, '[window]\nwindow_s = 1\nbackground = "Left"\n'), "window.background has the label 'Left'"),
             ((SOURCE, EVENTS, WINDOW, '[electrodes]\nbad = "refused"\n'), "example.toml: bad_electrodes is 'refused'; it must be one of refuse, drop"),
             ((SOURCE, EVENTS, WINDOW, '[electrodes]\nconstant = "kept"\n'), "example.toml: constant_electrodes is 'kept'; it must be one of refuse, keep"),
             ((SOURCE, EVENTS, WINDOW, "[processing]\nband_hz = [38, 4]\n"), r"example.toml: band_hz is \(38.0, 4.0\); it needs a lower"),

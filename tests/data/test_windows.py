@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import date
-from enum import Enum
+from enum import Enum, IntEnum
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,7 @@ def test_what_is_saved_is_loaded_equal_and_mapped(windows, tmp_path):
     assert_same(loaded, windows)
     np.testing.assert_array_equal(loaded.control_values, windows.control_values)
     assert isinstance(loaded.values, np.memmap)
+    assert not loaded.values.flags.writeable  # what is done to the windows isn't done to the files
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["set"]
     assert loaded.row_hashes() == windows.row_hashes()
 
@@ -70,6 +71,9 @@ def test_mixed_labels_are_not_saved(windows, tmp_path):
         ({"both": [{3}] * 30}, r"holds \{3\} in row 0"),
         ({"raw": [b"a"] * 30}, "holds b'a' in row 0"),
         ({"sex": [Enum("Sex", "F M").F] * 30}, r"holds <Sex.F: 1> in row 0, which would be 'Sex.F'"),
+        ({"sex": pd.Series([Enum("Sex", {"F": "f"}, type=str).F] * 30, dtype=object)}, r"holds <Sex.F: 'f'> in row 0, which would be 'f'"),
+        ({"sex": pd.Series([IntEnum("Sex", "F M").F] * 30, dtype=object)}, r"holds <Sex.F: 1> in row 0, which would be 1 after"),
+        ({"when": np.array([pd.NaT, "x"] * 15, dtype=object)}, "holds NaT in row 0, which would be 'NaT'"),
         ({"said": [{7: 1}] * 30}, r"holds \{7: 1\} in row 0, which would be \{'7': 1\}"),
         ({"when": pd.Categorical(pd.date_range("2024", periods=30))}, r"column 'when' holds Timestamp\('2024-01-01 00:00:00'\) in row 0"),
     ],
@@ -137,15 +141,16 @@ def test_links_stay_and_lead_to_the_windows(windows, tmp_path):
 
 
 def test_what_a_kill_left_goes_after_a_day(windows, tmp_path):
-    old, filling, another = (tmp_path / f".{name}" for name in ("set-" + "0" * 32, "set-" + "1" * 32, "sets-" + "0" * 32))
-    for folder in (old, filling, another):
+    names = ("set-" + "0" * 32, "set-" + "1" * 32, "sets-" + "0" * 32, "set-" + "0" * 32 + "-mine")
+    old, filling, another, own = (tmp_path / f".{name}" for name in names)
+    for folder in (old, filling, another, own):
         folder.mkdir()
         (folder / "values.npy").write_text("half")
         for path in (folder, folder / "values.npy"):
             os.utime(path, (time.time() - 90_000,) * 2)
     (filling / "values.npy").write_text("more")
     windows.save(tmp_path / "set")
-    assert {path.name for path in tmp_path.iterdir()} == {"set", filling.name, another.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"set", filling.name, another.name, own.name}
 
 
 def test_a_folder_is_only_overwritten_when_asked_and_when_it_holds_windows(windows, tmp_path):
