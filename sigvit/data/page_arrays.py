@@ -13,12 +13,13 @@ import pandas as pd
 
 from sigvit.data.electrode_info import make_info
 from sigvit.data.page_format import Arrays, Package, Page
-from sigvit.data.page_sources import files_below, pattern_expression
+from sigvit.data.page_sources import FIELDS, files_below, pattern_expression
 from sigvit.data.page_tables import PageError
 from sigvit.data.quality import volts_of
 from sigvit.data.text_series import laid_end_to_end, read_text_series, repeated_row_step
 from sigvit.data.windows import Windows
 from sigvit.electrodes import comparable_name
+from sigvit.labels import text_of
 
 
 def windows_of_package(page: Page, source: Package, home: Path, notes: list[str]) -> Iterator[Windows]:
@@ -46,9 +47,12 @@ def windows_of_arrays(page: Page, source: Arrays, folder: Path) -> Iterator[Wind
         if len(paths) != 1:
             raise FileNotFoundError(f"{page.name} needs one file {file} in {folder}; found {len(paths)}. It needs: {page.needs}.")
         stored = _NamedArrays(paths[0])
-        columns = {key: stored.texts(getattr(source, key)) if getattr(source, key) else "1" for key in ("subject", "session", "run")}
-        columns |= {"recording": columns["subject"], "trial": stored[source.trial]}
-        names = tuple(map(str, stored[source.electrodes]))
+        trials = stored[source.trial]
+        identity = [stored.names(key) if (key := getattr(source, field)) else np.full(len(trials), "1") for field in FIELDS]
+        # Where a subject has several sessions or runs, their trials may be counted anew in each.
+        recording = np.array(list(map("sub-{}_ses-{}_run-{}".format, *identity))) if source.session or source.run else identity[0]
+        columns = dict(zip(FIELDS, identity, strict=True)) | {"recording": recording, "trial": trials}
+        names = tuple(stored.texts(source.electrodes).tolist())
         rate = float(np.ravel(stored[source.sampling_rate])[0])
         yield _windows(page, source.unit, _decoded(stored, source), stored.texts(source.label), names, rate, columns, part)
 
@@ -80,6 +84,10 @@ class _NamedArrays:
     def texts(self, name: str) -> np.ndarray:
         return self[name].astype(str)
 
+    def names(self, name: str) -> np.ndarray:
+        """As texts; whole floats are whole numbers."""
+        return np.array([text_of(value) for value in self[name].tolist()]) if self[name].dtype.kind == "f" else self.texts(name)
+
 
 def _decoded(stored: _NamedArrays, source: Arrays) -> np.ndarray:
     values = stored[source.values]
@@ -88,7 +96,7 @@ def _decoded(stored: _NamedArrays, source: Arrays) -> np.ndarray:
             raise PageError(f"The source names an offset ({source.offset!r}), but no step: values are offset + step · running sum, or as they stand.")
         return values
     offset = stored[source.offset][..., None] if source.offset else 0
-    return offset + stored[source.step] * np.cumsum(values, axis=2, dtype=np.int32)
+    return offset + stored[source.step] * np.cumsum(values, axis=2, dtype=np.result_type(values, np.int64))  # float64 where they aren't whole
 
 
 def _windows(page: Page, unit: str, values: np.ndarray, found: np.ndarray, names: tuple[str, ...], rate: float, columns: dict, part: str) -> Windows:

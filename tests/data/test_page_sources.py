@@ -1,6 +1,7 @@
 """Every kind of source: second files with events, classes kept beside a recording, runs inside a file, MOABB, arrays, text series."""
 
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from sigvit.data import page_places, page_sources
 from sigvit.data.electrode_info import make_info
 from sigvit.data.page_expectations import ExpectationError
 from sigvit.data.page_format import Fetched, Moabb
+from sigvit.data.page_rejection import Rejected, without_rejected
 from sigvit.data.page_selection import Selection
 from sigvit.data.page_sources import Recording, _fetch, check_sha256, list_recordings, pattern_expression, recordings_of_moabb
 from sigvit.data.page_tables import PageError
 from sigvit.data.pages import find_page, open_dataset, read_page
+from sigvit.data.synthetic import synthetic_windows
 from sigvit.data.windows import Windows
 
 HEAD = 'title = "A"\ntask = "Tell."\nlicence = "none"\ncitation = "nobody"\nneeds = "files"\n'
@@ -357,6 +360,26 @@ class TestFetching:
             open_dataset("physionet_mi", only=("sub-1",))
 
 
+def assert_the_louder_half_is_dropped(whole: Windows, opened: Callable[[str], Windows]) -> Windows:
+    swings = np.ptp(whole.values, axis=2).max(axis=1)
+    limit = float(np.sort(swings)[len(swings) // 2 - 1 : len(swings) // 2 + 1].mean())
+    left = opened(f"[rejection]\npeak_to_peak_v = {limit}\n")
+    np.testing.assert_array_equal(left.values, whole.values[swings < limit])
+    told = [(row["recording"], row["trial"], row["label"]) for row in left.page["dropped"]["windows"]]
+    assert told == list(whole.metadata.loc[swings > limit, ["recording", "trial", "label"]].itertuples(index=False, name=None))
+    assert list(left.page["dropped"]["reasons"]) == ["too large"]
+    return left
+
+
+def test_an_electrode_that_stands_still_far_from_zero_is_flat():
+    """The spread of 1009 samples of 0.1 V is 1.5e-8 V in single precision."""
+    windows = synthetic_windows(n_subjects=1, n_runs=1, n_trials=5, n_times=1009)
+    windows.values[3, 1] = 0.1
+    rejected = Rejected(flat_v=1e-9)
+    np.testing.assert_array_equal(without_rejected(windows, rejected).values, windows.values[[0, 1, 2, 4]])
+    assert [row["reason"] for row in rejected.dropped] == ["flat: Cz (below 1e-09 V)"]
+
+
 class TestArrays:
     names = ("C3", "Cz", "C4", "X", "F7")
 
@@ -391,6 +414,61 @@ class TestArrays:
         assert windows.metadata.start_s.isna().all()
         assert windows.metadata.shipped.value_counts().to_dict() == {"train": len(rows), "test": len(windows) - len(rows)}
         assert windows.metadata.subject.unique().tolist() == windows.metadata.recording.unique().tolist() == ["s1", "s2"]
+
+    def store(self, folder: Path, part: str, **changed) -> dict[str, np.ndarray]:
+        stored = dict(np.load(folder / f"{part}.npz")) | changed
+        np.savez(folder / f"{part}.npz", **stored)
+        return stored
+
+    @pytest.mark.parametrize("scale", [np.int16(1900), np.float64(0.37)])
+    def test_running_sums_neither_overflow_nor_lose_what_is_not_whole(self, folder, scale):
+        stored = self.store(folder, "train", codes=np.load(folder / "train.npz")["codes"] % 17 * scale, step=0.01)
+        windows = open_dataset(page(folder, self.text), folder)
+        rows = np.flatnonzero(stored["what"] != "z")
+        expected = 1e-6 * (2 + 0.01 * np.cumsum(stored["codes"].astype(float), axis=2))[rows][:, [0, 1, 2, 4]]
+        np.testing.assert_allclose(windows.values[: len(rows)], expected, rtol=1e-6)  # float32 against float64
+
+    def test_trials_that_each_session_counts_anew_are_told_apart(self, folder):
+        for part in ("train", "test"):
+            who, day = [7.0] * 6 + [np.nan] * 5, [1, 2, 2, 1, 2, 1] * 2
+            self.store(
+                folder, part, who=np.where(np.isnan(who), 8.0, who), day=day[:11], block=np.array(["x", "y"])[np.array(day[:11]) - 1], trial=np.zeros(11)
+            )
+        text = self.text.replace('subject = "who"', 'subject = "who"\nsession = "day"\nrun = "block"')
+        metadata = open_dataset(page(folder, text), folder, only=("sub-7",)).metadata
+        assert metadata[["subject", "session", "run", "recording"]].drop_duplicates().to_numpy().tolist() == [
+            ["7", "1", "x", "sub-7_ses-1_run-x"],
+            ["7", "2", "y", "sub-7_ses-2_run-y"],
+        ]
+        assert open_dataset(page(folder, self.text), folder).metadata[["session", "run"]].drop_duplicates().to_numpy().tolist() == [["1", "1"]]
+
+    def test_names_of_electrodes_in_bytes_are_text_spelt_as_elsewhere_and_renamed(self, folder):
+        for part in ("train", "test"):
+            self.store(folder, part, names=np.array([b"C3.", b"Cz", b"EEG C4", b"X", b"E1"]))
+        windows = open_dataset(page(folder, self.text + 'rename = { E1 = "F7" }\n'), folder)
+        assert windows.electrodes == ("C3", "Cz", "C4", "F7")
+        assert np.isfinite([channel["loc"][:3] for channel in windows.info["chs"]]).all()
+
+    def test_values_that_are_no_windows_of_these_electrodes_are_named(self, folder):
+        codes = np.load(folder / "train.npz")["codes"]
+        for values, shape in ((codes[:, :4], r"\(11, 4, 61\)"), (codes[:, :, 0], r"\(11, 5\)")):
+            self.store(folder, "train", codes=values)
+            text = self.text.replace('offset = "offset"\nstep = "step"\n', "")
+            with pytest.raises(ValueError, match=rf"example names 5 electrodes, but its values have the shape {shape}: \(trials, electrodes, samples\)"):
+                open_dataset(page(folder, text), folder)
+
+    def test_a_file_is_found_below_and_none_is_taken_of_two(self, folder):
+        (folder / "below").mkdir()
+        (folder / "train.npz").rename(folder / "below" / "train.npz")
+        assert len(open_dataset(page(folder, self.text), folder)) > 11
+        (folder / "twin").mkdir()
+        (folder / "twin" / "train.npz").write_bytes((folder / "below" / "train.npz").read_bytes())
+        with pytest.raises(FileNotFoundError, match=r"needs one file train.npz in .*; found 2"):
+            open_dataset(page(folder, self.text), folder)
+
+    def test_only_the_parts_of_a_split_are_called_shipped(self, folder):
+        windows = open_dataset(page(folder, self.text.replace("files.train", "files.first").replace("files.test", "files.second")), folder)
+        assert "shipped" not in windows.metadata
 
     def test_electrodes_are_picked_in_the_order_of_the_page(self, folder):
         windows = open_dataset(page(folder, self.text.replace('drop = ["X"]', 'pick = ["C4", "F7", "C3"]')), folder)
@@ -427,6 +505,11 @@ class TestArrays:
         with pytest.raises(ValueError, match="repeats is 'twice'"):
             open_dataset(path, folder, repeats="twice")
 
+    def test_trials_that_swing_too_far_are_dropped_by_name(self, folder):
+        whole = open_dataset(page(folder, self.text), folder)
+        left = assert_the_louder_half_is_dropped(whole, lambda rejection: open_dataset(page(folder, self.text + rejection), folder))
+        assert set(left.metadata["shipped"]) == {"train", "test"}
+
     def test_subjects_inside_a_file_are_excluded_by_name(self, folder):
         windows = open_dataset(page(folder, self.text), folder, exclude=("s1",))
         assert set(windows.metadata.subject) == {"s2"}
@@ -437,7 +520,10 @@ class TestArrays:
         [
             ('values = "codes"', 'values = "code"', "train.npz has no array 'code'; it has"),
             ('unit = "uV"', 'unit = "µV"', "unit is 'µV'; it must be one of V, mV, uV, nV"),
-            ('drop = ["X"]', 'drop = ["EOG"]', "speaks of the electrodes EOG; there are C3"),
+            *[
+                ('drop = ["X"]', f"{key} = {value}", "speaks of the electrodes EOG; there are C3")
+                for key, value in (("drop", '["EOG"]'), ("pick", '["C3", "EOG"]'), ("rename", '{ EOG = "Fpz" }'))
+            ],
             ('a = "one", b = "two"', 'c = "one"', "uses the labels c; the train part has none of them, but a, b, z"),
             ("train.npz", "tarin.npz", "needs one file tarin.npz in .*; found 0"),
             ("[electrodes]", "[window]\nstart_s = 0\nstop_s = 1\n[electrodes]", "its source holds finished windows"),
@@ -492,6 +578,16 @@ class TestTextSeries:
         assert windows.labels.tolist() == ["yes", "no", "no", "yes", "no", "yes", "yes"]
         assert windows.electrodes == ("electrode 1", "electrode 2", "electrode 3")
         assert windows.metadata[["recording", "trial", "shipped"]].iloc[6].tolist() == ["E_TRAIN", 6, "train"]
+        assert windows.metadata[["subject", "session", "run"]].drop_duplicates().to_numpy().tolist() == [["1", "1", "1"]]
+        assert windows.sampling_rate == 50.0
+
+    def test_a_page_can_say_whose_the_series_are(self, package, tmp_path):
+        windows = open_dataset(page(tmp_path, self.text.replace('unit = "uV"', 'unit = "uV"\nsubject = "3"\nsession = "a"\nrun = "07"')))
+        assert windows.metadata[["subject", "session", "run"]].drop_duplicates().to_numpy().tolist() == [["3", "a", "07"]]
+
+    def test_trials_that_swing_too_far_are_dropped_by_name(self, package, tmp_path):
+        whole = open_dataset(page(tmp_path, self.text))
+        assert_the_louder_half_is_dropped(whole, lambda rejection: open_dataset(page(tmp_path, self.text + rejection)))
 
     def test_rows_that_repeat_each_other_are_told_and_can_be_laid_out_again(self, package, tmp_path):
         electrodes = np.random.default_rng(1).normal(0, 10, (7, 6, 23)).round(2)
@@ -502,6 +598,9 @@ class TestTextSeries:
         assert any("each row repeats the one before it, shifted by 5 samples" in note for note in windows.page["notes"])
         whole = open_dataset(page(tmp_path, self.text.replace('unit = "uV"', 'unit = "uV"\nrow_step = 5'), name="whole"))
         np.testing.assert_allclose(whole.values, 1e-6 * electrodes[:, :2], rtol=1e-6)  # float32 against float64
+        named = 'unit = "uV"\nelectrodes = ["C3"]\nrow_step = 5'  # the file holds whole electrodes beyond those that have a name
+        first = open_dataset(page(tmp_path, self.text.replace('unit = "uV"', named), name="first"))
+        np.testing.assert_array_equal(first.values, whole.values[:, :1])
         with pytest.raises(ValueError, match="row_step is not 4"):
             open_dataset(page(tmp_path, self.text.replace('unit = "uV"', 'unit = "uV"\nrow_step = 4'), name="wrong"))
 
