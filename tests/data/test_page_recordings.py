@@ -75,6 +75,31 @@ def test_where_only_the_rest_is_left_of_a_file_of_runs_that_is_named(tmp_path):
         opened(tmp_path, NEW, RUNS, rest, "[window]\nwindow_s = 1.0\n")
 
 
+def test_without_margins_windows_begin_with_a_run_and_the_rest_beside_events(tmp_path):
+    for name in ("cues", "rest"):
+        (tmp_path / name).mkdir()
+    cues = [(10.0, 0.0, "left"), (15.0, 0.0, "right")]
+    windows = opened(tmp_path / "cues", [*NEW, *cues], SOURCE + 'split_at = "new"\n', EVENTS, WINDOW.replace(".25", ".0"))
+    assert first_samples(windows) == [1000, 1500]
+    rest = opened(tmp_path / "rest", [(1.0, 27.0, "left"), (29.0, 1.0, "right")], SOURCE, EVENTS + 'rest = "none"\n', "[window]\nwindow_s = 1.0\n")
+    assert first_samples(rest[rest.labels == "none"]) == [0, 2800]
+
+
+def test_an_electrode_that_never_moves_is_refused_unless_the_page_keeps_it(tmp_path):
+    info = make_info(["C3", "Cz", "C4"], RATE)
+    values = np.random.default_rng(0).normal(0, 1e-5, (3, N_TIMES))
+    values[1] = 0.0
+    raw = mne.io.RawArray(values, info, verbose="ERROR").set_annotations(mne.Annotations([3.0, 20.0], 0.0, ["left", "right"]))
+    raw.save(tmp_path / "sub-1_raw.fif", verbose="ERROR")
+    path = tmp_path / "example.toml"
+    path.write_text(HEAD + SOURCE + EVENTS + WINDOW)
+    with pytest.raises(ValueError, match="In sub-1_raw the electrodes Cz never move"):
+        open_dataset(path, tmp_path)
+    path.write_text(HEAD + SOURCE + EVENTS + WINDOW + '[electrodes]\nconstant = "keep"\n')
+    with pytest.warns(UserWarning, match="2 of 2 windows of .* hold electrodes that don't move: rows 0, 1 on Cz"):
+        assert open_dataset(path, tmp_path).electrodes == ("C3", "Cz", "C4")
+
+
 def test_a_file_without_the_event_that_splits_is_one_run(tmp_path):
     windows = opened(tmp_path, [(3.0, 1.5, "left"), (20.0, 1.5, "right")], RUNS, EVENTS, WINDOW)
     assert (windows.metadata["recording"].unique().tolist(), first_samples(windows)) == (["sub-1_raw"], [325, 2025])

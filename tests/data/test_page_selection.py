@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 import pytest
 
-from sigvit.data.page_format import Exclusion, Page
+from sigvit.data.page_format import Exclusion, Page, Split
 from sigvit.data.page_selection import Selection
 from sigvit.data.page_sources import Recording
 from sigvit.data.synthetic import synthetic_windows
@@ -89,6 +89,17 @@ def test_the_page_leaves_out_what_it_says_also_of_what_is_picked_unless_that_ver
         selection = Selection(page, only=("sub-5",), include=include)
         assert [each.name for each in RECORDINGS if each.subject == "5" and not selection.opens(each)] == left_out
         assert [(each["recording"], each["reason"], each["by"]) for each in selection.excluded] == [(name, "noise", "page") for name in left_out]
+
+
+@pytest.mark.parametrize(("excluded", "pattern"), [({"run": "7"}, "*_7"), ({"session": ("2", "3")}, "*_2_*"), ({"subject": "5", "run": "1?"}, "S5_*_13")])
+def test_what_an_exclusion_does_not_say_it_means_of_all(excluded, pattern):
+    selection = Selection(replace(PAGE, exclude=(Exclusion("noise", **excluded),)))
+    assert [each.name for each in RECORDINGS if not selection.opens(each)] == [each.name for each in RECORDINGS if fnmatchcase(each.name, pattern)]
+
+
+def test_who_is_tested_on_is_chosen_by_in_no_case():
+    split = Split(test="11", validation="1?")
+    assert [split.part(subject) for subject in ("11", "13", "21")] == ["test", "validation", "train"]
 
 
 def test_a_file_of_several_runs_is_opened_for_one_of_them_but_not_where_its_subject_is_left_out():

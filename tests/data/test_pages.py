@@ -65,7 +65,9 @@ class TestWhatAPageMaySay:
             (('name = "another"\n', SOURCE, EVENTS, WINDOW), "has the unknown key 'name'"),
             ((SOURCE, EVENTS, '[window]\nstart_s = "0"\nstop_s = 1\n'), r"window: start_s is a text \('0'\); a number is needed"),
             ((SOURCE, EVENTS, WINDOW, "[processing]\nband_hz = 8\n"), r"band_hz is a whole number \(8\); a list is needed"),
+            ((SOURCE, EVENTS, "[window]\nstart_s = true\nstop_s = 1\n"), r"window: start_s is true or false \(True\); a number is needed"),
             ((SOURCE, EVENTS, WINDOW, "[processing]\nband_hz = [8, 12, 30]\n"), "band_hz has 3 values; 2 are needed"),
+            ((SOURCE, EVENTS, WINDOW, "[processing]\nband_hz = [8]\n"), "band_hz has 1 values; 2 are needed"),
             (("order_is_time = 1\n", SOURCE, EVENTS, WINDOW), r"order_is_time is a whole number \(1\); true or false is needed"),
             ((SOURCE, EVENTS, WINDOW, "[expect]\nrecordings = true\n"), r"recordings is true or false \(True\); a whole number is needed"),
             ((SOURCE, EVENTS, WINDOW, "[electrodes]\ndrop = 'ECG'\n"), "drop is a text"),
@@ -188,7 +190,7 @@ class TestFiles:
         assert windows.page["order_is_time"] is False
 
     def test_a_label_can_depend_on_the_run_and_runs_can_be_left_out_together(self, tmp_path, recordings):
-        events = '[[events]]\nruns = "1"\nlabels = { left = "fists" }\n[[events]]\nruns = "2"\nlabels = { left = "left" }\n'
+        events = '[[events]]\nruns = "1"\nlabels = { left = "fists" }\n[[events]]\nlabels = { left = "left" }\n'  # of the other runs
         windows = open_dataset(page(tmp_path, SOURCE, events, WINDOW, '[run_groups]\nboth = ["1", "2"]\n'), recordings)
         assert windows.metadata.groupby("recording").label.unique().map(list).to_dict() == {
             f"sub-0{s}_run-{r}_raw": ["fists" if r == 1 else "left"] for s in (1, 2) for r in (1, 2)
