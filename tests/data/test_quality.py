@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sigvit.data.quality import check_signals
+from sigvit.data.quality import check_signals, is_average_referenced, volts_of, warn_of_references
 from sigvit.data.recordings import windows_from_arrays, windows_from_raw
 from sigvit.data.synthetic import synthetic_raw, synthetic_windows
 
@@ -56,10 +56,60 @@ def test_values_that_cannot_be_volts_are_refused(windows, factor, sentence):
         check_signals(replace(windows, values=windows.values * np.float32(factor)))
 
 
-def test_a_large_offset_and_one_loud_electrode_are_no_reason_to_refuse(windows):
+@pytest.mark.parametrize("factor", [1e2, 1e-3])
+def test_loud_and_quiet_recordings_may_be_volts(windows, factor):
+    check_signals(replace(windows, values=windows.values * np.float32(factor)))
+
+
+@pytest.mark.parametrize(("unit", "volts"), [("V", 1.0), ("mV", 1e-3), ("uV", 1e-6), ("nV", 1e-9)])
+def test_units_are_so_many_volts(unit, volts):
+    assert volts_of(unit, "it") == volts
+
+
+def test_a_large_offset_one_loud_electrode_and_a_loud_beginning_are_no_reason_to_refuse(windows):
     values = windows.values + np.float32(0.03)
-    values[:, 1] *= 1000
+    values[:, 1] *= 10_000
     check_signals(replace(windows, values=values))
+    values = windows.values.copy()
+    values[[0, 5]] *= 10_000  # the first of each recording
+    check_signals(replace(windows, values=values))
+
+
+def test_electrodes_that_stand_still_say_nothing_of_the_unit(windows):
+    still = changed(windows, slice(None), slice(1, 3), 0.0)
+    with pytest.warns(UserWarning, match="don't move"):
+        check_signals(still, constant_electrodes="keep")
+    with pytest.warns(UserWarning, match="don't move"), pytest.raises(ValueError, match="looks like microvolts"):
+        check_signals(replace(still, values=still.values * np.float32(1e6)), constant_electrodes="keep")
+
+
+def test_channels_of_another_kind_say_nothing_of_the_unit_of_eeg(windows):
+    info = windows.info.copy()
+    info.set_channel_types({"C3": "emg", "C4": "emg"}, verbose="ERROR")
+    values = windows.values.copy()
+    values[:, [0, 2]] *= 10_000
+    check_signals(replace(windows, values=values, info=info))
+    with pytest.raises(ValueError, match="looks like microvolts"):
+        check_signals(replace(windows, values=windows.values * np.float32([[1], [1e6], [1]]), info=info))
+
+
+def test_the_average_reference_is_known_behind_the_rounding_of_recorders():
+    window = 1e-5 * np.random.default_rng(0).normal(size=(19, 997))
+    averaged = window - window.mean(axis=0)
+    step = 1e-7  # 16 bits of ±3.3 mV
+    assert is_average_referenced(np.round(averaged / step) * step) is True
+    assert is_average_referenced(window) is False
+    assert is_average_referenced(averaged[:4] - averaged[:4].mean(axis=0)) is True
+    assert is_average_referenced(averaged[:3] - averaged[:3].mean(axis=0)) is None
+    assert is_average_referenced(0 * window) is None
+
+
+def test_recordings_of_whose_reference_nothing_is_known_count_for_neither(recwarn):
+    known = {"one": {"average_referenced": True}, "two": {"average_referenced": None}, "three": {}}
+    warn_of_references(known, "set")
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r"Of set 1 recordings have the average reference \(such as one\), 1 have another \(such as four\)"):
+        warn_of_references(known | {"four": {"average_referenced": False}}, "set")
 
 
 def test_recordings_are_grouped_once_however_many_there_are(windows, monkeypatch):
