@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sigvit.data.arrays import support_of_info
 from sigvit.data.braindecode import windows_from_braindecode
 from sigvit.data.recordings import windows_from_raw
 from sigvit.data.synthetic import synthetic_raw
@@ -80,9 +81,60 @@ def test_whole_floats_in_descriptions_are_whole_names():
     """A description that also holds an age of 24.5 is a column of floats."""
     metadata = windows_from_braindecode(described_as({"subject": 1, "session": 2, "age": 24.5})).metadata
     assert metadata.loc[0, ["subject", "session", "run", "recording"]].tolist() == ["1", "2", "1", "sub-1_ses-2_run-1"]
+    assert not [column for column in metadata if column.endswith("_of_description")]
     for missing in (None, float("nan")):
         with pytest.raises(ValueError, match=r"The subject of part 0 of braindecode is (nan|None) in its description; name it"):
             windows_from_braindecode(described_as({"subject": missing, "run": "a"}))
+
+
+def epochs_part(raw):
+    epochs = mne.Epochs(raw, tmin=0, tmax=0.5, baseline=None, preload=True, verbose="ERROR")
+    told = pd.DataFrame({"i_start_in_trial": epochs.events[:, 0], "i_stop_in_trial": epochs.events[:, 0] + 81, "target": epochs.events[:, 2]})
+    return types.SimpleNamespace(windows=epochs, metadata=told, description={"subject": "7"})
+
+
+@pytest.mark.parametrize("as_epochs", [False, True])
+def test_electrodes_are_taken_in_the_order_that_is_asked_for_and_bad_or_dead_ones_are_refused(as_epochs):
+    def part(bads=(), dead=()):
+        recorded = described_as({"subject": "7"})
+        recorded.raw.info["bads"] = list(bads)
+        recorded.raw._data[list(dead)] = 0.0
+        return epochs_part(recorded.raw) if as_epochs else recorded
+
+    whole, turned = windows_from_braindecode(part()), windows_from_braindecode(part(), electrodes=["C4", "C3"])
+    assert (whole.electrodes, turned.electrodes) == (("C3", "Cz", "C4"), ("C4", "C3"))
+    np.testing.assert_array_equal(turned.values, whole.values[:, [2, 0]])
+    with pytest.raises(ValueError, match=r"marks the channels \['Cz'\] as bad"):
+        windows_from_braindecode(part(bads=["Cz"]))
+    np.testing.assert_array_equal(windows_from_braindecode(part(bads=["Cz"]), bad_electrodes="drop").values, whole.values[:, [0, 2]])
+    with pytest.raises(ValueError, match="In sub-7_ses-1_run-1 the electrodes C3 never move"):
+        windows_from_braindecode(part(dead=[0]))
+    with pytest.warns(UserWarning, match="don't move"):
+        assert len(windows_from_braindecode(part(dead=[0]), constant_electrodes="keep")) == 5
+
+
+def test_what_a_filter_smeared_is_that_of_the_recording_unless_it_is_said():
+    part = described_as({"subject": "7"}, n_trials=17)
+    part.raw.filter(4.0, 30.0, verbose="ERROR")
+    assert windows_from_braindecode(part).filter_support_s == support_of_info(part.raw.info) > 0.1
+    assert windows_from_braindecode(part, filter_support_s=0.37).filter_support_s == 0.37
+
+
+def test_events_that_share_a_target_name_its_class_together_and_targets_that_are_signals_are_refused():
+    part = described_as({"subject": "7"})
+    part.window_kwargs = (("Cut", {"mapping": {"left": 0, "right": 1, "west": 0}}),)
+    assert windows_from_braindecode(part).classes == ("left+west", "right")
+    part.targets_from = "channels"
+    with pytest.raises(ValueError, match="The targets of braindecode are signals of channels, not classes"):
+        windows_from_braindecode(part)
+
+
+def test_recordings_of_which_nothing_is_said_are_runs():
+    parts = types.SimpleNamespace(datasets=[described_as({}), described_as({})])
+    for part, seed in zip(parts.datasets, (3, 5), strict=True):
+        part.raw = synthetic_raw(seed=seed, n_trials=5)
+    metadata = windows_from_braindecode(parts).metadata
+    assert metadata[["subject", "session", "run"]].drop_duplicates().to_numpy().tolist() == [["1", "1", "0"], ["1", "1", "1"]]
 
 
 def test_columns_of_our_names_carry_over_under_another():
