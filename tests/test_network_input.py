@@ -1,6 +1,7 @@
 """What a network classifier makes of each kind of input that it may be handed."""
 
 from enum import Enum
+from types import SimpleNamespace
 
 import mne
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
 
+from sigvit.data.epochs import is_epochs, read_epochs, require_rate
 from sigvit.data.synthetic import synthetic_raw
 from sigvit.network_input import read_input
 
@@ -44,6 +46,25 @@ def test_bad_channels_of_epochs_are_named_with_what_can_be_done_about_them():
     with pytest.raises(ValueError, match=wanted):
         read_input(BaseEstimator(), epochs, None, reset=True)
     assert read_input(BaseEstimator(), epochs.drop_channels(epochs.info["bads"]), None, reset=True)[0].shape == (3, 2, 321)
+
+
+def test_of_epochs_the_electrodes_are_read_and_nothing_else_decides():
+    raw = synthetic_raw(n_trials=3)
+    eyes = mne.io.RawArray(np.ones((1, raw.n_times)), mne.create_info(["EOG"], raw.info["sfreq"], "eog"), verbose="ERROR")
+    raw.add_channels([eyes]).reorder_channels(["EOG", "C3", "Cz", "C4"])
+    raw.info["bads"] = ["EOG"]
+    epochs = mne.Epochs(raw, tmin=0.0, tmax=2.0, baseline=None, preload=True, verbose="ERROR")
+    values, info = read_epochs(epochs)
+    np.testing.assert_array_equal(values, epochs.get_data(picks=["C3", "Cz", "C4"]))
+    assert (info["ch_names"], info["sfreq"]) == (["C3", "Cz", "C4"], 160.0)
+    assert (is_epochs(epochs), is_epochs(raw), is_epochs(SimpleNamespace(event_id={}))) == (True, False, False)
+
+
+def test_rates_are_compared_where_both_are_known():
+    for rate, known in ((None, 160.0), (250.0, None), (250.0, 250.0001)):
+        require_rate(rate, known, "it was")
+    with pytest.raises(ValueError, match="X is sampled at 250 Hz, but it was 251 Hz: resample it"):
+        require_rate(250.0, 251.0, "it was")
 
 
 def test_labels_that_are_missing_or_would_become_one_are_refused_and_those_of_an_enum_are_their_values():

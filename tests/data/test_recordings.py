@@ -496,6 +496,22 @@ def test_bad_channels_that_cannot_be_interpolated_get_a_sentence(names, bads, ki
         windows_from_raw(raw, label="x", window_s=1.0, bad_electrodes="interpolate")
 
 
+@pytest.mark.parametrize(
+    ("bads", "sentence"),
+    [
+        (["C3", "A1"], r"\['A1'\] of .* are of the type misc, which isn't interpolated"),
+        (["C3", "Cz", "C4"], "marks all its 3 eeg channels as bad"),
+        (["C3", "S1"], "marks all its 1 seeg channels as bad"),
+    ],
+)
+def test_of_bad_channels_of_several_kinds_each_has_to_be_mended(bads, sentence):
+    names = ["C3", "Cz", "C4", "A1", "S1"]
+    raw = bad_raw(names, bads, ["eeg", "eeg", "eeg", "misc", "seeg"])
+    raw.info["chs"][4]["loc"][:3] = [0.01, 0.02, 0.03]
+    with pytest.raises(ValueError, match=sentence):
+        windows_from_raw(raw, label="x", window_s=1.0, electrodes=names, bad_electrodes="interpolate")
+
+
 @pytest.mark.parametrize("bads", [["Pz"], ["C4"]])
 def test_bad_electrodes_are_interpolated_at_the_places_of_their_names_after_renaming(bads):
     names = ["Fz", "C3", "Cz", "C4", "Pz", "O1", "O2"]
