@@ -14,7 +14,7 @@ def measured() -> mne.Info:
     for number, channel in enumerate(info["chs"]):
         channel["loc"][:] = (number + 1) / 100 + np.arange(12) / 1000
     info["chs"][4]["coil_type"] = FIFF.FIFFV_COIL_VV_MAG_T1
-    info["chs"][3]["coord_frame"] = FIFF.FIFFV_COORD_UNKNOWN
+    info["chs"][3]["coord_frame"] = FIFF.FIFFV_COORD_HEAD
     with info._unlock():
         info["dev_head_t"] = mne.transforms.Transform("meg", "head", mne.transforms.translation(z=0.05))
     info["bads"] = ["C4"]

@@ -440,6 +440,8 @@ class TestArrays:
             ["7", "1", "x", "sub-7_ses-1_run-x"],
             ["7", "2", "y", "sub-7_ses-2_run-y"],
         ]
+        sessions = open_dataset(page(folder, text.replace('run = "block"', "")), folder, only=("sub-7",)).metadata["recording"]
+        assert sessions.unique().tolist() == ["sub-7_ses-1_run-1", "sub-7_ses-2_run-1"]
         assert open_dataset(page(folder, self.text), folder).metadata[["session", "run"]].drop_duplicates().to_numpy().tolist() == [["1", "1"]]
 
     def test_names_of_electrodes_in_bytes_are_text_spelt_as_elsewhere_and_renamed(self, folder):
