@@ -91,7 +91,7 @@ class Cut:
             raise ValueError("Windows along a span (window_s) have no cue, so neither baseline_s nor control_s.")
         for name in ("start_s", "stop_s"):
             value = getattr(self, name)
-            # With window_s an infinite stop_s is the recording's end.
+            # With window_s and one label for all of a recording an infinite stop_s is its end.
             if value is not None and not (_is_number(value) and (np.isfinite(value) or (name == "stop_s" and self.window_s is not None))):
                 raise ValueError(f"{name} is {value}; it must be a number of seconds from the event.")
         for name, ends in (("baseline_s", self.baseline_s), ("control_s", self.control_s)):
@@ -210,6 +210,8 @@ def too_short(events: Sequence[Event], cut: Cut) -> list[dict[str, Any]]:
 def _windows_of(event: Event, cut: Cut) -> int:
     if cut.window_s is None:
         return 1
+    if cut.stop_s == np.inf:
+        raise ValueError("stop_s is inf, the end of a recording that has one label; windows of events need seconds from the event, or none for its duration.")
     first = event.onset_s + (cut.start_s or 0.0)
     last = event.onset_s + (event.duration_s if cut.stop_s is None else cut.stop_s)
     return _count(last - first, cut.window_s, cut.step_s)
@@ -229,7 +231,7 @@ def rest_starts(events: Sequence[Event], label: str | int, cut: Cut, stop_s: flo
     """Where the windows lie that no event spans, seconds; each is a trial of its own, numbered after the events."""
     if cut.window_s is None:
         raise ValueError(f"{where} has a label for what no event spans; give window_s, the length in seconds of its windows.")
-    taken = sorted((event.onset_s - cut.rest_margin_s, event.onset_s + event.duration_s + cut.rest_margin_s) for event in events)
+    taken = [(event.onset_s - cut.rest_margin_s, event.onset_s + event.duration_s + cut.rest_margin_s) for event in events]  # in time order
     free, first = [], 0.0
     for low, high in [*taken, (stop_s, stop_s)]:
         free.append((first, low))
@@ -240,7 +242,7 @@ def rest_starts(events: Sequence[Event], label: str | int, cut: Cut, stop_s: flo
 
 def _count(span_s: float, window_s: float, stride_s: float) -> int:
     """How many windows fit into a span; a microsecond more or less is rounding."""
-    return max(0, int(np.floor((span_s - window_s) / stride_s + 1e-6)) + 1) if span_s + 1e-6 >= window_s else 0
+    return int(np.floor((span_s - window_s) / stride_s + 1e-6)) + 1 if span_s + 1e-6 >= window_s else 0
 
 
 def extent(first: int, cue: int, n_times: int, cut: Cut, rate: float) -> tuple[int, int]:
@@ -278,8 +280,8 @@ class _BadSpans(NamedTuple):
 
 def _end(start: float, stop: float, name: str) -> float:
     """A span has at least one sample; a window may begin where a break ends."""
-    end = max(stop, start + 1)
-    return min(end, round(start)) if is_point(name, stop - start) else end
+    # What EEGLAB cut out at a boundary has a duration, but isn't in the recording any more.
+    return round(start) if is_point(name, stop - start) else max(stop, start + 1)
 
 
 def _reason(needed: tuple[int, int], bad: Sequence[_BadSpans], rate: float, stop_s: float) -> str | None:

@@ -102,8 +102,7 @@ def bad_spans(raw: mne.io.BaseRaw, further: Sequence[str] = ()) -> list[tuple[fl
     onsets = raw.annotations.onset - raw.first_time
     rows = zip(onsets, raw.annotations.duration, map(str, raw.annotations.description), strict=True)
     wanted = [row for row in rows if row[2].lower().startswith(("bad", *BREAKS)) or row[2] in further]
-    # What EEGLAB cut out at a boundary has a duration, but isn't in the recording any more.
-    return [(float(onset), float(onset + (0.0 if is_point(name, duration) else duration)), name) for onset, duration, name in wanted]
+    return [(float(onset), float(onset + duration), name) for onset, duration, name in wanted]
 
 
 def is_point(name: str, duration: float) -> bool:

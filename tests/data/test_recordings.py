@@ -107,8 +107,12 @@ def test_spans_are_cut_into_windows_of_one_trial():
     windows = windows_from_raw(raw, {"a": 0, "b": 1}, window_s=1.0)
     assert windows.metadata["trial"].tolist() == [0, 0, 0, 1, 1]
     np.testing.assert_allclose(windows.metadata["start_s"], np.round(np.array([1, 2, 3, 5, 6]) * 101) / 101)
-    halves = windows_from_raw(raw, {"a": 0, "b": 1}, 0.5, 2.5, window_s=1.0, stride_s=0.5)
-    np.testing.assert_allclose(halves.metadata["start_s"], [1.5, 2.0, 2.5, 5.5, 6.0, 6.5], atol=0.5 / 101)
+    halves = windows_from_raw(raw, {"a": 0, "b": 1}, 0.5, 3.0, window_s=1.0, stride_s=0.5)  # b lasts less
+    np.testing.assert_allclose(halves.metadata["start_s"], [1.5, 2.0, 2.5, 3.0, 5.5, 6.0, 6.5, 7.0], atol=0.5 / 101)
+    # 1 + 2.3 less 1 + 0.3 is a little less than 2 in floating point.
+    assert len(windows_from_raw(raw, {"a": 0, "b": 1}, 0.3, 2.3, window_s=2.0)) == 2
+    with pytest.raises(ValueError, match="stop_s is inf, the end of a recording that has one label; windows of events need"):
+        windows_from_raw(raw, {"a": 0, "b": 1}, stop_s=np.inf, window_s=1.0)
 
 
 def test_whole_recordings_are_cut_up_with_one_label():
@@ -116,12 +120,14 @@ def test_whole_recordings_are_cut_up_with_one_label():
     assert windows.metadata["trial"].tolist() == list(range(7))
     assert set(windows.labels) == {"rest"}
     np.testing.assert_allclose(windows.metadata["start_s"], np.round((0.5 + np.arange(7)) * 101) / 101)
+    assert len(windows_from_raw(ramp_raw(), label="rest", window_s=2.0, stop_s=np.inf)) == 4  # up to its end
     with pytest.raises(ValueError, match="give window_s"):
         windows_from_raw(ramp_raw(), label="rest", start_s=0, stop_s=1)
 
 
-def test_stimulus_codes_are_events_too():
-    raw = ramp_raw(names=("C3", "STI"))
+@pytest.mark.parametrize("first_samp", [0, 1013])
+def test_stimulus_codes_are_events_too(first_samp):
+    raw = ramp_raw(names=("C3", "STI"), first_samp=first_samp)
     raw.set_channel_types({"STI": "stim"}, verbose="ERROR")
     raw._data[1] = 0
     raw._data[1, [200, 500]] = 769, 770
@@ -131,8 +137,9 @@ def test_stimulus_codes_are_events_too():
     raw._data[1, 200:500] = 769  # held until the next one
     held = windows_from_raw(raw, {np.int64(769): "left", 770: "right"}, 0, 1)
     np.testing.assert_allclose(held.values[:, 0, 0] * 1e6, [200, 500], rtol=1e-6)
-    annotated = annotate(ramp_raw(), [1.0, 2.0], ["769", "770"])
-    assert windows_from_raw(annotated, {769: "left", 770: "right"}, 0, 1).labels.tolist() == ["left", "right"]
+    annotated = windows_from_raw(annotate(raw, [1.0, 3.0], ["770", "769"]), {769: "left", 770: "right"}, 0, 1)  # which come before codes
+    np.testing.assert_allclose(annotated.values[:, 0, 0] * 1e6, [101, 303], rtol=1e-6)
+    assert annotated.labels.tolist() == ["right", "left"]
 
 
 def test_a_button_that_is_let_go_does_not_begin_the_stimulus_again():
@@ -181,15 +188,16 @@ def test_a_code_behind_a_cue_that_holds_its_bits_is_taken_beside_one_that_begins
 
 
 def test_baseline_and_control_are_counted_from_the_cue():
-    raw = annotate(ramp_raw(), [3.0, 6.0], ["a", "b"])
-    windows = windows_from_raw(raw, {"a": 0, "b": 1}, 0.5, 1.5, baseline_s=(-0.5, 0.0), control_s=(-1.0, 0.0))
-    cue = np.array([303, 606])
-    before = np.arange(cue[0] + round(-0.5 * 101), cue[0] + round(-0.5 * 101) + round(0.5 * 101)).mean()
+    raw = annotate(ramp_raw(), [3.007, 6.0], ["a", "b"])
+    windows = windows_from_raw(raw, {"a": 0, "b": 1}, 0.5, 1.5, baseline_s=(-0.56, 0.0), control_s=(-1.0, 0.0))
+    cue = np.array([304, 606])  # rounded up from 303.7
+    before = np.arange(cue[0] - 57, cue[0]).mean()  # 56.6 samples
     assert windows.control_values.shape == (2, 3, 101)
     np.testing.assert_allclose(windows.control_values[:, 2, 0] * 1e6, cue - 101 + 200, rtol=1e-6)
-    np.testing.assert_allclose(windows.values[0, :, 0] * 1e6, round(3.5 * 101) - before, rtol=1e-5)
-    # The baseline reaches a second further back than the window.
-    assert windows.filter_support_s == 1.0
+    np.testing.assert_allclose(windows.values[0, :, 0] * 1e6, round(3.507 * 101) - before, rtol=1e-5)
+    # How much further the baseline reaches than the window, back or forth.
+    assert windows.filter_support_s == 1.06
+    assert windows_from_raw(raw, {"a": 0, "b": 1}, 0.5, 1.5, baseline_s=(1.0, 2.25)).filter_support_s == 0.75
     filtered = windows_from_raw(raw, {"a": 0, "b": 1}, 0.5, 1.5, baseline_s=(-0.5, 0.0), control_s=(-1.0, 0.0), resample_hz=50.5)
     assert filtered.control_values.shape == (2, 3, 50)
 
@@ -232,7 +240,8 @@ def test_windows_that_swing_too_far_are_rejected_and_the_rest_closes_ranks():
     whole = windows_from_raw(raw, LEFT_RIGHT, 0, 2, control_s=(-1, 0))
     np.testing.assert_array_equal(windows.values, whole.values[kept])
     np.testing.assert_array_equal(windows.control_values, whole.control_values[kept])
-    assert windows.metadata["trial"].tolist() == kept
+    pd.testing.assert_frame_equal(windows.metadata, whole[kept].metadata)
+    assert windows.labels.tolist() == whole.labels[kept].tolist()
     assert [row["electrode"] for row in windows.page["dropped"]["windows"]] == ["Cz", "C4"]
 
 
@@ -246,6 +255,9 @@ def test_events_shorter_than_a_window_are_dropped_and_named():
         ("sub-1_ses-1_run-1", 0, 0, 0.5),
         ("sub-1_ses-1_run-1", 2, 1, 3.1),
     ]
+    with pytest.warns(UserWarning, match="3 of 5 windows"):
+        later = windows_from_raw(raw, {"a": 0, "b": 1}, 0.25, window_s=1.0)
+    assert [row["start_s"] for row in later.page["dropped"]["windows"]] == [0.75, 2.25, 3.35]
     with pytest.raises(ValueError, match=r"4 of 4 windows of .* are dropped \(is shorter than a window: 4\), so none is left"):
         windows_from_raw(raw, {"a": 0, "b": 1}, window_s=3.5)
 
@@ -257,13 +269,13 @@ def test_a_label_that_is_lost_is_named_however_few_its_windows_are():
 
 
 def test_constant_padding_at_the_end_is_noticed():
-    raw = synthetic_raw(n_trials=4)
-    raw._data[:, -400:] = 0
+    raw, picked = synthetic_raw(n_trials=4, electrodes=("C3", "Cz", "C4", "Pz")), ["C3", "Cz", "C4"]
+    raw._data[:3, -400:] = 0  # the one that moves to the end isn't asked for
     with pytest.warns(UserWarning, match="constant padding"):
-        windows = windows_from_raw(raw, LEFT_RIGHT, 0, 4.0)
+        windows = windows_from_raw(raw, LEFT_RIGHT, 0, 4.0, electrodes=picked)
     assert len(windows) == 3
     assert windows.page["recordings"]["sub-1_ses-1_run-1"]["padding_s"] == 2.5
-    assert windows_from_raw(raw, label=1, window_s=1.0).metadata["stop_s"].max() == 23.0
+    assert windows_from_raw(raw, label=1, window_s=1.0, electrodes=picked).metadata["stop_s"].max() == 23.0
 
 
 def test_nothing_left_is_an_error():
@@ -337,6 +349,7 @@ def test_electrodes_are_renamed_ordered_and_keep_measured_places():
         ({"rename": {"Zc": "C1"}}, "no channel 'Zc' to rename"),
         ({"band_hz": (8, 60)}, "sampled at 101 Hz, which holds nothing at 60 Hz"),
         ({"band_hz": (8, 4)}, "lower frequency below"),
+        ({"band_hz": (None, None)}, "lower frequency below"),
         ({"band_hz": (4, 8, 12)}, r"band_hz is \(4, 8, 12\); it needs a lower frequency below"),
         ({"control_s": (-1,)}, r"control_s is \(-1,\); give both its ends"),
         ({"baseline_s": (-1, -0.5, 0)}, r"baseline_s is \(-1, -0.5, 0\); give both its ends"),
@@ -344,12 +357,14 @@ def test_electrodes_are_renamed_ordered_and_keep_measured_places():
         ({"resample_hz": 31.4159265}, "isn't a simple fraction of 101"),
         ({"events": {"aa": 0}}, "none of the events .*it has 'a' \\(1\\). Did you mean 'a'"),
         ({"events": None}, "needs either events"),
+        ({"label": 0}, "needs either events"),
         ({"start_s": 3, "stop_s": 2}, "must end after it begins"),
         ({"stop_s": None}, "needs start_s and stop_s"),
         ({"stop_s": 0.001}, "less than one sample"),
         ({"reject_v": -1}, "above zero"),
         ({"bad_spans": [(2.5, 3.0)]}, r"names of annotations, but are \[\(2.5, 3.0\)\]; mark seconds with raw.annotations.append\(onset, duration, 'bad'\)"),
         ({"window_s": 1.0, "baseline_s": (0, 1)}, "neither baseline_s nor control_s"),
+        ({"window_s": 1.0, "stride_s": 0.0}, "stride_s is 0.0; it must be a number above zero"),
         ({"bad_electrodes": "ignore"}, "must be one of refuse, drop, keep, interpolate"),
     ],
 )
@@ -362,6 +377,10 @@ def test_contradictory_requests_get_a_sentence(arguments, sentence):
 def test_an_event_that_never_occurs_is_named():
     with pytest.warns(UserWarning, match=r"\['both'\] occur in no recording"):
         windows_from_raw(synthetic_raw(), {**LEFT_RIGHT, "both": "both"}, 0, 1)
+    turns = [annotate(ramp_raw(), [2.0], [name]) for name in LEFT_RIGHT]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(windows_from_recordings([LabelledRecording(raw, LEFT_RIGHT, run=str(run)) for run, raw in enumerate(turns)], Cut(0.0, 1.0))) == 2
 
 
 def test_bad_electrodes_are_refused_dropped_kept_or_interpolated():
@@ -563,6 +582,10 @@ def test_projectors_are_applied_as_mne_epochs_does():
     # The average of float32 values up to 1e-4 V is zero up to their rounding.
     np.testing.assert_allclose(windows.values.mean(axis=1), 0, atol=1e-11)
     assert not raw.info["projs"][0]["active"]
+    raw.apply_proj(verbose="ERROR").add_proj(mne.compute_proj_raw(raw, n_eeg=1, verbose="ERROR"))  # one is active, the other isn't
+    values = windows_from_raw(raw, LEFT_RIGHT, 0, 1).values
+    # One float32 rounding of values up to 1e-4 V.
+    np.testing.assert_allclose(values, mne.Epochs(raw, tmin=0, tmax=1 - 1 / 160, baseline=None, verbose="ERROR").get_data(copy=False), atol=1e-11)
 
 
 # Filters and rates
@@ -688,8 +711,9 @@ def test_recordings_that_differ_are_named():
         windows_from_recordings([of("1"), of("1")], cut)
     with pytest.raises(ValueError, match="no recordings"):
         windows_from_recordings([], cut)
-    swapped = windows_from_recordings([of("1"), of("2", electrodes=("C4", "Cz", "C3"))], cut)
-    np.testing.assert_array_equal(swapped.values[2:], windows_from_raw(of("2", electrodes=("C4", "Cz", "C3")).raw, LEFT_RIGHT, 0, 1).values[:, ::-1])
+    turned = of("2", electrodes=("C4", "C3", "Cz"))
+    joined = windows_from_recordings([of("1"), turned], cut)
+    np.testing.assert_array_equal(joined.values[2:], windows_from_raw(turned.raw, LEFT_RIGHT, 0, 1).values[:, [1, 2, 0]])
 
 
 def test_magnetometers_are_taken_where_there_is_no_eeg():
@@ -966,7 +990,7 @@ def test_windows_may_begin_where_mne_joins_recordings():
         assert len(windows_from_raw(joined, {"a": 0}, -0.1, 0.4)) == 3
 
 
-@pytest.mark.parametrize("name", ["BAD boundary", "BAD boundary artefact"])
+@pytest.mark.parametrize("name", ["BAD boundary", "BAD boundary artefact", "BAD_ACQ_SKIP"])
 def test_a_bad_boundary_that_lasts_is_a_bad_span(name):
     raw = annotate(ramp_raw(), [2.0, 2.3, 5.0, 3.5], ["a", "a", "a", name], [0, 0, 0, 0.7])
     with pytest.warns(UserWarning, match=f"overlaps {name}: 2"):
@@ -982,6 +1006,8 @@ def test_a_file_that_was_cut_short_is_named_however_it_was_opened(tmp_path):
     opened = mne.io.read_raw_edf(tmp_path / "a.edf", verbose="ERROR")
     with pytest.raises(ValueError, match=r"sub-1_ses-1_run-1: .*a\.edf is cut short"):
         windows_from_raw(opened, label="all", window_s=1.0)
+    with pytest.raises(ValueError, match="is cut short"):
+        windows_from_recordings([LabelledRecording(opened, label="all")], Cut(window_s=1.0))
     assert len(windows_from_raw(opened, label="all", window_s=1.0, truncated="keep")) > 5
 
 
@@ -1016,6 +1042,9 @@ def test_what_no_event_spans_has_the_label_of_the_rest():
     assert windows.metadata["start_s"].is_monotonic_increasing
     assert rest["start_s"].iloc[0] == 0
     assert (rest["start_s"] == 33).any()
+    within = night().set_annotations(mne.Annotations([20.0, 23.0], [30.0, 5.0], ["seizure", "spike"]))  # the second lies in the first
+    windows = windows_from_raw(within, {"seizure": 1, "spike": 2}, window_s=4.0, rest=0)
+    assert windows.metadata["start_s"][windows.labels == 0].tolist() == [*range(0, 20, 4), *range(50, 119, 4)]
 
 
 def test_a_night_without_the_event_is_all_rest():
@@ -1140,6 +1169,9 @@ def test_labels_of_events_are_refused_where_they_are_missing_or_would_become_one
     with pytest.raises(ValueError, match="name them apart"):
         windows_from_raw(synthetic_raw(n_trials=2), {"left": 1, "right": "1"}, 0.5, 3.5)
     assert windows_from_raw(synthetic_raw(n_trials=4), {"left": Hand.left, "right": Hand.right}, 0.5, 3.5).classes == ("left hand", "right hand")
+    with pytest.warns(UserWarning, match="1 of 4 windows"):
+        dropped = windows_from_raw(synthetic_raw(n_trials=4), {"left": Hand.left, "right": Hand.right}, 0.5, 7.5).page["dropped"]["windows"]
+    assert [window["label"] for window in dropped] in (["left hand"], ["right hand"])
 
 
 @pytest.mark.parametrize("name", ["filter_support_s", "rest_margin_s"])

@@ -268,9 +268,11 @@ def test_parts_join_into_the_whole(windows):
 
 def test_joining_brings_electrodes_into_one_order_and_keeps_the_longest_support():
     one, other = synthetic_windows(electrodes=("C3", "Cz", "C4")), synthetic_windows(electrodes=("C4", "C3", "Cz"), seed=1)
-    joined = concatenate([replace(one, filter_support_s=0.2), replace(other, filter_support_s=0.9)], name="both")
+    supports = zip((one, other, one), (0.2, 0.9, 0.3), strict=True)
+    joined = concatenate((replace(part, filter_support_s=support, control_values=part.values[:, :, :7]) for part, support in supports), name="both")
     assert (joined.electrodes, joined.filter_support_s, joined.name) == (("C3", "Cz", "C4"), 0.9, "both")
-    np.testing.assert_array_equal(joined.values[60:], other.values[:, [1, 2, 0]])
+    np.testing.assert_array_equal(joined.values[60:120], other.values[:, [1, 2, 0]])
+    np.testing.assert_array_equal(joined.control_values, joined.values[:, :, :7])
 
 
 def marked(windows, *bads, **change):
@@ -318,12 +320,13 @@ def test_joining_keeps_what_every_part_says_of_its_recordings(windows):
     assert (page["dropped"]["planned"], page["dropped"]["kept"], page["dropped"]["reasons"]) == (60, 57, {"swings": 3})
     assert [each["peak_to_peak_v"] for each in page["dropped"]["windows"]] == [3e-4, 5e-4, 7e-4]
     assert concatenate([parts[3], parts[2]]).page["cut"]["reject_v"] == 6e-4
+    assert concatenate([parts[2], parts[1]]).page["cut"]["reject_v"] == "autoreject"
     assert json.dumps(pages) == before
 
 
 @pytest.mark.parametrize(("second", "joint"), [("A 2001", "A 2001"), ("B 2002", None), (None, None)])
 def test_a_joined_set_has_a_citation_where_all_parts_state_the_same(windows, second, joint):
-    pages = [{"title": "first", "citation": "A 2001"}, {"title": "second", "citation": second}]
+    pages = [{"title": "first", "citation": "A 2001"}, {"title": "second"} | ({"citation": second} if second else {})]
     page = concatenate([replace(windows, page=page) for page in pages]).page
     assert (page.get("citation"), page["title"], pages[0]["citation"]) == (joint, "first", "A 2001")
 
@@ -345,6 +348,8 @@ def test_parts_that_do_not_fit_are_named(other, sentence):
 def test_control_values_have_to_be_everywhere_or_nowhere(windows):
     with pytest.raises(ValueError, match="control values"):
         concatenate([windows, replace(windows, control_values=None)])
+    with pytest.raises(ValueError, match=r"The control values of .* differ: 1 and \d+ samples"):
+        concatenate([windows, replace(windows, control_values=windows.control_values[:, :, :1])])
     with pytest.raises(ValueError, match="no windows to concatenate"):
         concatenate([])
 
