@@ -30,8 +30,8 @@ class Cut:
     band_hz : pass band; None at one end for a high- or low-pass. mne's zero-phase FIR filter with its default transitions, over the whole recording.
     notch_hz : line frequencies to take out.
     resample_hz : the windows' sampling rate, by polyphase filtering after the others.
-    reference : "average" (of all EEG electrodes that aren't bad; under "interpolate" all count where one that is picked is bad, and without a picked bad one
-        the bad ones don't) or electrode names whose mean is subtracted; a bad one among them is never left out: "drop" refuses it.
+    reference : "average" (of all EEG electrodes that aren't bad, under "keep" of all; under "interpolate" all count where one that is picked is bad, and
+        without a picked bad one the bad ones don't) or electrode names whose mean is subtracted; a bad one among them is never left out: "drop" refuses it.
     electrodes : which, in this order; None: all of EEG type whose names don't say otherwise, or where there are none all MEG, intracranial, fNIRS or
         EMG channels.
     bad_electrodes : what to do with picked electrodes that the recording marks bad: "refuse", "drop", "keep" (with the mark in the windows' info: whatever
@@ -269,9 +269,11 @@ class _BadSpans(NamedTuple):
 
     @classmethod
     def of(cls, spans: list[tuple[float, float, str]], rate: float) -> _BadSpans:
-        ordered = sorted(spans, key=lambda span: span[0])
-        ends = (_end(start_s * rate, stop_s * rate, name) for start_s, stop_s, name in ordered)
-        return cls([start_s * rate for start_s, _, _ in ordered], list(accumulate(ends, max)), [name for *_, name in ordered])
+        # Sums of seconds are off by rounding: a break a little before its sample would touch the window that ends there.
+        samples = [(round(start_s * rate, 6), round(stop_s * rate, 6), name) for start_s, stop_s, name in spans]
+        ordered = sorted(samples, key=lambda span: span[0])
+        ends = (_end(*span) for span in ordered)
+        return cls([start for start, *_ in ordered], list(accumulate(ends, max)), [name for *_, name in ordered])
 
     def touched(self, low: int, high: int) -> str | None:
         first = bisect_right(self.latest, low)

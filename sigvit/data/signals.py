@@ -58,7 +58,7 @@ class Signals:
     def stretches(self, extents: Sequence[tuple[int, int]], budget_bytes: int) -> Iterator[tuple[int, int, list[int]]]:
         """(first, after last, which) sample of stretches that hold the extents, so long that what filters need beside them is little work; none across a break.
 
-        Without filters they are as long as all channels of a few neighbouring extents may take up.
+        Extents are in time order. Without filters they are as long as all channels of a few neighbouring extents may take up.
         """
         reach = round(sum(map(len, self.filters)) / 2 * self.ratio)
         longest = max((high - low for low, high in extents), default=0)
@@ -66,13 +66,12 @@ class Signals:
         first = last = 0
         held: list[int] = []
         held_span = None
-        for number in sorted(range(len(extents)), key=lambda number: extents[number]):
-            low, high = extents[number]
+        for number, (low, high) in enumerate(extents):
             span = self._span(low, high)
-            if held and (span != held_span or low - last > gap or max(last, high) - first > max(limit, high - low)):
+            if held and (span != held_span or low - last > gap or high - first > max(limit, high - low)):
                 yield first, last, held
                 held = []
-            first, last = (first, max(last, high)) if held else (low, high)
+            first, last = (first if held else low), high
             held.append(number)
             held_span = span
         if held:

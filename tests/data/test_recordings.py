@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sigvit.data.channels import all_electrodes
 from sigvit.data.cuts import plan
 from sigvit.data.electrode_info import make_info
 from sigvit.data.epochs import epochs_channels
@@ -85,21 +86,38 @@ def test_filters_stop_at_edges_as_in_mne():
     np.testing.assert_allclose(windows.values, epochs["left", "right"].get_data(copy=False), atol=1e-11)
 
 
+@pytest.mark.parametrize(("name", "seconds"), [("BAD_ACQ_SKIP", 2.0), ("boundary", 0.0)])
+def test_filters_stop_at_breaks_that_files_name(name, seconds):
+    raw = synthetic_raw(n_trials=4)
+    raw.annotations.append(10.6, seconds, name)
+    filtered, edges = raw.copy(), ("edge", "bad_acq_skip", "boundary")
+    filtered.filter(4, 38, skip_by_annotation=edges, verbose="ERROR")
+    at = [round(160 * onset) for onset in (2.0, 8.0, 14.0, 20.0)]
+    expected = np.stack([filtered.get_data()[:, first : first + 320] for first in at])
+    np.testing.assert_allclose(windows_from_raw(raw, LEFT_RIGHT, 0.0, 2.0, band_hz=(4, 38)).values, expected, atol=1e-11)
+    if name == "boundary":  # what EEGLAB cut out there isn't in the recording any more
+        raw.annotations.duration[:] = np.where(raw.annotations.description == name, 7.0, raw.annotations.duration)
+        np.testing.assert_allclose(windows_from_raw(raw, LEFT_RIGHT, 0.0, 2.0, band_hz=(4, 38)).values, expected, atol=1e-11)
+
+
 @pytest.mark.parametrize("band_hz", [(8, 32), (1, None), None])
 def test_windows_on_either_side_of_a_break_are_read_from_their_own_side(band_hz):
     generator = np.random.default_rng(0)
 
     def run():  # a cue a second, from the first second to the last
-        raw = mne.io.RawArray(generator.normal(0, 1e-5, (3, 31 * 160)), mne.create_info(["C3", "Cz", "C4"], 160.0, "eeg"), verbose="ERROR")
-        return annotate(raw, 0.25 + np.arange(30), ["left", "right"] * 15, 0.9)
+        values, info = generator.normal(0, 1e-5, (3, 31 * 160)), mne.create_info(["C3", "Cz", "C4"], 160.0, "eeg")
+        return annotate(mne.io.RawArray(values, info, first_samp=1013, verbose="ERROR"), 0.25 + np.arange(30), ["left", "right"] * 15, 0.9)
 
-    joined = mne.concatenate_raws([run(), run(), run()], verbose="ERROR")
+    runs = [run(), run(), run()]
+    joined = mne.concatenate_raws([raw.copy() for raw in runs], verbose="ERROR")
     windows = windows_from_raw(joined, LEFT_RIGHT, 0.0, 0.7, band_hz=band_hz)
     signal = (joined.copy().filter(*band_hz, verbose="ERROR") if band_hz else joined).get_data()
     first = np.round(windows.metadata["start_s"].to_numpy() * 160).astype(int)
     # One float32 rounding of values up to 1e-4 V.
     np.testing.assert_allclose(windows.values, np.stack([signal[:, at : at + 112] for at in first]), atol=1e-11)
     assert len(windows_from_raw(joined, label="rest", window_s=1.0)) == 93  # also those that begin at a break
+    slower, alone = ([windows_from_raw(raw, LEFT_RIGHT, 0.0, 0.7, band_hz=band_hz, resample_hz=64.0).values for raw in raws] for raws in ([joined], runs))
+    np.testing.assert_allclose(slower[0], np.concatenate(alone), atol=1e-11)
 
 
 def test_spans_are_cut_into_windows_of_one_trial():
@@ -270,12 +288,12 @@ def test_a_label_that_is_lost_is_named_however_few_its_windows_are():
 
 def test_constant_padding_at_the_end_is_noticed():
     raw, picked = synthetic_raw(n_trials=4, electrodes=("C3", "Cz", "C4", "Pz")), ["C3", "Cz", "C4"]
-    raw._data[:3, -400:] = 0  # the one that moves to the end isn't asked for
+    raw._data[:3, -720:] = 0  # the one that moves to the end isn't asked for
     with pytest.warns(UserWarning, match="constant padding"):
         windows = windows_from_raw(raw, LEFT_RIGHT, 0, 4.0, electrodes=picked)
     assert len(windows) == 3
-    assert windows.page["recordings"]["sub-1_ses-1_run-1"]["padding_s"] == 2.5
-    assert windows_from_raw(raw, label=1, window_s=1.0, electrodes=picked).metadata["stop_s"].max() == 23.0
+    assert windows.page["recordings"]["sub-1_ses-1_run-1"]["padding_s"] == 4.5
+    assert windows_from_raw(raw, label=1, window_s=1.0, electrodes=picked).metadata["stop_s"].max() == 21.0
 
 
 def test_nothing_left_is_an_error():
@@ -298,6 +316,27 @@ def test_only_eeg_is_among_the_inputs_unless_named():
     named = windows_from_raw(raw, {"a": 0}, 0, 1, electrodes=["T7", "EOG-left", "T3"][:2])
     np.testing.assert_allclose(named.values[0, :, 0] * 1e6, [502, 302], rtol=1e-6)
     assert np.isfinite([channel["loc"][:3] for channel in windows.info["chs"]]).all()
+
+
+def test_channels_whose_names_say_something_else_are_no_electrodes():
+    electrodes = ["TP7", "PO3", "EEG T3-REF", "E14"]
+    eyes_and_muscles = ["hEOG", "VEOG 1", "EOG-left", "EMG chin"]
+    body = ["ECG", "EKG2", "GSR", "EDA", "Resp chest", "Temp rectal", "SpO2", "pulse", "PPG", "accX", "acc_z"]
+    triggers = ["STI 014", "Stim", "Status", "TRIG", "Trigger", "Marker 1", "Event", "EDF Annotations", "AUX1", "Photic", "PHO", "Photo"]
+    assert all_electrodes(mne.create_info([*eyes_and_muscles, *electrodes, *body, *triggers], 101.0, "eeg"), "it") == electrodes
+
+
+@pytest.mark.parametrize(
+    ("kinds", "picked"),
+    [
+        (["mag", "eeg", "grad", "emg", "eeg"], [1, 4]),
+        (["seeg", "hbo", "dbs", "ecog", "emg"], [0, 2, 3]),
+        (["hbr", "emg", "hbo"], [0, 2]),
+    ],
+)
+def test_of_several_kinds_of_channels_the_first_is_taken_whole(kinds, picked):
+    info = mne.create_info(len(kinds), 101.0, kinds)
+    assert all_electrodes(info, "it") == [info["ch_names"][number] for number in picked]
 
 
 def test_muscles_are_taken_where_a_file_names_their_type_and_nothing_comes_first():
@@ -347,7 +386,8 @@ def test_electrodes_are_renamed_ordered_and_keep_measured_places():
         ({"electrodes": ["C33"]}, "has no channel 'C33'; the nearest is 'C3'"),
         ({"electrodes": ["C3", "C3"]}, "more than once"),
         ({"rename": {"Zc": "C1"}}, "no channel 'Zc' to rename"),
-        ({"band_hz": (8, 60)}, "sampled at 101 Hz, which holds nothing at 60 Hz"),
+        ({"band_hz": (8, 50.5)}, "sampled at 101 Hz, which holds nothing at 50.5 Hz"),
+        ({"notch_hz": (50, 60)}, "sampled at 101 Hz, which holds nothing at 60 Hz"),
         ({"band_hz": (8, 4)}, "lower frequency below"),
         ({"band_hz": (None, None)}, "lower frequency below"),
         ({"band_hz": (4, 8, 12)}, r"band_hz is \(4, 8, 12\); it needs a lower frequency below"),
@@ -457,6 +497,8 @@ def test_electrodes_are_asked_for_by_the_names_that_renaming_gives():
         np.testing.assert_array_equal(windows.values, values[:, numbers])
     with pytest.raises(ValueError, match="has no channel 'FP1'"):
         windows_from_raw(raw, LEFT_RIGHT, 0, 1, electrodes=["FP1"], rename={"Fp1-REF": "frontal"})
+    with pytest.raises(ValueError, match="has no channel 'X2'"):  # that the other isn't of the 10-05 system either makes them no one electrode
+        windows_from_raw(ramp_raw(names=("C3", "X1")), label=0, window_s=1.0, electrodes=["X2"])
     with pytest.raises(ValueError, match=r"has the channels \['C3', 'Cz'\] for 'C3'"):
         windows_from_raw(raw, LEFT_RIGHT, 0, 1, electrodes=["C3"], rename={"Cz": "C3"})
 
@@ -472,8 +514,8 @@ def test_places_of_other_kinds_stay_as_they_were_measured():
     np.testing.assert_array_equal(windows.info["chs"][0]["loc"][:3], make_info(["C3"], 101.0)["chs"][0]["loc"][:3])
 
 
-def bad_raw(names, bads, kinds="eeg"):
-    values = np.random.default_rng(7).normal(0, 1e-5, (len(names), 509))
+def bad_raw(names, bads, kinds="eeg", n_times=509):
+    values = np.random.default_rng(7).normal(0, 1e-5, (len(names), n_times))
     raw = mne.io.RawArray(values, mne.create_info(list(names), 101.0, kinds), verbose="ERROR")
     raw.info["bads"] = list(bads)
     return raw
@@ -490,6 +532,9 @@ def test_a_bad_reference_is_refused_or_interpolated_never_left_out():
     np.testing.assert_allclose(filled.values[0], values - mended[5], atol=2e-11)  # two roundings to float32 of values up to 1e-4 V
     kept = windows_from_raw(raw, **whole, reference="M2", bad_electrodes="keep")
     np.testing.assert_allclose(kept.values[0], values - raw.get_data()[5, :101], atol=2e-11)
+    for choice, among in (("refuse", slice(5)), ("drop", slice(5)), ("keep", slice(6))):
+        average = windows_from_raw(raw, **whole, reference="average", bad_electrodes=choice)
+        np.testing.assert_allclose(average.values[0], values - raw.get_data()[among, :101].mean(axis=0), atol=2e-11)
     raw.info["bads"] = raw.ch_names[2:]
     whole["electrodes"] = ["C3", "M1"]
     raw.set_channel_types({"C3": "misc", "Cz": "misc"}, on_unit_change="ignore", verbose="ERROR")
@@ -573,6 +618,10 @@ def test_references_are_subtracted(band_hz):
     np.testing.assert_allclose(average.values, plain.values[:, [0, 2]] - plain.values.mean(axis=1, keepdims=True), atol=2e-11)
     mastoids = windows_from_raw(raw, LEFT_RIGHT, 0, 1, band_hz=band_hz, reference=["M1", "M2"], electrodes=["Cz"])
     np.testing.assert_allclose(mastoids.values[:, 0], plain.values[:, 1] - plain.values[:, 3:].mean(axis=1), atol=2e-11)
+    if band_hz is None:  # a window so long that electrodes are read one by one
+        raw = bad_raw(raw.ch_names, [], n_times=33_013)
+        values = windows_from_raw(raw, label="x", window_s=33_013 / 101, reference="average").values[0]
+        np.testing.assert_allclose(values, raw.get_data() - raw.get_data().mean(axis=0), atol=2e-11)
 
 
 def test_projectors_are_applied_as_mne_epochs_does():
@@ -608,7 +657,7 @@ def test_the_filter_support_is_as_far_as_an_impulse_spreads():
 
 def test_earlier_filters_add_to_the_support():
     raw = synthetic_raw(n_trials=2)
-    assert windows_from_raw(raw, LEFT_RIGHT, 0, 1).filter_support_s == 0
+    assert windows_from_raw(raw, LEFT_RIGHT, 0, 1).filter_support_s == windows_from_raw(raw, LEFT_RIGHT, 0, 1, resample_hz=160.0).filter_support_s == 0
     assert windows_from_raw(raw, LEFT_RIGHT, 0, 1, band_hz=(8, 32), filter_support_s=2.0).filter_support_s == 2.825
 
 
@@ -639,7 +688,7 @@ def test_the_callers_recording_is_not_changed(request_):
     assert raw.annotations == described
 
 
-@pytest.mark.parametrize("request_", [{}, {"band_hz": (4, 38), "reference": "average"}])
+@pytest.mark.parametrize("request_", [{}, {"band_hz": (4, 38), "reference": "average"}, {"electrodes": ["C4", "C3"]}])
 def test_a_recording_on_disk_gives_the_same_windows(tmp_path, request_):
     raw = synthetic_raw(n_trials=4)
     raw.save(tmp_path / "a_raw.fif", fmt="double", verbose="ERROR")
