@@ -179,19 +179,27 @@ def test_options_reach_the_reader(tmp_path):
 
 
 def edf_plus(path, starts_s, events=(), kind="EDF+D", encoding="utf8"):
-    """An EDF+ file of one signal, 100 samples in each record of 1 s; the records begin at these times. Sample n holds n."""
+    """An EDF+ (or by its ending BDF+) file of one signal, 100 samples in each record of 1 s; the records begin at these times. Sample n holds n.
+
+    Events are (seconds, text) or (seconds, text, how long).
+    """
+    n_bytes = 3 if path.suffix.lower() == ".bdf" else 2
+    version, kind = (b"\xffBIOSEMI", kind.replace("EDF", "BDF")) if n_bytes == 3 else (b"0       ", kind)
 
     def fields(width, *values):
         return b"".join(str(value).encode().ljust(width) for value in values)
 
-    head = fields(8, "0") + fields(80, "X X X X", "Startdate 01-JAN-2020 X X X") + fields(8, "01.01.20", "00.00.00", 768) + fields(44, kind)
+    head = version + fields(80, "X X X X", "Startdate 01-JAN-2020 X X X") + fields(8, "01.01.20", "00.00.00", 768) + fields(44, kind)
     head += fields(8, len(starts_s), 1) + fields(4, 2)
-    head += fields(16, "C3", "EDF Annotations") + fields(80, "", "") + fields(8, "uV", "", -3276.8, -1, 3276.7, 1, -32768, -32768, 32767, 32767)
+    head += fields(16, "C3", f"{kind[:3]} Annotations") + fields(80, "", "") + fields(8, "uV", "", -3276.8, -1, 3276.7, 1, -32768, -32768, 32767, 32767)
     head += fields(80, "", "") + fields(8, 100, 30) + fields(32, "", "")
     body = b""
-    for number, start in enumerate(starts_s):
-        texts = f"+{start:g}\x14\x14\0".encode() + b"".join(f"+{at:g}\x14{name}\x14\0".encode(encoding) for at, name in events if start <= at < start + 1)
-        body += np.arange(100 * number, 100 * number + 100, dtype="<i2").tobytes() + texts.ljust(60, b"\0")
+    for number, (start, following) in enumerate(zip(starts_s, [*starts_s[1:], 0], strict=True)):
+        now = [event for event in events if start <= event[0] < max(start + 1, following)]
+        told = (f"+{at:g}{''.join(f'{chr(21)}{lasts:g}' for lasts in duration)}\x14{name}\x14\0" for at, name, *duration in now)
+        texts = f"+{start:g}\x14\x14\0".encode() + "".join(told).encode(encoding)
+        samples = np.arange(100 * number, 100 * number + 100, dtype="<i4").view(np.uint8).reshape(100, 4)[:, :n_bytes]
+        body += samples.tobytes() + texts.ljust(30 * n_bytes, b"\0")
     return written(path, head + body)
 
 
@@ -208,6 +216,20 @@ def test_hidden_gaps_in_a_clock_are_named_and_events_stay_with_their_samples(tmp
     assert across.metadata["start_s"].tolist() == [0.0, 1.5, 3.0, 4.5, 6.0]
     with pytest.warns(UserWarning, match=r"overlaps EDGE gap of 4 s: 1"):
         windows_from_raw(raw, {"a": 0, "b": 1, "c": 0}, 0.0, 1.6)
+
+
+def test_events_that_meet_gaps_keep_what_there_is_of_them(tmp_path):
+    events = [(1.5, "over", 7.25), (4.0, "within"), (5.0, "pause", 1.5), (6.0, "into", 2.5), (7.0, "at once"), (9.5, "over two", 11), (20.0, "last", 0.5)]
+    with pytest.warns(UserWarning, match=r"runs across one\. 2 annotations lie within gaps, where there is no signal, and are left out"):
+        raw = read_recording(edf_plus(tmp_path / "a.edf", [0, 1, 2, 7, 8, 9, 12.1, 13.1, 20, 21], events))
+    told = {(row["description"], round(row["onset"], 6), round(row["duration"], 6)) for row in raw.annotations}  # sums of seconds
+    assert told - {(name, at, 0) for name, at, _ in told if name.startswith("EDGE")} == {
+        ("over", 1.5, 3.25),
+        ("into", 3.0, 1.5),
+        ("at once", 3.0, 0),
+        ("over two", 5.5, 3.0),
+        ("last", 8.0, 0.5),
+    }
 
 
 def test_clocks_that_go_back_and_records_without_a_stamp_are_refused(tmp_path):
@@ -275,7 +297,9 @@ def test_an_unused_input_that_has_no_range_is_no_damage(tmp_path):
     assert len(windows_from_raw(raw, {"a": 0, "b": 1}, 0.0, 0.5, electrodes=["EEG C3"])) == 2
 
 
-@pytest.mark.parametrize(("name", "options", "encoding"), [("A.EDF", {}, "utf8"), ("a.edf", {"encoding": "latin1"}, "latin1")])
+@pytest.mark.parametrize(
+    ("name", "options", "encoding"), [("A.EDF", {}, "utf8"), ("a.bdf", {}, "utf8"), *((name, {"encoding": "latin1"}, "latin1") for name in ("a.edf", "A.EDF"))]
+)
 def test_gaps_are_found_whatever_the_ending_and_the_encoding(tmp_path, name, options, encoding):
     path = edf_plus(tmp_path / name, [0, 1, 5, 6], [(1.5, "ä"), (5.5, "b")], encoding=encoding)
     with pytest.warns(UserWarning, match="has 1 gaps"):
@@ -289,6 +313,13 @@ def test_a_recording_whose_gaps_nobody_marked_is_not_cut(tmp_path):
     with pytest.raises(ValueError, match=r"has 1 gaps \(the first after 3 s of signal, 4 s long\), which mne reads over: open the file with .*read_recording"):
         windows_from_raw(raw, {"a": 0, "b": 1}, 0.0, 0.2)
     assert len(windows_from_raw(raw.copy().crop(0, 2.9), {"a": 0}, 0.0, 0.2)) == 1  # before the gap all is well
+    long = edf_plus(tmp_path / "b.edf", [0, 1, 2, *range(7, 17)], [(8.25, "a"), (9.25, "a")])
+    raw = mne.io.read_raw_edf(long, verbose="ERROR")  # for mne 8.25 s is where sample 825 is, not 425
+    with pytest.raises(ValueError, match="which mne reads over"):
+        windows_from_raw(raw.crop(4.0), {"a": 0}, 0.0, 0.2)
+    with pytest.warns(UserWarning, match="has 1 gaps"):
+        moved = read_recording(long).crop(4.0)
+    np.testing.assert_allclose(windows_from_raw(moved, {"a": 0}, 0.0, 0.2).values[:, 0, 0], [425e-7, 525e-7], rtol=1e-5)  # float32
 
 
 def test_a_neuroscan_file_that_mne_can_not_read_by_itself_does_not_end_the_process(shared_data):

@@ -249,18 +249,24 @@ def test_a_bad_mark_without_a_duration_is_one_bad_sample():
 
 def test_windows_that_swing_too_far_are_rejected_and_the_rest_closes_ranks():
     raw = synthetic_raw(n_trials=11)
-    onsets = raw.annotations.onset
+    onsets = raw.annotations.onset.copy()
+    raw.annotations.append(onsets[1], 1.0, "BAD")
     raw._data[1, round((onsets[4] + 1) * 160)] = 9e-4
-    raw._data[2, round((onsets[7] + 1) * 160)] = -9e-4
-    with pytest.warns(UserWarning, match="2 of 11"):
-        windows = windows_from_raw(raw, LEFT_RIGHT, 0, 2, reject_v=3e-4, control_s=(-1, 0))
-    kept = [0, 1, 2, 3, 5, 6, 8, 9, 10]
-    whole = windows_from_raw(raw, LEFT_RIGHT, 0, 2, control_s=(-1, 0))
+    raw._data[2, round((onsets[7] + 1) * 160)] = -7e-4
+    request = {"electrodes": ["C4", "C3", "Cz"], "control_s": (-1, 0)}
+    with pytest.warns(UserWarning, match="3 of 11"):
+        windows = windows_from_raw(raw, LEFT_RIGHT, 0.5, 2, reject_v=3e-4, **request)
+    kept = [0, 1, 2, 4, 5, 7, 8, 9]  # of those without the bad one
+    whole = windows_from_raw(raw, LEFT_RIGHT, 0.5, 2, **request)
     np.testing.assert_array_equal(windows.values, whole.values[kept])
     np.testing.assert_array_equal(windows.control_values, whole.control_values[kept])
     pd.testing.assert_frame_equal(windows.metadata, whole[kept].metadata)
     assert windows.labels.tolist() == whole.labels[kept].tolist()
-    assert [row["electrode"] for row in windows.page["dropped"]["windows"]] == ["Cz", "C4"]
+    rejected = [row for row in windows.page["dropped"]["windows"] if "electrode" in row]
+    assert [(row["electrode"], row["trial"], row["label"], row["start_s"]) for row in rejected] == [
+        (electrode, *whole.metadata.loc[number, ["trial", "label", "start_s"]]) for electrode, number in (("Cz", 3), ("C4", 6))
+    ]
+    assert [row["peak_to_peak_v"] for row in rejected] == [np.ptp(whole.values[number], axis=1).max() for number in (3, 6)]
 
 
 def test_events_shorter_than_a_window_are_dropped_and_named():
@@ -462,7 +468,7 @@ def test_a_recording_without_windows_decides_no_marks():
     raws[1].annotations.append(0.0, 1000.0, "BAD all")
     with pytest.warns(UserWarning, match="4 of 8 windows") as warned:
         windows = windows_from_recordings(
-            [LabelledRecording(raw, LEFT_RIGHT, run=str(run)) for run, raw in enumerate(raws)], Cut(0.0, 1.0, bad_electrodes="keep")
+            [LabelledRecording(raw, LEFT_RIGHT, run=str(run)) for run, raw in enumerate(raws)], Cut(0.0, 1.0, bad_electrodes="keep", reject_v=1.0)
         )
     assert (windows.info["bads"], len(warned)) == (["Cz"], 1)
 
