@@ -157,7 +157,7 @@ def complete_metadata(metadata: pd.DataFrame | Mapping[str, Any] | None, labels:
     given = given.astype(foreign)  # pandas takes other machines' numbers, and fails where they are used
     if "label" in given and not np.array_equal(plain_labels(given["label"], f"metadata rows of {name}").astype(str), labels.astype(str)):
         raise ValueError(f"The metadata of {name} have a column 'label' that contradicts the labels; leave it out.")
-    _check_named(given.assign(label=labels), name)
+    _check_named(given, name)
     table = pd.DataFrame({column: _texts(given[column]) if column in given else "1" for column in _IDENTITY[:3]}, index=range(len(labels)))
     clock = "sub-" + table["subject"] + "_ses-" + table["session"] + "_run-" + table["run"]
     table["recording"] = _texts(given["recording"]) if "recording" in given else clock
@@ -169,7 +169,7 @@ def complete_metadata(metadata: pd.DataFrame | Mapping[str, Any] | None, labels:
 
 
 def _check_named(given: pd.DataFrame, name: str) -> None:
-    for column in [column for column in ("label", *_IDENTITY) if column in given]:
+    for column in [column for column in _IDENTITY if column in given]:
         unknown = np.flatnonzero(given[column].isna())
         if len(unknown):
             raise ValueError(f"{len(unknown)} of {len(given)} windows of {name} have no {column}, the first in row {unknown[0]}; name it, or leave them out.")

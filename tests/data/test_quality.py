@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import mne
 import numpy as np
 import pytest
 
 from sigvit.data.quality import check_signals, is_average_referenced, volts_of, warn_of_references
-from sigvit.data.recordings import windows_from_arrays, windows_from_raw
+from sigvit.data.recordings import windows_from_arrays, windows_from_epochs, windows_from_raw
 from sigvit.data.synthetic import synthetic_raw, synthetic_windows
 
 
@@ -147,6 +148,11 @@ def test_what_enters_through_the_doors_is_checked(windows):
         windows_from_raw(raw, {"left": 0, "right": 1}, 0, 1)
     with pytest.warns(UserWarning, match="don't move"):
         windows_from_raw(raw, {"left": 0, "right": 1}, 0, 1, constant_electrodes="keep")
+    epochs = mne.Epochs(raw, tmin=0, tmax=1, baseline=None, preload=True, verbose="ERROR")
+    with pytest.raises(ValueError, match="electrodes Cz never move"):
+        windows_from_epochs(epochs)
+    with pytest.warns(UserWarning, match="don't move"):
+        windows_from_epochs(epochs, constant_electrodes="keep")
     raw._data[1] = np.nan
     with pytest.raises(ValueError, match="NaN"):
         windows_from_raw(raw, {"left": 0, "right": 1}, 0, 1)

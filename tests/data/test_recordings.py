@@ -790,6 +790,7 @@ def test_epochs_carry_times_metadata_and_support():
     epochs = mne.Epochs(filtered, events, codes, tmin=0.5, tmax=3.5, baseline=None, metadata=metadata, preload=True, verbose="ERROR")[3:]
     windows = windows_from_epochs(epochs, session="2")
     np.testing.assert_array_equal(windows.values, epochs.get_data(copy=False).astype(np.float32))
+    np.testing.assert_array_equal(windows_from_epochs(epochs, electrodes=["C4", "C3"]).values, windows.values[:, [2, 0]])
     assert windows.metadata["subject"].unique().tolist() == ["09"]
     assert windows.metadata["session"].unique().tolist() == ["2"]
     assert windows.metadata["trial"].tolist() == list(range(3, 20))
@@ -861,6 +862,9 @@ def test_arrays_become_windows_with_what_is_known():
     assert bare.metadata["start_s"].isna().all()
     assert bare.metadata["recording"].unique().tolist() == ["sub-1_ses-1_run-1"]
     assert (bare.values.dtype, bare.filter_support_s) == (np.float32, 0.0)
+    controlled = windows_from_arrays(source.values, source.labels, source.info, metadata={"recording": list("abc") * 20}, control_values=source.values[..., :7])
+    np.testing.assert_array_equal(controlled.control_values, source.values[..., :7])
+    assert controlled.metadata["recording"].tolist() == list("abc") * 20  # clocks that have names of their own
 
 
 def test_metadata_with_an_index_of_its_own_stays_in_row_order():
@@ -934,6 +938,9 @@ def test_one_person_has_one_name_whatever_column_it_stands_in(column, names):
         ({"labels": [0.0, np.nan, 1.0, np.nan]}, "2 of 4 windows of arrays have no label, the first in row 1"),
         ({"metadata": {"subject": ["a", "a", None, "b"]}}, "1 of 4 windows of arrays have no subject, the first in row 2"),
         ({"metadata": {"session": [1, 1, 1, np.nan]}}, "no session, the first in row 3"),
+        ({"metadata": {"recording": ["a", "a", None, "b"]}}, "no recording, the first in row 2"),
+        ({"metadata": pd.DataFrame({"subject": list("aabbc")})}, "metadata of arrays have 5 rows for 4 windows"),
+        ({"labels": [[0, 1]] * 4}, r"labels of shape \(4, 2\)"),
         ({"metadata": {"start_s": [0.0, 2, 4, 6], "stop_s": [1.05, 3.05, 4.5, 7.05]}}, "By start_s and stop_s 1 of 4 .* row 2 lasts 0.5 s"),
         ({"metadata": {"start_s": [0.0, 2, 4, 6], "stop_s": [1.05] * 4}}, "3 of 4 windows of arrays .* of their samples, 1.04688 s: .* row 1 lasts -0.95 s"),
     ],

@@ -206,12 +206,16 @@ def test_contradictions_are_refused(windows):
         replace(windows, values=windows.values.astype(float))
     with pytest.raises(ValueError, match="29 labels"):
         replace(windows, labels=windows.labels[1:])
+    with pytest.raises(ValueError, match="29 rows of metadata"):
+        replace(windows, metadata=windows.metadata[1:])
     with pytest.raises(ValueError, match="names 3 electrodes"):
         replace(windows, values=windows.values[:, :2])
     with pytest.raises(ValueError, match=r"lack the columns \['trial'\]"):
         replace(windows, metadata=windows.metadata.drop(columns="trial"))
     with pytest.raises(ValueError, match="control values have shape"):
         replace(windows, control_values=windows.control_values[1:])
+    with pytest.raises(ValueError, match="control values have shape"):
+        replace(windows, control_values=windows.control_values[:, 1:])
 
 
 @pytest.mark.parametrize("rows", [slice(3, 11), np.array([7, 0, 5]), np.arange(30) % 3 == 1])
@@ -221,6 +225,12 @@ def test_rows_are_taken_from_everything_at_once(windows, rows):
     np.testing.assert_array_equal(part.control_values, windows.control_values[rows])
     assert part.metadata["label"].tolist() == part.labels.tolist() == windows.labels[rows].tolist()
     assert part.metadata.index.tolist() == list(range(len(part)))
+
+
+def test_hashes_are_of_all_of_a_window(windows):
+    values = windows.values.copy()
+    values[:, -1, -1] += 1
+    assert len({*windows.row_hashes(), *replace(windows, values=values).row_hashes()}) == 60
 
 
 def test_a_boolean_column_of_the_metadata_is_read_by_its_index_whatever_its_order(windows):
@@ -233,6 +243,8 @@ def test_a_boolean_column_of_the_metadata_is_read_by_its_index_whatever_its_orde
     ):
         with pytest.raises(ValueError, match=sentence):
             windows[column]
+    with pytest.raises(ValueError, match="30 rows has another index than the table of 7"):  # of the whole set, for a part of it
+        windows[:7][table["ok"]]
 
 
 def test_every_kind_of_boolean_rows_is_read_alike(windows):
@@ -264,6 +276,7 @@ def test_parts_join_into_the_whole(windows):
     joined = concatenate(part for part in (windows[:11], windows[11:12], windows[12:]))
     assert_same(joined, windows)
     np.testing.assert_array_equal(joined.control_values, windows.control_values)
+    assert [concatenate([part, part], page={"title": "b"}).page for part in (windows, joined)] == [{"title": "b"}] * 2
 
 
 def test_joining_brings_electrodes_into_one_order_and_keeps_the_longest_support():
