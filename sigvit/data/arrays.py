@@ -233,7 +233,7 @@ def baseline_reach_s(epochs: mne.BaseEpochs) -> float:
 
 def _epochs_table(epochs: mne.BaseEpochs, given: Mapping[str, str | None]) -> pd.DataFrame:
     """What epochs know of themselves: their own metadata, the identity given, times and numbers; ours win where names are the same."""
-    own = pd.DataFrame(index=range(len(epochs))) if epochs.metadata is None else epochs.metadata.reset_index(drop=True)
+    own = pd.DataFrame(index=range(len(epochs))) if epochs.metadata is None else epochs.metadata
     clash = [column for column in ("start_s", "stop_s", "trial", "label") if column in own]
     table = own.rename(columns={column: f"{column}_of_epochs" for column in clash})
     for column, value in given.items():

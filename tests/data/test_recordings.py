@@ -86,7 +86,7 @@ def test_filters_stop_at_edges_as_in_mne():
     np.testing.assert_allclose(windows.values, epochs["left", "right"].get_data(copy=False), atol=1e-11)
 
 
-@pytest.mark.parametrize(("name", "seconds"), [("BAD_ACQ_SKIP", 2.0), ("boundary", 0.0)])
+@pytest.mark.parametrize(("name", "seconds"), [("BAD_ACQ_SKIP", 3.2), ("boundary", 0.0)])
 def test_filters_stop_at_breaks_that_files_name(name, seconds):
     raw = synthetic_raw(n_trials=4)
     raw.annotations.append(10.6, seconds, name)
@@ -94,9 +94,10 @@ def test_filters_stop_at_breaks_that_files_name(name, seconds):
     filtered.filter(4, 38, skip_by_annotation=edges, verbose="ERROR")
     at = [round(160 * onset) for onset in (2.0, 8.0, 14.0, 20.0)]
     expected = np.stack([filtered.get_data()[:, first : first + 320] for first in at])
+    # One float32 rounding of values up to 1e-4 V.
     np.testing.assert_allclose(windows_from_raw(raw, LEFT_RIGHT, 0.0, 2.0, band_hz=(4, 38)).values, expected, atol=1e-11)
     if name == "boundary":  # what EEGLAB cut out there isn't in the recording any more
-        raw.annotations.duration[:] = np.where(raw.annotations.description == name, 7.0, raw.annotations.duration)
+        raw.annotations.duration[:] = np.where(raw.annotations.description == name, 3.2, raw.annotations.duration)
         np.testing.assert_allclose(windows_from_raw(raw, LEFT_RIGHT, 0.0, 2.0, band_hz=(4, 38)).values, expected, atol=1e-11)
 
 
@@ -116,7 +117,7 @@ def test_windows_on_either_side_of_a_break_are_read_from_their_own_side(band_hz)
     # One float32 rounding of values up to 1e-4 V.
     np.testing.assert_allclose(windows.values, np.stack([signal[:, at : at + 112] for at in first]), atol=1e-11)
     assert len(windows_from_raw(joined, label="rest", window_s=1.0)) == 93  # also those that begin at a break
-    slower, alone = ([windows_from_raw(raw, LEFT_RIGHT, 0.0, 0.7, band_hz=band_hz, resample_hz=64.0).values for raw in raws] for raws in ([joined], runs))
+    slower, alone = ([windows_from_raw(raw, LEFT_RIGHT, -0.2, 0.7, band_hz=band_hz, resample_hz=64.0).values for raw in raws] for raws in ([joined], runs))
     np.testing.assert_allclose(slower[0], np.concatenate(alone), atol=1e-11)
 
 
@@ -252,11 +253,11 @@ def test_windows_that_swing_too_far_are_rejected_and_the_rest_closes_ranks():
     onsets = raw.annotations.onset.copy()
     raw.annotations.append(onsets[1], 1.0, "BAD")
     raw._data[1, round((onsets[4] + 1) * 160)] = 9e-4
-    raw._data[2, round((onsets[7] + 1) * 160)] = -7e-4
+    raw._data[2, round((onsets[8] + 1) * 160)] = -7e-4
     request = {"electrodes": ["C4", "C3", "Cz"], "control_s": (-1, 0)}
     with pytest.warns(UserWarning, match="3 of 11"):
         windows = windows_from_raw(raw, LEFT_RIGHT, 0.5, 2, reject_v=3e-4, **request)
-    kept = [0, 1, 2, 4, 5, 7, 8, 9]  # of those without the bad one
+    kept = [0, 1, 2, 4, 5, 6, 8, 9]  # of those without the bad one
     whole = windows_from_raw(raw, LEFT_RIGHT, 0.5, 2, **request)
     np.testing.assert_array_equal(windows.values, whole.values[kept])
     np.testing.assert_array_equal(windows.control_values, whole.control_values[kept])
@@ -264,9 +265,9 @@ def test_windows_that_swing_too_far_are_rejected_and_the_rest_closes_ranks():
     assert windows.labels.tolist() == whole.labels[kept].tolist()
     rejected = [row for row in windows.page["dropped"]["windows"] if "electrode" in row]
     assert [(row["electrode"], row["trial"], row["label"], row["start_s"]) for row in rejected] == [
-        (electrode, *whole.metadata.loc[number, ["trial", "label", "start_s"]]) for electrode, number in (("Cz", 3), ("C4", 6))
+        (electrode, *whole.metadata.loc[number, ["trial", "label", "start_s"]]) for electrode, number in (("Cz", 3), ("C4", 7))
     ]
-    assert [row["peak_to_peak_v"] for row in rejected] == [np.ptp(whole.values[number], axis=1).max() for number in (3, 6)]
+    assert [row["peak_to_peak_v"] for row in rejected] == [np.ptp(whole.values[number], axis=1).max() for number in (3, 7)]
 
 
 def test_events_shorter_than_a_window_are_dropped_and_named():
@@ -786,20 +787,24 @@ def test_epochs_carry_times_metadata_and_support():
     raw = synthetic_raw()
     filtered = raw.copy().filter(8, 32, verbose="ERROR")
     events, codes = mne.events_from_annotations(filtered, verbose="ERROR")
-    metadata = pd.DataFrame({"subject": ["09"] * 20, "age": np.arange(20), "trial": np.arange(20) + 100})
+    metadata = pd.DataFrame({"subject": ["09"] * 20, "age": np.arange(20), "trial": np.arange(20) + 100, "label": np.arange(20)})
     epochs = mne.Epochs(filtered, events, codes, tmin=0.5, tmax=3.5, baseline=None, metadata=metadata, preload=True, verbose="ERROR")[3:]
     windows = windows_from_epochs(epochs, session="2")
     np.testing.assert_array_equal(windows.values, epochs.get_data(copy=False).astype(np.float32))
     np.testing.assert_array_equal(windows_from_epochs(epochs, electrodes=["C4", "C3"]).values, windows.values[:, [2, 0]])
     assert windows.metadata["subject"].unique().tolist() == ["09"]
+    assert windows_from_epochs(epochs, subject="3").metadata["subject"].unique().tolist() == ["3"]  # what is said goes before what they hold
     assert windows.metadata["session"].unique().tolist() == ["2"]
     assert windows.metadata["trial"].tolist() == list(range(3, 20))
     assert windows.metadata["trial_of_epochs"].tolist() == list(range(103, 120))
+    assert windows.metadata["label_of_epochs"].tolist() == windows.metadata["age"].tolist() == list(range(3, 20))
     np.testing.assert_allclose(windows.metadata["start_s"], raw.annotations.onset[3:] + 0.5)
     np.testing.assert_allclose(windows.metadata["stop_s"] - windows.metadata["start_s"], 481 / 160)
     assert windows.filter_support_s == 0.825
     assert windows_from_epochs(epochs, filter_support_s=0.0).filter_support_s == 0
     assert windows_from_epochs(mne.Epochs(raw, verbose="ERROR")).filter_support_s == 0
+    smooth = mne.Epochs(raw.copy().filter(None, 20, verbose="ERROR"), verbose="ERROR")
+    assert windows_from_epochs(smooth).filter_support_s == windows_from_raw(raw, LEFT_RIGHT, 0, 1, band_hz=(None, 20)).filter_support_s > 0
 
 
 def test_a_baseline_outside_of_cropped_epochs_counts_as_support():
