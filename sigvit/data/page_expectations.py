@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from sigvit.data.page_format import Events, Page, Range
+from sigvit.data.page_format import Events, Page, Range, as_names, matches_any
 from sigvit.data.windows import Windows
 
 N = TypeVar("N", int, float)
@@ -74,6 +74,18 @@ def check_whole(page: Page, windows: Windows, n_recordings: int) -> None:
         if wanted is not None and not _within(count, _pair(wanted)):
             found.append(f"{count} {what} instead of {_range(_pair(wanted))}")
     _refuse(page, "the set", found + _trials_mismatch(windows, expect.trials))
+    _refuse(page, "the set", _unknown_in_split(page, windows))
+
+
+def _unknown_in_split(page: Page, windows: Windows) -> list[str]:
+    """Who is mistyped in the split would be trained on; who is left out by the page may be named."""
+    if page.split is None:
+        return []
+    left_out = [name for exclusion in page.exclude for name in as_names(exclusion.subject) if name != "*"]
+    known = [*windows.metadata["subject"].astype(str).unique(), *left_out]
+    named = [*as_names(page.split.test), *as_names(page.split.validation)]
+    unknown = [name for name in named if not (any(matches_any(subject, name) for subject in known) or matches_any(name, tuple(left_out)))]
+    return [f"no subject {name!r}, whom its split names" for name in unknown]
 
 
 def _refuse(page: Page, name: str, found: list[str]) -> None:

@@ -247,5 +247,8 @@ def matches_any(value: str, patterns: Names) -> bool:
     >>> matches_any("004", ("4", "8")), matches_any("sub-04", "sub-*"), matches_any("A", "a")
     (True, True, False)
     """
-    several = (patterns,) if isinstance(patterns, str) else patterns
-    return any(fnmatchcase(value, pattern) or (value.isdecimal() and pattern.isdecimal() and int(value) == int(pattern)) for pattern in several)
+    return any(fnmatchcase(value, pattern) or (value.isdecimal() and pattern.isdecimal() and int(value) == int(pattern)) for pattern in as_names(patterns))
+
+
+def as_names(patterns: Names) -> tuple[str, ...]:
+    return (patterns,) if isinstance(patterns, str) else patterns

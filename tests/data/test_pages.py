@@ -184,6 +184,15 @@ class TestFiles:
         told = dict(zip(windows.metadata["subject"], windows.metadata["shipped"], strict=True))
         assert told == {"01": "train", "02": "validation", "03": "test", "11": "test"}
 
+    def test_a_split_that_names_nobody_is_refused(self, tmp_path, recordings):
+        left_out = '[[exclude]]\nsubject = "5?"\nreason = "moved"\n'
+        right = '[split]\nvalidation = "5*"\ntest = ["2", "53"]\n'
+        told = open_dataset(page(tmp_path, SOURCE, EVENTS, WINDOW, right, left_out), recordings).metadata
+        assert set(zip(told["subject"], told["shipped"], strict=True)) == {("01", "train"), ("02", "test")}
+        for name in ("S02", "53"):
+            with pytest.raises(ExpectationError, match=f"no subject '{name}', whom its split names"):
+                open_dataset(page(tmp_path, SOURCE, EVENTS, WINDOW, f'[split]\ntest = ["2", "{name}"]\n'), recordings)
+
     def test_where_order_is_not_time_nothing_is_said_of_time(self, tmp_path, recordings):
         windows = open_dataset(page(tmp_path, "order_is_time = false\n", SOURCE, EVENTS, WINDOW), recordings)
         assert windows.metadata[["start_s", "stop_s"]].isna().all(axis=None)
