@@ -48,13 +48,16 @@ def find_events(raw: mne.io.BaseRaw, events: Mapping[str | int, str | int], wher
 
     Raises
     ------
-    ValueError : none of the names occurs; the sentence says which do.
+    ValueError : none of the names occurs; the sentence says which do. Or a number and its text are both names, of one annotation.
 
     Warns
     -----
     UserWarning : such changes led to a code that has a label: how they were taken, and how to have them taken in the other way.
     """
     names = {str(name): name for name in events}
+    if len(names) < len(events):
+        twice = [name for name in events if names[str(name)] is not name]
+        raise ValueError(f"{where} has events {list(events)}: {twice} name the same annotation as another of them does; leave one of each two out.")
     onsets = raw.annotations.onset - raw.first_time
     found = [
         (float(onset), float(duration), names[description])

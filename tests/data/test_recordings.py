@@ -403,6 +403,7 @@ def test_electrodes_are_renamed_ordered_and_keep_measured_places():
         ({"constant_electrodes": "kept"}, "constant_electrodes is 'kept'; it must be one of refuse, keep"),
         ({"resample_hz": 31.4159265}, "isn't a simple fraction of 101"),
         ({"events": {"aa": 0}}, "none of the events .*it has 'a' \\(1\\). Did you mean 'a'"),
+        ({"events": {"a": 0, 1: "left", "1": "right"}}, r"events \['a', 1, '1'\]: \[1\] name the same annotation"),
         ({"events": None}, "needs either events"),
         ({"label": 0}, "needs either events"),
         ({"start_s": 3, "stop_s": 2}, "must end after it begins"),
