@@ -14,9 +14,9 @@ DEVIATIONS = 2.5
 LEAST = 2.0
 # A level so many bounds away is another offset of the amplifier.
 OFFSET = 2.0
-# What all but this share of several electrodes exceed is a gain of the recording. It isn't the bound's own edge that tells: from this share of it on
-# single electrodes get room, so that a gain of two doesn't flatten those that happen to be beyond.
+# What all but this share of several electrodes exceed is a gain of the recording.
 COMMON = 0.25
+# From this share of the bound on it gives single electrodes room: at a gain of two, the bound's own edge, some are beyond it and some aren't.
 NEAR = 0.75
 LARGEST_EXPONENT = 700.0  # of a double
 

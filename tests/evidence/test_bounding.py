@@ -180,7 +180,7 @@ def test_a_strong_course_beside_an_offset_is_bounded_like_any_other():
     np.testing.assert_allclose(strengths, LEAST * 1e-5, rtol=0.1)  # as far as 499 samples tell
 
 
-@pytest.mark.parametrize(("how", "much", "electrodes"), [("gain", 2.0, 4), ("gain", 2.0, 8), ("gain", 3.0, 4), ("offset", 1e-3, 8), ("offset", 1e-2, 8)])
+@pytest.mark.parametrize(("how", "much", "electrodes"), [("gain", 2.0, 4), ("gain", 2.0, 8), ("gain", 3.0, 4), ("offset", 1e-2, 8)])
 def test_a_session_recorded_otherwise_is_still_told(how, much, electrodes):
     """The blend once lost it all, where pipelines without a bound had it: of eight electrodes .31 (three times the gain) and .53, .88 and 1.0 without."""
     generator, labels = np.random.default_rng(1), np.tile([0, 1], 60)
